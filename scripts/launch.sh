@@ -1,0 +1,22 @@
+# Sourced by ddt-send and ddt-receive: finds the project's folder through symlinks and a Node that is new enough,
+# then runs "$1/main.ts". Sets $ddt_name before sourcing.
+ddt_home=$(dirname "$(dirname "$(readlink -f "$0")")")
+for ddt_node in "$ddt_home/node_modules/.bin/node" node; do
+  # The modules it needs are asked for by version: node:sqlite without a flag and stable type stripping.
+  if "$ddt_node" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 24 || (a === 24 && b >= 15) ? 0 : 1)' 2>/dev/null; then
+    if [ ! -e "$ddt_home/node_modules/commander" ]; then
+      echo "$ddt_name: error: the packages of dd-transfer are not installed in $ddt_home" >&2
+      echo "$ddt_name: hint: cd $ddt_home && npm ci" >&2
+      exit 2
+    fi
+    # Eight threads: reads, writes, flushes, digests and decoding share libuv's pool, and one slow flush must not
+    # hold up the others (libuv's own default is four).
+    export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-8}"
+    ddt_part=$1
+    shift
+    exec "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_part/main.ts" "$@"
+  fi
+done
+echo "$ddt_name: error: no Node.js 24.15 or newer was found, here or on the PATH ($(node --version 2>/dev/null || echo 'no node at all'))" >&2
+echo "$ddt_name: hint: cd $ddt_home && npm ci   (brings its own Node.js for x64 and arm64 Linux)" >&2
+exit 2
