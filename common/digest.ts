@@ -1,0 +1,71 @@
+/** SHA-256 of blocks, and the root: SHA-256 over all raw block digests in index order. */
+import { createHash, hash, webcrypto } from 'node:crypto';
+import { blockCountOf, lengthOf, blockIndexOf, type Geometry } from './geometry.ts';
+
+export const DIGEST_BYTES = 32;
+
+/**
+ * SHA-256 of one block's plain bytes. Runs on libuv's pool: 4 MiB would block the event loop for 2.3 ms.
+ * @param bytes must not change until the promise settles.
+ */
+export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer<ArrayBuffer>> {
+  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
+}
+
+/** The same at once, for small inputs. */
+export function digestNow(bytes: Uint8Array): Buffer {
+  return hash('sha256', bytes, 'buffer');
+}
+
+/** Digests of all-zero blocks, of the two lengths that a geometry has. */
+export class ZeroDigests {
+  readonly full: Buffer;
+  readonly last: Buffer;
+  readonly #lastIndex: number;
+
+  constructor(geometry: Geometry) {
+    const zeros = Buffer.alloc(geometry.blockSizeBytes);
+    this.#lastIndex = blockCountOf(geometry) - 1;
+    this.full = digestNow(zeros);
+    this.last =
+      this.#lastIndex < 0
+        ? this.full
+        : digestNow(zeros.subarray(0, lengthOf(blockIndexOf(this.#lastIndex, geometry), geometry)));
+  }
+
+  of(index: number): Buffer {
+    return index === this.#lastIndex ? this.last : this.full;
+  }
+}
+
+/** Takes digests in any order and hashes them in index order; holds only those that came early. */
+export class RootDigest {
+  readonly #hash = createHash('sha256');
+  readonly #early = new Map<number, Buffer>();
+  #next = 0;
+
+  /** @param digest 32 bytes, copied when it has to wait. */
+  add(index: number, digest: Buffer): void {
+    if (index !== this.#next) {
+      this.#early.set(index, Buffer.from(digest));
+      return;
+    }
+    this.#hash.update(digest);
+    this.#next++;
+    for (let held = this.#early.get(this.#next); held !== undefined; held = this.#early.get(this.#next)) {
+      this.#early.delete(this.#next);
+      this.#hash.update(held);
+      this.#next++;
+    }
+  }
+
+  /** How many digests are in, without a gap. */
+  get count(): number {
+    return this.#next;
+  }
+
+  /** @returns 32 bytes. Ends the object's life. */
+  finish(): Buffer {
+    return this.#hash.digest();
+  }
+}

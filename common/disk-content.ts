@@ -1,0 +1,69 @@
+/** What lies on a disk, as util-linux recognises it, in words for people. */
+import { stat } from 'node:fs/promises';
+import {
+  askTool,
+  deviceFolderOf,
+  hintOfPermission,
+  majorMinorOf,
+  nodeOf,
+  partitionFoldersOf,
+  printable,
+  readLine,
+} from './block-devices.ts';
+import { TransferError, errnoOf, reasonOf, type ErrorCode } from './errors.ts';
+
+const MEANING_OF_TYPE: Readonly<Record<string, string>> = {
+  LVM2_member: 'LVM2_member (LVM physical volume)',
+  linux_raid_member: 'linux_raid_member (part of a RAID array)',
+  crypto_LUKS: 'crypto_LUKS (encrypted volume)',
+  swap: 'swap space',
+};
+
+/**
+ * What wipefs(8) recognises on a device and on its partitions, or in a file: `gpt partition table`,
+ * `partition 2: ext4 file system "data"`. Probed on the disk itself, with no cache; none recognised is not a proof
+ * that nothing is there.
+ * @param code of the error when it cannot be found out; the default suits who is about to overwrite the disk.
+ * @throws TransferError `code`.
+ */
+export async function contentOf(path: string, code: ErrorCode = 'target-refused'): Promise<string[]> {
+  try {
+    const stats = await stat(path, { bigint: true });
+    if (!stats.isBlockDevice()) return await signaturesOf(path);
+    const folder = await deviceFolderOf(majorMinorOf(stats.rdev));
+    // An empty card reader or unused zram: wipefs fails on them without a word.
+    if ((await readLine(`${folder}/size`)) === '0') return [];
+    const found = await signaturesOf(path);
+    for (const partition of await partitionFoldersOf(folder)) {
+      const number = await readLine(`${partition}/partition`);
+      for (const words of await signaturesOf(await nodeOf(partition))) {
+        found.push(`partition ${number}: ${words}`);
+      }
+    }
+    return found;
+  } catch (error) {
+    const isToolMissing = errnoOf(error) === 'ENOENT' && error instanceof Error && 'spawnargs' in error;
+    const reason = isToolMissing ? 'the program wipefs of util-linux is not installed' : reasonOf(error);
+    const hint = isToolMissing ? { hint: 'apt-get install util-linux' } : hintOfPermission();
+    throw new TransferError(code, `cannot see what is on ${path}: ${reason}`, { cause: error, ...hint });
+  }
+}
+
+async function signaturesOf(path: string): Promise<string[]> {
+  const args = ['--json', '--no-act', '--output', 'TYPE,USAGE,LABEL', '--', path];
+  const rows = await askTool('wipefs', args, 'signatures');
+  const isGpt = rows.some((row) => row['type'] === 'gpt');
+  // A GPT protects itself with a second table, and some signatures are on a disk more than once.
+  return [...new Set(rows.filter((row) => !(isGpt && row['type'] === 'PMBR')).map(describeSignature))];
+}
+
+function describeSignature(row: Readonly<Record<string, unknown>>): string {
+  const type = printable(row['type']) ?? 'unknown';
+  const label = printable(row['label']);
+  const nouns: Readonly<Record<string, string>> = {
+    filesystem: ' file system',
+    'partition-table': ' partition table',
+  };
+  const words = MEANING_OF_TYPE[type] ?? type + (nouns[String(row['usage'])] ?? '');
+  return label === null ? words : `${words} "${label}"`;
+}

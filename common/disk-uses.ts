@@ -1,0 +1,229 @@
+/**
+ * Who uses a disk now. No single place in Linux knows: mounts, swap areas, stacked devices, loop devices and open files
+ * are each looked at, so that a refusal can name its reason; an exclusive open then finds what none of them told.
+ */
+import { constants } from 'node:fs';
+import { open, readlink, stat } from 'node:fs/promises';
+import {
+  SYS_FOLDER,
+  deviceFolderOf,
+  diskFolderOf,
+  majorMinorOf,
+  namesIn,
+  nodeOf,
+  partitionFoldersOf,
+  readLine,
+  readText,
+} from './block-devices.ts';
+import { errnoOf } from './errors.ts';
+
+/** What of a `DiskDescription` tells who uses it. */
+export interface DiskToCheck {
+  readonly realPath: string;
+  readonly fileId: string | null;
+  readonly majorMinor: string | null;
+}
+
+/** Where /sys and /proc are; tests bring trees of their own for devices that a machine lacks. */
+export interface SystemFolders {
+  readonly sys: string;
+  readonly proc: string;
+}
+
+const SYSTEM: SystemFolders = { sys: SYS_FOLDER, proc: '/proc' };
+
+/** The disk, or what shares its bytes: its partitions, or the disk that a partition is part of. */
+interface Part {
+  readonly isDiskItself: boolean;
+  readonly node: string;
+  readonly fileId: string | null;
+  readonly majorMinor: string | null;
+  /** In sysfs; of a file, null. */
+  readonly folder: string | null;
+}
+
+interface Inquiry {
+  readonly parts: readonly Part[];
+  readonly system: SystemFolders;
+}
+
+/**
+ * Every reason why the disk is in use at this moment, none when it is free: `mounted on /boot`,
+ * `/dev/sdb2: a swap area in use`, `held by dm-0 (vg-root)`, `attached to /dev/loop3`. To be asked before the caller
+ * opens the disk itself: an exclusive open shows as a claim.
+ */
+export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM): Promise<string[]> {
+  const inquiry = { parts: await partsOf(disk, system), system };
+  const uses = [
+    ...(await mountsOf(inquiry)),
+    ...(await swapAreasOf(inquiry)),
+    ...(await holdersOf(inquiry)),
+    ...(await loopDevicesOf(inquiry)),
+    ...(await writersOf(inquiry)),
+  ];
+  if (uses.length === 0 && (await isClaimed(disk))) uses.push('claimed by the kernel or by another program');
+  return [...new Set(uses)];
+}
+
+async function partsOf(disk: DiskToCheck, system: SystemFolders): Promise<Part[]> {
+  const itself = { isDiskItself: true, node: disk.realPath, ...disk };
+  if (disk.majorMinor === null) return [{ ...itself, folder: null }];
+  const folder = await deviceFolderOf(disk.majorMinor, system.sys);
+  const parts: Part[] = [{ ...itself, folder }];
+  for (const other of [await diskFolderOf(folder), ...(await partitionFoldersOf(folder))]) {
+    if (other === folder) continue;
+    const [node, majorMinor] = [await nodeOf(other), await readLine(`${other}/dev`)];
+    parts.push({ isDiskItself: false, node, majorMinor, fileId: null, folder: other });
+  }
+  return parts;
+}
+
+/** The part that a path leads to, by whatever name. */
+async function partAt(path: string, { parts }: Inquiry): Promise<Part | undefined> {
+  const stats = await stat(path, { bigint: true }).catch(() => null);
+  // A path of another mount namespace, or of a file that was deleted, has only its name.
+  if (stats === null) return parts.find((part) => part.node === path);
+  const fileId = `${stats.dev}:${stats.ino}`;
+  const majorMinor = stats.isBlockDevice() ? majorMinorOf(stats.rdev) : '';
+  return parts.find((part) => part.fileId === fileId || part.majorMinor === majorMinor);
+}
+
+function say(part: Part, use: string): string {
+  return part.isDiskItself ? use : `${part.node}: ${use}`;
+}
+
+/** The kernel writes blanks and backslashes in paths as octal (proc_pid_mountinfo(5)). */
+function unescaped(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
+}
+
+/** proc_pid_mountinfo(5): id, parent, major:minor, root, mount point, …, `-`, type, source, options of the file system. */
+const MOUNT_LINE = /^\d+ \d+ (\S+) \S+ (\S+) .*? - \S+ (\S*) (\S+)$/;
+
+async function mountsOf(inquiry: Inquiry): Promise<string[]> {
+  const uses = new Map<string, string>();
+  for (const { text, processId } of await mountTables(inquiry.system)) {
+    for (const line of text.split('\n')) {
+      const [, majorMinor = '', point = '', source = '', options = ''] = MOUNT_LINE.exec(line) ?? [];
+      // btrfs and its like have a device number of their own; only the source names the disk.
+      const isAnonymous = majorMinor.startsWith('0:') && source.startsWith('/dev/');
+      const part = isAnonymous
+        ? await partAt(unescaped(source), inquiry)
+        : inquiry.parts.find((candidate) => candidate.majorMinor === majorMinor);
+      if (part === undefined) continue;
+      const how = options.split(',').includes('ro') ? 'mounted read-only on' : 'mounted on';
+      const root = point === '/' ? ' (it holds the running system)' : '';
+      const where = processId === null ? root : ` (as process ${processId} sees it)`;
+      // Most namespaces repeat the mounts of the first: said once.
+      const key = `${part.node} ${point}`;
+      if (!uses.has(key)) uses.set(key, say(part, `${how} ${unescaped(point)}${where}`));
+    }
+  }
+  return uses.size > 0 ? [...uses.values()] : btrfsOf(inquiry);
+}
+
+/** One table for each mount namespace and root folder (whoever is in a chroot sees only what is in it), ours first. */
+async function mountTables(system: SystemFolders): Promise<{ text: string; processId: string | null }[]> {
+  const seen = new Set<string>();
+  const tables: { text: string; processId: string | null }[] = [];
+  for (const name of ['self', ...(await processesIn(system))]) {
+    const folder = `${system.proc}/${name}`;
+    const links = [`${folder}/ns/mnt`, `${folder}/root`].map((link) => readlink(link).catch(() => ''));
+    const view = (await Promise.all(links)).join(' ');
+    const text = seen.has(view) ? null : await readText(`${folder}/mountinfo`);
+    if (text === null) continue;
+    seen.add(view);
+    tables.push({ text, processId: name === 'self' ? null : name });
+  }
+  return tables;
+}
+
+async function processesIn(system: SystemFolders): Promise<string[]> {
+  return (await namesIn(system.proc)).filter((name) => /^\d+$/.test(name)).sort((a, b) => +a - +b);
+}
+
+/** A btrfs over several disks names only one of them as the source of its mount. */
+async function btrfsOf({ parts, system }: Inquiry): Promise<string[]> {
+  const uses: string[] = [];
+  for (const name of await namesIn(`${system.sys}/fs/btrfs`)) {
+    for (const device of await namesIn(`${system.sys}/fs/btrfs/${name}/devices`)) {
+      const part = parts.find(({ folder }) => folder?.endsWith(`/${device}`));
+      if (part !== undefined) uses.push(say(part, `part of the mounted btrfs file system ${name}`));
+    }
+  }
+  return uses;
+}
+
+async function swapAreasOf(inquiry: Inquiry): Promise<string[]> {
+  const uses: string[] = [];
+  const [, ...lines] = ((await readText(`${inquiry.system.proc}/swaps`)) ?? '').split('\n');
+  for (const line of lines) {
+    const part = await partAt(unescaped(line.split(/\s/)[0] ?? ''), inquiry);
+    if (part !== undefined) uses.push(say(part, 'a swap area in use'));
+  }
+  return uses;
+}
+
+/** Whatever is stacked on top: device mapper (LVM, LUKS, multipath), RAID arrays, bcache. */
+async function holdersOf({ parts, system }: Inquiry): Promise<string[]> {
+  const uses: string[] = [];
+  for (const part of parts.filter(({ folder }) => folder !== null)) {
+    for (const holder of await namesIn(`${part.folder}/holders`)) {
+      const name = await readLine(`${system.sys}/block/${holder}/dm/name`);
+      uses.push(say(part, `held by ${holder}${name === null ? '' : ` (${name})`}`));
+    }
+  }
+  return uses;
+}
+
+/** Loop devices over the disk or file; and when it is a loop device itself, others over the same file. */
+async function loopDevicesOf(inquiry: Inquiry): Promise<string[]> {
+  const backingFileOf = async (folder: string): Promise<string | null> =>
+    (await readText(`${folder}/loop/backing_file`))?.replace(/\n$/, '') ?? null;
+  const ownFolder = inquiry.parts[0]?.folder ?? null;
+  const ownFile = ownFolder === null ? null : await backingFileOf(ownFolder);
+  const uses: string[] = [];
+  for (const name of (await namesIn(`${inquiry.system.sys}/block`)).filter((it) => it.startsWith('loop'))) {
+    const file = await backingFileOf(`${inquiry.system.sys}/block/${name}`);
+    if (file === null || ownFolder?.endsWith(`/${name}`)) continue;
+    const part = await partAt(file, inquiry);
+    if (part !== undefined) uses.push(say(part, `attached to /dev/${name}`));
+    else if (file === ownFile) uses.push(`its backing file ${file} is attached to /dev/${name} too`);
+  }
+  return uses;
+}
+
+/** Programs that write without claiming the disk, such as a virtual machine that has it as its own. */
+async function writersOf({ parts, system }: Inquiry): Promise<string[]> {
+  const uses: string[] = [];
+  for (const processId of await processesIn(system)) {
+    const folder = `${system.proc}/${processId}`;
+    if (processId === String(process.pid)) continue;
+    for (const descriptor of await namesIn(`${folder}/fd`)) {
+      const path = await readlink(`${folder}/fd/${descriptor}`).catch(() => null);
+      const part = parts.find(({ node }) => node === path);
+      if (part === undefined) continue;
+      const flags = /^flags:\s*([0-7]+)$/m.exec(
+        (await readText(`${folder}/fdinfo/${descriptor}`)) ?? '',
+      )?.[1];
+      if ((parseInt(flags ?? '0', 8) & (constants.O_WRONLY | constants.O_RDWR)) === 0) continue;
+      uses.push(say(part, `open for writing in ${await readLine(`${folder}/comm`)} (process ${processId})`));
+    }
+  }
+  return uses;
+}
+
+/**
+ * The kernel lets one holder at a time open a block device with O_EXCL (open(2)): a mount in a namespace that no
+ * process shows, ZFS, a disk of another receiver.
+ */
+async function isClaimed(disk: DiskToCheck): Promise<boolean> {
+  if (disk.majorMinor === null) return false;
+  try {
+    const handle = await open(disk.realPath, constants.O_RDONLY | constants.O_EXCL);
+    await handle.close();
+    return false;
+  } catch (error) {
+    return errnoOf(error) === 'EBUSY';
+  }
+}

@@ -1,0 +1,196 @@
+/** What a disk is. What lies on it and who uses it now are told by the two files beside, as one with this. */
+import { constants } from 'node:fs';
+import { access, readlink, realpath, stat } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import {
+  askTool,
+  deviceFolderOf,
+  diskFolderOf,
+  hintOfPermission,
+  majorMinorOf,
+  namesIn,
+  nodeOf,
+  printable,
+  readLine,
+} from './block-devices.ts';
+import { TransferError, errnoOf, reasonOf, type ErrorCode } from './errors.ts';
+
+export { contentOf } from './disk-content.ts';
+export { usesOf } from './disk-uses.ts';
+
+/** Unknown properties are `null`. */
+export interface DiskDescription {
+  readonly kind: 'device' | 'file';
+  /** As named, made absolute. */
+  readonly path: string;
+  /** With every symbolic link resolved. */
+  readonly realPath: string;
+  readonly sizeBytes: number;
+  /** File: 512. */
+  readonly logicalSectorBytes: number;
+  readonly model: string | null;
+  /** Of a partition: the disk's, followed by `-part2`, the way udev names it; `wwn` likewise. */
+  readonly serial: string | null;
+  readonly wwn: string | null;
+  /** A link in /dev/disk/by-id, which means the same disk after a reboot too. */
+  readonly byId: string | null;
+  /** File: `device:inode`, both decimal. Device: null. */
+  readonly fileId: string | null;
+  /** Device: `8:16`. File: null. */
+  readonly majorMinor: string | null;
+  /** Device: its read-only flag. File: this process may not write to it. */
+  readonly isReadOnly: boolean;
+  /** What a person calls it: "ATA WDC WD10EZEX", "virtio disk", "regular file". */
+  readonly description: string;
+}
+
+const BY_ID_FOLDER = '/dev/disk/by-id';
+/** sysfs counts in these, whatever the disk's own sectors (Documentation/ABI/stable/sysfs-block). */
+const SYSFS_SECTOR_BYTES = 512;
+
+/**
+ * Describes an existing block device or regular file; reads nothing of its content.
+ * @throws TransferError `code` when the path is neither, does not exist or may not be read.
+ */
+export async function describeDisk(path: string, code: ErrorCode): Promise<DiskDescription> {
+  const absolute = resolve(path);
+  try {
+    const realPath = await realpath(absolute);
+    const stats = await stat(realPath, { bigint: true });
+    if (!stats.isBlockDevice() && !stats.isFile()) {
+      const other = stats.isDirectory()
+        ? 'a directory'
+        : stats.isCharacterDevice()
+          ? 'a character device'
+          : null;
+      const present = other ?? (stats.isFIFO() ? 'a named pipe' : 'a socket');
+      throw new TransferError(code, `cannot use ${absolute}: it is ${present}, not a disk or a regular file`);
+    }
+    await access(realPath, constants.R_OK);
+    const place = { path: absolute, realPath };
+    if (stats.isBlockDevice()) return await describeDevice(place, majorMinorOf(stats.rdev));
+    return await describeFile(place, { sizeBytes: Number(stats.size), fileId: `${stats.dev}:${stats.ino}` });
+  } catch (error) {
+    if (error instanceof TransferError) throw error;
+    const isDenied = ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '');
+    const hint = isDenied ? hintOfPermission() : undefined;
+    throw new TransferError(code, `cannot use ${absolute}: ${reasonOf(error)}`, { cause: error, ...hint });
+  }
+}
+
+interface Place {
+  readonly path: string;
+  readonly realPath: string;
+}
+
+async function describeFile(
+  place: Place,
+  facts: { sizeBytes: number; fileId: string },
+): Promise<DiskDescription> {
+  const isReadOnly = await access(place.realPath, constants.W_OK).then(
+    () => false,
+    () => true,
+  );
+  return {
+    kind: 'file',
+    ...place,
+    ...facts,
+    logicalSectorBytes: 512,
+    model: null,
+    serial: null,
+    wwn: null,
+    byId: null,
+    majorMinor: null,
+    isReadOnly,
+    description: 'regular file',
+  };
+}
+
+async function describeDevice(place: Place, majorMinor: string): Promise<DiskDescription> {
+  const folder = await deviceFolderOf(majorMinor);
+  const diskFolder = await diskFolderOf(folder);
+  const disk = await hardwareOf(diskFolder);
+  const partition = await readLine(`${folder}/partition`);
+  const suffix = partition === null ? '' : `-part${partition}`;
+  const description = await describeHardware(diskFolder, disk);
+  return {
+    kind: 'device',
+    ...place,
+    // stat(2) says 0 for every device.
+    sizeBytes: Number((await readLine(`${folder}/size`)) ?? 0) * SYSFS_SECTOR_BYTES,
+    // A partition has no queue of its own.
+    logicalSectorBytes: Number((await readLine(`${diskFolder}/queue/logical_block_size`)) ?? 512),
+    model: disk.model,
+    serial: disk.serial && disk.serial + suffix,
+    wwn: disk.wwn && disk.wwn + suffix,
+    byId: await byIdOf(place.realPath),
+    fileId: null,
+    majorMinor,
+    isReadOnly: (await readLine(`${folder}/ro`)) === '1',
+    description: partition === null ? description : `partition ${partition} of ${description}`,
+  };
+}
+
+interface Hardware {
+  readonly vendor: string | null;
+  readonly model: string | null;
+  readonly serial: string | null;
+  readonly wwn: string | null;
+}
+
+/** What lsblk(8) knows from udev's database; where there is none, the little that sysfs says. */
+async function hardwareOf(diskFolder: string): Promise<Hardware> {
+  const columns = ['--json', '--bytes', '--nodeps', '--output', 'VENDOR,MODEL,SERIAL,WWN'];
+  const rows = await askTool('lsblk', [...columns, await nodeOf(diskFolder)], 'blockdevices').catch(() => []);
+  const row = rows[0] ?? {};
+  const device = `${diskFolder}/device`;
+  return {
+    vendor: printable(row['vendor']) ?? (await readLine(`${device}/vendor`)),
+    model: printable(row['model']) ?? (await readLine(`${device}/model`)),
+    // virtio keeps its serial number beside the disk, NVMe and MMC beside the device.
+    serial:
+      printable(row['serial']) ??
+      (await readLine(`${diskFolder}/serial`)) ??
+      (await readLine(`${device}/serial`)),
+    wwn:
+      printable(row['wwn']) ?? (await readLine(`${diskFolder}/wwid`)) ?? (await readLine(`${device}/wwid`)),
+  };
+}
+
+const DESCRIPTION_OF_NAME: readonly (readonly [RegExp, string])[] = [
+  [/^vd/, 'virtio disk'],
+  [/^xvd/, 'Xen disk'],
+  [/^loop/, 'loop device'],
+  [/^zram/, 'compressed memory disk'],
+  [/^nbd/, 'network block device'],
+  [/^dm-/, 'device-mapper volume'],
+  [/^md/, 'Linux RAID array'],
+  [/^sr/, 'optical drive'],
+  [/^mmcblk/, 'memory card'],
+];
+
+async function describeHardware(diskFolder: string, { vendor, model }: Hardware): Promise<string> {
+  if (model !== null) {
+    // PCI and virtio have numbers for vendors, and some models begin with the vendor's name.
+    const isWorthSaying = vendor !== null && !vendor.startsWith('0x') && !model.startsWith(vendor);
+    return isWorthSaying ? `${vendor} ${model}` : model;
+  }
+  const name = basename(diskFolder);
+  const words = DESCRIPTION_OF_NAME.find(([pattern]) => pattern.test(name))?.[1] ?? 'block device';
+  const detail =
+    (await readLine(`${diskFolder}/loop/backing_file`)) ??
+    (await readLine(`${diskFolder}/dm/name`)) ??
+    (await readLine(`${diskFolder}/device/name`));
+  return detail === null ? words : `${words} ${detail}`;
+}
+
+async function byIdOf(realPath: string): Promise<string | null> {
+  // World-wide names and the like mean the same disk, less readably: they come last.
+  const rank = (name: string): number => (/^(wwn|nvme-eui|dm-uuid|lvm-pv-uuid|md-uuid)/.test(name) ? 1 : 0);
+  const names = await namesIn(BY_ID_FOLDER);
+  for (const name of names.sort((a, b) => rank(a) - rank(b))) {
+    const link = await readlink(`${BY_ID_FOLDER}/${name}`).catch(() => '');
+    if (resolve(BY_ID_FOLDER, link) === realPath) return `${BY_ID_FOLDER}/${name}`;
+  }
+  return null;
+}

@@ -1,0 +1,115 @@
+/** Names, limits and shapes of the wire protocol, version 1. PROTOCOL.md describes them. */
+import { DIGEST_BYTES } from './digest.ts';
+import type { Range } from './ranges.ts';
+
+export const PROTOCOL_VERSION = 1;
+
+export const HEADER_EPOCH = 'ddt-epoch';
+export const HEADER_DURABLE_GENERATION = 'ddt-durable-generation';
+export const HEADER_GENERATION = 'ddt-generation';
+export const HEADER_BLOCK_STATE = 'ddt-block-state';
+
+export const TYPE_DIGESTS = 'application/vnd.ddt.digests';
+export const TYPE_PROBLEM = 'application/problem+json';
+/** Prefix of problem types (RFC 9457 section 3.1.1); a name, not an address. */
+export const PROBLEM_TYPE_PREFIX = 'urn:dd-transfer:problem:';
+
+export const RECEIPT_NAMESPACE = 'ddt-receipt-v1@dd-transfer';
+
+/** Blocks in one page of `GET /blocks`: 2 MiB of digests, one round trip for 256 GiB at 4 MiB a block. */
+export const LISTING_COUNT_MAX = 65_536;
+/** Ranges in one `POST /zero`; also bounds its body. */
+export const ZERO_RANGES_MAX = 4096;
+/** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
+export const JSON_BODY_BYTES_MAX = 256 * 1024;
+/** Random bytes grow by about 100 bytes in a zstd frame; a body that grew by more was not worth encoding. */
+export const ENCODED_GROWTH_BYTES_MAX = 1024;
+
+export const BLOCK_STATES = ['absent', 'written', 'durable', 'verified'] as const;
+export type BlockState = (typeof BLOCK_STATES)[number];
+
+/** What the sender says of its source at the claim; `null` where unknown. */
+export interface SourceDescription {
+  readonly description: string;
+  readonly path: string;
+  readonly model: string | null;
+  readonly serial: string | null;
+}
+
+/** Body of `PUT /transfer`. */
+export interface Claim {
+  readonly size: number;
+  readonly blockSize: number;
+  readonly source: SourceDescription;
+}
+
+/** Body of `GET /transfer` and of the answer to `PUT /transfer`. */
+export interface TransferStatus {
+  readonly protocol: number;
+  readonly transferId: string;
+  readonly epoch: string;
+  readonly state: 'unclaimed' | 'open' | 'sealed';
+  readonly size: number | null;
+  readonly blockSize: number | null;
+  readonly blockCount: number | null;
+  readonly source: SourceDescription | null;
+  readonly target: {
+    readonly description: string;
+    readonly path: string;
+    readonly model: string | null;
+    readonly serial: string | null;
+    readonly size: number | null;
+  };
+  readonly blocks: {
+    readonly absent: number;
+    readonly written: number;
+    readonly durable: number;
+    readonly verified: number;
+  };
+  readonly limits: { readonly connections: number; readonly zeroRanges: number; readonly listing: number };
+  readonly encodings: readonly string[];
+}
+
+/** Success of `PUT /blocks/:index`: what was done, all of it. */
+export interface BlockReceipt {
+  readonly transferId: string;
+  readonly epoch: string;
+  readonly index: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly sha256: string;
+  readonly state: BlockState;
+  readonly generation: number;
+}
+
+/** Success of `POST /zero`. */
+export interface ZeroReceipt {
+  readonly transferId: string;
+  readonly epoch: string;
+  readonly ranges: readonly Range[];
+  readonly state: BlockState;
+  readonly generation: number;
+}
+
+/** What a sealed transfer's receipt says; signed as the exact bytes that are served. */
+export interface SealReceipt {
+  readonly v: 1;
+  readonly transferId: string;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly blockCount: number;
+  /** `sha256:<hex>` over the raw block digests in index order. */
+  readonly root: string;
+  readonly verified: 'read-back' | 'none';
+  readonly sealedAt: string;
+  readonly target: TransferStatus['target'];
+  readonly source: SourceDescription | null;
+  readonly receiverKey: string;
+}
+
+const ABSENT = Buffer.alloc(DIGEST_BYTES);
+
+/** In a binary listing a block that is not durable is 32 zero bytes. */
+export function isAbsentDigest(digest: Buffer): boolean {
+  return digest.equals(ABSENT);
+}

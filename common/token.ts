@@ -1,0 +1,147 @@
+/**
+ * The right to write to one transfer of one receiver, for a while: `ddt1.<payload>.<signature>`, both
+ * base64url without padding (RFC 4648 section 5). The payload is JSON, the signature OpenSSH's
+ * (ssh-signature.ts) over the payload's exact bytes, so that `ssh-keygen -Y sign` alone can make a token.
+ */
+import assert from 'node:assert/strict';
+import { isUtf8 } from 'node:buffer';
+import {
+  isSignatureGood,
+  parseSshsig,
+  signSsh,
+  type SigningKey,
+  type SshSignature,
+} from './ssh-signature.ts';
+
+export const TOKEN_NAMESPACE = 'ddt-token-v1@dd-transfer';
+/** Characters; one of ours has about 450. */
+export const TOKEN_LENGTH_MAX = 2048;
+/** A token may come from a machine whose clock is so far ahead of ours. */
+const CLOCK_LEEWAY_SECONDS = 60;
+const SHAPE = /^ddt1\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
+const PAYLOAD_KEYS = ['v', 'aud', 'tid', 'scope', 'iat', 'exp'] as const;
+
+export interface TokenPayload {
+  readonly v: 1;
+  /** Pin of the receiver that it is for. */
+  readonly aud: string;
+  /** Id of the transfer that it is for. */
+  readonly tid: string;
+  /** What it allows: `write`. */
+  readonly scope: readonly string[];
+  /** Valid from, seconds since 1970. */
+  readonly iat: number;
+  /** Valid until, seconds since 1970; no longer valid in that second. */
+  readonly exp: number;
+}
+
+/** A text with the shape of a token; nothing in it is proven before {@link isTokenSignatureGood}. */
+export interface ParsedToken {
+  readonly payload: TokenPayload;
+  /** The signed bytes. */
+  readonly payloadBytes: Buffer;
+  readonly signature: SshSignature;
+}
+
+export interface TokenExpectations {
+  /** The receiver's own pin. */
+  readonly audience: string;
+  readonly transferId: string;
+  /** Raw Ed25519 keys, 32 bytes each. */
+  readonly trustedKeys: readonly Buffer[];
+  readonly nowSeconds: number;
+  /** What the request needs. */
+  readonly scope: string;
+}
+
+/** The same payload and key give the same token. */
+export function mintToken(payload: TokenPayload, key: SigningKey): string {
+  assert(isPayload(payload), 'a payload of the right shape');
+  const { v, aud, tid, scope, iat, exp } = payload;
+  const bytes = Buffer.from(JSON.stringify({ v, aud, tid, scope, iat, exp }));
+  const signature = signSsh(key, TOKEN_NAMESPACE, bytes);
+  const token = `ddt1.${bytes.toString('base64url')}.${signature.toString('base64url')}`;
+  assert(token.length <= TOKEN_LENGTH_MAX, 'a token short enough for a header line');
+  return token;
+}
+
+/**
+ * Total: undefined for whatever does not have exactly the shape of a token, or was signed for another
+ * purpose.
+ */
+export function parseToken(text: string): ParsedToken | undefined {
+  if (text.length > TOKEN_LENGTH_MAX) return undefined;
+  const [, payloadText, signatureText] = SHAPE.exec(text) ?? [];
+  const payloadBytes = decodeBase64url(payloadText);
+  const blob = decodeBase64url(signatureText);
+  if (payloadBytes === undefined || blob === undefined) return undefined;
+  const signature = parseSshsig(blob);
+  if (signature?.namespace !== TOKEN_NAMESPACE) return undefined;
+  const payload = parsePayload(payloadBytes);
+  return payload === undefined ? undefined : { payload, payloadBytes, signature };
+}
+
+/**
+ * All but the signature, cheapest first; undefined when nothing speaks against the token. It reveals nothing:
+ * what it compares with is printed on the ticket.
+ */
+export function checkToken(
+  parsed: ParsedToken,
+  expected: TokenExpectations,
+): 'token-invalid' | 'token-expired' | 'scope' | undefined {
+  const { payload, signature } = parsed;
+  if (!expected.trustedKeys.some((key) => key.equals(signature.publicKey))) return 'token-invalid';
+  if (payload.aud !== expected.audience || payload.tid !== expected.transferId) return 'token-invalid';
+  if (payload.iat > expected.nowSeconds + CLOCK_LEEWAY_SECONDS) return 'token-invalid';
+  if (payload.exp <= expected.nowSeconds) return 'token-expired';
+  return payload.scope.includes(expected.scope) ? undefined : 'scope';
+}
+
+/** Takes milliseconds on the event loop: only after {@link checkToken}, and once for each token. */
+export function isTokenSignatureGood(parsed: ParsedToken): boolean {
+  return isSignatureGood(parsed.signature, parsed.payloadBytes);
+}
+
+/** Only the canonical spelling: Node's own decoder skips what it does not know and ignores left-over bits. */
+function decodeBase64url(text: string | undefined): Buffer | undefined {
+  if (text === undefined) return undefined;
+  const bytes = Buffer.from(text, 'base64url');
+  return bytes.toString('base64url') === text ? bytes : undefined;
+}
+
+function parsePayload(bytes: Buffer): TokenPayload | undefined {
+  if (!isUtf8(bytes)) return undefined;
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return isPayload(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** No other members: one that we don't know might be a restriction, and ignoring it would grant too much. */
+function isPayload(value: unknown): value is TokenPayload {
+  if (typeof value !== 'object' || value === null) return false;
+  const members = new Map<string, unknown>(Object.entries(value));
+  if (members.size !== PAYLOAD_KEYS.length || !PAYLOAD_KEYS.every((key) => members.has(key))) return false;
+  const [version, audience, transferId, scope, from, until] = PAYLOAD_KEYS.map((key) => members.get(key));
+  return (
+    version === 1 &&
+    isFilled(audience) &&
+    isFilled(transferId) &&
+    Array.isArray(scope) &&
+    scope.length > 0 &&
+    scope.every(isFilled) &&
+    isTime(from) &&
+    isTime(until) &&
+    from < until
+  );
+}
+
+function isFilled(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function isTime(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
