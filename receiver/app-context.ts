@@ -1,0 +1,30 @@
+/** What every route is given. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Context } from 'hono';
+import type { Clock } from '../common/clock.ts';
+import type { SigningKey } from '../common/ssh-signature.ts';
+import type { Authenticator } from './auth.ts';
+import type { Log } from './log.ts';
+import type { Transfer } from './transfer.ts';
+
+export interface Bindings {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+}
+
+export type AppContext = Context<{ Bindings: Bindings }>;
+
+export interface AppOptions {
+  readonly transfer: Transfer;
+  readonly authenticator: Authenticator;
+  readonly key: SigningKey;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** True once the process is about to stop. */
+  readonly isDraining: () => boolean;
+  readonly onSealed: () => void;
+  /** How long a body may stand still. */
+  readonly bodyProgressTimeoutMs: number;
+  /** How long a block may wait for memory before the client is told to come again. */
+  readonly memoryWaitMs: number;
+}

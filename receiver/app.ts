@@ -1,0 +1,100 @@
+/**
+ * The routes: parse, call the operation, reply. The checks of a request are ordered from cheap to dear, and nothing
+ * of a body is read before all that can be told from the head has been checked.
+ */
+import type { IncomingMessage } from 'node:http';
+import { Hono } from 'hono';
+import { TransferError } from '../common/errors.ts';
+import { HEADER_DURABLE_GENERATION, HEADER_EPOCH } from '../common/protocol.ts';
+import type { AppContext, AppOptions, Bindings } from './app-context.ts';
+import { getBlock, headBlock, putBlock } from './block-routes.ts';
+import { problemResponse } from './problem.ts';
+import {
+  getReceipt,
+  getTransfer,
+  listing,
+  postComplete,
+  postFlush,
+  postZero,
+  putTransfer,
+} from './transfer-routes.ts';
+
+type Handler = (context: AppContext, options: AppOptions) => Promise<Response> | Response;
+
+/** Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler. */
+const ROUTES: readonly (readonly [RegExp, Readonly<Record<string, Handler>>])[] = [
+  [/^\/transfer$/, { GET: getTransfer, PUT: putTransfer }],
+  [/^\/blocks$/, { GET: listing }],
+  // 0, or a decimal without leading zeros; matched raw, so that no other spelling of a number gets through.
+  [/^\/blocks\/(?:0|[1-9]\d{0,9})$/, { GET: getBlock, HEAD: headBlock, PUT: putBlock }],
+  [/^\/zero$/, { POST: postZero }],
+  [/^\/flush$/, { POST: postFlush }],
+  [/^\/complete$/, { POST: postComplete }],
+  [/^\/receipt$/, { GET: getReceipt }],
+];
+
+export function makeApp(options: AppOptions): Hono<{ Bindings: Bindings }> {
+  const app = new Hono<{ Bindings: Bindings }>();
+  app.all('*', async (context) => {
+    let response: Response;
+    try {
+      response = await answer(context, options);
+    } catch (error) {
+      response = failureResponse(context, error, options);
+    }
+    response.headers.set('cache-control', 'no-store');
+    response.headers.set(HEADER_EPOCH, options.transfer.epoch);
+    response.headers.set(HEADER_DURABLE_GENERATION, String(options.transfer.durableGeneration));
+    return response;
+  });
+  return app;
+}
+
+async function answer(context: AppContext, options: AppOptions): Promise<Response> {
+  const path = rawPathOf(context);
+  const method = context.req.method;
+  if (path === '/health') {
+    if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed(method);
+    return Response.json({ status: 'ok', time: new Date(options.clock.wallMs()).toISOString() });
+  }
+  const route = ROUTES.find(([pattern]) => pattern.test(path));
+  if (route === undefined) throw new TransferError('not-found', 'there is nothing at this path');
+  options.authenticator.check(context.req.header('authorization'), 'write');
+  if (options.isDraining()) throw new TransferError('draining', 'the receiver is stopping: try again soon');
+  const handler = route[1][method] ?? (method === 'HEAD' ? route[1]['GET'] : undefined);
+  if (handler === undefined) throw methodNotAllowed(method);
+  return await handler(context, options);
+}
+
+function methodNotAllowed(method: string): TransferError {
+  return new TransferError('method-not-allowed', `${method.slice(0, 20)} is not possible here`);
+}
+
+/** Neither decoded nor normalised: what the client wrote, up to the query. */
+function rawPathOf(context: AppContext): string {
+  const target = context.env.incoming.url ?? '';
+  const end = target.indexOf('?');
+  return end < 0 ? target : target.slice(0, end);
+}
+
+function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
+  const { incoming } = context.env;
+  const isBodyPending = !incoming.complete && hasBody(incoming);
+  if (error instanceof TransferError) {
+    if (error.kind === 'device' || error.status === 401) {
+      options.log.warning(`${incoming.method} ${rawPathOf(context).slice(0, 60)}: ${error.message}`);
+    }
+    return problemResponse(error, isBodyPending);
+  }
+  options.log.bug(error);
+  return problemResponse(
+    new TransferError('internal', 'a bug of the receiver; its log has the details'),
+    isBodyPending,
+  );
+}
+
+function hasBody(incoming: IncomingMessage): boolean {
+  return (
+    (incoming.headers['content-length'] ?? '0') !== '0' || incoming.headers['transfer-encoding'] !== undefined
+  );
+}

@@ -1,0 +1,116 @@
+/** HEAD, GET and PUT of `/blocks/:index`. */
+import type { AppContext, AppOptions } from './app-context.ts';
+import { digestNow, digestOf } from '../common/digest.ts';
+import { TransferError } from '../common/errors.ts';
+import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
+import { HEADER_BLOCK_STATE, HEADER_GENERATION } from '../common/protocol.ts';
+import type { Slab } from '../common/buffers.ts';
+import { checkPrecondition, lengthMismatch, parseBlockRequest } from './block-request.ts';
+import { decodeInPlace, readBody } from './read-body.ts';
+import type { OpenTransfer } from './transfer.ts';
+import { writeBlock } from './write-block.ts';
+
+/** The route has matched: the path ends in a decimal number. */
+function indexOf(context: AppContext, open: OpenTransfer): BlockIndex {
+  const index = Number(/(\d+)(?:\?|$)/.exec(context.env.incoming.url ?? '')?.[1]);
+  if (index < open.blockCount) return blockIndexOf(index, open.geometry);
+  throw new TransferError(
+    'block-out-of-range',
+    `there is no block ${index}: the transfer has ${open.blockCount}`,
+    {
+      details: { blockCount: open.blockCount },
+    },
+  );
+}
+
+function blockHeaders(open: OpenTransfer, index: BlockIndex): Record<string, string> {
+  const digest = open.table.digestOf(index);
+  return {
+    etag: `"${digest.toString('hex')}"`,
+    'repr-digest': `sha-256=:${digest.toString('base64')}:`,
+    [HEADER_BLOCK_STATE]: open.table.stateOf(index),
+    [HEADER_GENERATION]: String(open.durability.generationOf(index)),
+  };
+}
+
+/** From the table alone: it must stay cheap while the disk is busy. */
+export function headBlock(context: AppContext, { transfer }: AppOptions): Response {
+  const open = transfer.claimed();
+  const index = indexOf(context, open);
+  if (open.table.stateOf(index) === 'absent') {
+    throw new TransferError('block-absent', `block ${index} is not on the target`);
+  }
+  return new Response(null, {
+    headers: {
+      ...blockHeaders(open, index),
+      'content-type': 'application/octet-stream',
+      'content-length': String(lengthOf(index, open.geometry)),
+    },
+  });
+}
+
+export async function getBlock(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer } = options;
+  const open = transfer.claimed();
+  const index = indexOf(context, open);
+  // Nobody writes the block while it is read.
+  using _lock = await open.locks.lock(index, 1);
+  if (open.table.stateOf(index) === 'absent') {
+    throw new TransferError('block-absent', `block ${index} is not on the target`);
+  }
+  using slab = await takeSlab(open, options);
+  const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
+  await transfer.target.read(bytes, offsetOf(index, open.geometry));
+  return new Response(new Uint8Array(bytes), {
+    headers: { ...blockHeaders(open, index), 'content-type': 'application/octet-stream' },
+  });
+}
+
+export async function putBlock(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer } = options;
+  const open = transfer.writable();
+  const index = indexOf(context, open);
+  const lengthBytes = lengthOf(index, open.geometry);
+  const request = parseBlockRequest(
+    { header: (name) => context.req.header(name), query: (name) => context.req.query(name) },
+    lengthBytes,
+    index,
+  );
+  const present = open.table.isDurable(index) ? open.table.digestOf(index).toString('hex') : undefined;
+  checkPrecondition(context.req.header('if-none-match'), present);
+  using slab = await takeSlab(open, options);
+  const { incoming, outgoing } = context.env;
+  if (incoming.headers.expect !== undefined) outgoing.writeContinue();
+  const bodyBytes = await readBody(incoming, slab.bytes, request.bodyBytesMax, options.bodyProgressTimeoutMs);
+  if (request.encodedDigest?.equals(digestNow(slab.bytes.subarray(0, bodyBytes))) === false) {
+    throw digestMismatch(index);
+  }
+  const plainBytes = await decodeInPlace(slab.bytes, bodyBytes, request.encoding, lengthBytes);
+  if (plainBytes !== lengthBytes) throw lengthMismatch(lengthBytes, plainBytes);
+  const bytes = slab.bytes.subarray(0, lengthBytes);
+  if (!(await digestOf(bytes)).equals(request.digest)) throw digestMismatch(index);
+  const { digest, isFlushed } = request;
+  const { receipt, isNew } = await writeBlock(transfer, { index, bytes, digest, isFlushed });
+  return Response.json(receipt, { status: !isFlushed ? 202 : isNew ? 201 : 200 });
+}
+
+/** Says nothing of what was computed: that would make the receiver an oracle. */
+function digestMismatch(index: number): TransferError {
+  return new TransferError(
+    'digest-mismatch',
+    `the body of block ${index} does not have the digest that came with it`,
+  );
+}
+
+async function takeSlab(open: OpenTransfer, { memoryWaitMs }: AppOptions): Promise<Slab> {
+  const timeout = AbortSignal.timeout(memoryWaitMs);
+  try {
+    return await open.slabs.take(timeout);
+  } catch (error) {
+    if (!timeout.aborted) throw error;
+    throw new TransferError('busy', 'all memory for blocks is in use', {
+      retryAfterSeconds: 1,
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays, because
+ * 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes it.
+ */
+import assert from 'node:assert/strict';
+import { DIGEST_BYTES } from '../common/digest.ts';
+import { BLOCK_STATES, type BlockState } from '../common/protocol.ts';
+import type { Range } from '../common/ranges.ts';
+
+const ABSENT = 0;
+
+export class BlockTable {
+  readonly blockCount: number;
+  readonly #states: Uint8Array;
+  readonly #digests: Buffer;
+  readonly #counts: number[];
+
+  constructor(blockCount: number) {
+    this.blockCount = blockCount;
+    this.#states = new Uint8Array(blockCount);
+    this.#digests = Buffer.alloc(blockCount * DIGEST_BYTES);
+    this.#counts = BLOCK_STATES.map((_, at) => (at === ABSENT ? blockCount : 0));
+  }
+
+  stateOf(index: number): BlockState {
+    const state = BLOCK_STATES[this.#states[index] ?? -1];
+    assert(state !== undefined, `block ${index} of ${this.blockCount}`);
+    return state;
+  }
+
+  isDurable(index: number): boolean {
+    const state = this.stateOf(index);
+    return state === 'durable' || state === 'verified';
+  }
+
+  /** A view of 32 bytes; meaningless while the block is absent. */
+  digestOf(index: number): Buffer {
+    return this.#digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+  }
+
+  /** @param digest 32 bytes, copied; a block that becomes absent loses its digest. */
+  set(index: number, state: BlockState, digest?: Buffer): void {
+    const before = this.#states[index];
+    assert(before !== undefined, `block ${index} of ${this.blockCount}`);
+    const after = BLOCK_STATES.indexOf(state);
+    this.#counts[before] = (this.#counts[before] ?? 0) - 1;
+    this.#counts[after] = (this.#counts[after] ?? 0) + 1;
+    this.#states[index] = after;
+    if (after === ABSENT) this.digestOf(index).fill(0);
+    else if (digest !== undefined) digest.copy(this.digestOf(index));
+  }
+
+  countOf(state: BlockState): number {
+    return this.#counts[BLOCK_STATES.indexOf(state)] ?? 0;
+  }
+
+  /** Raw digests of `count` blocks from `first`; all zero where a block is not durable. A copy. */
+  durableDigests(first: number, count: number): Buffer {
+    const page = Buffer.from(this.#digests.subarray(first * DIGEST_BYTES, (first + count) * DIGEST_BYTES));
+    for (let at = 0; at < count; at++) {
+      if (!this.isDurable(first + at)) page.fill(0, at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES);
+    }
+    return page;
+  }
+
+  /** All digests in index order, for the root. @throws AssertionError unless every block is durable. */
+  allDigests(): Buffer {
+    assert.equal(this.countOf('durable') + this.countOf('verified'), this.blockCount);
+    return this.#digests;
+  }
+
+  /** Neighbours of equal state, joined, within the `count` blocks from `first`. */
+  statesByRange(first: number, count: number): { first: number; count: number; state: BlockState }[] {
+    const ranges: { first: number; count: number; state: BlockState }[] = [];
+    for (let index = first; index < first + count; index++) {
+      const state = this.stateOf(index);
+      const last = ranges.at(-1);
+      if (last?.state === state) last.count++;
+      else ranges.push({ first: index, count: 1, state });
+    }
+    return ranges;
+  }
+
+  /** Ranges of the blocks that are not durable, at most `most` of them. */
+  missing(most: number): Range[] {
+    const ranges: [number, number][] = [];
+    for (let index = 0; index < this.blockCount; index++) {
+      if (this.isDurable(index)) continue;
+      const last = ranges.at(-1);
+      if (last !== undefined && last[0] + last[1] === index) last[1]++;
+      else if (ranges.length < most) ranges.push([index, 1]);
+      else break;
+    }
+    return ranges;
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * A block device or a regular file as the target. Opened once, before the first write, and these descriptors are kept:
+ * a write-back error is reported to descriptors that were open when it happened, and to no later one.
+ * Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
+ */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
+import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
+import { formatSize } from '../common/units.ts';
+import type { Target, TargetIdentity } from './target.ts';
+
+/** Below this a written zero costs less than starting `fallocate`. */
+const FALLOCATE_BYTES_MIN = 1024 * 1024;
+const ZEROS_BYTES = 1024 * 1024;
+
+export class DiskTarget implements Target {
+  readonly identity: TargetIdentity;
+  readonly #buffered: FileHandle;
+  readonly #direct: FileHandle | undefined;
+  #canFallocate = true;
+  readonly #zeros = new SlabPool({ slabSizeBytes: ZEROS_BYTES, slabCount: 1 });
+
+  private constructor(identity: TargetIdentity, buffered: FileHandle, direct: FileHandle | undefined) {
+    this.identity = identity;
+    this.#buffered = buffered;
+    this.#direct = direct;
+  }
+
+  /**
+   * Opens the target for itself alone: O_EXCL on a device (EBUSY while mounted or claimed), flock(1) on a file.
+   * A file that does not exist is made, empty.
+   * @throws TransferError `target-refused`.
+   */
+  static async open(identity: TargetIdentity): Promise<DiskTarget> {
+    const { path } = identity;
+    const isDevice = identity.kind === 'device';
+    let buffered: FileHandle | undefined;
+    try {
+      buffered = await open(
+        path,
+        constants.O_RDWR | (isDevice ? constants.O_EXCL : constants.O_CREAT),
+        0o600,
+      );
+      if (!isDevice) await lockFile(buffered, path);
+      const direct = await openDirect(path);
+      const { dev, ino } = await buffered.stat();
+      return new DiskTarget({ ...identity, fileId: isDevice ? null : `${dev}:${ino}` }, buffered, direct);
+    } catch (error) {
+      await buffered?.close();
+      if (error instanceof TransferError) throw error;
+      throw new TransferError('target-refused', `cannot open ${path} for writing: ${reasonOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async prepare(sizeBytes: number): Promise<void> {
+    const { path, kind, sizeBytes: deviceBytes } = this.identity;
+    if (kind === 'device') {
+      if (deviceBytes !== null && deviceBytes >= sizeBytes) return;
+      throw new TransferError(
+        'target-too-small',
+        `${path} is too small: it has ${deviceBytes} bytes, the source has ${sizeBytes} (${formatSize(sizeBytes)})`,
+      );
+    }
+    try {
+      await this.#buffered.truncate(sizeBytes);
+    } catch (error) {
+      throw this.#writeError(`cannot make ${path} ${sizeBytes} bytes long`, error);
+    }
+  }
+
+  async write(bytes: Buffer, offset: number): Promise<void> {
+    const isAligned = bytes.byteOffset % SLAB_ALIGNMENT_BYTES === 0 && offset % SLAB_ALIGNMENT_BYTES === 0;
+    const directBytes = isAligned ? bytes.length - (bytes.length % SLAB_ALIGNMENT_BYTES) : 0;
+    let done = 0;
+    if (this.#direct !== undefined && directBytes > 0) {
+      try {
+        done = await this.#writeFully(this.#direct, bytes.subarray(0, directBytes), offset);
+      } catch (error) {
+        // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes it.
+        if (errnoOf(error) !== 'EINVAL') throw this.#writeError(this.#writing(offset, bytes.length), error);
+      }
+    }
+    if (done === bytes.length) return;
+    try {
+      await this.#writeFully(this.#buffered, bytes.subarray(done), offset + done);
+    } catch (error) {
+      throw this.#writeError(this.#writing(offset, bytes.length), error);
+    }
+  }
+
+  async writeZeros(offset: number, lengthBytes: number): Promise<void> {
+    const end = offset + lengthBytes;
+    let at = offset;
+    const punchable = lengthBytes - (lengthBytes % SLAB_ALIGNMENT_BYTES);
+    if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
+      this.#canFallocate = await this.#punchHole(offset, punchable);
+      if (this.#canFallocate) at += punchable;
+    }
+    if (at === end) return;
+    using zeros = await this.#zeros.take();
+    for (; at < end; at += ZEROS_BYTES) {
+      await this.write(zeros.bytes.subarray(0, Math.min(ZEROS_BYTES, end - at)), at);
+    }
+  }
+
+  async read(into: Buffer, offset: number): Promise<void> {
+    for (let done = 0; done < into.length;) {
+      let bytesRead = 0;
+      try {
+        ({ bytesRead } = await this.#buffered.read(into, done, into.length - done, offset + done));
+      } catch (error) {
+        const what = `cannot read ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
+        throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
+      }
+      if (bytesRead === 0) {
+        throw new TransferError(
+          'io-error',
+          `${this.identity.path} ends before offset ${offset + into.length}`,
+        );
+      }
+      done += bytesRead;
+    }
+  }
+
+  async flush(): Promise<void> {
+    try {
+      // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own cache.
+      await this.#buffered.datasync();
+    } catch (error) {
+      const errno = errnoOf(error);
+      throw new TransferError('io-error', `cannot flush ${this.identity.path}: ${reasonOf(error)}`, {
+        cause: error,
+        details: { errno },
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#direct?.close();
+    await this.#buffered.close();
+  }
+
+  /** write(2) may take less than it was given. */
+  async #writeFully(handle: FileHandle, bytes: Buffer, offset: number): Promise<number> {
+    let done = 0;
+    while (done < bytes.length) {
+      const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done);
+      done += bytesWritten;
+    }
+    return done;
+  }
+
+  /**
+   * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices, where the
+   * kernel offers it only when the device does it fast. false where it is not offered.
+   */
+  async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
+    const range = ['--offset', String(offset), '--length', String(lengthBytes)];
+    return await runOn(this.#buffered, 'fallocate', ['--punch-hole', '--keep-size', ...range, '/dev/fd/3']);
+  }
+
+  #writing(offset: number, lengthBytes: number): string {
+    return `cannot write ${lengthBytes} bytes at offset ${offset} to ${this.identity.path}`;
+  }
+
+  #writeError(what: string, cause: unknown): TransferError {
+    const errno = errnoOf(cause);
+    const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'io-error';
+    return new TransferError(code, `${what}: ${reasonOf(cause)}`, { cause, details: { errno } });
+  }
+}
+
+async function openDirect(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_RDWR | constants.O_DIRECT);
+  } catch (error) {
+    // File systems without O_DIRECT refuse the open (open(2), EINVAL).
+    if (errnoOf(error) === 'EINVAL') return undefined;
+    throw error;
+  }
+}
+
+/** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */
+async function lockFile(handle: FileHandle, path: string): Promise<void> {
+  if (await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])) return;
+  throw new TransferError(
+    'target-refused',
+    `another process, perhaps another ddt-receive, is writing ${path}`,
+  );
+}
+
+/** Runs a program of util-linux with the file as its descriptor 3. @returns whether it succeeded. */
+async function runOn(handle: FileHandle, command: string, args: readonly string[]): Promise<boolean> {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'ignore', handle.fd] });
+  return await new Promise<boolean>((resolve, reject) => {
+    child.once('error', (cause) =>
+      reject(new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause })),
+    );
+    child.once('close', (status) => resolve(status === 0));
+  });
+}

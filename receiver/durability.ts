@@ -1,0 +1,220 @@
+/**
+ * The durability contract in one place: which writes count, when they are flushed, and in which order that is
+ * recorded. Data strictly before journal, journal strictly before the published generation.
+ *
+ * A block goes absent → written (generation g) → durable. Generations count finished writes within an epoch; a flush
+ * makes all finished writes up to its start durable. An error of a write or a flush ends the epoch: what was not
+ * durable is absent again, because the kernel reports a failed write-back once and then forgets it, so that a second
+ * flush that succeeds proves nothing about the first one's data.
+ */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { TransferError } from '../common/errors.ts';
+import type { BlockTable } from './block-table.ts';
+import type { Journal } from './journal.ts';
+import type { Target } from './target.ts';
+
+/** At most a second of written blocks is lost by a crash: that is what gets sent again. */
+export const FLUSH_INTERVAL_MS = 1000;
+/** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
+export const FLUSH_BYTES = 256 * 1024 * 1024;
+/** How soon a journal that had no room is tried again. */
+const JOURNAL_RETRY_MS = 2000;
+
+interface WrittenBlock {
+  readonly generation: number;
+  readonly digest: Buffer;
+}
+
+/** Proof that a write was announced; handed back when it ended. */
+export interface WritePermit {
+  readonly epoch: string;
+  readonly indexes: readonly number[];
+}
+
+export interface DurabilityEvents {
+  /** A flush or a write failed and the epoch changed. */
+  onEpochEnd?(error: TransferError, lostBlocks: number): void;
+  /** The journal can't be written for another reason than a full disk: the process must not go on. */
+  onJournalBroken(error: TransferError): void;
+}
+
+export class Durability {
+  readonly #target: Target;
+  readonly #journal: Journal;
+  readonly #table: BlockTable;
+  readonly #events: DurabilityEvents;
+  readonly #written = new Map<number, WrittenBlock>();
+  #epoch = randomBytes(8).toString('hex');
+  #generation = 0;
+  #durableGeneration = 0;
+  #unflushedBytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #queued: Promise<void> | undefined;
+  #journalFull: TransferError | undefined;
+
+  constructor(options: { target: Target; journal: Journal; table: BlockTable; events: DurabilityEvents }) {
+    this.#target = options.target;
+    this.#journal = options.journal;
+    this.#table = options.table;
+    this.#events = options.events;
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  get durableGeneration(): number {
+    return this.#durableGeneration;
+  }
+
+  /** The generation of a written block; of a durable one the published generation, which covers it. */
+  generationOf(index: number): number {
+    return this.#written.get(index)?.generation ?? this.#durableGeneration;
+  }
+
+  /**
+   * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal says so
+   * durably where it said otherwise: a crash in the middle of the write must not leave a torn block that is listed.
+   * @throws TransferError `no-space` while the journal has no room, `journal-error`.
+   */
+  announce(indexes: readonly number[]): WritePermit {
+    if (this.#journalFull !== undefined) throw this.#journalFull;
+    const listed = indexes.filter((index) => this.#table.isDurable(index));
+    if (listed.length > 0) this.#writeJournal(() => this.#journal.forgetBlocks(listed));
+    for (const index of indexes) {
+      this.#written.delete(index);
+      this.#table.set(index, 'absent');
+    }
+    return { epoch: this.#epoch, indexes };
+  }
+
+  /**
+   * The announced bytes have been taken by the target.
+   * @returns the write's generation. @throws TransferError `io-error` when the epoch ended meanwhile.
+   */
+  finishWrite(permit: WritePermit, digestOf: (index: number) => Buffer, lengthBytes: number): number {
+    if (permit.epoch !== this.#epoch) {
+      throw new TransferError(
+        'io-error',
+        'a write or flush of the target failed while this block was written',
+      );
+    }
+    this.#generation++;
+    for (const index of permit.indexes) {
+      assert.equal(this.#table.stateOf(index), 'absent');
+      const digest = Buffer.from(digestOf(index));
+      this.#written.set(index, { generation: this.#generation, digest });
+      this.#table.set(index, 'written', digest);
+    }
+    this.#unflushedBytes += lengthBytes;
+    if (this.#unflushedBytes >= FLUSH_BYTES) this.#flushSoon(0);
+    else this.#flushSoon(FLUSH_INTERVAL_MS);
+    return this.#generation;
+  }
+
+  /** The announced write failed. Anything but a full disk ends the epoch. */
+  failWrite(permit: WritePermit, error: TransferError): void {
+    if (error.code !== 'no-space' && permit.epoch === this.#epoch) this.#endEpoch(error);
+  }
+
+  /**
+   * Barrier: every write that was finished before the call is durable when it resolves. Calls share flushes.
+   * @throws TransferError `io-error`, `no-space`, `journal-error`.
+   */
+  async flush(): Promise<void> {
+    this.#queued ??= this.#runAfter(this.#running);
+    await this.#queued;
+  }
+
+  /** Stops the timer; unflushed blocks stay what they are. */
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  async #runAfter(previous: Promise<void> | undefined): Promise<void> {
+    if (previous !== undefined) await Promise.allSettled([previous]);
+    else await Promise.resolve();
+    this.#running = this.#queued;
+    this.#queued = undefined;
+    try {
+      await this.#flushOnce();
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #flushOnce(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#unflushedBytes = 0;
+    const epoch = this.#epoch;
+    const upTo = this.#generation;
+    if (this.#written.size === 0) {
+      this.#durableGeneration = upTo;
+      this.#journalFull = undefined;
+      return;
+    }
+    try {
+      await this.#target.flush();
+    } catch (error) {
+      const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
+      if (epoch === this.#epoch) this.#endEpoch(failure);
+      throw failure;
+    }
+    if (epoch !== this.#epoch)
+      throw new TransferError('io-error', 'a write to the target failed during the flush');
+    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the map.
+    const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
+    if (durable.length > 0) {
+      this.#writeJournal(() =>
+        this.#journal.recordDurable(durable.map(([index, block]) => ({ index, digest: block.digest }))),
+      );
+    }
+    for (const [index] of durable) {
+      this.#written.delete(index);
+      this.#table.set(index, 'durable');
+    }
+    this.#durableGeneration = upTo;
+    if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
+  }
+
+  #flushSoon(delayMs: number): void {
+    if (delayMs === 0) clearTimeout(this.#timer);
+    else if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      // A failed flush has ended the epoch, which every reply tells; there is nobody else to tell.
+      this.flush().catch(() => {});
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  #endEpoch(error: TransferError): void {
+    this.#epoch = randomBytes(8).toString('hex');
+    this.#generation = 0;
+    this.#durableGeneration = 0;
+    this.#unflushedBytes = 0;
+    const lostBlocks = this.#written.size;
+    for (const index of this.#written.keys()) this.#table.set(index, 'absent');
+    this.#written.clear();
+    this.#events.onEpochEnd?.(error, lostBlocks);
+  }
+
+  #writeJournal(write: () => void): void {
+    try {
+      write();
+      this.#journalFull = undefined;
+    } catch (error) {
+      assert(error instanceof TransferError);
+      if (error.code === 'no-space') {
+        this.#journalFull = error;
+        this.#flushSoon(JOURNAL_RETRY_MS);
+      } else {
+        this.#events.onJournalBroken(error);
+      }
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The receiver's durable record of one transfer, in SQLite: what the transfer is, and which blocks are durable with
+ * which digest. Each change is one transaction that has been synced when the call returns (WAL, synchronous=FULL).
+ * The calls block the event loop on purpose: between "the data is flushed" and "the record says so" nothing else may
+ * happen. `locking_mode=EXCLUSIVE` keeps a second receiver out and needs no shared memory file.
+ */
+import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { DIGEST_BYTES } from '../common/digest.ts';
+import { TransferError } from '../common/errors.ts';
+
+/** Changes with the tables; a journal of another version is refused, never guessed at. */
+export const JOURNAL_VERSION = 1;
+const SQLITE_BUSY = 5;
+const SQLITE_FULL = 13;
+
+const SCHEMA = `
+  CREATE TABLE property (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  CREATE TABLE block (
+    block_index INTEGER PRIMARY KEY CHECK (block_index >= 0),
+    digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES})
+  ) STRICT;
+  PRAGMA user_version = ${JOURNAL_VERSION};
+`;
+
+export interface DurableBlock {
+  readonly index: number;
+  readonly digest: Buffer;
+}
+
+/** All of it is durable when a call returns; a call that throws has changed nothing. */
+export interface Journal {
+  readonly path: string;
+  property(name: string): string | undefined;
+  setProperties(properties: Readonly<Record<string, string>>): void;
+  /** These blocks are on flushed storage with these digests. */
+  recordDurable(blocks: Iterable<DurableBlock>): void;
+  /** These blocks may hold anything from now on. */
+  forgetBlocks(indexes: Iterable<number>): void;
+  blocks(): Iterable<DurableBlock>;
+  close(): void;
+}
+
+export class SqliteJournal implements Journal {
+  readonly path: string;
+  readonly #db: DatabaseSync;
+  readonly #insert: StatementSync;
+  readonly #delete: StatementSync;
+
+  private constructor(path: string, db: DatabaseSync) {
+    this.path = path;
+    this.#db = db;
+    this.#insert = db.prepare('INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)');
+    this.#delete = db.prepare('DELETE FROM block WHERE block_index = ?');
+  }
+
+  /**
+   * Opens or makes the journal; its folder must exist.
+   * @throws TransferError `state-refused` (another receiver has it, another version, damaged), `journal-error`.
+   */
+  static async open(path: string): Promise<SqliteJournal> {
+    let db: DatabaseSync | undefined;
+    try {
+      db = new DatabaseSync(path);
+      db.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;');
+      const row = db.prepare('PRAGMA user_version').get();
+      const version = Number(row?.['user_version']);
+      if (version === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+      else if (version !== JOURNAL_VERSION) {
+        throw new TransferError(
+          'state-refused',
+          `journal ${path} has version ${version}, not ${JOURNAL_VERSION}`,
+          {
+            hint: 'use the version of dd-transfer that made it, or --discard-transfer to begin anew',
+          },
+        );
+      }
+      // Takes the exclusive lock now rather than at the first write.
+      db.exec('BEGIN IMMEDIATE; COMMIT;');
+      const journal = new SqliteJournal(path, db);
+      await syncFolder(dirname(path));
+      return journal;
+    } catch (error) {
+      db?.close();
+      throw asOpenError(error, path);
+    }
+  }
+
+  property(name: string): string | undefined {
+    const value = this.#db.prepare('SELECT value FROM property WHERE name = ?').get(name)?.['value'];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  setProperties(properties: Readonly<Record<string, string>>): void {
+    this.#transaction(() => {
+      const statement = this.#db.prepare('INSERT OR REPLACE INTO property (name, value) VALUES (?, ?)');
+      for (const [name, value] of Object.entries(properties)) statement.run(name, value);
+    });
+  }
+
+  recordDurable(blocks: Iterable<DurableBlock>): void {
+    this.#transaction(() => {
+      for (const { index, digest } of blocks) this.#insert.run(index, digest);
+    });
+  }
+
+  forgetBlocks(indexes: Iterable<number>): void {
+    this.#transaction(() => {
+      for (const index of indexes) this.#delete.run(index);
+    });
+  }
+
+  *blocks(): Iterable<DurableBlock> {
+    for (const row of this.#db
+      .prepare('SELECT block_index, digest FROM block ORDER BY block_index')
+      .iterate()) {
+      const digest = row['digest'];
+      if (digest instanceof Uint8Array)
+        yield { index: Number(row['block_index']), digest: Buffer.from(digest) };
+    }
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #transaction(work: () => void): void {
+    try {
+      this.#db.exec('BEGIN IMMEDIATE');
+      work();
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      // A full disk may have ended the transaction already; what is left of it is undone.
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw asJournalError(error, this.path);
+    }
+  }
+}
+
+/** A new file is only there after a crash when its folder was synced (fsync(2), NOTES). */
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
+}
+
+function sqliteCodeOf(error: unknown): number | undefined {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
+    ? error.errcode & 0xff
+    : undefined;
+}
+
+function asOpenError(error: unknown, path: string): TransferError {
+  if (error instanceof TransferError) return error;
+  if (sqliteCodeOf(error) === SQLITE_BUSY) {
+    return new TransferError('state-refused', `another ddt-receive is using the journal ${path}`, {
+      cause: error,
+    });
+  }
+  const message = `cannot open the journal ${path}: ${error instanceof Error ? error.message : String(error)}`;
+  return new TransferError('state-refused', message, {
+    cause: error,
+    hint: 'if it is damaged, --discard-transfer begins anew',
+  });
+}
+
+function asJournalError(error: unknown, path: string): TransferError {
+  const reason = error instanceof Error ? error.message : String(error);
+  const isFull = sqliteCodeOf(error) === SQLITE_FULL;
+  return new TransferError(
+    isFull ? 'no-space' : 'journal-error',
+    `cannot write the journal ${path}: ${reason}`,
+    {
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,77 @@
+/** `GET /blocks`: which blocks are there, in three media types. */
+import { TransferError } from '../common/errors.ts';
+import { LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../common/protocol.ts';
+import type { OpenTransfer } from './transfer.ts';
+
+const STATES = ['any', 'missing', 'written', 'durable', 'verified'] as const;
+type WantedState = (typeof STATES)[number];
+
+interface ListingRequest {
+  readonly from: number;
+  readonly count: number;
+  readonly state: WantedState;
+}
+
+/** @throws TransferError `bad-request`, `block-out-of-range`. */
+export function listBlocks(
+  open: OpenTransfer,
+  query: (name: string) => string | undefined,
+  accept: string | undefined,
+): { type: string; body: string | Uint8Array<ArrayBuffer> } {
+  const request = parseListingRequest(open, query);
+  if (accept?.includes(TYPE_DIGESTS) === true) {
+    if (request.state !== 'any') {
+      throw new TransferError('bad-request', 'the binary listing has all blocks: leave state= out');
+    }
+    const digests = open.table.durableDigests(request.from, request.count);
+    return { type: TYPE_DIGESTS, body: new Uint8Array(digests) };
+  }
+  const ranges = open.table
+    .statesByRange(request.from, request.count)
+    .filter(({ state }) => isWanted(state, request.state));
+  if (accept?.includes('text/plain') !== true)
+    return { type: 'application/json', body: `${JSON.stringify(ranges)}\n` };
+  const lines: string[] = [];
+  for (const { first, count, state } of ranges) {
+    for (let index = first; index < first + count; index++) {
+      const digest = state === 'absent' ? '-' : open.table.digestOf(index).toString('hex');
+      lines.push(`${index} ${state} ${digest}\n`);
+    }
+  }
+  return { type: 'text/plain; charset=utf-8', body: lines.join('') };
+}
+
+function isWanted(state: BlockState, wanted: WantedState): boolean {
+  switch (wanted) {
+    case 'any':
+      return true;
+    case 'missing':
+      return state === 'absent' || state === 'written';
+    case 'durable':
+      return state === 'durable' || state === 'verified';
+    case 'written':
+    case 'verified':
+      return state === wanted;
+  }
+}
+
+function parseListingRequest(
+  open: OpenTransfer,
+  query: (name: string) => string | undefined,
+): ListingRequest {
+  const from = wholeNumber('from', query('from') ?? '0');
+  const count = wholeNumber('count', query('count') ?? String(LISTING_COUNT_MAX));
+  if (from > open.blockCount || count > LISTING_COUNT_MAX) {
+    const limits = `from 0 to ${open.blockCount}, count up to ${LISTING_COUNT_MAX}`;
+    throw new TransferError('bad-request', `from=${from}&count=${count} is not possible: ${limits}`);
+  }
+  const wanted = query('state') ?? 'any';
+  const state = STATES.find((name) => name === wanted);
+  if (state === undefined) throw new TransferError('bad-request', `state is one of ${STATES.join(', ')}`);
+  return { from, count: Math.min(count, open.blockCount - from), state };
+}
+
+function wholeNumber(name: string, text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new TransferError('bad-request', `${name}=${text.slice(0, 20)} is not a whole number`);
+}

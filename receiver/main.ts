@@ -1,0 +1,108 @@
+/** ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the process. */
+import { join } from 'node:path';
+import { systemClock } from '../common/clock.ts';
+import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
+import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
+import { formatTicket, redact } from '../common/ticket.ts';
+import { formatSize } from '../common/units.ts';
+import { isPrivateAddress } from './advertise.ts';
+import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';
+import { curlHelp } from './curl-help.ts';
+import { makeLog } from './log.ts';
+import { startReceiver, type RunningReceiver } from './receive.ts';
+
+/** Requests in hand get this long to finish when the process is asked to stop. */
+const STOP_GRACE_MS = 10_000;
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function reportFailure(error: TransferError): void {
+  process.stderr.write(`ddt-receive: error: ${redact(error.message)}\n`);
+  if (error.hint !== undefined) process.stderr.write(`ddt-receive: hint: ${redact(error.hint)}\n`);
+}
+
+function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
+  const { transfer, server, ticket, content } = receiver;
+  const { identity } = transfer.target;
+  const open = transfer.opened;
+  const size = identity.sizeBytes === null ? 'takes the size of the source' : formatSize(identity.sizeBytes);
+  const holds = receiver.isResumed
+    ? 'holds this transfer'
+    : content.length === 0
+      ? 'empty'
+      : `holds ${content.join(', ')}`;
+  print(`target   ${identity.path}: ${identity.description}, ${size}, ${holds}\n`);
+  if (open === undefined) print(`journal  ${transfer.journal.path} (new)\n`);
+  else {
+    const durable = open.table.countOf('durable') + open.table.countOf('verified');
+    const state = transfer.sealed === undefined ? 'not finished' : 'sealed';
+    print(`journal  ${transfer.journal.path} (${state}: ${durable} of ${open.blockCount} blocks durable, `);
+    print(`${receiver.sampledBlocks} read back and compared)\n`);
+  }
+  print(`listening on ${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}\n`);
+  print(`ticket: ${formatTicket(ticket)}\n`);
+  if (options.advertise === undefined && isPrivateAddress(ticket.host)) {
+    print(
+      `note: ${ticket.host} is a private address; if senders reach this machine by another one, --advertise it\n`,
+    );
+  }
+  if (options.curlHelp)
+    print(`\n${curlHelp(ticket, open?.geometry.blockSizeBytes ?? BLOCK_SIZE_BYTES_DEFAULT)}`);
+}
+
+async function main(): Promise<number> {
+  const options = parseReceiveArgs(process.argv.slice(2), print);
+  if (options === 'help') return 0;
+  const end = Promise.withResolvers<number>();
+  const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
+  let isSealed = false;
+  const receiver = await startReceiver(options, {
+    clock: systemClock,
+    log,
+    events: {
+      onSealed: () => {
+        isSealed = true;
+        if (options.once) end.resolve(EXIT_STATUS.verified);
+      },
+      onJournalBroken: (error) => {
+        // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
+        reportFailure(error);
+        process.exit(EXIT_STATUS.device);
+      },
+    },
+  });
+  isSealed = receiver.transfer.sealed !== undefined;
+  for (const [signal, status] of [
+    ['SIGINT', EXIT_STATUS.sigint],
+    ['SIGTERM', EXIT_STATUS.sigterm],
+  ] as const) {
+    process.on(signal, () => {
+      // A second signal does not wait: what is journalled is safe.
+      if (signals++ > 0) process.exit(status);
+      end.resolve(isSealed ? EXIT_STATUS.verified : status);
+    });
+  }
+  let signals = 0;
+  printStart(options, receiver);
+  const status = await end.promise;
+  await receiver.stop(STOP_GRACE_MS);
+  if (status !== EXIT_STATUS.verified) {
+    log.info(
+      `stopped before the transfer was complete; the same command goes on (journal: ${join(receiver.transfer.journal.path)})`,
+    );
+  }
+  return status;
+}
+
+// A log on a closed pipe must not end a transfer.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
+try {
+  process.exit(await main());
+} catch (error) {
+  if (!(error instanceof TransferError)) throw error;
+  reportFailure(error);
+  process.exit(exitStatusOf(error.kind));
+}

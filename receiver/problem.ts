@@ -1,0 +1,25 @@
+/** Failures as HTTP answers (RFC 9457). Carries no paths of this machine but the target's, and no stack. */
+import { STATUS_CODES } from 'node:http';
+import { TransferError } from '../common/errors.ts';
+import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../common/protocol.ts';
+
+/**
+ * @param isBodyPending the request's body was not read to its end: the connection can't be used again, or the next
+ * request on it would be swallowed with what is left.
+ */
+export function problemResponse(error: TransferError, isBodyPending: boolean): Response {
+  const headers: Record<string, string> = { 'content-type': TYPE_PROBLEM };
+  if (isBodyPending) headers['connection'] = 'close';
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer';
+  if (error.status === 415) headers['accept-encoding'] = 'zstd, gzip, identity';
+  if (error.kind === 'transient') headers['retry-after'] = String(error.retryAfterSeconds ?? 1);
+  const document = {
+    type: PROBLEM_TYPE_PREFIX + error.code,
+    title: STATUS_CODES[error.status] ?? 'Error',
+    status: error.status,
+    code: error.code,
+    detail: error.hint === undefined ? error.message : `${error.message}; ${error.hint}`,
+    ...error.details,
+  };
+  return new Response(`${JSON.stringify(document)}\n`, { status: error.status, headers });
+}

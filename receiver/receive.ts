@@ -1,0 +1,232 @@
+/**
+ * The receiver as a whole: keys, journal, target, transfer, server, ticket. Everything that can be refused is refused
+ * before the port opens, and nothing is written to the target before a sender has claimed it.
+ */
+import { hash } from 'node:crypto';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Clock } from '../common/clock.ts';
+import { writeFileDurably } from '../common/durable-file.ts';
+import { TransferError } from '../common/errors.ts';
+import { formatTicket, type Ticket } from '../common/ticket.ts';
+import { mintToken } from '../common/token.ts';
+import type { SigningKey } from '../common/ssh-signature.ts';
+import { defaultAdvertiseHost } from './advertise.ts';
+import { makeApp } from './app.ts';
+import { Authenticator } from './auth.ts';
+import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './certificate.ts';
+import type { ReceiveOptions } from './cli.ts';
+import { DiskTarget } from './disk-target.ts';
+import { SqliteJournal } from './journal.ts';
+import type { Log } from './log.ts';
+import { BODY_PROGRESS_TIMEOUT_MS } from './read-body.ts';
+import { sampleBlocks } from './sample-blocks.ts';
+import { startServer, type RunningServer } from './server.ts';
+import { inspectTarget, sameIdentity } from './target-safety.ts';
+import type { TargetIdentity } from './target.ts';
+import { Transfer } from './transfer.ts';
+
+/** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */
+const TICKET_DAYS = 30;
+const TICKET_RENEW_DAYS = 7;
+const DAY_SECONDS = 86_400;
+/** Longer than writing a few blocks takes; then the client comes again. */
+const MEMORY_WAIT_MS = 10_000;
+
+export interface ReceiverEvents {
+  onSealed(): void;
+  onJournalBroken(error: TransferError): void;
+}
+
+export interface RunningReceiver {
+  readonly transfer: Transfer;
+  readonly content: readonly string[];
+  readonly isResumed: boolean;
+  readonly sampledBlocks: number;
+  readonly server: RunningServer;
+  readonly ticket: Ticket;
+  /** Answers 503 from now on, lets requests end, flushes, and closes journal and target. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** @throws TransferError of every kind that PROTOCOL.md and the README name for a start. */
+export async function startReceiver(
+  options: ReceiveOptions,
+  context: { clock: Clock; log: Log; events: ReceiverEvents },
+): Promise<RunningReceiver> {
+  const { clock, log, events } = context;
+  const stateDir = resolve(options.stateDir ?? defaultStateDir());
+  await prepareStateDir(stateDir);
+  const identity = await loadOrMakeIdentity(stateDir, {
+    ...(options.tlsCert === undefined ? {} : { certificatePath: options.tlsCert }),
+    ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
+  });
+  const key = await loadOrMakeSigningKey(stateDir);
+  await using opened = await openTransfer(options, stateDir, log, events);
+  const { transfer, content, isResumed } = opened;
+  const sampledBlocks =
+    transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
+  let isDraining = false;
+  const app = makeApp({
+    transfer,
+    authenticator: new Authenticator({
+      audience: identity.pin,
+      transferId: transfer.id,
+      trustedKeys: [key.publicKey],
+      clock,
+    }),
+    key,
+    clock,
+    log,
+    isDraining: () => isDraining,
+    onSealed: () => events.onSealed(),
+    bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
+    memoryWaitMs: MEMORY_WAIT_MS,
+  });
+  const server = await startServer({
+    fetch: async (request, env) => await app.fetch(request, env),
+    certificatePem: identity.certificatePem,
+    keyPem: identity.keyPem,
+    host: options.listenHost,
+    port: options.listenPort,
+    connectionsMax: options.maxConnections,
+  });
+  const ticket = await makeTicket(options, { transfer, key, pin: identity.pin, port: server.port, clock });
+  const resources = opened.keep();
+  return {
+    transfer,
+    content,
+    isResumed,
+    sampledBlocks,
+    server,
+    ticket,
+    stop: async (graceMs) => {
+      isDraining = true;
+      await server.close(graceMs);
+      try {
+        await transfer.opened?.durability.flush();
+      } finally {
+        await resources.disposeAsync();
+      }
+    },
+  };
+}
+
+function defaultStateDir(): string {
+  if (process.geteuid?.() === 0) return '/var/lib/dd-transfer';
+  const base = process.env['XDG_STATE_HOME'] ?? join(process.env['HOME'] ?? '.', '.local', 'state');
+  return join(base, 'dd-transfer');
+}
+
+interface OpenedTransfer extends AsyncDisposable {
+  readonly transfer: Transfer;
+  readonly content: readonly string[];
+  readonly isResumed: boolean;
+  /** Hands over what has to be closed; disposing does nothing from then on. */
+  keep(): AsyncDisposableStack;
+}
+
+async function openTransfer(
+  options: ReceiveOptions,
+  stateDir: string,
+  log: Log,
+  events: ReceiverEvents,
+): Promise<OpenedTransfer> {
+  await using stack = new AsyncDisposableStack();
+  const journal = await openJournal(options, stateDir);
+  stack.defer(() => journal.close());
+  const isResumed = journal.property('claim') !== undefined;
+  const inspection = await inspectTarget(options.target, {
+    isOverwriteAllowed: options.overwriteTarget,
+    isResuming: isResumed,
+  });
+  const target = await DiskTarget.open(inspection.identity);
+  stack.defer(async () => await target.close());
+  if (isResumed) refuseOtherTarget(journal, target.identity);
+  else if (journal.property('targetIdentity') !== undefined) {
+    // Nothing was written yet: whatever stands here now is the target.
+    journal.setProperties({ targetIdentity: JSON.stringify(target.identity) });
+  }
+  const transfer = new Transfer({
+    target,
+    journal,
+    memoryBytes: options.memoryBytes,
+    connectionsMax: options.maxConnections,
+    events: {
+      onEpochEnd: (error, lostBlocks) =>
+        log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
+      onJournalBroken: (error) => events.onJournalBroken(error),
+    },
+  });
+  stack.defer(() => transfer.opened?.durability.close());
+  const owned = stack.move();
+  let isKept = false;
+  return {
+    transfer,
+    content: inspection.content,
+    isResumed,
+    keep: () => {
+      isKept = true;
+      return owned;
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (!isKept) await owned.disposeAsync();
+    },
+  };
+}
+
+/** The journal's folder is named after the target's path, so that the same command finds it again. */
+async function openJournal(options: ReceiveOptions, stateDir: string): Promise<SqliteJournal> {
+  const folder = join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16));
+  const path = join(folder, 'journal.db');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (!options.discardTransfer) return await SqliteJournal.open(path);
+  try {
+    // Not while another receiver is using it.
+    (await SqliteJournal.open(path)).close();
+  } catch (error) {
+    if (error instanceof TransferError && error.message.startsWith('another ddt-receive')) throw error;
+  }
+  for (const name of await readdir(folder)) {
+    if (name.startsWith('journal.db')) await rm(join(folder, name));
+  }
+  return await SqliteJournal.open(path);
+}
+
+function refuseOtherTarget(journal: SqliteJournal, present: TargetIdentity): void {
+  const recorded = journal.property('targetIdentity');
+  const difference =
+    recorded === undefined ? undefined : sameIdentity(JSON.parse(recorded) as TargetIdentity, present);
+  if (difference === undefined) return;
+  throw new TransferError(
+    'target-refused',
+    `${present.path} is not the target that this transfer began with: ${difference}`,
+    {
+      hint: 'name the right disk, or begin anew on this one with --discard-transfer',
+    },
+  );
+}
+
+async function makeTicket(
+  options: ReceiveOptions,
+  parts: { transfer: Transfer; key: SigningKey; pin: string; port: number; clock: Clock },
+): Promise<Ticket> {
+  const { transfer, key, pin, clock } = parts;
+  const now = Math.floor(clock.wallMs() / 1000);
+  const issuedBefore = Number(transfer.journal.property('ticketIssuedAt') ?? NaN);
+  const isFresh = issuedBefore <= now && now < issuedBefore + (TICKET_DAYS - TICKET_RENEW_DAYS) * DAY_SECONDS;
+  const iat = isFresh ? issuedBefore : now;
+  if (!isFresh) transfer.journal.setProperties({ ticketIssuedAt: String(iat) });
+  const exp = iat + TICKET_DAYS * DAY_SECONDS;
+  const token = mintToken({ v: 1, aud: pin, tid: transfer.id, scope: ['write'], iat, exp }, key);
+  const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
+    /^\[(.*)\]$/,
+    '$1',
+  );
+  const port = options.advertise?.port ?? parts.port;
+  const bracketed = host.includes(':') ? `[${host}]` : host;
+  const ticket: Ticket = { origin: `https://${bracketed}:${port}`, host, port, pin, token };
+  if (options.ticketFile !== undefined)
+    await writeFileDurably(options.ticketFile, `${formatTicket(ticket)}\n`, 0o600);
+  return ticket;
+}

@@ -1,0 +1,110 @@
+/** HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could exhaust. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { TransferError, reasonOf } from '../common/errors.ts';
+
+export interface ServerLimits {
+  /** A TLS handshake takes two round trips; Node's own limit is two minutes. */
+  readonly handshakeTimeoutMs: number;
+  /** From the connection, or the end of the last request, to the end of a request's head. */
+  readonly headersTimeoutMs: number;
+  /** How long an idle connection is kept; longer than a slow source takes to read a block. */
+  readonly keepAliveTimeoutMs: number;
+  /** Tokens have up to 2 KiB; everything else is small. */
+  readonly headerBytesMax: number;
+}
+
+export const SERVER_LIMITS: ServerLimits = {
+  handshakeTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
+  keepAliveTimeoutMs: 75_000,
+  headerBytesMax: 8 * 1024,
+};
+/** A peer that vanished without a word is found by TCP within minutes. */
+const TCP_KEEP_ALIVE_MS = 30_000;
+
+export interface ServerOptions {
+  readonly fetch: (
+    request: Request,
+    env: { incoming: IncomingMessage; outgoing: ServerResponse },
+  ) => Promise<Response>;
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  readonly host: string;
+  readonly port: number;
+  readonly connectionsMax: number;
+  readonly limits?: ServerLimits;
+}
+
+export interface RunningServer {
+  readonly host: string;
+  readonly port: number;
+  /** Takes no new connections, lets requests finish for up to `graceMs`, then ends what is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** @throws TransferError `listen-failed`. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const limits = options.limits ?? SERVER_LIMITS;
+  const server = createServer({
+    cert: options.certificatePem,
+    key: options.keyPem,
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: limits.handshakeTimeoutMs,
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: limits.headersTimeoutMs,
+    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make progress.
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.min(5000, limits.headersTimeoutMs),
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+    noDelay: true,
+  });
+  server.maxConnections = options.connectionsMax;
+  // The listener must not replace the global Request and Response: undici's own are in use elsewhere.
+  const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
+    overrideGlobalObjects: false,
+  });
+  const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    listener(incoming, outgoing).catch(() => outgoing.destroy());
+  };
+  server.on('request', listen);
+  // Without this Node would say 100 Continue by itself, before anything was checked.
+  server.on('checkContinue', listen);
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  server.on('clientError', (_error, socket: Socket) => {
+    if (socket.writable)
+      socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    else socket.destroy();
+  });
+  const port = await listenOn(server, options.host, options.port);
+  return { host: options.host, port, close: async (graceMs) => await closeServer(server, graceMs) };
+}
+
+async function listenOn(server: Server, host: string, port: number): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(
+        new TransferError('listen-failed', `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, { cause }),
+      );
+    });
+    server.listen({ host, port }, resolve);
+  });
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}
+
+async function closeServer(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  // Connections become idle one by one while their last request ends.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  await closed;
+  clearTimeout(timer);
+  clearInterval(sweep);
+}

@@ -1,0 +1,45 @@
+/** The port to the disk that is written. Implementations: device and file (target-file.ts), memory (tests). */
+
+/** Who the target is; the journal is bound to it. Unknown properties are `null`. */
+export interface TargetIdentity {
+  readonly kind: 'device' | 'file' | 'memory';
+  /** As the operator named it, made absolute. */
+  readonly path: string;
+  readonly model: string | null;
+  readonly serial: string | null;
+  readonly wwn: string | null;
+  /** Device: its size. File: null, for it takes the size of the source when claimed. */
+  readonly sizeBytes: number | null;
+  /** File: device and inode number, which tell it from another file of the same name. Device: null. */
+  readonly fileId: string | null;
+  readonly logicalSectorBytes: number;
+  /** What a person calls it: "ATA WDC WD10EZEX", "loop device", "regular file". */
+  readonly description: string;
+}
+
+export interface Target {
+  readonly identity: TargetIdentity;
+  /**
+   * Makes the target ready for this many bytes.
+   * @throws TransferError `target-too-small`, `no-space`, `io-error`.
+   */
+  prepare(sizeBytes: number): Promise<void>;
+  /**
+   * Writes all of `bytes` at `offset`; resolves when the kernel or device has taken them, durable or not.
+   * `bytes` should start at a page-aligned address (a slab): then the page cache is passed by.
+   * @throws TransferError `io-error`, `no-space`; then any part of the range may hold anything.
+   */
+  write(bytes: Buffer, offset: number): Promise<void>;
+  /** Makes the range read as zeros, whatever it held. @throws as {@link write}. */
+  writeZeros(offset: number, lengthBytes: number): Promise<void>;
+  /** Fills `into` from `offset`, through the page cache. @throws TransferError `io-error`. */
+  read(into: Buffer, offset: number): Promise<void>;
+  /**
+   * Everything whose write resolved before this call is on the device when it resolves. After a rejection nothing
+   * written since the last success may be believed, and calling again proves nothing (the kernel reports a failed
+   * write-back once and may drop the pages): only `durability` calls it.
+   * @throws TransferError `io-error`.
+   */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,126 @@
+/** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
+import type { AppContext, AppOptions } from './app-context.ts';
+import { TransferError } from '../common/errors.ts';
+import { JSON_BODY_BYTES_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
+import { parseRanges } from '../common/ranges.ts';
+import { listBlocks } from './listing.ts';
+import { readBody } from './read-body.ts';
+import { sealTransfer } from './seal.ts';
+import { writeZeroBlocks } from './write-block.ts';
+
+/** What a person reads in the claim; longer texts are cut. */
+const DESCRIPTION_LENGTH_MAX = 200;
+
+export function getTransfer(_context: AppContext, { transfer }: AppOptions): Response {
+  return Response.json(transfer.status());
+}
+
+export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
+  const claim = parseClaim(await readJson(context, options));
+  const outcome = await options.transfer.claim(claim);
+  if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${claim.size} bytes`);
+  return Response.json(options.transfer.status(), { status: outcome === 'new' ? 201 : 200 });
+}
+
+export function listing(context: AppContext, { transfer }: AppOptions): Response {
+  const { type, body } = listBlocks(
+    transfer.claimed(),
+    (name) => context.req.query(name),
+    context.req.header('accept'),
+  );
+  return new Response(body, { headers: { 'content-type': type } });
+}
+
+export async function postZero(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer } = options;
+  const { blockCount } = transfer.writable();
+  const body = await readJson(context, options);
+  const ranges = parseRanges(body['ranges'], blockCount, ZERO_RANGES_MAX);
+  if (ranges === undefined) {
+    const form = `{"ranges":[[first,count],…]}, at most ${ZERO_RANGES_MAX} ranges within ${blockCount} blocks`;
+    throw new TransferError('bad-request', `the body is not of the form ${form}`);
+  }
+  const isFlushed = context.req.query('flush') !== 'n';
+  return Response.json(await writeZeroBlocks(transfer, ranges, isFlushed), { status: isFlushed ? 200 : 202 });
+}
+
+export async function postFlush(_context: AppContext, { transfer }: AppOptions): Promise<Response> {
+  const { durability } = transfer.claimed();
+  await durability.flush();
+  return Response.json({ epoch: durability.epoch, durableGeneration: durability.durableGeneration });
+}
+
+export async function postComplete(context: AppContext, options: AppOptions): Promise<Response> {
+  const body = await readJson(context, options);
+  const { blockCount, root } = body;
+  const hex = typeof root === 'string' ? /^sha256:([0-9a-f]{64})$/.exec(root)?.[1] : undefined;
+  if (typeof blockCount !== 'number' || hex === undefined) {
+    throw new TransferError(
+      'bad-request',
+      'the body is not of the form {"blockCount":N,"root":"sha256:<hex>"}',
+    );
+  }
+  const isFirst = options.transfer.sealed === undefined;
+  const receipt = await sealTransfer(
+    options.transfer,
+    { blockCount, root: Buffer.from(hex, 'hex') },
+    options,
+  );
+  if (isFirst) options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}`);
+  options.onSealed();
+  return Response.json({ receipt: JSON.parse(receipt.json), signature: receipt.signature });
+}
+
+export function getReceipt(context: AppContext, { transfer }: AppOptions): Response {
+  const { sealed } = transfer;
+  if (sealed === undefined)
+    throw new TransferError('not-found', 'the transfer is not sealed: there is no receipt yet');
+  // The signature covers these bytes and no others.
+  if (context.req.query('part') === 'signature') {
+    return new Response(sealed.signature, { headers: { 'content-type': 'text/plain' } });
+  }
+  return new Response(sealed.json, { headers: { 'content-type': 'application/json' } });
+}
+
+async function readJson(context: AppContext, options: AppOptions): Promise<Record<string, unknown>> {
+  const { incoming, outgoing } = context.env;
+  if (Number(incoming.headers['content-length'] ?? 0) > JSON_BODY_BYTES_MAX) {
+    throw new TransferError('too-large', `a JSON body has at most ${JSON_BODY_BYTES_MAX} bytes`);
+  }
+  if (incoming.headers.expect !== undefined) outgoing.writeContinue();
+  const buffer = Buffer.alloc(JSON_BODY_BYTES_MAX);
+  const length = await readBody(incoming, buffer, JSON_BODY_BYTES_MAX, options.bodyProgressTimeoutMs);
+  let value: unknown;
+  try {
+    value = JSON.parse(buffer.toString('utf8', 0, length));
+  } catch (error) {
+    throw new TransferError('bad-request', 'the body is not JSON', { cause: error });
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+  throw new TransferError('bad-request', 'the body is not a JSON object');
+}
+
+function parseClaim(body: Record<string, unknown>): Claim {
+  const { size, blockSize, source } = body;
+  if (
+    typeof size !== 'number' ||
+    typeof blockSize !== 'number' ||
+    typeof source !== 'object' ||
+    source === null
+  ) {
+    throw new TransferError('bad-request', 'a claim is {"size":…,"blockSize":…,"source":{"description":…}}');
+  }
+  const named: Record<string, unknown> = { ...source };
+  const text = (name: string): string | null => {
+    const value = named[name];
+    if (typeof value !== 'string') return null;
+    // Shown on terminals: nothing that could steer one.
+    return value.replaceAll(/[^\u0020-\u007e\u00a0-\uffff]/g, '?').slice(0, DESCRIPTION_LENGTH_MAX);
+  };
+  const description = text('description') ?? 'a source';
+  return {
+    size,
+    blockSize,
+    source: { description, path: text('path') ?? '', model: text('model'), serial: text('serial') },
+  };
+}

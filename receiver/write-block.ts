@@ -1,0 +1,128 @@
+/** The operations that change the target: one block, or ranges of zeros. No HTTP here. */
+import assert from 'node:assert/strict';
+import { TransferError } from '../common/errors.ts';
+import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
+import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
+import type { Range } from '../common/ranges.ts';
+import type { WritePermit } from './durability.ts';
+import type { OpenTransfer, Transfer } from './transfer.ts';
+
+/**
+ * Writes one block whose digest has been checked; the caller keeps `bytes` unchanged until it resolves.
+ * @param bytes exactly the block. @param digest 32 bytes, of `bytes`.
+ * @param isFlushed wait until the block is durable.
+ * @throws TransferError `sealed`, `io-error`, `no-space`, `journal-error`.
+ */
+export async function writeBlock(
+  transfer: Transfer,
+  block: { index: BlockIndex; bytes: Buffer; digest: Buffer; isFlushed: boolean },
+): Promise<{ receipt: BlockReceipt; isNew: boolean }> {
+  const { index, bytes, digest } = block;
+  const open = transfer.writable();
+  const offset = offsetOf(index, open.geometry);
+  assert.equal(bytes.length, lengthOf(index, open.geometry));
+  let isNew = false;
+  const written = await underLock(open, [index, 1], async () => {
+    // A seal may have come while this block waited for its turn.
+    transfer.writable();
+    isNew = open.table.stateOf(index) === 'absent';
+    return await write(
+      open,
+      [index],
+      () => digest,
+      bytes.length,
+      async () => {
+        await transfer.target.write(bytes, offset);
+      },
+    );
+  });
+  if (block.isFlushed) await flushTo(open, written.generation, written.epoch);
+  return {
+    isNew,
+    receipt: {
+      transferId: transfer.id,
+      epoch: written.epoch,
+      index,
+      offset,
+      length: bytes.length,
+      sha256: digest.toString('hex'),
+      state: block.isFlushed ? 'durable' : 'written',
+      generation: written.generation,
+    },
+  };
+}
+
+/** Makes whole blocks zero. @param ranges within the transfer. @throws as {@link writeBlock}. */
+export async function writeZeroBlocks(
+  transfer: Transfer,
+  ranges: readonly Range[],
+  isFlushed: boolean,
+): Promise<ZeroReceipt> {
+  const open = transfer.writable();
+  let generation = 0;
+  let { epoch } = open.durability;
+  for (const range of ranges) {
+    const [first, count] = range;
+    const offset = first * open.geometry.blockSizeBytes;
+    const lengthBytes =
+      Math.min(open.geometry.sizeBytes, (first + count) * open.geometry.blockSizeBytes) - offset;
+    const indexes = Array.from({ length: count }, (_, at) => first + at);
+    const written = await underLock(open, range, async () => {
+      transfer.writable();
+      return await write(
+        open,
+        indexes,
+        (index) => open.zeroDigests.of(index),
+        lengthBytes,
+        async () => {
+          await transfer.target.writeZeros(offset, lengthBytes);
+        },
+      );
+    });
+    if (generation > 0 && written.epoch !== epoch) throw epochEnded();
+    ({ generation, epoch } = written);
+  }
+  if (isFlushed) await flushTo(open, generation, epoch);
+  return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
+}
+
+async function underLock<Result>(
+  open: OpenTransfer,
+  range: Range,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  using _lock = await open.locks.lock(range[0], range[1]);
+  return await work();
+}
+
+/** Announce, write, record: the order that keeps the journal true at every moment. */
+async function write(
+  { durability }: OpenTransfer,
+  indexes: readonly number[],
+  digestOf: (index: number) => Buffer,
+  lengthBytes: number,
+  writeTarget: () => Promise<void>,
+): Promise<{ generation: number; epoch: string }> {
+  const permit: WritePermit = durability.announce(indexes);
+  try {
+    await writeTarget();
+  } catch (error) {
+    const failure =
+      error instanceof TransferError ? error : new TransferError('io-error', String(error), { cause: error });
+    durability.failWrite(permit, failure);
+    throw failure;
+  }
+  return { generation: durability.finishWrite(permit, digestOf, lengthBytes), epoch: permit.epoch };
+}
+
+async function flushTo({ durability }: OpenTransfer, generation: number, epoch: string): Promise<void> {
+  await durability.flush();
+  if (durability.epoch !== epoch || durability.durableGeneration < generation) throw epochEnded();
+}
+
+function epochEnded(): TransferError {
+  return new TransferError(
+    'io-error',
+    'a write or flush of the target failed meanwhile: send the block again',
+  );
+}
