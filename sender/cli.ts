@@ -1,0 +1,93 @@
+/** argv → options of ddt-send. No I/O but what commander prints. */
+import { Command, CommanderError, Option } from 'commander';
+import { TransferError } from '../common/errors.ts';
+import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
+import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
+
+export const CONNECTIONS_DEFAULT = 8;
+/** More never helped on any line that was measured, and a receiver has its own limit. */
+export const CONNECTIONS_MAX = 64;
+
+export interface SendOptions {
+  readonly source: string;
+  readonly ticket: string | undefined;
+  readonly ticketFile: string | undefined;
+  readonly connections: number;
+  /** undefined: 4 MiB, or what the transfer has been claimed with. */
+  readonly blockSizeBytes: number | undefined;
+  readonly retryForMs: number;
+  readonly memoryBytes: number;
+  readonly progress: 'auto' | 'plain' | 'json' | 'none';
+}
+
+const HELP_AFTER = `
+Examples:
+  ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'     the quotes are needed
+  ddt-send --ticket-file ticket.txt --progress json disk.img
+  DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815  keeps the ticket out of ps
+
+Exit status: 0 all durable and equal, 2 usage, 4 refused, 5 device failure or corruption,
+6 gave up waiting, 130/143 interrupted: after 5, 6, 130 and 143 the same command goes on.
+`;
+
+/** @throws TransferError `usage`; `help` when help was asked for and has been printed. */
+export function parseSendArgs(argv: readonly string[], print: (text: string) => void): SendOptions | 'help' {
+  const command = new Command('ddt-send')
+    .description('Copies a disk to the target of a ddt-receive. Interrupted, the same command goes on.')
+    .argument('<source>', 'block device or file')
+    .argument('[ticket]', 'what ddt-receive printed; in single quotes')
+    .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
+    .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
+    .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+    .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
+    .option('--memory <size>', 'most memory for block buffers', '512MiB')
+    .addOption(
+      new Option('--progress <format>', 'auto is plain')
+        .choices(['auto', 'plain', 'json', 'none'])
+        .default('auto'),
+    )
+    .addHelpText('after', HELP_AFTER)
+    .exitOverride()
+    .configureOutput({ writeOut: print, writeErr: () => {} });
+  if (argv.length === 0)
+    throw new TransferError('usage', `no source given\n${command.helpInformation()}${HELP_AFTER}`);
+  try {
+    command.parse(argv, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return 'help';
+    throw new TransferError('usage', error.message.replace(/^error: /, ''), {
+      cause: error,
+      hint: 'ddt-send --help',
+    });
+  }
+  return readOptions(command);
+}
+
+function readOptions(command: Command): SendOptions {
+  const raw = command.opts<Record<string, string | undefined>>();
+  const [source, ticket] = command.args;
+  const blockSize = raw['blockSize'];
+  const memory = parseSize(raw['memory'] ?? '');
+  if (memory < BLOCK_SIZE_BYTES_MAX) {
+    throw new TransferError('usage', `--memory ${raw['memory']} is less than one block of 16MiB`);
+  }
+  const progress = raw['progress'];
+  return {
+    source: source ?? '',
+    ticket,
+    ticketFile: raw['ticketFile'],
+    connections: parseWhole(raw['connections'] ?? '', '--connections', 1, CONNECTIONS_MAX),
+    blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
+    retryForMs: parseDuration(raw['retryFor'] ?? ''),
+    memoryBytes: memory,
+    progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',
+  };
+}
+
+function parseBlockSize(text: string): number {
+  const bytes = parseSize(text);
+  if (isBlockSize(bytes)) return bytes;
+  const limits = `${formatSize(BLOCK_SIZE_BYTES_MIN)} to ${formatSize(BLOCK_SIZE_BYTES_MAX)}`;
+  throw new TransferError('usage', `--block-size ${text} is not a power of two from ${limits}`);
+}

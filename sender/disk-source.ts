@@ -1,0 +1,100 @@
+/** A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to others. */
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { SLAB_ALIGNMENT_BYTES } from '../common/buffers.ts';
+import { describeDisk } from '../common/disks.ts';
+import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
+import type { SourceDescription } from '../common/protocol.ts';
+import type { Source } from './source.ts';
+
+export class DiskSource implements Source {
+  readonly description: SourceDescription;
+  readonly sizeBytes: number;
+  readonly #buffered: FileHandle;
+  readonly #direct: FileHandle | undefined;
+
+  private constructor(
+    description: SourceDescription,
+    sizeBytes: number,
+    handles: { buffered: FileHandle; direct: FileHandle | undefined },
+  ) {
+    this.description = description;
+    this.sizeBytes = sizeBytes;
+    this.#buffered = handles.buffered;
+    this.#direct = handles.direct;
+  }
+
+  /** @throws TransferError `source-refused`. */
+  static async open(path: string): Promise<DiskSource> {
+    const disk = await describeDisk(path, 'source-refused');
+    const { description, model, serial, sizeBytes } = disk;
+    try {
+      const buffered = await open(disk.realPath, constants.O_RDONLY);
+      const direct = await openDirect(disk.realPath);
+      return new DiskSource({ description, path: disk.path, model, serial }, sizeBytes, { buffered, direct });
+    } catch (error) {
+      const hint = errnoOf(error) === 'EACCES' ? 'disks are read as root: sudo ddt-send …' : undefined;
+      throw new TransferError('source-refused', `cannot open ${path} for reading: ${reasonOf(error)}`, {
+        cause: error,
+        ...(hint === undefined ? {} : { hint }),
+      });
+    }
+  }
+
+  async read(into: Buffer<ArrayBuffer>, offset: number): Promise<void> {
+    let done = 0;
+    while (done < into.length) {
+      const bytesRead = await this.#readSome(into, done, offset);
+      if (bytesRead === 0) {
+        throw new TransferError(
+          'source-changed',
+          `${this.description.path} ends at ${offset + done} now, it had ${this.sizeBytes} bytes at the start`,
+        );
+      }
+      done += bytesRead;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#direct?.close();
+    await this.#buffered.close();
+  }
+
+  /** A read may be short before a bad sector, and at the end of a file: the caller goes on behind it. */
+  async #readSome(into: Buffer<ArrayBuffer>, done: number, offset: number): Promise<number> {
+    const at = offset + done;
+    const left = into.length - done;
+    const isAligned =
+      at % SLAB_ALIGNMENT_BYTES === 0 && (into.byteOffset + done) % SLAB_ALIGNMENT_BYTES === 0;
+    try {
+      if (this.#direct !== undefined && isAligned) {
+        // O_DIRECT reads whole sectors: the tail is asked for rounded up, into the slab's slack.
+        const room = into.buffer.byteLength - into.byteOffset - done;
+        const rounded = Math.min(Math.ceil(left / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES, room);
+        const whole = Buffer.from(into.buffer, into.byteOffset + done, rounded);
+        try {
+          const { bytesRead } = await this.#direct.read(whole, 0, rounded, at);
+          if (bytesRead > 0) return Math.min(bytesRead, left);
+        } catch (error) {
+          if (errnoOf(error) !== 'EINVAL') throw error;
+        }
+      }
+      return (await this.#buffered.read(into, done, left, at)).bytesRead;
+    } catch (error) {
+      const what = `cannot read ${left} bytes at offset ${at} of ${this.description.path}`;
+      throw new TransferError('source-read', `${what}: ${reasonOf(error)}`, {
+        cause: error,
+        hint: 'what was sent is safe; run the same command again to go on',
+      });
+    }
+  }
+}
+
+async function openDirect(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_DIRECT);
+  } catch (error) {
+    if (errnoOf(error) === 'EINVAL') return undefined;
+    throw error;
+  }
+}

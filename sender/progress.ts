@@ -1,0 +1,96 @@
+/** What a run has done so far, and how it is told: as JSON lines or as plain lines. Pure. */
+import { formatDuration, formatRate, formatSize } from '../common/units.ts';
+
+/** Counted in blocks; only `durable` is progress. */
+export interface BlockCounters {
+  readonly total: number;
+  read: number;
+  durable: number;
+  sent: number;
+  skipped: number;
+  zero: number;
+  resent: number;
+}
+
+export interface Snapshot {
+  readonly counters: Readonly<BlockCounters>;
+  readonly bytesTotal: number;
+  readonly blockSizeBytes: number;
+  readonly bytesWire: number;
+  readonly bytesPerSecond: number;
+  readonly connections: number;
+  readonly secondsLeft: number | null;
+}
+
+export function progressEvent(snapshot: Snapshot): Record<string, unknown> {
+  const { counters } = snapshot;
+  return {
+    event: 'progress',
+    blocksTotal: counters.total,
+    blocksDurable: counters.durable,
+    blocksVerified: 0,
+    bytesTotal: snapshot.bytesTotal,
+    bytesWire: snapshot.bytesWire,
+    bytesPerSecond: Math.round(snapshot.bytesPerSecond),
+    connections: snapshot.connections,
+    secondsLeft: snapshot.secondsLeft,
+  };
+}
+
+/** `38 % 354.2 GiB durable  92 Mbit/s  8 connections  ETA 13 h 40 m`. */
+export function progressLine(snapshot: Snapshot): string {
+  const { counters, bytesTotal, blockSizeBytes } = snapshot;
+  // Not rounded up: 100 % is said when all is durable and not before.
+  const percent = counters.total === 0 ? 100 : Math.floor((counters.durable * 100) / counters.total);
+  const bytesDurable = Math.min(bytesTotal, counters.durable * blockSizeBytes);
+  const parts = [
+    `${String(percent).padStart(3)} %`,
+    `${formatSize(bytesDurable)} durable`,
+    formatRate(snapshot.bytesPerSecond),
+    `${snapshot.connections} connections`,
+  ];
+  if (counters.resent > 0) parts.push(`${counters.resent} resent`);
+  parts.push(
+    snapshot.secondsLeft === null ? 'ETA unknown' : `ETA ${formatDuration(snapshot.secondsLeft * 1000)}`,
+  );
+  return parts.join('  ');
+}
+
+export interface DoneFacts {
+  readonly counters: Readonly<BlockCounters>;
+  readonly bytesTotal: number;
+  readonly bytesWire: number;
+  readonly seconds: number;
+  readonly root: string;
+  readonly verified: 'read-back' | 'none';
+}
+
+export function doneEvent(facts: DoneFacts): Record<string, unknown> {
+  const { counters } = facts;
+  return {
+    event: 'done',
+    blocksTotal: counters.total,
+    blocksSent: counters.sent,
+    blocksSkipped: counters.skipped,
+    blocksZero: counters.zero,
+    blocksResent: counters.resent,
+    bytesTotal: facts.bytesTotal,
+    bytesWire: facts.bytesWire,
+    seconds: Math.round(facts.seconds * 1000) / 1000,
+    root: facts.root,
+    verified: facts.verified,
+  };
+}
+
+export function doneText(facts: DoneFacts, targetPath: string): string {
+  const { counters } = facts;
+  const how =
+    facts.verified === 'none' ? 'durable and equal by digest, not read back' : 'read back and equal';
+  return [
+    `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
+    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ${counters.zero} zero, ${counters.resent} resent`,
+    `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
+    `root     ${facts.root}`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,241 @@
+/**
+ * One connection to the receiver, one method per request of the protocol. No retries here, and none below: undici's
+ * own are not installed, redirects are not followed, proxies are not asked.
+ */
+import type { Socket } from 'node:net';
+import { Client, type Dispatcher } from 'undici';
+import { DIGEST_BYTES } from '../common/digest.ts';
+import { ERROR_CODES, TransferError, isErrorCode, reasonOf, type ErrorCode } from '../common/errors.ts';
+import {
+  HEADER_BLOCK_STATE,
+  HEADER_DURABLE_GENERATION,
+  HEADER_EPOCH,
+  HEADER_GENERATION,
+  TYPE_DIGESTS,
+  type Claim,
+} from '../common/protocol.ts';
+import type { Range } from '../common/ranges.ts';
+import type { Ticket } from '../common/ticket.ts';
+import { makeConnector } from './connector.ts';
+import {
+  parseBlockReceipt,
+  parseHead,
+  parseSeal,
+  parseTransferStatus,
+  parseZeroReceipt,
+  printable,
+} from './replies.ts';
+import type { BlockHead, ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import { watchProgress } from './socket-progress.ts';
+
+/** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
+const STALL_MS = 60_000;
+/** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
+const PATIENT_STALL_MS = 600_000;
+/** The largest answer is a page of 65,536 digests: 2 MiB. */
+const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+/** Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection. */
+const KEEP_ALIVE_MS = 60_000;
+
+interface RequestOptions {
+  readonly method: Dispatcher.HttpMethod;
+  readonly path: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: Buffer | string;
+  readonly signal: AbortSignal;
+  readonly stallMs?: number;
+}
+
+interface Reply {
+  readonly status: number;
+  readonly header: (name: string) => string | undefined;
+  readonly body: Buffer;
+}
+
+export class HttpReceiverClient implements ReceiverClient {
+  readonly #client: Client;
+  readonly #authorization: string;
+  readonly #onReply: (info: ReplyInfo) => void;
+  #socket: Socket | undefined;
+  #closedBytes = 0;
+
+  constructor(options: { ticket: Ticket; onReply: (info: ReplyInfo) => void }) {
+    this.#authorization = `Bearer ${options.ticket.token}`;
+    this.#onReply = options.onReply;
+    this.#client = new Client(options.ticket.origin, {
+      connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
+      allowH2: false,
+      pipelining: 1,
+      // Both end slow lines; the progress of the connection is watched instead.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      maxResponseSize: REPLY_BYTES_MAX,
+    });
+  }
+
+  get bytesWire(): number {
+    return this.#closedBytes + (this.#socket?.bytesWritten ?? 0);
+  }
+
+  get isConnected(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  async transfer(signal: AbortSignal): ReturnType<ReceiverClient['transfer']> {
+    return parseTransferStatus(await this.#request({ method: 'GET', path: '/transfer', signal }));
+  }
+
+  async claim(claim: Claim, signal: AbortSignal): ReturnType<ReceiverClient['claim']> {
+    return parseTransferStatus(await this.#postJson('PUT', '/transfer', claim, signal));
+  }
+
+  async listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer> {
+    const path = `/blocks?from=${from}&count=${count}`;
+    const { body } = await this.#request({ method: 'GET', path, headers: { accept: TYPE_DIGESTS }, signal });
+    if (body.length === count * DIGEST_BYTES) return body;
+    throw new TransferError('bad-answer', `the listing of ${count} blocks came with ${body.length} bytes`);
+  }
+
+  async headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'> {
+    const reply = await this.#send({ method: 'HEAD', path: `/blocks/${index}`, signal });
+    if (reply.status === 404) return 'absent';
+    if (reply.status !== 200) throw failureOf(reply, `HEAD /blocks/${index}`);
+    const { header } = reply;
+    return parseHead({
+      etag: header('etag'),
+      state: header(HEADER_BLOCK_STATE),
+      generation: header(HEADER_GENERATION),
+      epoch: header(HEADER_EPOCH),
+    });
+  }
+
+  async putBlock(
+    index: number,
+    bytes: Buffer,
+    digest: Buffer,
+    signal: AbortSignal,
+  ): ReturnType<ReceiverClient['putBlock']> {
+    const reply = await this.#request({
+      method: 'PUT',
+      path: `/blocks/${index}?flush=n`,
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-digest': `sha-256=:${digest.toString('base64')}:`,
+      },
+      body: bytes,
+      signal,
+    });
+    return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest });
+  }
+
+  async zero(ranges: readonly Range[], signal: AbortSignal): ReturnType<ReceiverClient['zero']> {
+    return parseZeroReceipt(await this.#postJson('POST', '/zero?flush=n', { ranges }, signal), ranges);
+  }
+
+  async flush(signal: AbortSignal): Promise<void> {
+    await this.#request({ method: 'POST', path: '/flush', signal, stallMs: PATIENT_STALL_MS });
+  }
+
+  async complete(
+    blockCount: number,
+    root: Buffer,
+    signal: AbortSignal,
+  ): ReturnType<ReceiverClient['complete']> {
+    const body = { blockCount, root: `sha256:${root.toString('hex')}` };
+    return parseSeal(await this.#postJson('POST', '/complete', body, signal));
+  }
+
+  async close(): Promise<void> {
+    await this.#client.destroy();
+  }
+
+  #adopt(socket: Socket): void {
+    this.#socket = socket;
+    socket.once('close', () => {
+      this.#closedBytes += socket.bytesWritten;
+      if (this.#socket === socket) this.#socket = undefined;
+    });
+  }
+
+  async #postJson(method: 'PUT' | 'POST', path: string, value: object, signal: AbortSignal): Promise<Reply> {
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify(value);
+    return await this.#request({ method, path, headers, body, signal, stallMs: PATIENT_STALL_MS });
+  }
+
+  /** @throws TransferError by the problem's code for every answer that is not 2xx. */
+  async #request(options: RequestOptions): Promise<Reply> {
+    const reply = await this.#send(options);
+    if (reply.status >= 200 && reply.status < 300) return reply;
+    throw failureOf(reply, `${options.method} ${options.path}`);
+  }
+
+  async #send(options: RequestOptions): Promise<Reply> {
+    const stall = new AbortController();
+    using _watch = watchProgress(
+      () => this.#socket,
+      options.stallMs ?? STALL_MS,
+      () => {
+        const seconds = (options.stallMs ?? STALL_MS) / 1000;
+        stall.abort(new TransferError('connection-failed', `the connection did not move for ${seconds} s`));
+      },
+    );
+    try {
+      const { statusCode, headers, body } = await this.#client.request({
+        method: options.method,
+        path: options.path,
+        headers: { authorization: this.#authorization, ...options.headers },
+        body: options.body ?? null,
+        signal: AbortSignal.any([options.signal, stall.signal]),
+        // undici closes the connection after every HEAD otherwise.
+        reset: false,
+      });
+      const header = (name: string): string | undefined => {
+        const value = headers[name];
+        return Array.isArray(value) ? value[0] : value;
+      };
+      const bytes = Buffer.from(await body.arrayBuffer());
+      this.#report(header);
+      return { status: statusCode, header, body: bytes };
+    } catch (error) {
+      if (error instanceof TransferError) throw error;
+      throw new TransferError('connection-failed', `cannot reach the receiver: ${reasonOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  #report(header: (name: string) => string | undefined): void {
+    const epoch = header(HEADER_EPOCH);
+    const durableGeneration = Number(header(HEADER_DURABLE_GENERATION));
+    if (epoch !== undefined && Number.isSafeInteger(durableGeneration))
+      this.#onReply({ epoch, durableGeneration });
+  }
+}
+
+/** The failure that the receiver names, or the nearest one for its status. */
+function failureOf(reply: Reply, what: string): TransferError {
+  let problem: Record<string, unknown> = {};
+  try {
+    const value: unknown = JSON.parse(reply.body.toString('utf8'));
+    if (typeof value === 'object' && value !== null) problem = { ...value };
+  } catch {
+    // Not from our receiver, or a HEAD: the status has to do.
+  }
+  const { code, detail } = problem;
+  const text =
+    typeof detail === 'string' ? printable(detail) : `${what} was answered with status ${reply.status}`;
+  const retryAfter = Number(reply.header('retry-after'));
+  return new TransferError(isErrorCode(code) ? code : codeOfStatus(reply.status), text, {
+    details: problem,
+    ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
+  });
+}
+
+function codeOfStatus(status: number): ErrorCode {
+  if (status === 401) return 'token-invalid';
+  const known: readonly ErrorCode[] = ['block-absent', 'sealed', 'too-slow', 'busy', 'no-space', 'io-error'];
+  return known.find((code) => ERROR_CODES[code].status === status) ?? 'bad-answer';
+}

@@ -1,0 +1,41 @@
+/** What the sender asks of a receiver. Implementations: HTTPS (receiver-client.ts). */
+import type { BlockReceipt, BlockState, Claim, TransferStatus, ZeroReceipt } from '../common/protocol.ts';
+import type { Range } from '../common/ranges.ts';
+
+/** Carried by every reply: how far the receiver has flushed, and in which epoch. */
+export interface ReplyInfo {
+  readonly epoch: string;
+  readonly durableGeneration: number;
+}
+
+/** What is on the target in place of a block. */
+export interface BlockHead {
+  readonly digest: Buffer;
+  readonly state: BlockState;
+  readonly generation: number;
+  readonly epoch: string;
+}
+
+export interface Seal {
+  readonly verified: 'read-back' | 'none';
+  readonly receipt: Readonly<Record<string, unknown>>;
+  readonly signature: string;
+}
+
+/** Each method is one request on one connection; failures are TransferErrors, whose kind says what to do. */
+export interface ReceiverClient {
+  /** Bytes written to the line so far, requests and bodies. */
+  readonly bytesWire: number;
+  readonly isConnected: boolean;
+  transfer(signal: AbortSignal): Promise<TransferStatus>;
+  claim(claim: Claim, signal: AbortSignal): Promise<TransferStatus>;
+  /** 32 bytes a block, zeros where it is not durable. */
+  listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer>;
+  headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'>;
+  /** `bytes` must not change until it settles. Resolves when written; durable is told later, by {@link ReplyInfo}. */
+  putBlock(index: number, bytes: Buffer, digest: Buffer, signal: AbortSignal): Promise<BlockReceipt>;
+  zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroReceipt>;
+  flush(signal: AbortSignal): Promise<void>;
+  complete(blockCount: number, root: Buffer, signal: AbortSignal): Promise<Seal>;
+  close(): Promise<void>;
+}

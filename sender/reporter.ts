@@ -1,0 +1,137 @@
+/** Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error. */
+import type { Clock } from '../common/clock.ts';
+import type { TransferError } from '../common/errors.ts';
+import { redact } from '../common/ticket.ts';
+import { formatDuration } from '../common/units.ts';
+import { RateMeter } from '../common/rate.ts';
+import {
+  doneEvent,
+  doneText,
+  progressEvent,
+  progressLine,
+  type BlockCounters,
+  type DoneFacts,
+} from './progress.ts';
+
+export type ProgressFormat = 'plain' | 'json' | 'none';
+
+const JSON_INTERVAL_MS = 1000;
+/** A line a minute where a log is kept, more often where somebody looks. */
+const PLAIN_INTERVAL_MS = 60_000;
+const TERMINAL_INTERVAL_MS = 5000;
+/** An outage is told when it begins and then at this interval. */
+const OUTAGE_INTERVAL_MS = 60_000;
+
+export interface ReporterOptions {
+  readonly format: ProgressFormat;
+  readonly isTerminal: boolean;
+  readonly clock: Clock;
+  readonly writeOut: (text: string) => void;
+  readonly writeErr: (text: string) => void;
+}
+
+/** What the reporter looks at when it is time for a line. */
+export interface Observed {
+  readonly counters: Readonly<BlockCounters>;
+  readonly bytesTotal: number;
+  readonly blockSizeBytes: number;
+  readonly bytesWire: () => number;
+  readonly connections: () => number;
+}
+
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #rate = new RateMeter();
+  #observed: Observed | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastLineMs = -Infinity;
+  #lastText = '';
+  #outageSinceMs: number | undefined;
+  #lastOutageMs = -Infinity;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+  }
+
+  /** A fact for people: `source   /dev/sdc: …`. */
+  fact(text: string): void {
+    if (this.#options.format !== 'none') this.#options.writeErr(`${text}\n`);
+  }
+
+  start(observed: Observed): void {
+    this.#observed = observed;
+    this.#tick();
+    this.#timer = setInterval(() => this.#tick(), JSON_INTERVAL_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** A failure that is being tried again. */
+  noteRetry(error: TransferError): void {
+    const now = this.#options.clock.monotonicMs();
+    this.#outageSinceMs ??= now;
+    if (now - this.#lastOutageMs < OUTAGE_INTERVAL_MS) return;
+    this.#lastOutageMs = now;
+    const sinceMs = now - this.#outageSinceMs;
+    const since = sinceMs < 1000 ? '' : ` (for ${formatDuration(sinceMs)} now)`;
+    this.#options.writeErr(`ddt-send: warning: ${redact(error.message)}; trying again${since}\n`);
+  }
+
+  done(facts: DoneFacts, targetPath: string): void {
+    this.stop();
+    const { format, writeOut } = this.#options;
+    if (format === 'json') {
+      if (this.#observed !== undefined) this.#writeProgress(this.#observed);
+      writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
+    } else if (format === 'plain') writeOut(doneText(facts, targetPath));
+  }
+
+  failed(error: { code: string; message: string; hint?: string | undefined }): void {
+    this.stop();
+    if (this.#options.format !== 'json') return;
+    const { code, hint } = error;
+    const message = redact(error.message);
+    this.#options.writeOut(
+      `${JSON.stringify({ event: 'failed', code, message, ...(hint === undefined ? {} : { hint }) })}\n`,
+    );
+  }
+
+  #tick(): void {
+    const observed = this.#observed;
+    if (observed === undefined) return;
+    const now = this.#options.clock.monotonicMs();
+    const durable = observed.counters.durable;
+    this.#rate.add(now, durable * observed.blockSizeBytes);
+    if (this.#rate.bytesPerSecond > 0 && this.#outageSinceMs !== undefined && observed.connections() > 0) {
+      this.#outageSinceMs = undefined;
+    }
+    const { format, isTerminal } = this.#options;
+    if (format === 'json') this.#writeProgress(observed);
+    if (format !== 'plain') return;
+    if (now - this.#lastLineMs < (isTerminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS)) return;
+    this.#lastLineMs = now;
+    const text = progressLine(this.#snapshot(observed));
+    if (text !== this.#lastText) this.#options.writeErr(`${text}\n`);
+    this.#lastText = text;
+  }
+
+  #writeProgress(observed: Observed): void {
+    this.#options.writeOut(`${JSON.stringify(progressEvent(this.#snapshot(observed)))}\n`);
+  }
+
+  #snapshot(observed: Observed): Parameters<typeof progressLine>[0] {
+    const { counters, bytesTotal, blockSizeBytes } = observed;
+    return {
+      counters,
+      bytesTotal,
+      blockSizeBytes,
+      bytesWire: observed.bytesWire(),
+      connections: observed.connections(),
+      bytesPerSecond: this.#rate.bytesPerSecond,
+      secondsLeft: this.#rate.secondsLeft((counters.total - counters.durable) * blockSizeBytes),
+    };
+  }
+}

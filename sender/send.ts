@@ -1,0 +1,181 @@
+/** The sender's use case: describe, claim, transmit, complete. */
+import { SlabPool } from '../common/buffers.ts';
+import type { Clock } from '../common/clock.ts';
+import { TransferError } from '../common/errors.ts';
+import { BLOCK_SIZE_BYTES_DEFAULT, blockCountOf, type Geometry } from '../common/geometry.ts';
+import type { TransferStatus } from '../common/protocol.ts';
+import { parseRanges } from '../common/ranges.ts';
+import { formatSize } from '../common/units.ts';
+import { Attempts } from './attempts.ts';
+import type { BlockCounters, DoneFacts } from './progress.ts';
+import type { ReceiverClient, ReplyInfo, Seal } from './receiver-port.ts';
+import type { Reporter } from './reporter.ts';
+import type { Source } from './source.ts';
+import { Transmission } from './transmission.ts';
+
+/** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
+const INCOMPLETE_ROUNDS_MAX = 3;
+/** The receiver lists this many missing ranges at most. */
+const MISSING_RANGES_MAX = 4096;
+
+export interface SendRequest {
+  readonly source: Source;
+  readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
+  /** For people: where the receiver is. */
+  readonly receiverName: string;
+  readonly connections: number;
+  readonly blockSizeBytes: number | undefined;
+  readonly retryForMs: number;
+  readonly memoryBytes: number;
+}
+
+export interface SendContext {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+  readonly reporter: Reporter;
+}
+
+/** @throws TransferError; whatever became durable before is safe, and the same request goes on from there. */
+export async function send(
+  request: SendRequest,
+  context: SendContext,
+): Promise<{ facts: DoneFacts; seal: Seal; targetPath: string }> {
+  const { source } = request;
+  const { clock, reporter, signal } = context;
+  const startMs = clock.monotonicMs();
+  const attempts = new Attempts({
+    clock,
+    random: context.random,
+    retryForMs: request.retryForMs,
+    onRetry: (error) => reporter.noteRetry(error),
+  });
+  reporter.fact(
+    `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
+  );
+  await using clients = new AsyncDisposableStack();
+  let transmission: Transmission | undefined;
+  const lanes = Array.from({ length: request.connections }, () => {
+    const client = request.connect((info) => transmission?.noteReply(info));
+    clients.defer(async () => await client.close());
+    return client;
+  });
+  const [control] = lanes;
+  if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
+  const status = await claim(request, { control, attempts, reporter, signal });
+  const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
+  const counters: BlockCounters = {
+    total: blockCountOf(geometry),
+    read: 0,
+    durable: 0,
+    sent: 0,
+    skipped: 0,
+    zero: 0,
+    resent: 0,
+  };
+  const slabCount = Math.max(
+    1,
+    Math.min(request.connections, Math.floor(request.memoryBytes / geometry.blockSizeBytes)),
+  );
+  transmission = new Transmission({
+    source,
+    geometry,
+    transferId: status.transferId,
+    isSealed: status.state === 'sealed',
+    lanes,
+    slabs: new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount }),
+    attempts,
+    counters,
+    clock,
+    signal,
+  });
+  const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
+  reporter.start({
+    counters,
+    bytesTotal: source.sizeBytes,
+    blockSizeBytes: geometry.blockSizeBytes,
+    bytesWire,
+    connections: () => lanes.filter((lane) => lane.isConnected).length,
+  });
+  const root = await transmission.run();
+  const seal = await complete(transmission, { control, attempts, counters, root, signal });
+  const facts: DoneFacts = {
+    counters,
+    bytesTotal: source.sizeBytes,
+    bytesWire: bytesWire(),
+    seconds: (clock.monotonicMs() - startMs) / 1000,
+    root: `sha256:${root.toString('hex')}`,
+    verified: seal.verified,
+  };
+  return { facts, seal, targetPath: status.target.path };
+}
+
+interface ClaimParts {
+  readonly control: ReceiverClient;
+  readonly attempts: Attempts;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+}
+
+async function claim(
+  request: SendRequest,
+  { control, attempts, reporter, signal }: ClaimParts,
+): Promise<TransferStatus> {
+  const { source } = request;
+  const found = await attempts.run(signal, async () => await control.transfer(signal));
+  attempts.noteProgress();
+  const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
+  const { target } = found;
+  if (target.size !== null && target.size < source.sizeBytes) {
+    throw new TransferError(
+      'target-too-small',
+      `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
+        `(${formatSize(target.size)}), the source has ${source.sizeBytes} (${formatSize(source.sizeBytes)})`,
+    );
+  }
+  const status = await attempts.run(
+    signal,
+    async () =>
+      await control.claim({ size: source.sizeBytes, blockSize, source: source.description }, signal),
+  );
+  const size = target.size === null ? '' : `, ${formatSize(target.size)}`;
+  reporter.fact(
+    `target   ${target.path} at ${request.receiverName}: ${target.description}${size}, ${standOf(found)}`,
+  );
+  if (target.size !== null && target.size > source.sizeBytes) {
+    reporter.fact(
+      `note     the last ${formatSize(target.size - source.sizeBytes)} of the target stay as they are`,
+    );
+  }
+  return status;
+}
+
+function standOf(found: TransferStatus): string {
+  if (found.state === 'unclaimed') return 'new transfer';
+  if (found.state === 'sealed') return 'complete and sealed: comparing';
+  const there = found.blocks.durable + found.blocks.verified;
+  return `going on: ${there} of ${found.blockCount ?? 0} blocks are there`;
+}
+
+interface CompleteParts {
+  readonly control: ReceiverClient;
+  readonly attempts: Attempts;
+  readonly counters: Readonly<BlockCounters>;
+  readonly root: Buffer;
+  readonly signal: AbortSignal;
+}
+
+async function complete(transmission: Transmission, parts: CompleteParts): Promise<Seal> {
+  const { control, attempts, counters, root, signal } = parts;
+  for (let round = 1; ; round++) {
+    try {
+      return await attempts.run(signal, async () => await control.complete(counters.total, root, signal));
+    } catch (error) {
+      if (!(error instanceof TransferError) || error.code !== 'incomplete' || round >= INCOMPLETE_ROUNDS_MAX)
+        throw error;
+      const missing = parseRanges(error.details['missing'], counters.total, MISSING_RANGES_MAX);
+      if (missing === undefined || missing.length === 0) throw error;
+      await transmission.sendAgain(missing);
+    }
+  }
+}

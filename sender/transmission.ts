@@ -1,0 +1,277 @@
+/**
+ * The sending of one source to one receiver: lanes pull blocks, compare them with what is there, send what differs,
+ * and keep account until all of it is durable.
+ */
+import assert from 'node:assert/strict';
+import type { SlabPool } from '../common/buffers.ts';
+import type { Clock } from '../common/clock.ts';
+import { RootDigest, ZeroDigests, digestOf } from '../common/digest.ts';
+import { TransferError } from '../common/errors.ts';
+import { blockCountOf, blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
+import { countOf, type Range } from '../common/ranges.ts';
+import type { Attempts } from './attempts.ts';
+import { Listing } from './listing.ts';
+import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
+import type { BlockCounters } from './progress.ts';
+import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import type { Source } from './source.ts';
+import { WorkQueue, type WorkItem } from './work-queue.ts';
+import { ZeroBatches } from './zero-batches.ts';
+
+/** Rounds of sending in which nothing became durable; then something is wrong at the other end. */
+const IDLE_ROUNDS_MAX = 5;
+
+export interface TransmissionOptions {
+  readonly source: Source;
+  readonly geometry: Geometry;
+  readonly transferId: string;
+  /** Sealed already: nothing may be sent, only compared. */
+  readonly isSealed: boolean;
+  readonly lanes: readonly ReceiverClient[];
+  readonly slabs: SlabPool;
+  readonly attempts: Attempts;
+  readonly counters: BlockCounters;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+interface ReadBlock {
+  readonly index: number;
+  readonly bytes: Buffer<ArrayBuffer>;
+  readonly digest: Buffer;
+  readonly isZero: boolean;
+}
+
+export class Transmission {
+  readonly #options: TransmissionOptions;
+  readonly #queue: WorkQueue;
+  readonly #owed = new OwedLedger();
+  readonly #listing: Listing;
+  readonly #zeros: ZeroBatches;
+  readonly #zeroBlock: Buffer;
+  readonly #zeroDigests: ZeroDigests;
+  readonly #root = new RootDigest();
+  readonly #signal: AbortSignal;
+  readonly #failure = new AbortController();
+
+  constructor(options: TransmissionOptions) {
+    this.#options = options;
+    const blockCount = blockCountOf(options.geometry);
+    this.#queue = new WorkQueue(blockCount);
+    this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
+    const [first] = options.lanes;
+    assert(first !== undefined);
+    this.#listing = new Listing(
+      blockCount,
+      async (from, count) =>
+        await options.attempts.run(
+          this.#signal,
+          async () => await first.listDigests(from, count, this.#signal),
+        ),
+    );
+    this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
+    this.#zeroBlock = Buffer.alloc(options.geometry.blockSizeBytes);
+    this.#zeroDigests = new ZeroDigests(options.geometry);
+  }
+
+  /** To be called with every reply of every connection. */
+  noteReply(info: ReplyInfo): void {
+    this.#account(this.#owed.settle(info));
+  }
+
+  /**
+   * Sends until every block is durable.
+   * @returns the root: 32 bytes over the digests of the blocks as they were read.
+   * @throws TransferError the first failure; the other lanes have stopped then.
+   */
+  async run(): Promise<Buffer> {
+    await this.#drain();
+    assert.equal(this.#root.count, blockCountOf(this.#options.geometry));
+    return this.#root.finish();
+  }
+
+  /** The receiver misses these after all. They are read and sent once more. */
+  async sendAgain(ranges: readonly Range[]): Promise<void> {
+    for (const [first, count] of ranges) {
+      for (let index = first; index < first + count; index++) this.#queue.putBack(index, undefined);
+    }
+    this.#options.counters.durable -= countOf(ranges);
+    await this.#drain();
+  }
+
+  /** Until nothing is left to send and nothing is owed. */
+  async #drain(): Promise<void> {
+    for (let idleRounds = 0; idleRounds < IDLE_ROUNDS_MAX; idleRounds++) {
+      const durableBefore = this.#options.counters.durable;
+      await this.#runLanes();
+      await this.#sendZeros(this.#control, this.#zeros.takeAll());
+      if (this.#owed.blockCount > 0) {
+        await this.#retrying(async () => await this.#control.flush(this.#signal));
+        // Its reply has settled all that is durable; what is owed still was lost without our being told.
+        this.#account({ durable: [], lost: this.#owed.takeAll() });
+      }
+      if (this.#queue.isEmpty) return;
+      if (this.#options.counters.durable > durableBefore) idleRounds = 0;
+    }
+    throw new TransferError(
+      'io-error',
+      `the receiver wrote blocks ${IDLE_ROUNDS_MAX} times, but none became durable`,
+      {
+        hint: 'look at the messages of ddt-receive and at its disk; the same command goes on',
+      },
+    );
+  }
+
+  get #control(): ReceiverClient {
+    const [first] = this.#options.lanes;
+    assert(first !== undefined);
+    return first;
+  }
+
+  async #runLanes(): Promise<void> {
+    const results = await Promise.allSettled(
+      this.#options.lanes.map(async (lane) => await this.#runLane(lane)),
+    );
+    this.#signal.throwIfAborted();
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  async #runLane(lane: ReceiverClient): Promise<void> {
+    try {
+      for (let item = this.#queue.take(); item !== undefined; item = this.#queue.take()) {
+        this.#signal.throwIfAborted();
+        await this.#process(lane, item);
+      }
+    } catch (error) {
+      // The first reason wins; the other lanes see an aborted signal.
+      this.#failure.abort(error);
+      throw error;
+    }
+  }
+
+  async #process(lane: ReceiverClient, item: WorkItem): Promise<void> {
+    using slab = await this.#options.slabs.take(this.#signal);
+    const block = await this.#read(item.index, slab.bytes);
+    if (item.digest !== undefined && !item.digest.equals(block.digest)) throw this.#changed(item.index);
+    if (item.isFirst) {
+      this.#root.add(item.index, block.digest);
+      this.#options.counters.read++;
+      const present = await this.#listing.digestAt(item.index);
+      if (present?.equals(block.digest) === true) {
+        this.#options.counters.skipped++;
+        this.#options.counters.durable++;
+        this.#options.attempts.noteProgress();
+        return;
+      }
+    }
+    if (this.#options.isSealed) throw this.#sealedDiffers(item.index);
+    if (!item.isFirst) this.#options.counters.resent++;
+    if (block.isZero) {
+      if (item.isFirst) this.#options.counters.zero++;
+      const full = this.#zeros.add(item.index);
+      if (full !== undefined) await this.#sendZeros(lane, full);
+      return;
+    }
+    await this.#send(lane, block);
+    if (item.isFirst) this.#options.counters.sent++;
+  }
+
+  /** Reads the block and tells by comparing bytes, never from maps of holes, whether it is zero. */
+  async #read(index: number, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
+    const { geometry, source } = this.#options;
+    const blockIndex = blockIndexOf(index, geometry);
+    const bytes = into.subarray(0, lengthOf(blockIndex, geometry));
+    await source.read(bytes, offsetOf(blockIndex, geometry));
+    const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
+    return { index, bytes, isZero, digest: isZero ? this.#zeroDigests.of(index) : await digestOf(bytes) };
+  }
+
+  async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
+    const { index, bytes, digest } = block;
+    await this.#retrying(async (failure) => {
+      if (failure?.code === 'digest-mismatch') {
+        // Perhaps the block was damaged in our memory: from the disk once more.
+        const again = await this.#read(index, bytes);
+        if (!again.digest.equals(digest)) throw this.#changed(index);
+      }
+      if (failure !== undefined && isFateUnknown(failure)) {
+        const head = await lane.headBlock(index, this.#signal);
+        if (head !== 'absent' && head.digest.equals(digest)) {
+          this.#owe({ ranges: [[index, 1]], digest, epoch: head.epoch, generation: head.generation });
+          return;
+        }
+      }
+      if (failure !== undefined) this.#options.counters.resent++;
+      const receipt = await lane.putBlock(index, bytes, digest, this.#signal);
+      if (receipt.transferId !== this.#options.transferId) throw this.#otherTransfer();
+      this.#owe({ ranges: [[index, 1]], digest, epoch: receipt.epoch, generation: receipt.generation });
+    });
+  }
+
+  async #sendZeros(lane: ReceiverClient, ranges: readonly Range[]): Promise<void> {
+    if (ranges.length === 0) return;
+    await this.#retrying(async () => {
+      const startMs = this.#options.clock.monotonicMs();
+      const receipt = await lane.zero(ranges, this.#signal);
+      if (receipt.transferId !== this.#options.transferId) throw this.#otherTransfer();
+      this.#zeros.noteDuration(this.#options.clock.monotonicMs() - startMs);
+      this.#owe({ ranges, digest: undefined, epoch: receipt.epoch, generation: receipt.generation });
+    });
+  }
+
+  #owe(blocks: OwedBlocks): void {
+    if (!this.#owed.add(blocks)) this.#account({ durable: [], lost: [blocks] });
+  }
+
+  #account({ durable, lost }: Settled): void {
+    for (const { ranges } of durable) this.#options.counters.durable += countOf(ranges);
+    if (durable.length > 0) this.#options.attempts.noteProgress();
+    for (const { ranges, digest } of lost) {
+      for (const [first, count] of ranges) {
+        for (let index = first; index < first + count; index++) {
+          this.#queue.putBack(index, digest ?? this.#zeroDigests.of(index));
+        }
+      }
+    }
+  }
+
+  async #retrying<Result>(attempt: (failure: TransferError | undefined) => Promise<Result>): Promise<Result> {
+    return await this.#options.attempts.run(this.#signal, attempt);
+  }
+
+  #changed(index: number): TransferError {
+    const { source, geometry } = this.#options;
+    const offset = index * geometry.blockSizeBytes;
+    return new TransferError(
+      'source-changed',
+      `block ${index} (offset ${offset}) of ${source.description.path} changed while it was copied`,
+      { hint: 'copy a snapshot or an unmounted disk; the same command sends what has changed' },
+    );
+  }
+
+  #sealedDiffers(index: number): TransferError {
+    const { path } = this.#options.source.description;
+    return new TransferError(
+      'sealed',
+      `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
+      {
+        hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
+      },
+    );
+  }
+
+  #otherTransfer(): TransferError {
+    return new TransferError(
+      'transfer-mismatch',
+      'the receiver at this address serves another transfer now',
+      {
+        hint: 'use the ticket that it prints now',
+      },
+    );
+  }
+}
+
+/** The request may have been carried out although no answer came. */
+function isFateUnknown({ code }: TransferError): boolean {
+  return code === 'connection-failed' || code === 'bad-answer' || code === 'too-slow';
+}
