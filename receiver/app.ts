@@ -8,7 +8,7 @@ import { TransferError } from '../common/errors.ts';
 import { HEADER_DURABLE_GENERATION, HEADER_EPOCH } from '../common/protocol.ts';
 import type { AppContext, AppOptions, Bindings } from './app-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
-import { problemResponse } from './problem.ts';
+import { jsonResponse, problemResponse } from './json-response.ts';
 import {
   getReceipt,
   getTransfer,
@@ -55,7 +55,7 @@ async function answer(context: AppContext, options: AppOptions): Promise<Respons
   const method = context.req.method;
   if (path === '/health') {
     if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed(method);
-    return Response.json({ status: 'ok', time: new Date(options.clock.wallMs()).toISOString() });
+    return jsonResponse({ status: 'ok', time: new Date(options.clock.wallMs()).toISOString() });
   }
   const route = ROUTES.find(([pattern]) => pattern.test(path));
   if (route === undefined) throw new TransferError('not-found', 'there is nothing at this path');

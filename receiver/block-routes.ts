@@ -6,6 +6,7 @@ import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../common/geo
 import { HEADER_BLOCK_STATE, HEADER_GENERATION } from '../common/protocol.ts';
 import type { Slab } from '../common/buffers.ts';
 import { checkPrecondition, lengthMismatch, parseBlockRequest } from './block-request.ts';
+import { jsonResponse } from './json-response.ts';
 import { decodeInPlace, readBody } from './read-body.ts';
 import type { OpenTransfer } from './transfer.ts';
 import { writeBlock } from './write-block.ts';
@@ -91,7 +92,7 @@ export async function putBlock(context: AppContext, options: AppOptions): Promis
   if (!(await digestOf(bytes)).equals(request.digest)) throw digestMismatch(index);
   const { digest, isFlushed } = request;
   const { receipt, isNew } = await writeBlock(transfer, { index, bytes, digest, isFlushed });
-  return Response.json(receipt, { status: !isFlushed ? 202 : isNew ? 201 : 200 });
+  return jsonResponse(receipt, !isFlushed ? 202 : isNew ? 201 : 200);
 }
 
 /** Says nothing of what was computed: that would make the receiver an oracle. */

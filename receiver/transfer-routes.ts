@@ -4,6 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { JSON_BODY_BYTES_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
 import { parseRanges } from '../common/ranges.ts';
 import { listBlocks } from './listing.ts';
+import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
 import { sealTransfer } from './seal.ts';
 import { writeZeroBlocks } from './write-block.ts';
@@ -12,14 +13,14 @@ import { writeZeroBlocks } from './write-block.ts';
 const DESCRIPTION_LENGTH_MAX = 200;
 
 export function getTransfer(_context: AppContext, { transfer }: AppOptions): Response {
-  return Response.json(transfer.status());
+  return jsonResponse(transfer.status());
 }
 
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
   const claim = parseClaim(await readJson(context, options));
   const outcome = await options.transfer.claim(claim);
   if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${claim.size} bytes`);
-  return Response.json(options.transfer.status(), { status: outcome === 'new' ? 201 : 200 });
+  return jsonResponse(options.transfer.status(), outcome === 'new' ? 201 : 200);
 }
 
 export function listing(context: AppContext, { transfer }: AppOptions): Response {
@@ -41,13 +42,13 @@ export async function postZero(context: AppContext, options: AppOptions): Promis
     throw new TransferError('bad-request', `the body is not of the form ${form}`);
   }
   const isFlushed = context.req.query('flush') !== 'n';
-  return Response.json(await writeZeroBlocks(transfer, ranges, isFlushed), { status: isFlushed ? 200 : 202 });
+  return jsonResponse(await writeZeroBlocks(transfer, ranges, isFlushed), isFlushed ? 200 : 202);
 }
 
 export async function postFlush(_context: AppContext, { transfer }: AppOptions): Promise<Response> {
   const { durability } = transfer.claimed();
   await durability.flush();
-  return Response.json({ epoch: durability.epoch, durableGeneration: durability.durableGeneration });
+  return jsonResponse({ epoch: durability.epoch, durableGeneration: durability.durableGeneration });
 }
 
 export async function postComplete(context: AppContext, options: AppOptions): Promise<Response> {
@@ -68,7 +69,7 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
   );
   if (isFirst) options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}`);
   options.onSealed();
-  return Response.json({ receipt: JSON.parse(receipt.json), signature: receipt.signature });
+  return jsonResponse({ receipt: JSON.parse(receipt.json), signature: receipt.signature });
 }
 
 export function getReceipt(context: AppContext, { transfer }: AppOptions): Response {

@@ -54,9 +54,9 @@ export async function send(
     `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
   );
   await using clients = new AsyncDisposableStack();
-  let transmission: Transmission | undefined;
+  const noteReply: { current?: (info: ReplyInfo) => void } = {};
   const lanes = Array.from({ length: request.connections }, () => {
-    const client = request.connect((info) => transmission?.noteReply(info));
+    const client = request.connect((info) => noteReply.current?.(info));
     clients.defer(async () => await client.close());
     return client;
   });
@@ -77,7 +77,7 @@ export async function send(
     1,
     Math.min(request.connections, Math.floor(request.memoryBytes / geometry.blockSizeBytes)),
   );
-  transmission = new Transmission({
+  const transmission = new Transmission({
     source,
     geometry,
     transferId: status.transferId,
@@ -89,6 +89,7 @@ export async function send(
     clock,
     signal,
   });
+  noteReply.current = (info) => transmission.noteReply(info);
   const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
   reporter.start({
     counters,

@@ -5,14 +5,15 @@
 import assert from 'node:assert/strict';
 import type { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { RootDigest, ZeroDigests, digestOf } from '../common/digest.ts';
+import { RootDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { blockCountOf, blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
+import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
+import { BlockReader, type ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
 import type { Source } from './source.ts';
 import { WorkQueue, type WorkItem } from './work-queue.ts';
@@ -35,21 +36,13 @@ export interface TransmissionOptions {
   readonly signal: AbortSignal;
 }
 
-interface ReadBlock {
-  readonly index: number;
-  readonly bytes: Buffer<ArrayBuffer>;
-  readonly digest: Buffer;
-  readonly isZero: boolean;
-}
-
 export class Transmission {
   readonly #options: TransmissionOptions;
   readonly #queue: WorkQueue;
   readonly #owed = new OwedLedger();
   readonly #listing: Listing;
   readonly #zeros: ZeroBatches;
-  readonly #zeroBlock: Buffer;
-  readonly #zeroDigests: ZeroDigests;
+  readonly #reader: BlockReader;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
@@ -70,8 +63,7 @@ export class Transmission {
         ),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
-    this.#zeroBlock = Buffer.alloc(options.geometry.blockSizeBytes);
-    this.#zeroDigests = new ZeroDigests(options.geometry);
+    this.#reader = new BlockReader(options.source, options.geometry);
   }
 
   /** To be called with every reply of every connection. */
@@ -151,8 +143,9 @@ export class Transmission {
 
   async #process(lane: ReceiverClient, item: WorkItem): Promise<void> {
     using slab = await this.#options.slabs.take(this.#signal);
-    const block = await this.#read(item.index, slab.bytes);
-    if (item.digest !== undefined && !item.digest.equals(block.digest)) throw this.#changed(item.index);
+    const block = await this.#reader.read(item.index, slab.bytes);
+    if (item.digest !== undefined && !item.digest.equals(block.digest))
+      throw this.#reader.changed(item.index);
     if (item.isFirst) {
       this.#root.add(item.index, block.digest);
       this.#options.counters.read++;
@@ -164,7 +157,7 @@ export class Transmission {
         return;
       }
     }
-    if (this.#options.isSealed) throw this.#sealedDiffers(item.index);
+    if (this.#options.isSealed) throw this.#reader.differsFromSealed(item.index);
     if (!item.isFirst) this.#options.counters.resent++;
     if (block.isZero) {
       if (item.isFirst) this.#options.counters.zero++;
@@ -176,23 +169,13 @@ export class Transmission {
     if (item.isFirst) this.#options.counters.sent++;
   }
 
-  /** Reads the block and tells by comparing bytes, never from maps of holes, whether it is zero. */
-  async #read(index: number, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
-    const { geometry, source } = this.#options;
-    const blockIndex = blockIndexOf(index, geometry);
-    const bytes = into.subarray(0, lengthOf(blockIndex, geometry));
-    await source.read(bytes, offsetOf(blockIndex, geometry));
-    const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
-    return { index, bytes, isZero, digest: isZero ? this.#zeroDigests.of(index) : await digestOf(bytes) };
-  }
-
   async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
     const { index, bytes, digest } = block;
     await this.#retrying(async (failure) => {
       if (failure?.code === 'digest-mismatch') {
         // Perhaps the block was damaged in our memory: from the disk once more.
-        const again = await this.#read(index, bytes);
-        if (!again.digest.equals(digest)) throw this.#changed(index);
+        const again = await this.#reader.read(index, bytes);
+        if (!again.digest.equals(digest)) throw this.#reader.changed(index);
       }
       if (failure !== undefined && isFateUnknown(failure)) {
         const head = await lane.headBlock(index, this.#signal);
@@ -203,7 +186,7 @@ export class Transmission {
       }
       if (failure !== undefined) this.#options.counters.resent++;
       const receipt = await lane.putBlock(index, bytes, digest, this.#signal);
-      if (receipt.transferId !== this.#options.transferId) throw this.#otherTransfer();
+      if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
       this.#owe({ ranges: [[index, 1]], digest, epoch: receipt.epoch, generation: receipt.generation });
     });
   }
@@ -213,7 +196,7 @@ export class Transmission {
     await this.#retrying(async () => {
       const startMs = this.#options.clock.monotonicMs();
       const receipt = await lane.zero(ranges, this.#signal);
-      if (receipt.transferId !== this.#options.transferId) throw this.#otherTransfer();
+      if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
       this.#zeros.noteDuration(this.#options.clock.monotonicMs() - startMs);
       this.#owe({ ranges, digest: undefined, epoch: receipt.epoch, generation: receipt.generation });
     });
@@ -229,7 +212,7 @@ export class Transmission {
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
-          this.#queue.putBack(index, digest ?? this.#zeroDigests.of(index));
+          this.#queue.putBack(index, digest ?? this.#reader.zeroDigests.of(index));
         }
       }
     }
@@ -238,40 +221,15 @@ export class Transmission {
   async #retrying<Result>(attempt: (failure: TransferError | undefined) => Promise<Result>): Promise<Result> {
     return await this.#options.attempts.run(this.#signal, attempt);
   }
-
-  #changed(index: number): TransferError {
-    const { source, geometry } = this.#options;
-    const offset = index * geometry.blockSizeBytes;
-    return new TransferError(
-      'source-changed',
-      `block ${index} (offset ${offset}) of ${source.description.path} changed while it was copied`,
-      { hint: 'copy a snapshot or an unmounted disk; the same command sends what has changed' },
-    );
-  }
-
-  #sealedDiffers(index: number): TransferError {
-    const { path } = this.#options.source.description;
-    return new TransferError(
-      'sealed',
-      `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
-      {
-        hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
-      },
-    );
-  }
-
-  #otherTransfer(): TransferError {
-    return new TransferError(
-      'transfer-mismatch',
-      'the receiver at this address serves another transfer now',
-      {
-        hint: 'use the ticket that it prints now',
-      },
-    );
-  }
 }
 
 /** The request may have been carried out although no answer came. */
 function isFateUnknown({ code }: TransferError): boolean {
   return code === 'connection-failed' || code === 'bad-answer' || code === 'too-slow';
+}
+
+function otherTransfer(): TransferError {
+  return new TransferError('transfer-mismatch', 'the receiver at this address serves another transfer now', {
+    hint: 'use the ticket that it prints now',
+  });
 }

@@ -1,6 +1,6 @@
-/** Failures as HTTP answers (RFC 9457). Carries no paths of this machine but the target's, and no stack. */
+/** Answers as JSON: results, and failures as problem documents (RFC 9457), without a stack. */
 import { STATUS_CODES } from 'node:http';
-import { TransferError } from '../common/errors.ts';
+import type { TransferError } from '../common/errors.ts';
 import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../common/protocol.ts';
 
 /**
@@ -22,4 +22,12 @@ export function problemResponse(error: TransferError, isBodyPending: boolean): R
     ...error.details,
   };
   return new Response(`${JSON.stringify(document)}\n`, { status: error.status, headers });
+}
+
+/** JSON with a line end, for those who read it in a terminal. */
+export function jsonResponse(value: unknown, status = 200): Response {
+  return new Response(`${JSON.stringify(value)}\n`, {
+    status,
+    headers: { 'content-type': 'application/json' },
+  });
 }

@@ -1,0 +1,61 @@
+/** One block of the source in memory, with its digest, and what is said when it is not what it was. */
+import { ZeroDigests, digestOf } from '../common/digest.ts';
+import { TransferError } from '../common/errors.ts';
+import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
+import type { Source } from './source.ts';
+
+export interface ReadBlock {
+  readonly index: number;
+  /** Exactly the block; a view of the slab it was read into. */
+  readonly bytes: Buffer<ArrayBuffer>;
+  readonly digest: Buffer;
+  readonly isZero: boolean;
+}
+
+export class BlockReader {
+  readonly zeroDigests: ZeroDigests;
+  readonly #source: Source;
+  readonly #geometry: Geometry;
+  readonly #zeroBlock: Buffer;
+
+  constructor(source: Source, geometry: Geometry) {
+    this.#source = source;
+    this.#geometry = geometry;
+    this.#zeroBlock = Buffer.alloc(geometry.blockSizeBytes);
+    this.zeroDigests = new ZeroDigests(geometry);
+  }
+
+  /** Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source does. */
+  async read(index: number, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
+    const blockIndex = blockIndexOf(index, this.#geometry);
+    const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
+    await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry));
+    const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
+    return { index, bytes, isZero, digest: isZero ? this.zeroDigests.of(index) : await digestOf(bytes) };
+  }
+
+  /** For a block that was read twice in this run, with different results. */
+  changed(index: number): TransferError {
+    const offset = index * this.#geometry.blockSizeBytes;
+    const { path } = this.#source.description;
+    return new TransferError(
+      'source-changed',
+      `block ${index} (offset ${offset}) of ${path} changed while it was copied`,
+      {
+        hint: 'copy a snapshot or an unmounted disk; the same command sends what has changed',
+      },
+    );
+  }
+
+  /** For a block that is not what a sealed transfer holds. */
+  differsFromSealed(index: number): TransferError {
+    const { path } = this.#source.description;
+    return new TransferError(
+      'sealed',
+      `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
+      {
+        hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
+      },
+    );
+  }
+}
