@@ -19,6 +19,7 @@ import type { Ticket } from '../common/ticket.ts';
 import { makeConnector } from './connector.ts';
 import {
   parseBlockReceipt,
+  parseClaimAnswer,
   parseHead,
   parseSeal,
   parseTransferStatus,
@@ -88,7 +89,7 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async claim(claim: Claim, signal: AbortSignal): ReturnType<ReceiverClient['claim']> {
-    return parseTransferStatus(await this.#postJson('PUT', '/transfer', claim, signal));
+    return parseClaimAnswer(await this.#postJson('PUT', '/transfer', claim, signal), claim);
   }
 
   async listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer> {
