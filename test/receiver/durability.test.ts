@@ -11,6 +11,7 @@ import {
   listedIn,
   openTransfer,
   putBlock,
+  settle,
   type TestTransfer,
 } from '../support/open-transfer.ts';
 import { recordedJournal, recordedTarget } from '../support/recorded.ts';
@@ -30,27 +31,29 @@ async function openRecorded(): Promise<Recorded> {
   stack.defer(() => sqlite.close());
   const memory = new MemoryTarget();
   const calls: string[] = [];
+  let published = (): number => 0;
   const note = (text: string): void => {
-    calls.push(`${text} @${opened?.open.durability.durableGeneration ?? '-'}`);
+    calls.push(`${text} @${published()}`);
   };
-  let opened: TestTransfer | undefined;
-  opened = stack.use(
+  const opened = stack.use(
     await openTransfer({ target: recordedTarget(memory, note), journal: recordedJournal(sqlite, note) }),
   );
+  published = () => opened.open.durability.durableGeneration;
   calls.length = 0;
   return { memory, test: opened, calls, [Symbol.asyncDispose]: async () => await stack.disposeAsync() };
 }
 
-/** Lets all that can go on go on; nothing here waits for a disk or a clock. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
-}
-
-test('data is flushed before the journal says so, and the journal before the generation is published', async () => {
+test('data is flushed before the journal says so, and that before the generation is published', async () => {
   await using recorded = await openRecorded();
   const { test: opened, calls } = recorded;
   const receipt = await putBlock(opened, 1, 1, true);
-  assert.deepEqual(calls, ['write 65536 @0', 'write 65536 done @0', 'flush @0', 'flush done @0', 'record 1 @0']);
+  assert.deepEqual(calls, [
+    'write 65536 @0',
+    'write 65536 done @0',
+    'flush @0',
+    'flush done @0',
+    'record 1 @0',
+  ]);
   assert.deepEqual([receipt.state, receipt.generation], ['durable', 1]);
   assert.equal(opened.open.durability.durableGeneration, 1);
   assert.equal(opened.open.table.stateOf(1), 'durable');
@@ -146,7 +149,7 @@ test('a block that is overwritten during a flush is never journalled with its ol
   assert.deepEqual([...listedIn(opened.journal).values()], expected);
 });
 
-test('generations count finished writes, and a barrier with nothing to flush publishes without one', async () => {
+test('generations count finished writes, and where nothing is to be flushed nothing is', async () => {
   await using recorded = await openRecorded();
   const { test: opened, calls } = recorded;
   const generations: number[] = [];

@@ -70,7 +70,10 @@ test('ssh-keygen accepts the receipt, and no other bytes', { skip: skipUnlessSsh
   const { receiverKey } = JSON.parse(json) as { receiverKey: string };
   const signed = { message: json, signature, namespace: RECEIPT_NAMESPACE };
   assert.equal(await isGoodForSshKeygen(signed, receiverKey), true);
-  assert.equal(await isGoodForSshKeygen({ ...signed, message: json.replace('"v": 1', '"v": 2') }, receiverKey), false);
+  assert.equal(
+    await isGoodForSshKeygen({ ...signed, message: json.replace('"v": 1', '"v": 2') }, receiverKey),
+    false,
+  );
   assert.equal(await isGoodForSshKeygen({ ...signed, namespace: 'file' }, receiverKey), false);
 });
 
@@ -95,7 +98,13 @@ test('what is missing is listed as ranges, and nothing is sealed', async () => {
   await assert.rejects(seal(opened), (error) => {
     coded('incomplete', { message: /^blocks 0, 2-3, 5-6 are not on the target$/ })(error);
     assert(error instanceof TransferError);
-    assert.deepEqual(error.details, { missing: [[0, 1], [2, 2], [5, 2]] });
+    assert.deepEqual(error.details, {
+      missing: [
+        [0, 1],
+        [2, 2],
+        [5, 2],
+      ],
+    });
     return true;
   });
   assert.equal(opened.transfer.sealed, undefined);

@@ -42,12 +42,17 @@ async function serve(options: TestServerOptions = {}): Promise<TestServer> {
       await options.answer;
       return new Response('answered');
     },
-    ...{ certificatePem, keyPem, host: '127.0.0.1', port: 0 },
+    certificatePem,
+    keyPem,
+    host: '127.0.0.1',
+    port: 0,
     connectionsMax: options.connectionsMax ?? 100,
     limits: { ...LIMITS, ...options.limits },
   });
   return {
-    ...{ server, port: server.port, requests },
+    server,
+    port: server.port,
+    requests,
     [Symbol.asyncDispose]: async () => await server.close(0),
   };
 }
@@ -86,7 +91,10 @@ test('a connection on which no handshake comes is closed', { timeout: 5000 }, as
 
 test('a connection on which no request comes, or half of one, is closed', { timeout: 5000 }, async () => {
   await using at = await serve({ limits: { headersTimeoutMs: 100 } });
-  const [silent, half] = await Promise.all([rawExchange(at.port, ''), rawExchange(at.port, GET.slice(0, -2))]);
+  const [silent, half] = await Promise.all([
+    rawExchange(at.port, ''),
+    rawExchange(at.port, GET.slice(0, -2)),
+  ]);
   assert.deepEqual([silent.isClosedByServer, half.isClosedByServer, half.statuses], [true, true, [408]]);
   assert.equal(at.requests.length, 0);
 });

@@ -8,7 +8,14 @@ import type { Target } from '../../receiver/target.ts';
 import { Transfer, claimDifference } from '../../receiver/transfer.ts';
 import { coded } from '../support/coded.ts';
 import { MEMORY_IDENTITY, MemoryTarget } from '../support/memory-target.ts';
-import { BLOCK_BYTES, LAST_BYTES, claimOf, fastTempDir, openTransfer, putBlock } from '../support/open-transfer.ts';
+import {
+  BLOCK_BYTES,
+  LAST_BYTES,
+  claimOf,
+  fastTempDir,
+  openTransfer,
+  putBlock,
+} from '../support/open-transfer.ts';
 import { recordedJournal } from '../support/recorded.ts';
 import type { TempDir } from '../support/temp-dir.ts';
 
@@ -33,7 +40,10 @@ async function place(): Promise<Place> {
 
 function transferOver(journal: Journal, target: Target = new MemoryTarget()): Transfer {
   return new Transfer({
-    ...{ target, journal, memoryBytes: 1, connectionsMax: 7 },
+    target,
+    journal,
+    memoryBytes: 1,
+    connectionsMax: 7,
     events: { onJournalBroken: () => assert.fail('the journal is whole') },
   });
 }
@@ -82,7 +92,10 @@ test('another size, another cut or another disk is another transfer', async () =
   ];
   for (const [change, message] of others) {
     const hint = /--discard-transfer/;
-    await assert.rejects(transfer.claim({ ...claim, ...change }), coded('transfer-mismatch', { message, hint }));
+    await assert.rejects(
+      transfer.claim({ ...claim, ...change }),
+      coded('transfer-mismatch', { message, hint }),
+    );
   }
   assert.equal(claimDifference(claim, claim), undefined);
 });
@@ -141,7 +154,7 @@ test('a claim that the journal can not hold is no claim', async () => {
   assert.equal(await transfer.claim(claimOf(2)), 'new');
 });
 
-test('another start on the same journal goes on: same id, same claim, what is durable, another epoch', async () => {
+test('another start on the journal goes on: same id and claim, what is durable, a new epoch', async () => {
   await using at = await place();
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory, journal: at.journal });
@@ -187,7 +200,11 @@ test('memory for blocks is what was allowed, and never less than two blocks', as
     await using at = await place();
     const events = { onJournalBroken: () => {} };
     const transfer = new Transfer({
-      ...{ target: new MemoryTarget(), journal: at.journal, memoryBytes, connectionsMax: 1, events },
+      target: new MemoryTarget(),
+      journal: at.journal,
+      memoryBytes,
+      connectionsMax: 1,
+      events,
     });
     await transfer.claim(claimOf(1));
     assert.equal(transfer.claimed().slabs.slabCount, slabCount);

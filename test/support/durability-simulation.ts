@@ -1,17 +1,26 @@
 /**
- * The durability contract under a storm: puts, zeros, flushes, faults, held operations and crashes on a memory target
- * with the real journal. After each step it is compared with what a sender may believe and what the medium holds.
+ * The durability contract under a storm: puts, zeros, flushes, faults, held operations and crashes on a
+ * target in memory, with the real journal. After each step it is compared with what a sender may believe
+ * and with what the medium holds.
  */
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TransferError } from '../../common/errors.ts';
-import { BLOCK_STATES } from '../../common/protocol.ts';
+import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { digestNow } from '../../common/digest.ts';
 import { MemoryTarget, type Operation } from './memory-target.ts';
-import { contentOf, digestOn, listedIn, openTransfer, putBlock, type TestTransfer } from './open-transfer.ts';
+import {
+  contentOf,
+  digestOn,
+  listedIn,
+  openTransfer,
+  putBlock,
+  settle,
+  type TestTransfer,
+} from './open-transfer.ts';
 import { recordedJournal } from './recorded.ts';
 
 export const SIMULATED_BLOCKS = 5;
@@ -26,11 +35,12 @@ export type Step =
   | { readonly kind: 'journal'; readonly isFull: boolean }
   | { readonly kind: 'crash'; readonly writtenBack: 'none' | 'all' };
 
-/** What a reply promised: these digests, once this generation of this epoch is published. */
+/** What a reply promised: these digests, at once or when this generation of this epoch is published. */
 interface Reply {
   readonly digests: ReadonlyMap<number, string>;
   /** Number of the request. */
   readonly serial: number;
+  readonly state: BlockState;
   readonly epoch: string;
   readonly generation: number;
 }
@@ -158,8 +168,9 @@ export class DurabilitySimulation implements AsyncDisposable {
     assert.deepEqual(durable, [...listed.keys()]);
     for (const index of durable) assert.equal(table.digestOf(index).toString('hex'), listed.get(index));
     // A sender that follows the protocol ticks these off.
-    for (const { digests, serial, epoch, generation } of this.#replies) {
-      if (epoch !== durability.epoch || generation > durability.durableGeneration) continue;
+    for (const { digests, serial, state, epoch, generation } of this.#replies) {
+      const isPublished = epoch === durability.epoch && generation <= durability.durableGeneration;
+      if (state !== 'durable' && !isPublished) continue;
       for (const [index, digest] of digests) {
         if (this.#lastRequest.get(index) === serial) this.#believed.set(index, digest);
       }
@@ -180,9 +191,10 @@ export class DurabilitySimulation implements AsyncDisposable {
     const digest = digestNow(contentOf(opened.open, index, version)).toString('hex');
     const serial = this.#begin([index]);
     this.#follow(
-      putBlock(opened, index, version, isFlushed).then((receipt) => {
+      (async () => {
+        const receipt = await putBlock(opened, index, version, isFlushed);
         this.#replies.push({ digests: new Map([[index, digest]]), serial, ...receipt });
-      }),
+      })(),
     );
   }
 
@@ -193,9 +205,10 @@ export class DurabilitySimulation implements AsyncDisposable {
     const digests = new Map(indexes.map((index) => [index, zeros.of(index).toString('hex')]));
     const serial = this.#begin(indexes);
     this.#follow(
-      writeZeroBlocks(opened.transfer, [[first, indexes.length]], isFlushed).then((receipt) => {
+      (async () => {
+        const receipt = await writeZeroBlocks(opened.transfer, [[first, indexes.length]], isFlushed);
         this.#replies.push({ digests, serial, ...receipt });
-      }),
+      })(),
     );
   }
 
@@ -238,9 +251,4 @@ export class DurabilitySimulation implements AsyncDisposable {
     await opened[Symbol.asyncDispose]();
     sqlite.close();
   }
-}
-
-/** Lets everything go on that does not stand before a gate. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 3; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }

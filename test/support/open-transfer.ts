@@ -1,4 +1,4 @@
-/** A claimed transfer over any target, with the real journal in a temporary folder: small blocks, known contents. */
+/** A claimed transfer over any target, with the real journal in a temporary folder; small blocks. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,6 +105,11 @@ export async function putBlock(
   const bytes = contentOf(open, index, version);
   const block = { index: blockIndexOf(index, open.geometry), bytes, digest: digestNow(bytes), isFlushed };
   return (await writeBlock(transfer, block)).receipt;
+}
+
+/** Lets everything on a target in memory go on that does not stand before a gate. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 /** Block numbers that the journal lists, each with the hex digest. */

@@ -1,4 +1,4 @@
-/** Wrappers of a real target and a real journal that note every call, so that a test can look at their order. */
+/** Wrappers of a target and a journal that note every call, so that a test can look at their order. */
 import type { DurableBlock, Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
 
