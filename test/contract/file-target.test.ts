@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { DiskTarget } from '../../receiver/disk-target.ts';
 import { inspectTarget } from '../../receiver/target-safety.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
-import { runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import { skipUnlessTmpfs, tmpfs } from '../support/tmpfs.ts';
 import { targetContract, type ContractSubject } from './target-contract.ts';
 
 const ODD_BYTES = 4 * 1024 * 1024 + 1001;
@@ -35,16 +35,14 @@ targetContract('file', {
 
 targetContract('file on tmpfs', {
   sizeBytes: ODD_BYTES,
-  skip: process.getuid?.() === 0 ? false : 'mounting a tmpfs needs root',
+  skip: skipUnlessTmpfs,
   async open(sizeBytes) {
-    const folder = await tempDir();
-    await runOk('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', folder.path]);
+    const folder = await tmpfs('32m');
     const subject = await openFile(join(folder.path, 'disk.img'), sizeBytes);
     return {
       ...subject,
       async [Symbol.asyncDispose]() {
         await subject.target.close();
-        await runOk('umount', [folder.path]);
         await folder[Symbol.asyncDispose]();
       },
     };

@@ -9,6 +9,7 @@ import { coded } from '../support/coded.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir, type TempDir } from '../support/temp-dir.ts';
+import { tmpfs } from '../support/tmpfs.ts';
 
 const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
@@ -16,19 +17,6 @@ const needsLoop = { skip: skipUnlessLoop };
 function identityOf(kind: 'device' | 'file', path: string): TargetIdentity {
   const unknown = { model: null, serial: null, wwn: null, fileId: null };
   return { kind, path, sizeBytes: 16 * MIB, ...unknown, logicalSectorBytes: 512, description: 'a test disk' };
-}
-
-/** A folder with room for 6 MiB. */
-async function smallFolder(): Promise<TempDir> {
-  const folder = await tempDir();
-  await runOk('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', folder.path]);
-  return {
-    path: folder.path,
-    async [Symbol.asyncDispose]() {
-      await runOk('umount', [folder.path]);
-      await folder[Symbol.asyncDispose]();
-    },
-  };
 }
 
 /** A device that seems to have 16 MiB, of which 6 MiB can be written: a thin volume that is full. */
@@ -46,7 +34,7 @@ async function thinDevice(folder: TempDir): Promise<TempDir> {
 }
 
 test('a file system that is full is no-space, and what was there stays readable', needsLoop, async () => {
-  await using folder = await smallFolder();
+  await using folder = await tmpfs('6m');
   const target = await DiskTarget.open(identityOf('file', join(folder.path, 'disk.img')));
   await target.prepare(16 * MIB);
   await target.write(Buffer.alloc(MIB, 1), 0);
@@ -66,7 +54,7 @@ for (const [sentence, between] of [
   ],
 ] as const) {
   test(sentence, needsLoop, async () => {
-    await using folder = await smallFolder();
+    await using folder = await tmpfs('6m');
     await using device = await thinDevice(folder);
     const target = await DiskTarget.open(identityOf('device', device.path));
     for (let at = 0; at < 12; at++) await target.write(Buffer.alloc(MIB, at + 1), at * MIB);
@@ -79,7 +67,7 @@ for (const [sentence, between] of [
 }
 
 test('a device that cannot take a slab says so at the write', needsLoop, async () => {
-  await using folder = await smallFolder();
+  await using folder = await tmpfs('6m');
   await using device = await thinDevice(folder);
   const target = await DiskTarget.open(identityOf('device', device.path));
   using slab = await new SlabPool({ slabSizeBytes: 8 * MIB, slabCount: 1 }).take();

@@ -85,8 +85,8 @@ test('a body that stands still is too slow, one that trickles is not', async () 
     const reading = readBody(incoming, into, LIMIT_BYTES, 600);
     // Longer in all than the limit, which is for each pause.
     const trickle = setInterval(() => socket.write('x'), 150);
+    await reading.finally(() => clearInterval(trickle));
     assert.equal(await reading, 5);
-    clearInterval(trickle);
   });
   await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async ({ incoming }) => {
     const message = /^no byte of the body came for 0\.05 s$/;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventually } from '../support/eventually.ts';
 import { BLOCK_BYTES } from '../support/open-transfer.ts';
 import { connectRaw, rawExchange } from '../support/raw-exchange.ts';
 import type { ReceiverApp } from '../support/receiver-app.ts';
@@ -23,7 +24,7 @@ function* longBody(head: string): Iterable<Buffer | string> {
   for (let at = 0; at < 64 * MIB; at += 65_536) yield Buffer.alloc(65_536, at);
 }
 
-test('a body that can not be wanted is not read, however long it is', async () => {
+test('a body that cannot be wanted is not read, however long it is', async () => {
   await using at = await startUntouched();
   const length = [`content-length: ${64 * MIB}`];
   const endless = ['transfer-encoding: chunked'];
@@ -95,18 +96,14 @@ test('a body that is cut changes nothing, wherever it is cut', async () => {
     const head = isChunked ? `${headOf(at.app, ['transfer-encoding: chunked'])}${sizeLine}` : headOf(at.app);
     const socket = await connectRaw(at.app.port);
     socket.write(Buffer.concat([Buffer.from(head), piece]));
-    while (slabs.freeCount === slabs.slabCount) await turn();
+    await eventually('the block has its memory', () => slabs.freeCount < slabs.slabCount);
     if (length === 1000) socket.end();
     else socket.destroy();
-    while (slabs.freeCount < slabs.slabCount) await turn();
+    await eventually('its memory is free', () => slabs.freeCount === slabs.slabCount);
     socket.destroy();
   }
   at.assertUntouched();
 });
-
-async function turn(): Promise<void> {
-  await new Promise<void>((resolve) => setImmediate(resolve));
-}
 
 test('a chunked body that ends before the block does is refused, one with a broken frame too', async () => {
   await using at = await startUntouched();
@@ -158,23 +155,19 @@ test('when all memory is in use a PUT waits for a while, and is told to come aga
   assert.equal((await waiting).status, 200);
 });
 
-test(
-  'a client that goes while its block waits for memory does not hold that up afterwards',
-  { timeout: 5000 },
-  async () => {
-    await using at = await startUntouched({ memoryBytes: 1 });
-    const { slabs } = at.app.transfer.claimed();
-    const holders = await Promise.all([slabs.take(), slabs.take()]);
-    const socket = await connectRaw(at.app.port);
-    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-    socket.write(`${headOf(at.app)}abc`);
-    // The request is there when the answer to a later one on another connection is.
-    await at.app.request('GET', '/transfer');
-    socket.destroy();
-    await closed;
-    await at.app.request('GET', '/transfer');
-    for (const holder of holders) holder[Symbol.dispose]();
-    while (slabs.freeCount < slabs.slabCount) await turn();
-    at.assertUntouched();
-  },
-);
+test('a client that goes while its block waits for memory does not hold that up afterwards', async () => {
+  await using at = await startUntouched({ memoryBytes: 1 });
+  const { slabs } = at.app.transfer.claimed();
+  const holders = await Promise.all([slabs.take(), slabs.take()]);
+  const socket = await connectRaw(at.app.port);
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.write(`${headOf(at.app)}abc`);
+  // The request is there when the answer to a later one on another connection is.
+  await at.app.request('GET', '/transfer');
+  socket.destroy();
+  await closed;
+  await at.app.request('GET', '/transfer');
+  for (const holder of holders) holder[Symbol.dispose]();
+  await eventually('its memory is free', () => slabs.freeCount === slabs.slabCount);
+  at.assertUntouched();
+});

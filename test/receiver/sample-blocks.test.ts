@@ -91,7 +91,7 @@ test('every durable block can be drawn, and no other', async () => {
   assert.deepEqual([...limits], [BLOCK_COUNT - 2]);
 });
 
-test('a target that can not be read is an I/O error', async () => {
+test('a target that cannot be read is an I/O error', async () => {
   await using at = await sampled();
   at.memory.arm({ operation: 'read', errno: 'EIO' });
   await assert.rejects(at.sample(), coded('io-error'));

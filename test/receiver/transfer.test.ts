@@ -140,7 +140,7 @@ test('a target that is too small stays unclaimed, and a source that fits can hav
   assert.equal(await transfer.claim(claimOf(2)), 'new');
 });
 
-test('a claim that the journal can not hold is no claim', async () => {
+test('a claim that the journal cannot hold is no claim', async () => {
   await using at = await place();
   let isFull = false;
   const journal = recordedJournal(at.journal, (text) => {
