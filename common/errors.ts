@@ -50,6 +50,7 @@ export const ERROR_CODES = {
 
   // devices
   'io-error': { kind: 'device', status: 500 },
+  'verify-failed': { kind: 'device', status: 409 },
   'source-read': { kind: 'device', status: 500 },
   'source-changed': { kind: 'corrupt', status: 409 },
   'journal-error': { kind: 'device', status: 500 },
@@ -70,7 +71,8 @@ export const EXIT_STATUS = {
   verified: 0,
   bug: 1,
   usage: 2,
-  unreadable: 3,
+  /** Finished, but with unreadable areas, or not read back. */
+  unproven: 3,
   refused: 4,
   device: 5,
   gaveUp: 6,

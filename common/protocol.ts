@@ -6,6 +6,8 @@ export const PROTOCOL_VERSION = 1;
 
 export const HEADER_EPOCH = 'ddt-epoch';
 export const HEADER_DURABLE_GENERATION = 'ddt-durable-generation';
+/** Blocks read back and equal so far. */
+export const HEADER_VERIFIED_COUNT = 'ddt-verified-count';
 export const HEADER_GENERATION = 'ddt-generation';
 export const HEADER_BLOCK_STATE = 'ddt-block-state';
 
@@ -101,6 +103,8 @@ export interface SealReceipt {
   /** `sha256:<hex>` over the raw block digests in index order. */
   readonly root: string;
   readonly verified: 'read-back' | 'none';
+  /** How: past the page cache, or after it was dropped where that is not possible; null when not read back. */
+  readonly readBack: 'direct' | 'cache-dropped' | null;
   readonly sealedAt: string;
   readonly target: TransferStatus['target'];
   readonly source: SourceDescription | null;

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
 import { TransferError } from '../common/errors.ts';
-import { HEADER_DURABLE_GENERATION, HEADER_EPOCH } from '../common/protocol.ts';
+import { HEADER_DURABLE_GENERATION, HEADER_EPOCH, HEADER_VERIFIED_COUNT } from '../common/protocol.ts';
 import type { AppContext, AppOptions, Bindings } from './app-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
@@ -45,6 +45,7 @@ export function makeApp(options: AppOptions): Hono<{ Bindings: Bindings }> {
     response.headers.set('cache-control', 'no-store');
     response.headers.set(HEADER_EPOCH, options.transfer.epoch);
     response.headers.set(HEADER_DURABLE_GENERATION, String(options.transfer.durableGeneration));
+    response.headers.set(HEADER_VERIFIED_COUNT, String(options.transfer.verifiedCount));
     return response;
   });
   return app;

@@ -8,6 +8,7 @@ import { BLOCK_STATES, type BlockState } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 
 const ABSENT = 0;
+const DURABLE = BLOCK_STATES.indexOf('durable');
 
 export class BlockTable {
   readonly blockCount: number;
@@ -48,6 +49,12 @@ export class BlockTable {
     this.#states[index] = after;
     if (after === ABSENT) this.digestOf(index).fill(0);
     else if (digest !== undefined) digest.copy(this.digestOf(index));
+  }
+
+  /** The first block from `from` on that is durable and not verified yet. */
+  nextDurable(from: number): number | undefined {
+    const index = this.#states.indexOf(DURABLE, from);
+    return index < 0 ? undefined : index;
   }
 
   countOf(state: BlockState): number {

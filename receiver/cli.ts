@@ -14,6 +14,7 @@ export interface ReceiveOptions {
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   readonly once: boolean;
+  readonly isReadBack: boolean;
   readonly maxConnections: number;
   readonly memoryBytes: number;
   readonly log: 'text' | 'json';
@@ -49,6 +50,11 @@ export function parseReceiveArgs(
     .option('--overwrite-target', "the target's present content may be destroyed", false)
     .option('--discard-transfer', 'forget an earlier transfer onto this target', false)
     .option('--once', 'exit 0 when the transfer is sealed', false)
+    .addOption(
+      new Option('--verify <how>', 'none: the receipt says "not read back"')
+        .choices(['read-back', 'none'])
+        .default('read-back'),
+    )
     .option('--max-connections <n>', 'connections at once, 1 to 4096', '256')
     .option('--memory <size>', 'most memory for block buffers', '256MiB')
     .addOption(new Option('--log <format>', 'format of messages').choices(['text', 'json']).default('text'))
@@ -98,6 +104,7 @@ function readOptions(command: Command): ReceiveOptions {
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
     once: raw['once'] === true,
+    isReadBack: text('verify') !== 'none',
     maxConnections: parseWhole(text('maxConnections') ?? '', '--max-connections', 1, 4096),
     memoryBytes,
     log: text('log') === 'json' ? 'json' : 'text',

@@ -9,7 +9,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
-import type { Target, TargetIdentity } from './target.ts';
+import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
@@ -126,6 +126,19 @@ export class DiskTarget implements Target {
     }
   }
 
+  async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
+    try {
+      if (this.#direct !== undefined && (await readDirect(this.#direct, into, offset))) return 'direct';
+    } catch (error) {
+      const what = `cannot read back ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
+      throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
+    }
+    // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
+    await runOn(this.#buffered, 'dd', ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none']);
+    await this.read(into, offset);
+    return 'cache-dropped';
+  }
+
   async flush(): Promise<void> {
     try {
       // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own cache.
@@ -182,6 +195,28 @@ async function openDirect(path: string): Promise<FileHandle | undefined> {
     if (errnoOf(error) === 'EINVAL') return undefined;
     throw error;
   }
+}
+
+/** O_DIRECT reads whole sectors: the tail is asked for rounded up. false where O_DIRECT does not work. */
+async function readDirect(handle: FileHandle, into: Buffer<ArrayBuffer>, offset: number): Promise<boolean> {
+  let done = 0;
+  while (done < into.length) {
+    const left = into.length - done;
+    const rounded = Math.ceil(left / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES;
+    const room = into.buffer.byteLength - into.byteOffset - done;
+    if (rounded > room) return false;
+    const whole = Buffer.from(into.buffer, into.byteOffset + done, rounded);
+    try {
+      const { bytesRead } = await handle.read(whole, 0, rounded, offset + done);
+      // Short inside the block: at an odd place that O_DIRECT can't go on from, or at the end of the target.
+      if (bytesRead < left && (bytesRead === 0 || bytesRead % SLAB_ALIGNMENT_BYTES !== 0)) return false;
+      done += bytesRead;
+    } catch (error) {
+      if (errnoOf(error) === 'EINVAL') return false;
+      throw error;
+    }
+  }
+  return true;
 }
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */

@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
 import type { BlockTable } from './block-table.ts';
 import type { Journal } from './journal.ts';
@@ -35,6 +36,8 @@ export interface WritePermit {
 export interface DurabilityEvents {
   /** A flush or a write failed and the epoch changed. */
   onEpochEnd?(error: TransferError, lostBlocks: number): void;
+  /** Blocks became durable. */
+  onDurable?(): void;
   /** The journal can't be written for another reason than a full disk: the process must not go on. */
   onJournalBroken(error: TransferError): void;
 }
@@ -49,12 +52,20 @@ export class Durability {
   #generation = 0;
   #durableGeneration = 0;
   #unflushedBytes = 0;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #clock: Clock;
+  #pause: AbortController | undefined;
   #running: Promise<void> | undefined;
   #queued: Promise<void> | undefined;
   #journalFull: TransferError | undefined;
 
-  constructor(options: { target: Target; journal: Journal; table: BlockTable; events: DurabilityEvents }) {
+  constructor(options: {
+    target: Target;
+    journal: Journal;
+    table: BlockTable;
+    clock: Clock;
+    events: DurabilityEvents;
+  }) {
+    this.#clock = options.clock;
     this.#target = options.target;
     this.#journal = options.journal;
     this.#table = options.table;
@@ -130,7 +141,7 @@ export class Durability {
 
   /** Stops the timer; unflushed blocks stay what they are. */
   close(): void {
-    clearTimeout(this.#timer);
+    this.#pause?.abort();
   }
 
   async #runAfter(previous: Promise<void> | undefined): Promise<void> {
@@ -146,8 +157,8 @@ export class Durability {
   }
 
   async #flushOnce(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#pause?.abort();
+    this.#pause = undefined;
     this.#unflushedBytes = 0;
     const epoch = this.#epoch;
     const upTo = this.#generation;
@@ -177,18 +188,24 @@ export class Durability {
       this.#table.set(index, 'durable');
     }
     this.#durableGeneration = upTo;
+    if (durable.length > 0) this.#events.onDurable?.();
     if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
   }
 
   #flushSoon(delayMs: number): void {
-    if (delayMs === 0) clearTimeout(this.#timer);
-    else if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      // A failed flush has ended the epoch, which every reply tells; there is nobody else to tell.
-      this.flush().catch(() => {});
-    }, delayMs);
-    this.#timer.unref();
+    if (this.#pause !== undefined && delayMs > 0) return;
+    this.#pause?.abort();
+    this.#pause = new AbortController();
+    void this.#flushAfter(delayMs, this.#pause.signal);
+  }
+
+  async #flushAfter(delayMs: number, signal: AbortSignal): Promise<void> {
+    try {
+      if (delayMs > 0) await this.#clock.sleep(delayMs, signal);
+      await this.flush();
+    } catch {
+      // Called off; or the flush failed, which has ended the epoch, and every reply tells that.
+    }
   }
 
   #endEpoch(error: TransferError): void {

@@ -19,7 +19,8 @@ const SCHEMA = `
   CREATE TABLE property (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   CREATE TABLE block (
     block_index INTEGER PRIMARY KEY CHECK (block_index >= 0),
-    digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES})
+    digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES}),
+    verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1))
   ) STRICT;
   PRAGMA user_version = ${JOURNAL_VERSION};
 `;
@@ -29,6 +30,11 @@ export interface DurableBlock {
   readonly digest: Buffer;
 }
 
+export interface JournalledBlock extends DurableBlock {
+  /** Read back since it became durable. */
+  readonly isVerified: boolean;
+}
+
 /** All of it is durable when a call returns; a call that throws has changed nothing. */
 export interface Journal {
   readonly path: string;
@@ -36,9 +42,11 @@ export interface Journal {
   setProperties(properties: Readonly<Record<string, string>>): void;
   /** These blocks are on flushed storage with these digests. */
   recordDurable(blocks: Iterable<DurableBlock>): void;
+  /** These blocks, listed already, were read back and equal. */
+  recordVerified(indexes: Iterable<number>): void;
   /** These blocks may hold anything from now on. */
   forgetBlocks(indexes: Iterable<number>): void;
-  blocks(): Iterable<DurableBlock>;
+  blocks(): Iterable<JournalledBlock>;
   close(): void;
 }
 
@@ -47,11 +55,13 @@ export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
+  readonly #verify: StatementSync;
 
   private constructor(path: string, db: DatabaseSync) {
     this.path = path;
     this.#db = db;
     this.#insert = db.prepare('INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)');
+    this.#verify = db.prepare('UPDATE block SET verified = 1 WHERE block_index = ?');
     this.#delete = db.prepare('DELETE FROM block WHERE block_index = ?');
   }
 
@@ -105,19 +115,28 @@ export class SqliteJournal implements Journal {
     });
   }
 
+  recordVerified(indexes: Iterable<number>): void {
+    this.#transaction(() => {
+      for (const index of indexes) this.#verify.run(index);
+    });
+  }
+
   forgetBlocks(indexes: Iterable<number>): void {
     this.#transaction(() => {
       for (const index of indexes) this.#delete.run(index);
     });
   }
 
-  *blocks(): Iterable<DurableBlock> {
-    for (const row of this.#db
-      .prepare('SELECT block_index, digest FROM block ORDER BY block_index')
-      .iterate()) {
+  *blocks(): Iterable<JournalledBlock> {
+    const rows = this.#db.prepare('SELECT block_index, digest, verified FROM block ORDER BY block_index');
+    for (const row of rows.iterate()) {
       const digest = row['digest'];
-      if (digest instanceof Uint8Array)
-        yield { index: Number(row['block_index']), digest: Buffer.from(digest) };
+      if (!(digest instanceof Uint8Array)) continue;
+      yield {
+        index: Number(row['block_index']),
+        digest: Buffer.from(digest),
+        isVerified: row['verified'] === 1,
+      };
     }
   }
 

@@ -37,9 +37,10 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
   if (open === undefined) print(`journal  ${transfer.journal.path} (new)\n`);
   else {
     const durable = open.table.countOf('durable') + open.table.countOf('verified');
-    const state = transfer.sealed === undefined ? 'not finished' : 'sealed';
+    const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
     print(`journal  ${transfer.journal.path} (${state}: ${durable} of ${open.blockCount} blocks durable, `);
-    print(`${receiver.sampledBlocks} read back and compared)\n`);
+    print(`${transfer.verifiedCount} verified; `);
+    print(`a sample of ${receiver.sampledBlocks} compared)\n`);
   }
   print(`listening on ${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}\n`);
   print(`ticket: ${formatTicket(ticket)}\n`);

@@ -6,12 +6,9 @@ import { hash } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
-import { writeFileDurably } from '../common/durable-file.ts';
+import { digestOf } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { formatTicket, type Ticket } from '../common/ticket.ts';
-import { mintToken } from '../common/token.ts';
-import type { SigningKey } from '../common/ssh-signature.ts';
-import { defaultAdvertiseHost } from './advertise.ts';
+import type { Ticket } from '../common/ticket.ts';
 import { makeApp } from './app.ts';
 import { Authenticator } from './auth.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './certificate.ts';
@@ -20,16 +17,14 @@ import { DiskTarget } from './disk-target.ts';
 import { SqliteJournal } from './journal.ts';
 import type { Log } from './log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './read-body.ts';
+import { makeTicket } from './make-ticket.ts';
 import { sampleBlocks } from './sample-blocks.ts';
 import { startServer, type RunningServer } from './server.ts';
 import { inspectTarget, sameIdentity } from './target-safety.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
+import { MISMATCHES_MAX } from './verify-blocks.ts';
 
-/** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */
-const TICKET_DAYS = 30;
-const TICKET_RENEW_DAYS = 7;
-const DAY_SECONDS = 86_400;
 /** Longer than writing a few blocks takes; then the client comes again. */
 const MEMORY_WAIT_MS = 10_000;
 
@@ -62,10 +57,11 @@ export async function startReceiver(
     ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
   });
   const key = await loadOrMakeSigningKey(stateDir);
-  await using opened = await openTransfer(options, stateDir, log, events);
+  await using opened = await openTransfer(options, stateDir, context);
   const { transfer, content, isResumed } = opened;
   const sampledBlocks =
     transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
+  transfer.startVerifying();
   let isDraining = false;
   const app = makeApp({
     transfer,
@@ -129,8 +125,7 @@ interface OpenedTransfer extends AsyncDisposable {
 async function openTransfer(
   options: ReceiveOptions,
   stateDir: string,
-  log: Log,
-  events: ReceiverEvents,
+  { clock, log, events }: { clock: Clock; log: Log; events: ReceiverEvents },
 ): Promise<OpenedTransfer> {
   await using stack = new AsyncDisposableStack();
   const journal = await openJournal(options, stateDir);
@@ -152,13 +147,30 @@ async function openTransfer(
     journal,
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
+    isReadBack: options.isReadBack,
+    clock,
+    digest: digestOf,
     events: {
       onEpochEnd: (error, lostBlocks) =>
         log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
       onJournalBroken: (error) => events.onJournalBroken(error),
+      onMismatch: (index, offset, count, reason) =>
+        log.warning(
+          `block ${index} (offset ${offset}) of ${target.identity.path} was read back: ${reason}; ` +
+            (count < MISMATCHES_MAX
+              ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
+              : 'it is given up: the disk, its cable or its controller is broken'),
+        ),
+      onUnstable: (index, offset) =>
+        log.warning(
+          `block ${index} (offset ${offset}) of ${target.identity.path} was read back wrong once and right the second time`,
+        ),
     },
   });
-  stack.defer(() => transfer.opened?.durability.close());
+  stack.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.opened?.verifier?.stop();
+  });
   const owned = stack.move();
   let isKept = false;
   return {
@@ -205,28 +217,4 @@ function refuseOtherTarget(journal: SqliteJournal, present: TargetIdentity): voi
       hint: 'name the right disk, or begin anew on this one with --discard-transfer',
     },
   );
-}
-
-async function makeTicket(
-  options: ReceiveOptions,
-  parts: { transfer: Transfer; key: SigningKey; pin: string; port: number; clock: Clock },
-): Promise<Ticket> {
-  const { transfer, key, pin, clock } = parts;
-  const now = Math.floor(clock.wallMs() / 1000);
-  const issuedBefore = Number(transfer.journal.property('ticketIssuedAt') ?? NaN);
-  const isFresh = issuedBefore <= now && now < issuedBefore + (TICKET_DAYS - TICKET_RENEW_DAYS) * DAY_SECONDS;
-  const iat = isFresh ? issuedBefore : now;
-  if (!isFresh) transfer.journal.setProperties({ ticketIssuedAt: String(iat) });
-  const exp = iat + TICKET_DAYS * DAY_SECONDS;
-  const token = mintToken({ v: 1, aud: pin, tid: transfer.id, scope: ['write'], iat, exp }, key);
-  const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
-    /^\[(.*)\]$/,
-    '$1',
-  );
-  const port = options.advertise?.port ?? parts.port;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const ticket: Ticket = { origin: `https://${bracketed}:${port}`, host, port, pin, token };
-  if (options.ticketFile !== undefined)
-    await writeFileDurably(options.ticketFile, `${formatTicket(ticket)}\n`, 0o600);
-  return ticket;
 }

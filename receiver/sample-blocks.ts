@@ -28,7 +28,7 @@ export async function sampleBlocks(
     using slab = await open.slabs.take();
     const index = blockIndexOf(number, open.geometry);
     const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
-    await target.read(bytes, offsetOf(index, open.geometry));
+    await target.readBack(bytes, offsetOf(index, open.geometry));
     if (!(await digestOf(bytes)).equals(open.table.digestOf(index))) {
       throw new TransferError(
         'target-refused',

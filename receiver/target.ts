@@ -17,6 +17,12 @@ export interface TargetIdentity {
   readonly description: string;
 }
 
+/**
+ * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel was told
+ * to drop it, where O_DIRECT does not work.
+ */
+export type ReadBackMethod = 'direct' | 'cache-dropped';
+
 export interface Target {
   readonly identity: TargetIdentity;
   /**
@@ -34,6 +40,11 @@ export interface Target {
   writeZeros(offset: number, lengthBytes: number): Promise<void>;
   /** Fills `into` from `offset`, through the page cache. @throws TransferError `io-error`. */
   read(into: Buffer, offset: number): Promise<void>;
+  /**
+   * Fills `into`, a slab's first bytes, from the medium and not from the page cache.
+   * What follows them in the slab, up to the next 4096, may be overwritten. @throws TransferError `io-error`.
+   */
+  readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod>;
   /**
    * Everything whose write resolved before this call is on the device when it resolves. After a rejection nothing
    * written since the last success may be believed, and calling again proves nothing (the kernel reports a failed

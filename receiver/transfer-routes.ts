@@ -6,7 +6,7 @@ import { parseRanges } from '../common/ranges.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
-import { sealTransfer } from './seal.ts';
+import { VERIFYING_RETRY_SECONDS, sealTransfer } from './seal.ts';
 import { writeZeroBlocks } from './write-block.ts';
 
 /** What a person reads in the claim; longer texts are cut. */
@@ -62,14 +62,16 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
     );
   }
   const isFirst = options.transfer.sealed === undefined;
-  const receipt = await sealTransfer(
-    options.transfer,
-    { blockCount, root: Buffer.from(hex, 'hex') },
-    options,
-  );
+  const result = await sealTransfer(options.transfer, { blockCount, root: Buffer.from(hex, 'hex') }, options);
+  if (result.outcome === 'verifying') {
+    const response = jsonResponse({ state: 'verifying', verified: result.verified, blockCount }, 202);
+    response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
+    return response;
+  }
   if (isFirst) options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}`);
   options.onSealed();
-  return jsonResponse({ receipt: JSON.parse(receipt.json), signature: receipt.signature });
+  const { json: text, signature } = result.receipt;
+  return jsonResponse({ receipt: JSON.parse(text), text, signature });
 }
 
 export function getReceipt(context: AppContext, { transfer }: AppOptions): Response {

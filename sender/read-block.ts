@@ -1,5 +1,5 @@
 /** One block of the source in memory, with its digest, and what is said when it is not what it was. */
-import { ZeroDigests, digestOf } from '../common/digest.ts';
+import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import type { Source } from './source.ts';
@@ -18,7 +18,10 @@ export class BlockReader {
   readonly #geometry: Geometry;
   readonly #zeroBlock: Buffer;
 
-  constructor(source: Source, geometry: Geometry) {
+  readonly #digest: DigestBlock;
+
+  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+    this.#digest = digest;
     this.#source = source;
     this.#geometry = geometry;
     this.#zeroBlock = Buffer.alloc(geometry.blockSizeBytes);
@@ -31,7 +34,7 @@ export class BlockReader {
     const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
     await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry));
     const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
-    return { index, bytes, isZero, digest: isZero ? this.zeroDigests.of(index) : await digestOf(bytes) };
+    return { index, bytes, isZero, digest: isZero ? this.zeroDigests.of(index) : await this.#digest(bytes) };
   }
 
   /** For a block that was read twice in this run, with different results. */

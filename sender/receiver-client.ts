@@ -6,11 +6,13 @@ import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { ERROR_CODES, TransferError, isErrorCode, reasonOf, type ErrorCode } from '../common/errors.ts';
+import { blockCountOf } from '../common/geometry.ts';
 import {
   HEADER_BLOCK_STATE,
   HEADER_DURABLE_GENERATION,
   HEADER_EPOCH,
   HEADER_GENERATION,
+  HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
 } from '../common/protocol.ts';
@@ -18,6 +20,7 @@ import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeConnector } from './connector.ts';
 import {
+  isCount,
   parseBlockReceipt,
   parseHead,
   parseSeal,
@@ -25,7 +28,7 @@ import {
   parseZeroReceipt,
   printable,
 } from './replies.ts';
-import type { BlockHead, ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
 
 /** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
@@ -138,13 +141,11 @@ export class HttpReceiverClient implements ReceiverClient {
     await this.#request({ method: 'POST', path: '/flush', signal, stallMs: PATIENT_STALL_MS });
   }
 
-  async complete(
-    blockCount: number,
-    root: Buffer,
-    signal: AbortSignal,
-  ): ReturnType<ReceiverClient['complete']> {
-    const body = { blockCount, root: `sha256:${root.toString('hex')}` };
-    return parseSeal(await this.#postJson('POST', '/complete', body, signal));
+  async complete(request: SealRequest, signal: AbortSignal): ReturnType<ReceiverClient['complete']> {
+    const { geometry, root } = request;
+    const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
+    const reply = await this.#postJson('POST', '/complete', body, signal);
+    return reply.status === 202 ? 'verifying' : parseSeal(reply, request);
   }
 
   async close(): Promise<void> {
@@ -210,8 +211,9 @@ export class HttpReceiverClient implements ReceiverClient {
   #report(header: (name: string) => string | undefined): void {
     const epoch = header(HEADER_EPOCH);
     const durableGeneration = Number(header(HEADER_DURABLE_GENERATION));
-    if (epoch !== undefined && Number.isSafeInteger(durableGeneration))
-      this.#onReply({ epoch, durableGeneration });
+    const verifiedCount = Number(header(HEADER_VERIFIED_COUNT) ?? 0);
+    if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
+    this.#onReply({ epoch, durableGeneration, verifiedCount });
   }
 }
 

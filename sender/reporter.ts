@@ -39,7 +39,14 @@ export interface Observed {
   readonly connections: () => number;
 }
 
-export class Reporter {
+/** What the use case tells while it runs. */
+export interface SendReporter {
+  fact(text: string): void;
+  start(observed: Observed): void;
+  noteRetry(error: TransferError): void;
+}
+
+export class Reporter implements SendReporter {
   readonly #options: ReporterOptions;
   readonly #rate = new RateMeter();
   #observed: Observed | undefined;
