@@ -41,6 +41,7 @@ export const ERROR_CODES = {
 
   // waiting helps
   'too-slow': { kind: 'transient', status: 408 },
+  'in-use': { kind: 'transient', status: 409 },
   busy: { kind: 'transient', status: 503 },
   draining: { kind: 'transient', status: 503 },
   'no-space': { kind: 'transient', status: 507 },

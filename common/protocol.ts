@@ -4,6 +4,8 @@ import type { Range } from './ranges.ts';
 
 export const PROTOCOL_VERSION = 1;
 
+/** Random, one for each run of a sender: who holds the lease. */
+export const HEADER_SENDER = 'ddt-sender';
 export const HEADER_EPOCH = 'ddt-epoch';
 export const HEADER_DURABLE_GENERATION = 'ddt-durable-generation';
 /** Blocks read back and equal so far. */

@@ -5,7 +5,12 @@
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
 import { TransferError } from '../common/errors.ts';
-import { HEADER_DURABLE_GENERATION, HEADER_EPOCH, HEADER_VERIFIED_COUNT } from '../common/protocol.ts';
+import {
+  HEADER_DURABLE_GENERATION,
+  HEADER_EPOCH,
+  HEADER_SENDER,
+  HEADER_VERIFIED_COUNT,
+} from '../common/protocol.ts';
 import type { AppContext, AppOptions, Bindings } from './app-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
@@ -62,6 +67,8 @@ async function answer(context: AppContext, options: AppOptions): Promise<Respons
   if (route === undefined) throw new TransferError('not-found', 'there is nothing at this path');
   options.authenticator.check(context.req.header('authorization'), 'write');
   if (options.isDraining()) throw new TransferError('draining', 'the receiver is stopping: try again soon');
+  const sender = context.req.header(HEADER_SENDER);
+  if (sender !== undefined) options.lease.check(sender, context.env.incoming.socket);
   const handler = route[1][method] ?? (method === 'HEAD' ? route[1]['GET'] : undefined);
   if (handler === undefined) throw methodNotAllowed(method);
   return await handler(context, options);

@@ -19,6 +19,7 @@ import type { Log } from './log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './read-body.ts';
 import { makeTicket } from './make-ticket.ts';
 import { sampleBlocks } from './sample-blocks.ts';
+import { SenderLease } from './sender-lease.ts';
 import { startServer, type RunningServer } from './server.ts';
 import { inspectTarget, sameIdentity } from './target-safety.ts';
 import type { TargetIdentity } from './target.ts';
@@ -71,6 +72,7 @@ export async function startReceiver(
       trustedKeys: [key.publicKey],
       clock,
     }),
+    lease: new SenderLease(clock),
     key,
     clock,
     log,

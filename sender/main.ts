@@ -1,4 +1,5 @@
 /** ddt-send: arguments, ticket, signals, exit status. The only file of the sender that ends the process. */
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { writeFileDurably } from '../common/durable-file.ts';
@@ -91,11 +92,12 @@ async function writeReceipt(path: string, seal: Seal): Promise<void> {
 async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
+  const senderId = randomUUID();
   await using source = await DiskSource.open(options.source);
   const { facts, seal, targetPath } = await send(
     {
       source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, onReply }),
+      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
       receiverName: ticket.host,
       connections: options.connections,
       blockSizeBytes: options.blockSizeBytes,

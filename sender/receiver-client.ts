@@ -12,6 +12,7 @@ import {
   HEADER_DURABLE_GENERATION,
   HEADER_EPOCH,
   HEADER_GENERATION,
+  HEADER_SENDER,
   HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
@@ -57,13 +58,14 @@ interface Reply {
 
 export class HttpReceiverClient implements ReceiverClient {
   readonly #client: Client;
-  readonly #authorization: string;
+  readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
   #socket: Socket | undefined;
   #closedBytes = 0;
 
-  constructor(options: { ticket: Ticket; onReply: (info: ReplyInfo) => void }) {
-    this.#authorization = `Bearer ${options.ticket.token}`;
+  /** @param options.senderId the same for all connections of a run. */
+  constructor(options: { ticket: Ticket; senderId: string; onReply: (info: ReplyInfo) => void }) {
+    this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
@@ -187,7 +189,7 @@ export class HttpReceiverClient implements ReceiverClient {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
         path: options.path,
-        headers: { authorization: this.#authorization, ...options.headers },
+        headers: { ...this.#headers, ...options.headers },
         body: options.body ?? null,
         signal: AbortSignal.any([options.signal, stall.signal]),
         // undici closes the connection after every HEAD otherwise.
