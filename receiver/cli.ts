@@ -47,9 +47,9 @@ export function parseReceiveArgs(
       'journal and keys (default: /var/lib/dd-transfer as root,\n$XDG_STATE_HOME/dd-transfer otherwise)',
     )
     .option('--ticket-file <file>', 'also write the ticket here, mode 0600')
-    .option('--overwrite-target', "the target's present content may be destroyed", false)
-    .option('--discard-transfer', 'forget an earlier transfer onto this target', false)
-    .option('--once', 'exit 0 when the transfer is sealed', false)
+    .option('--overwrite-target', "the target's present content may be destroyed")
+    .option('--discard-transfer', 'forget an earlier transfer onto this target')
+    .option('--once', 'exit 0 when the transfer is sealed')
     .addOption(
       new Option('--verify <how>', 'none: the receipt says "not read back"')
         .choices(['read-back', 'none'])
@@ -60,7 +60,7 @@ export function parseReceiveArgs(
     .addOption(new Option('--log <format>', 'format of messages').choices(['text', 'json']).default('text'))
     .option('--tls-cert <pem>', 'certificate file to use instead of the own one')
     .option('--tls-key <pem>', 'its key file')
-    .option('--curl-help', 'print lines for curl, filled in', false)
+    .option('--curl-help', 'print lines for curl, filled in')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {} });

@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
+import { openDirect, readDirect } from '../common/direct-io.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
@@ -44,7 +45,7 @@ export class DiskTarget implements Target {
         0o600,
       );
       if (!isDevice) await lockFile(buffered, path);
-      const direct = await openDirect(path);
+      const direct = await openDirect(path, 'read-write');
       const { dev, ino } = await buffered.stat();
       return new DiskTarget({ ...identity, fileId: isDevice ? null : `${dev}:${ino}` }, buffered, direct);
     } catch (error) {
@@ -128,7 +129,7 @@ export class DiskTarget implements Target {
 
   async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
     try {
-      if (this.#direct !== undefined && (await readDirect(this.#direct, into, offset))) return 'direct';
+      if (await this.#readAllDirect(into, offset)) return 'direct';
     } catch (error) {
       const what = `cannot read back ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
@@ -155,6 +156,16 @@ export class DiskTarget implements Target {
   async close(): Promise<void> {
     await this.#direct?.close();
     await this.#buffered.close();
+  }
+
+  async #readAllDirect(into: Buffer<ArrayBuffer>, offset: number): Promise<boolean> {
+    if (this.#direct === undefined) return false;
+    for (let done = 0; done < into.length;) {
+      const bytesRead = await readDirect(this.#direct, into, done, offset);
+      if (bytesRead === undefined || bytesRead === 0) return false;
+      done += bytesRead;
+    }
+    return true;
   }
 
   /** write(2) may take less than it was given. */
@@ -185,38 +196,6 @@ export class DiskTarget implements Target {
     const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'io-error';
     return new TransferError(code, `${what}: ${reasonOf(cause)}`, { cause, details: { errno } });
   }
-}
-
-async function openDirect(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, constants.O_RDWR | constants.O_DIRECT);
-  } catch (error) {
-    // File systems without O_DIRECT refuse the open (open(2), EINVAL).
-    if (errnoOf(error) === 'EINVAL') return undefined;
-    throw error;
-  }
-}
-
-/** O_DIRECT reads whole sectors: the tail is asked for rounded up. false where O_DIRECT does not work. */
-async function readDirect(handle: FileHandle, into: Buffer<ArrayBuffer>, offset: number): Promise<boolean> {
-  let done = 0;
-  while (done < into.length) {
-    const left = into.length - done;
-    const rounded = Math.ceil(left / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES;
-    const room = into.buffer.byteLength - into.byteOffset - done;
-    if (rounded > room) return false;
-    const whole = Buffer.from(into.buffer, into.byteOffset + done, rounded);
-    try {
-      const { bytesRead } = await handle.read(whole, 0, rounded, offset + done);
-      // Short inside the block: at an odd place that O_DIRECT can't go on from, or at the end of the target.
-      if (bytesRead < left && (bytesRead === 0 || bytesRead % SLAB_ALIGNMENT_BYTES !== 0)) return false;
-      done += bytesRead;
-    } catch (error) {
-      if (errnoOf(error) === 'EINVAL') return false;
-      throw error;
-    }
-  }
-  return true;
 }
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */

@@ -3,8 +3,9 @@
  * before the port opens, and nothing is written to the target before a sender has claimed it.
  */
 import { hash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { digestOf } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
@@ -21,7 +22,7 @@ import { makeTicket } from './make-ticket.ts';
 import { sampleBlocks } from './sample-blocks.ts';
 import { SenderLease } from './sender-lease.ts';
 import { startServer, type RunningServer } from './server.ts';
-import { inspectTarget, sameIdentity } from './target-safety.ts';
+import { inspectTarget, sameIdentity, type TargetInspection } from './target-safety.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
@@ -130,13 +131,16 @@ async function openTransfer(
   { clock, log, events }: { clock: Clock; log: Log; events: ReceiverEvents },
 ): Promise<OpenedTransfer> {
   await using stack = new AsyncDisposableStack();
-  const journal = await openJournal(options, stateDir);
+  // A target that is refused leaves nothing behind in the state folder.
+  const inspect = async (isResuming: boolean): Promise<TargetInspection> =>
+    await inspectTarget(options.target, { isOverwriteAllowed: options.overwriteTarget, isResuming });
+  const journalPath = journalPathOf(options, stateDir);
+  const isKnown = !options.discardTransfer && existsSync(journalPath);
+  const inspectedFirst = isKnown ? undefined : await inspect(false);
+  const journal = await openJournal(options, journalPath);
   stack.defer(() => journal.close());
   const isResumed = journal.property('claim') !== undefined;
-  const inspection = await inspectTarget(options.target, {
-    isOverwriteAllowed: options.overwriteTarget,
-    isResuming: isResumed,
-  });
+  const inspection = inspectedFirst ?? (await inspect(isResumed));
   const target = await DiskTarget.open(inspection.identity);
   stack.defer(async () => await target.close());
   if (isResumed) refuseOtherTarget(journal, target.identity);
@@ -190,9 +194,12 @@ async function openTransfer(
 }
 
 /** The journal's folder is named after the target's path, so that the same command finds it again. */
-async function openJournal(options: ReceiveOptions, stateDir: string): Promise<SqliteJournal> {
-  const folder = join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16));
-  const path = join(folder, 'journal.db');
+function journalPathOf(options: ReceiveOptions, stateDir: string): string {
+  return join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16), 'journal.db');
+}
+
+async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
+  const folder = dirname(path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   if (!options.discardTransfer) return await SqliteJournal.open(path);
   try {
