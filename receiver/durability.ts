@@ -184,6 +184,7 @@ export class Durability {
       );
     }
     for (const [index] of durable) {
+      assert.equal(this.#table.stateOf(index), 'written');
       this.#written.delete(index);
       this.#table.set(index, 'durable');
     }

@@ -3,6 +3,7 @@
  * writing at a short distance, so that little is left at the end. A block that differs becomes absent, and the sender
  * sends it again.
  */
+import assert from 'node:assert/strict';
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { DigestBlock, ZeroDigests } from '../common/digest.ts';
@@ -161,6 +162,8 @@ export class Verifier {
     const failure = first === undefined ? undefined : await this.#compare(number, bytes, offset);
     if (failure === undefined) {
       if (first !== undefined) this.#options.events.onUnstable?.(number, offset);
+      // The lock kept every writer away while it was read.
+      assert.equal(table.stateOf(number), 'durable');
       table.set(number, 'verified');
       this.#unjournalled.push(number);
       return;
