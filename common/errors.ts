@@ -60,6 +60,7 @@ export const ERROR_CODES = {
   'target-too-small': { kind: 'refused', status: 507 },
   'target-refused': { kind: 'refused', status: 409 },
   'source-refused': { kind: 'refused', status: 409 },
+  'journal-in-use': { kind: 'refused', status: 409 },
   'state-refused': { kind: 'refused', status: 409 },
   'listen-failed': { kind: 'refused', status: 500 },
   internal: { kind: 'device', status: 500 },
@@ -67,7 +68,7 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Exit statuses of both commands; `design/product` of the README lists them for users. */
+/** Exit statuses of both commands; the README lists them for users. */
 export const EXIT_STATUS = {
   verified: 0,
   bug: 1,

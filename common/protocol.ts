@@ -22,6 +22,8 @@ export const RECEIPT_NAMESPACE = 'ddt-receipt-v1@dd-transfer';
 
 /** Blocks in one page of `GET /blocks`: 2 MiB of digests, one round trip for 256 GiB at 4 MiB a block. */
 export const LISTING_COUNT_MAX = 65_536;
+/** Blocks in one `POST /zero`: the accounts of a block cost a hundred bytes until it is flushed. */
+export const ZERO_BLOCKS_MAX = 65_536;
 /** Ranges in one `POST /zero`; also bounds its body. */
 export const ZERO_RANGES_MAX = 4096;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */

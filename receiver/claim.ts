@@ -22,3 +22,10 @@ function serialOf(source: SourceDescription): string | undefined {
   if (source.serial === null) return undefined;
   return source.model === null ? source.serial : `${source.model} ${source.serial}`;
 }
+
+/** What to type next when they differ. */
+export function hintFor(before: Claim, after: Claim): string {
+  return before.size === after.size && before.blockSize !== after.blockSize
+    ? 'leave --block-size out: then the transfer goes on with its own'
+    : 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more';
+}

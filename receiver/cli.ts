@@ -1,7 +1,7 @@
 /** argv → options of ddt-receive. No I/O but what commander prints. */
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
-import { parseSize, parseWhole } from '../common/units.ts';
+import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { MEMORY_BYTES_MIN } from './transfer.ts';
 
 export interface ReceiveOptions {
@@ -91,7 +91,7 @@ function readOptions(command: Command): ReceiveOptions {
   if (memoryBytes < MEMORY_BYTES_MIN) {
     throw new TransferError(
       'usage',
-      `--memory ${text('memory')} is too little: at least ${MEMORY_BYTES_MIN} bytes`,
+      `--memory ${text('memory')} is too little: at least ${formatSize(MEMORY_BYTES_MIN)}`,
     );
   }
   return {

@@ -8,7 +8,7 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
 import { openDirect, readDirect } from '../common/direct-io.ts';
-import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
+import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 
@@ -193,9 +193,17 @@ export class DiskTarget implements Target {
 
   #writeError(what: string, cause: unknown): TransferError {
     const errno = errnoOf(cause);
-    const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'io-error';
-    return new TransferError(code, `${what}: ${reasonOf(cause)}`, { cause, details: { errno } });
+    return new TransferError(codeOfWrite(errno), `${what}: ${reasonOf(cause)}`, {
+      cause,
+      details: { errno },
+    });
   }
+}
+
+function codeOfWrite(errno: string | undefined): ErrorCode {
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') return 'no-space';
+  // The file system can't hold a file of this size: waiting does not help.
+  return errno === 'EFBIG' ? 'target-too-small' : 'io-error';
 }
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */

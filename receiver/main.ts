@@ -11,6 +11,9 @@ import { curlHelp } from './curl-help.ts';
 import { makeLog } from './log.ts';
 import { startReceiver, type RunningReceiver } from './receive.ts';
 
+/** With --once: how long nobody must have been connected after the seal, and how long that is waited for. */
+const ONCE_QUIET_MS = 500;
+const ONCE_WAIT_MS = 60_000;
 /** Requests in hand get this long to finish when the process is asked to stop. */
 const STOP_GRACE_MS = 10_000;
 
@@ -88,6 +91,8 @@ async function main(): Promise<number> {
   let signals = 0;
   printStart(options, receiver);
   const status = await end.promise;
+  // The sender closes its connections when it has its receipt; if the answer was lost it comes again.
+  if (status === EXIT_STATUS.verified) await receiver.server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
   await receiver.stop(STOP_GRACE_MS);
   if (status !== EXIT_STATUS.verified) {
     log.info(

@@ -206,7 +206,7 @@ async function openJournal(options: ReceiveOptions, path: string): Promise<Sqlit
     // Not while another receiver is using it.
     (await SqliteJournal.open(path)).close();
   } catch (error) {
-    if (error instanceof TransferError && error.message.startsWith('another ddt-receive')) throw error;
+    if (error instanceof TransferError && error.code === 'journal-in-use') throw error;
   }
   for (const name of await readdir(folder)) {
     if (name.startsWith('journal.db')) await rm(join(folder, name));

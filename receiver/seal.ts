@@ -48,7 +48,7 @@ export async function sealTransfer(
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
-    throw new TransferError('incomplete', `blocks ${formatRanges(missing)} are not on the target`, {
+    throw new TransferError('incomplete', `not on the target: blocks ${formatRanges(missing)}`, {
       details: { missing },
     });
   }

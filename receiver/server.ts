@@ -2,6 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
 import { TransferError, reasonOf } from '../common/errors.ts';
 
@@ -22,6 +24,7 @@ export const SERVER_LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 75_000,
   headerBytesMax: 8 * 1024,
 };
+const QUIET_LOOK_MS = 50;
 /** A peer that vanished without a word is found by TCP within minutes. */
 const TCP_KEEP_ALIVE_MS = 30_000;
 
@@ -41,6 +44,8 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
+  /** Resolves when nobody has been connected for `quietMs`, or after `mostMs`. */
+  quiet(quietMs: number, mostMs: number): Promise<void>;
   /** Takes no new connections, lets requests finish for up to `graceMs`, then ends what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -82,7 +87,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     else socket.destroy();
   });
   const port = await listenOn(server, options.host, options.port);
-  return { host: options.host, port, close: async (graceMs) => await closeServer(server, graceMs) };
+  return {
+    host: options.host,
+    port,
+    quiet: async (quietMs, mostMs) => await waitUntilQuiet(server, quietMs, mostMs),
+    close: async (graceMs) => await closeServer(server, graceMs),
+  };
 }
 
 async function listenOn(server: Server, host: string, port: number): Promise<number> {
@@ -107,4 +117,14 @@ async function closeServer(server: Server, graceMs: number): Promise<void> {
   await closed;
   clearTimeout(timer);
   clearInterval(sweep);
+}
+
+async function waitUntilQuiet(server: Server, quietMs: number, mostMs: number): Promise<void> {
+  const isConnected = async (): Promise<boolean> =>
+    (await promisify(server.getConnections.bind(server))()) > 0;
+  let quietForMs = 0;
+  for (let waitedMs = 0; waitedMs < mostMs && quietForMs < quietMs; waitedMs += QUIET_LOOK_MS) {
+    await delay(QUIET_LOOK_MS);
+    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_LOOK_MS;
+  }
 }

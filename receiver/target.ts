@@ -1,4 +1,4 @@
-/** The port to the disk that is written. Implementations: device and file (target-file.ts), memory (tests). */
+/** The port to the disk that is written. Implementations: devices and files (disk-target.ts), memory (tests). */
 
 /** Who the target is; the journal is bound to it. Unknown properties are `null`. */
 export interface TargetIdentity {

@@ -1,8 +1,9 @@
 /** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
 import type { AppContext, AppOptions } from './app-context.ts';
 import { TransferError } from '../common/errors.ts';
-import { JSON_BODY_BYTES_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
-import { parseRanges } from '../common/ranges.ts';
+import { JSON_BODY_BYTES_MAX, ZERO_BLOCKS_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
+import { countOf, parseRanges } from '../common/ranges.ts';
+import { parseFlush } from './block-request.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
@@ -41,7 +42,10 @@ export async function postZero(context: AppContext, options: AppOptions): Promis
     const form = `{"ranges":[[first,count],…]}, at most ${ZERO_RANGES_MAX} ranges within ${blockCount} blocks`;
     throw new TransferError('bad-request', `the body is not of the form ${form}`);
   }
-  const isFlushed = context.req.query('flush') !== 'n';
+  if (countOf(ranges) > ZERO_BLOCKS_MAX) {
+    throw new TransferError('too-large', `one request makes at most ${ZERO_BLOCKS_MAX} blocks zero`);
+  }
+  const isFlushed = parseFlush(context.req.query('flush'));
   return jsonResponse(await writeZeroBlocks(transfer, ranges, isFlushed), isFlushed ? 200 : 202);
 }
 

@@ -17,7 +17,7 @@ import {
   type TransferStatus,
 } from '../common/protocol.ts';
 import { BlockTable } from './block-table.ts';
-import { claimDifference } from './claim.ts';
+import { claimDifference, hintFor } from './claim.ts';
 import { Durability, type DurabilityEvents } from './durability.ts';
 import type { Journal } from './journal.ts';
 import { RangeLocks } from './range-locks.ts';
@@ -141,7 +141,7 @@ export class Transfer {
       const difference = claimDifference(this.#open.claim, claim);
       if (difference === undefined) return 'same';
       throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
-        hint: 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more',
+        hint: hintFor(this.#open.claim, claim),
       });
     }
     const geometry: Geometry = { sizeBytes: claim.size, blockSizeBytes: claim.blockSize };

@@ -49,7 +49,7 @@ export function progressLine(snapshot: Snapshot): string {
     `${String(percent).padStart(3)} %`,
     `${formatSize(bytesOf(counters.durable))} durable, ${formatSize(bytesOf(counters.verified))} verified`,
     formatRate(snapshot.bytesPerSecond),
-    `${snapshot.connections} connections`,
+    `${snapshot.connections} ${snapshot.connections === 1 ? 'connection' : 'connections'}`,
   ];
   if (counters.resent > 0) parts.push(`${counters.resent} resent`);
   parts.push(
