@@ -1,6 +1,7 @@
 /**
- * How Linux shows block devices (sysfs(5)) and how util-linux is asked; the ground that disks.ts, disk-content.ts and
- * disk-uses.ts stand on. Names and labels come from disks that may be hostile: control characters end here.
+ * How Linux shows block devices (sysfs(5)) and how util-linux is asked; the ground that disks.ts,
+ * disk-content.ts and disk-uses.ts stand on. Names and labels come from disks that may be hostile: control
+ * characters end here.
  */
 import { execFile } from 'node:child_process';
 import { readFile, readdir, realpath } from 'node:fs/promises';
@@ -24,7 +25,7 @@ export async function deviceFolderOf(majorMinor: string, sysFolder = SYS_FOLDER)
   return realpath(`${sysFolder}/dev/block/${majorMinor}`);
 }
 
-export async function isPartition(deviceFolder: string): Promise<boolean> {
+async function isPartition(deviceFolder: string): Promise<boolean> {
   return (await readLine(`${deviceFolder}/partition`)) !== null;
 }
 
@@ -81,7 +82,8 @@ export function hintOfPermission(): { hint: string } | undefined {
 
 /**
  * Runs a program of util-linux that answers in JSON.
- * @returns the rows under `key`. @throws Error with errno ENOENT when it is not installed, else with its complaint.
+ * @returns the rows under `key`. @throws Error with errno ENOENT when it is not installed, else with its
+ * complaint.
  */
 export async function askTool(
   tool: string,

@@ -1,7 +1,7 @@
 /**
- * The only maker of block buffers. Slabs are page-aligned pieces of one WebAssembly.Memory, the one kind of memory in
- * Node that O_DIRECT accepts (every Buffer and ArrayBuffer gets EINVAL). The pool is the memory bound of the process:
- * who finds it empty waits in line.
+ * The only maker of block buffers. Slabs are page-aligned pieces of WebAssembly.Memory, the one kind of
+ * memory in Node that O_DIRECT accepts (every Buffer and ArrayBuffer gets EINVAL). The pool is the memory
+ * bound of the process: who finds it empty waits in line.
  */
 import assert from 'node:assert/strict';
 import { TransferError } from './errors.ts';
@@ -12,6 +12,8 @@ declare const WebAssembly: {
 };
 
 const WASM_PAGE_BYTES = 65536;
+/** One memory has at most 65,536 pages, 4 GiB; a larger pool is made of several. */
+const WASM_MEMORY_BYTES = 2 ** 30;
 /** O_DIRECT wants addresses aligned to the device's logical sector: 4096 bytes at most. */
 export const SLAB_ALIGNMENT_BYTES = 4096;
 
@@ -35,11 +37,16 @@ export class SlabPool {
     assert(options.slabCount > 0 && options.slabSizeBytes > 0);
     this.slabSizeBytes = Math.ceil(options.slabSizeBytes / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES;
     this.slabCount = options.slabCount;
-    const pages = Math.ceil((this.slabSizeBytes * this.slabCount) / WASM_PAGE_BYTES);
+    const perMemory = Math.max(1, Math.floor(WASM_MEMORY_BYTES / this.slabSizeBytes));
+    for (let left = this.slabCount; left > 0; left -= perMemory) this.#addMemory(Math.min(left, perMemory));
+  }
+
+  #addMemory(slabCount: number): void {
+    const pages = Math.ceil((this.slabSizeBytes * slabCount) / WASM_PAGE_BYTES);
     // Untouched pages cost address space, not memory.
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    for (let at = this.slabCount - 1; at >= 0; at--) {
-      this.#free.push(Buffer.from(memory.buffer, at * this.slabSizeBytes, this.slabSizeBytes));
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    for (let at = slabCount - 1; at >= 0; at--) {
+      this.#free.push(Buffer.from(buffer, at * this.slabSizeBytes, this.slabSizeBytes));
     }
   }
 
@@ -47,7 +54,7 @@ export class SlabPool {
     return this.#free.length;
   }
 
-  /** The next free slab, first come first served. Rejects with the signal's reason when aborted while waiting. */
+  /** The next free slab, first come first served. Rejects with the signal's reason when aborted before. */
   async take(signal?: AbortSignal): Promise<Slab> {
     signal?.throwIfAborted();
     const bytes = this.#waiting.length === 0 ? this.#free.pop() : undefined;

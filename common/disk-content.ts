@@ -21,8 +21,8 @@ const MEANING_OF_TYPE: Readonly<Record<string, string>> = {
 
 /**
  * What wipefs(8) recognises on a device and on its partitions, or in a file: `gpt partition table`,
- * `partition 2: ext4 file system "data"`. Probed on the disk itself, with no cache; none recognised is not a proof
- * that nothing is there.
+ * `partition 2: ext4 file system "data"`. Probed on the disk itself, with no cache; none recognised is not a
+ * proof that nothing is there.
  * @param code of the error when it cannot be found out; the default suits who is about to overwrite the disk.
  * @throws TransferError `code`.
  */

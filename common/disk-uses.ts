@@ -1,6 +1,7 @@
 /**
- * Who uses a disk now. No single place in Linux knows: mounts, swap areas, stacked devices, loop devices and open files
- * are each looked at, so that a refusal can name its reason; an exclusive open then finds what none of them told.
+ * Who uses a disk now. No single place in Linux knows: mounts, swap areas, stacked devices, loop devices and
+ * open files are each looked at, so that a refusal can name its reason; an exclusive open then finds what
+ * none of them told.
  */
 import { constants } from 'node:fs';
 import { open, readlink, stat } from 'node:fs/promises';
@@ -48,9 +49,9 @@ interface Inquiry {
 }
 
 /**
- * Every reason why the disk is in use at this moment, none when it is free: `mounted on /boot`,
- * `/dev/sdb2: a swap area in use`, `held by dm-0 (vg-root)`, `attached to /dev/loop3`. To be asked before the caller
- * opens the disk itself: an exclusive open shows as a claim.
+ * Every reason why the disk is in use at this moment, none when it is free: `mounted on /boot`, `/dev/sdb2: a
+ * swap area in use`, `held by dm-0 (vg-root)`, `attached to /dev/loop3`. To be asked before the caller opens
+ * the disk itself: an exclusive open shows as a claim.
  */
 export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM): Promise<string[]> {
   const inquiry = { parts: await partsOf(disk, system), system };
@@ -97,7 +98,10 @@ function unescaped(path: string): string {
   return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 }
 
-/** proc_pid_mountinfo(5): id, parent, major:minor, root, mount point, …, `-`, type, source, options of the file system. */
+/**
+ * proc_pid_mountinfo(5): id, parent, major:minor, root, mount point, …, `-`, type, source, options of the
+ * file system.
+ */
 const MOUNT_LINE = /^\d+ \d+ (\S+) \S+ (\S+) .*? - \S+ (\S*) (\S+)$/;
 
 async function mountsOf(inquiry: Inquiry): Promise<string[]> {
@@ -122,7 +126,10 @@ async function mountsOf(inquiry: Inquiry): Promise<string[]> {
   return uses.size > 0 ? [...uses.values()] : btrfsOf(inquiry);
 }
 
-/** One table for each mount namespace and root folder (whoever is in a chroot sees only what is in it), ours first. */
+/**
+ * One table for each mount namespace and root folder (whoever is in a chroot sees only what is in it), ours
+ * first.
+ */
 async function mountTables(system: SystemFolders): Promise<{ text: string; processId: string | null }[]> {
   const seen = new Set<string>();
   const tables: { text: string; processId: string | null }[] = [];
@@ -214,8 +221,8 @@ async function writersOf({ parts, system }: Inquiry): Promise<string[]> {
 }
 
 /**
- * The kernel lets one holder at a time open a block device with O_EXCL (open(2)): a mount in a namespace that no
- * process shows, ZFS, a disk of another receiver.
+ * The kernel lets one holder at a time open a block device with O_EXCL (open(2)): a mount in a namespace that
+ * no process shows, ZFS, a disk of another receiver.
  */
 async function isClaimed(disk: DiskToCheck): Promise<boolean> {
   if (disk.majorMinor === null) return false;

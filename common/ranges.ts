@@ -25,7 +25,9 @@ export function formatRanges(ranges: readonly Range[], most = 8): string {
     .slice(0, most)
     .map(([first, count]) => (count === 1 ? `${first}` : `${first}-${first + count - 1}`));
   const rest = ranges.length - shown.length;
-  return rest > 0 ? `${shown.join(', ')} and ${rest} more ranges` : shown.join(', ');
+  return rest > 0
+    ? `${shown.join(', ')} and ${rest} more ${rest === 1 ? 'range' : 'ranges'}`
+    : shown.join(', ');
 }
 
 /** Checks what came from outside: whole numbers, in order or not, each within `[0, blockCount)`. */

@@ -6,19 +6,19 @@ const WINDOW_MS = 30_000;
 export class RateMeter {
   readonly #samples: { atMs: number; total: number }[] = [];
 
-  /** @param total a count that only grows, in bytes. */
+  /** @param total in bytes; it may shrink, where blocks are found missing after all. */
   add(atMs: number, total: number): void {
     this.#samples.push({ atMs, total });
     while (this.#samples.length > 2 && (this.#samples[1]?.atMs ?? atMs) < atMs - WINDOW_MS)
       this.#samples.shift();
   }
 
-  /** Bytes a second over the window; 0 before there are two samples. */
+  /** Bytes a second over the window; 0 before there are two samples, and where the total has shrunk. */
   get bytesPerSecond(): number {
     const first = this.#samples[0];
     const last = this.#samples.at(-1);
     if (first === undefined || last === undefined || last.atMs <= first.atMs) return 0;
-    return ((last.total - first.total) * 1000) / (last.atMs - first.atMs);
+    return (Math.max(0, last.total - first.total) * 1000) / (last.atMs - first.atMs);
   }
 
   /** Seconds until `left` bytes are through; null while that can't be told. */

@@ -68,7 +68,8 @@ export function formatSize(bytes: number): string {
   const names = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let at = 0;
   let value = bytes;
-  while (value >= 1024 && at < names.length - 1) {
+  // As it will be shown: what rounds up to 1024.0 KiB is 1.0 MiB.
+  while (Math.round(value * 10) >= 10_240 && at < names.length - 1) {
     value /= 1024;
     at++;
   }
@@ -97,7 +98,8 @@ export function formatDuration(ms: number): string {
 /** Rates of lines are in bits: `92.4 Mbit/s`. */
 export function formatRate(bytesPerSecond: number): string {
   const bits = bytesPerSecond * 8;
-  if (bits >= 1e9) return `${(bits / 1e9).toFixed(2)} Gbit/s`;
-  if (bits >= 1e6) return `${(bits / 1e6).toFixed(1)} Mbit/s`;
+  // The limits are half a step of the smaller unit below 1: nothing is shown as 1000 of it.
+  if (bits >= 999.95e6) return `${(bits / 1e9).toFixed(2)} Gbit/s`;
+  if (bits >= 999.5e3) return `${(bits / 1e6).toFixed(1)} Mbit/s`;
   return `${Math.round(bits / 1e3)} kbit/s`;
 }

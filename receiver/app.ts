@@ -47,6 +47,8 @@ export function makeApp(options: AppOptions): Hono<{ Bindings: Bindings }> {
     } catch (error) {
       response = failureResponse(context, error, options);
     }
+    // Else what is left of the body would be swallowed, however long it is, before the next request is heard.
+    if (isBodyPending(context.env.incoming)) response.headers.set('connection', 'close');
     response.headers.set('cache-control', 'no-store');
     response.headers.set(HEADER_EPOCH, options.transfer.epoch);
     response.headers.set(HEADER_DURABLE_GENERATION, String(options.transfer.durableGeneration));
@@ -87,22 +89,18 @@ function rawPathOf(context: AppContext): string {
 
 function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
   const { incoming } = context.env;
-  const isBodyPending = !incoming.complete && hasBody(incoming);
   if (error instanceof TransferError) {
     if (error.kind === 'device' || error.status === 401) {
       options.log.warning(`${incoming.method} ${rawPathOf(context).slice(0, 60)}: ${error.message}`);
     }
-    return problemResponse(error, isBodyPending);
+    return problemResponse(error);
   }
   options.log.bug(error);
-  return problemResponse(
-    new TransferError('internal', 'a bug of the receiver; its log has the details'),
-    isBodyPending,
-  );
+  return problemResponse(new TransferError('internal', 'a bug of the receiver; its log has the details'));
 }
 
-function hasBody(incoming: IncomingMessage): boolean {
+function isBodyPending({ complete, headers }: IncomingMessage): boolean {
   return (
-    (incoming.headers['content-length'] ?? '0') !== '0' || incoming.headers['transfer-encoding'] !== undefined
+    !complete && ((headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined)
   );
 }

@@ -25,11 +25,12 @@ export interface ReceiveOptions {
 
 const HELP_AFTER = `
 Examples:
-  ddt-receive /dev/vdd                                   an empty volume; prints the ticket for ddt-send
-  ddt-receive --listen 0.0.0.0:9000 --once disk.img      onto a file; ends when the copy is sealed
-  ddt-receive --overwrite-target /dev/vdd                what is on the volume may be destroyed
+  ddt-receive /dev/vdd                                an empty volume; prints ddt-send's ticket
+  ddt-receive --listen 0.0.0.0:9000 --once disk.img   onto a file; ends when the copy is sealed
+  ddt-receive --overwrite-target /dev/vdd             what is on the volume may be destroyed
 
-Exit status: 0 sealed, 2 usage, 4 refused, 5 device failure, 130/143 interrupted: run again to go on.
+Exit status: 0 sealed, 2 usage, 4 refused, 5 device failure, 130/143 interrupted:
+after 5, 130 and 143 the same command goes on.
 `;
 
 /** @throws TransferError `usage`; `help` when help was asked for and has been printed. */

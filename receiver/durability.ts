@@ -171,7 +171,8 @@ export class Durability {
       await this.#target.flush();
     } catch (error) {
       const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
-      if (epoch === this.#epoch) this.#endEpoch(failure);
+      // Even when the epoch has ended meanwhile: the kernel may have reported the new epoch's writes along with ours.
+      this.#endEpoch(failure);
       throw failure;
     }
     if (epoch !== this.#epoch)

@@ -35,7 +35,10 @@ export interface JournalledBlock extends DurableBlock {
   readonly isVerified: boolean;
 }
 
-/** All of it is durable when a call returns; a call that throws has changed nothing. */
+/**
+ * All of it is durable when a call returns; a call that throws has changed nothing. Reading throws TransferError
+ * `state-refused` when the journal is damaged.
+ */
 export interface Journal {
   readonly path: string;
   property(name: string): string | undefined;
@@ -93,13 +96,17 @@ export class SqliteJournal implements Journal {
       return journal;
     } catch (error) {
       db?.close();
-      throw asOpenError(error, path);
+      throw asReadError('open', error, path);
     }
   }
 
   property(name: string): string | undefined {
-    const value = this.#db.prepare('SELECT value FROM property WHERE name = ?').get(name)?.['value'];
-    return typeof value === 'string' ? value : undefined;
+    try {
+      const value = this.#db.prepare('SELECT value FROM property WHERE name = ?').get(name)?.['value'];
+      return typeof value === 'string' ? value : undefined;
+    } catch (error) {
+      throw asReadError('read', error, this.path);
+    }
   }
 
   setProperties(properties: Readonly<Record<string, string>>): void {
@@ -128,15 +135,16 @@ export class SqliteJournal implements Journal {
   }
 
   *blocks(): Iterable<JournalledBlock> {
-    const rows = this.#db.prepare('SELECT block_index, digest, verified FROM block ORDER BY block_index');
-    for (const row of rows.iterate()) {
-      const digest = row['digest'];
-      if (!(digest instanceof Uint8Array)) continue;
-      yield {
-        index: Number(row['block_index']),
-        digest: Buffer.from(digest),
-        isVerified: row['verified'] === 1,
-      };
+    const select = 'SELECT block_index, digest, verified FROM block ORDER BY block_index';
+    try {
+      for (const row of this.#db.prepare(select).iterate()) {
+        const digest = row['digest'];
+        if (!(digest instanceof Uint8Array)) continue;
+        const index = Number(row['block_index']);
+        yield { index, digest: Buffer.from(digest), isVerified: row['verified'] === 1 };
+      }
+    } catch (error) {
+      throw asReadError('read', error, this.path);
     }
   }
 
@@ -169,14 +177,15 @@ function sqliteCodeOf(error: unknown): number | undefined {
     : undefined;
 }
 
-function asOpenError(error: unknown, path: string): TransferError {
+function asReadError(action: 'open' | 'read', error: unknown, path: string): TransferError {
   if (error instanceof TransferError) return error;
   if (sqliteCodeOf(error) === SQLITE_BUSY) {
     return new TransferError('state-refused', `another ddt-receive is using the journal ${path}`, {
       cause: error,
     });
   }
-  const message = `cannot open the journal ${path}: ${error instanceof Error ? error.message : String(error)}`;
+  const reason = error instanceof Error ? error.message : String(error);
+  const message = `cannot ${action} the journal ${path}: ${reason}`;
   return new TransferError('state-refused', message, {
     cause: error,
     hint: 'if it is damaged, --discard-transfer begins anew',

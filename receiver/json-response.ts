@@ -3,13 +3,8 @@ import { STATUS_CODES } from 'node:http';
 import type { TransferError } from '../common/errors.ts';
 import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../common/protocol.ts';
 
-/**
- * @param isBodyPending the request's body was not read to its end: the connection can't be used again, or the next
- * request on it would be swallowed with what is left.
- */
-export function problemResponse(error: TransferError, isBodyPending: boolean): Response {
+export function problemResponse(error: TransferError): Response {
   const headers: Record<string, string> = { 'content-type': TYPE_PROBLEM };
-  if (isBodyPending) headers['connection'] = 'close';
   if (error.status === 401) headers['www-authenticate'] = 'Bearer';
   if (error.status === 415) headers['accept-encoding'] = 'zstd, gzip, identity';
   if (error.kind === 'transient') headers['retry-after'] = String(error.retryAfterSeconds ?? 1);

@@ -6,7 +6,8 @@ interface Held {
   readonly end: number;
 }
 
-interface Waiting extends Held {
+interface Waiting {
+  readonly wanted: Held;
   grant(): void;
 }
 
@@ -19,29 +20,28 @@ export class RangeLocks {
   /** Bounded by the number of connections: each asks for one lock at a time. */
   #waiting: Waiting[] = [];
 
-  /** Waits until nobody holds, or waits longer for, any of these blocks. */
+  /** Waits until nobody holds, or waits longer for, any of these blocks. Disposing twice is harmless. */
   async lock(first: number, count: number): Promise<Disposable> {
     const wanted: Held = { first, end: first + count };
-    const isBlocked = [...this.#held, ...this.#waiting].some((other) => overlap(other, wanted));
-    if (isBlocked) await new Promise<void>((grant) => this.#waiting.push({ ...wanted, grant }));
-    else this.#held.add(wanted);
-    return { [Symbol.dispose]: () => this.#release(first, wanted.end) };
+    const ahead = [...this.#held, ...this.#waiting.map((waiter) => waiter.wanted)];
+    if (ahead.some((other) => overlap(other, wanted))) {
+      await new Promise<void>((grant) => this.#waiting.push({ wanted, grant }));
+    } else this.#held.add(wanted);
+    return { [Symbol.dispose]: () => this.#release(wanted) };
   }
 
-  #release(first: number, end: number): void {
-    for (const held of this.#held) {
-      if (held.first === first && held.end === end) this.#held.delete(held);
-    }
+  #release(held: Held): void {
+    this.#held.delete(held);
     const ahead: Held[] = [...this.#held];
     const still: Waiting[] = [];
     for (const waiter of this.#waiting) {
-      if (ahead.some((other) => overlap(other, waiter))) still.push(waiter);
+      if (ahead.some((other) => overlap(other, waiter.wanted))) still.push(waiter);
       else {
-        assert(![...this.#held].some((other) => overlap(other, waiter)));
-        this.#held.add({ first: waiter.first, end: waiter.end });
+        assert(![...this.#held].some((other) => overlap(other, waiter.wanted)));
+        this.#held.add(waiter.wanted);
         waiter.grant();
       }
-      ahead.push(waiter);
+      ahead.push(waiter.wanted);
     }
     this.#waiting = still;
   }

@@ -57,6 +57,8 @@ export async function readBody(
       );
     };
     incoming.on('data', take).on('end', end).on('error', cut).on('close', cut);
+    // It may have been cut while its block waited for memory, and will not say so again.
+    if (incoming.destroyed) cut();
   });
 }
 

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
-import { TransferError, reasonOf } from '../common/errors.ts';
+import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 
 export interface ServerLimits {
   /** A TLS handshake takes two round trips; Node's own limit is two minutes. */
@@ -23,6 +23,11 @@ export const SERVER_LIMITS: ServerLimits = {
   headersTimeoutMs: 10_000,
   keepAliveTimeoutMs: 75_000,
   headerBytesMax: 8 * 1024,
+};
+/** What is answered to something that is no request, by Node's error code; else 400. */
+const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
 const QUIET_LOOK_MS = 50;
 /** A peer that vanished without a word is found by TCP within minutes. */
@@ -73,6 +78,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // The listener must not replace the global Request and Response: undici's own are in use elsewhere.
   const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
     overrideGlobalObjects: false,
+    // A Host or path of which no URL can be made. Closing spares reading a body that may have any length.
+    errorHandler: () => new Response(null, { status: 400, headers: { connection: 'close' } }),
   });
   const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     listener(incoming, outgoing).catch(() => outgoing.destroy());
@@ -80,10 +87,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.on('request', listen);
   // Without this Node would say 100 Continue by itself, before anything was checked.
   server.on('checkContinue', listen);
+  server.on('checkExpectation', (_incoming, outgoing: ServerResponse) => {
+    outgoing.writeHead(417, { connection: 'close' }).end();
+  });
   server.on('tlsClientError', (_error, socket) => socket.destroy());
-  server.on('clientError', (_error, socket: Socket) => {
-    if (socket.writable)
-      socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+  server.on('clientError', (error, socket: Socket) => {
+    const status = STATUS_OF_PARSE_ERROR[errnoOf(error) ?? ''] ?? '400 Bad Request';
+    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
     else socket.destroy();
   });
   const port = await listenOn(server, options.host, options.port);

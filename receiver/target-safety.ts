@@ -1,6 +1,7 @@
 /**
- * The wrong disk is never written: every reason to refuse a target, found before it is opened. What is looked at can
- * change a moment later; the device target therefore opens exclusively, and the kernel has the last word.
+ * The wrong disk is never written: every reason to refuse a target, found before it is opened. What is looked
+ * at can change a moment later; the device target therefore opens exclusively, and the kernel has the last
+ * word.
  */
 import { constants } from 'node:fs';
 import { access, open, readlink, realpath, stat } from 'node:fs/promises';
@@ -59,8 +60,8 @@ export async function inspectTarget(path: string, options: InspectionOptions): P
 }
 
 /**
- * What tells two targets apart, as a sentence, or undefined when they are the same as far as can be known. The path
- * does not count: the names of devices change when the machine starts again.
+ * What tells two targets apart, as a sentence, or undefined when they are the same as far as can be known.
+ * The path does not count: the names of devices change when the machine starts again.
  */
 export function sameIdentity(recorded: TargetIdentity, present: TargetIdentity): string | undefined {
   const facts = [
@@ -73,8 +74,7 @@ export function sameIdentity(recorded: TargetIdentity, present: TargetIdentity):
   const difference = facts.find(([, before, now]) => before !== now);
   if (difference === undefined) return undefined;
   const [what, before, now] = difference;
-  const change = `its ${what} was ${before ?? 'unknown'} when the transfer began and is ${now ?? 'unknown'} now`;
-  return `${present.path} is not the same target as before: ${change}`;
+  return `its ${what} was ${before ?? 'unknown'} when the transfer began and is ${now ?? 'unknown'} now`;
 }
 
 /** `message` says what is there, `hint` is the next command. */
@@ -104,7 +104,9 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Whether an existing folder is /dev or below, under this name or where else the same file system is mounted. */
+/**
+ * Whether an existing folder is /dev or below, under this name or where else the same file system is mounted.
+ */
 async function isInDev(folder: string): Promise<boolean> {
   if (folder === '/dev' || folder.startsWith('/dev/')) return true;
   const devices = await Promise.all([folder, '/dev', '/'].map((path) => stat(path).catch(() => null)));
@@ -181,7 +183,7 @@ async function presentContentOf(disk: DiskDescription): Promise<string[]> {
   if (disk.kind === 'device') {
     return signatures.length > 0 || !(await holdsData(disk)) ? signatures : ['data of an unknown kind'];
   }
-  // A file system may keep a few bytes beside its blocks (ext4's inline_data), so a hole is read too.
+  // Some file systems count no blocks at all (FUSE, sysfs), so what looks like one hole is read too.
   const { blocks } = await stat(disk.realPath);
   const isHole = blocks === 0 && !(await holdsData(disk));
   return isHole ? signatures : [`a regular file of ${formatSize(disk.sizeBytes)}`, ...signatures];

@@ -23,6 +23,8 @@ export class Attempts {
   readonly #options: AttemptsOptions;
   #lastProgressMs: number;
   #targetErrors = 0;
+  /** Counts up only: tells an attempt whether an error was counted since it began. */
+  #targetErrorsEver = 0;
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -47,6 +49,7 @@ export class Attempts {
     let failure: TransferError | undefined;
     let corruptCount = 0;
     for (let failureCount = 0; ;) {
+      const targetErrorsBefore = this.#targetErrorsEver;
       try {
         return await attempt(failure);
       } catch (error) {
@@ -55,6 +58,7 @@ export class Attempts {
         failure = error;
         failureCount++;
         if (isCorrupt(error.code)) corruptCount++;
+        if (error.code === 'io-error') this.#noteTargetError(targetErrorsBefore);
         this.#giveUpIfHopeless(error, corruptCount);
         const delayMs = retryDelayMs(failureCount, this.#options.random(), error.retryAfterSeconds);
         this.#options.onRetry(error, delayMs);
@@ -63,13 +67,20 @@ export class Attempts {
     }
   }
 
+  /** One failed write fails all that were under way with it: together they are one error of the target. */
+  #noteTargetError(targetErrorsBefore: number): void {
+    if (this.#targetErrorsEver !== targetErrorsBefore) return;
+    this.#targetErrorsEver++;
+    this.#targetErrors++;
+  }
+
   #giveUpIfHopeless(error: TransferError, corruptCount: number): void {
     if (isCorrupt(error.code)) {
       if (corruptCount >= CORRUPT_ATTEMPTS_MAX) throw error;
       return;
     }
     if (error.code === 'io-error') {
-      if (++this.#targetErrors < TARGET_ERRORS_MAX) return;
+      if (this.#targetErrors < TARGET_ERRORS_MAX) return;
       throw new TransferError('io-error', `the target fails again and again: ${error.message}`, {
         cause: error,
         hint: 'check the disk on the receiver; what is durable stays, the same command goes on',

@@ -23,6 +23,7 @@ import { makeConnector } from './connector.ts';
 import {
   isCount,
   parseBlockReceipt,
+  parseClaimAnswer,
   parseHead,
   parseSeal,
   parseTransferStatus,
@@ -93,7 +94,7 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async claim(claim: Claim, signal: AbortSignal): ReturnType<ReceiverClient['claim']> {
-    return parseTransferStatus(await this.#postJson('PUT', '/transfer', claim, signal));
+    return parseClaimAnswer(await this.#postJson('PUT', '/transfer', claim, signal), claim);
   }
 
   async listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer> {

@@ -6,11 +6,13 @@ import {
   PROTOCOL_VERSION,
   type BlockReceipt,
   type BlockState,
+  type Claim,
+  type SourceDescription,
   type TransferStatus,
   type ZeroReceipt,
 } from '../common/protocol.ts';
 import { blockCountOf, isGeometry } from '../common/geometry.ts';
-import type { Range } from '../common/ranges.ts';
+import { parseRanges, type Range } from '../common/ranges.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
 
 /** Texts of the receiver that a person is shown. */
@@ -18,7 +20,9 @@ const TEXT_LENGTH_MAX = 500;
 
 /** Nothing that could steer a terminal, and not endless. */
 export function printable(text: string): string {
-  return text.replaceAll(/[^\u0020-\u007e\u00a0-\uffff]/g, '?').slice(0, TEXT_LENGTH_MAX);
+  const start = text.slice(0, TEXT_LENGTH_MAX);
+  // Control characters, marks that turn the direction of the text, halves of characters, and line separators.
+  return start.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
 }
 
 function badAnswer(what: string): TransferError {
@@ -44,36 +48,95 @@ export function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
+/** A member of an answer that has to be an object. */
+function memberOf(value: unknown, name: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badAnswer(`no ${name}`);
+  return { ...value };
+}
+
+function countIn(members: Record<string, unknown>, name: string): number {
+  const value = members[name];
+  if (!isCount(value)) throw badAnswer(`no count of ${name}`);
+  return value;
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? printable(value) : null;
+}
+
+/** Of a disk at the other end. */
+function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
+  const { description, path, model, serial } = members;
+  if (typeof description !== 'string' || typeof path !== 'string') {
+    throw badAnswer(`no description of the ${name}`);
+  }
+  return {
+    description: printable(description),
+    path: printable(path),
+    model: textOrNull(model),
+    serial: textOrNull(serial),
+  };
+}
+
+type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount'>;
+
+function geometryIn({ state, size, blockSize }: Record<string, unknown>): StatusGeometry {
+  if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null };
+  if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
+  const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
+  if (!isGeometry(geometry)) throw badAnswer('an impossible geometry');
+  return { size, blockSize, blockCount: blockCountOf(geometry) };
+}
+
+/** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
 export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
   const status = objectOf(body);
-  const { protocol, transferId, state, size, blockSize, target, limits, blocks } = status;
+  const { protocol, transferId, epoch, state, source, encodings } = status;
   if (protocol !== PROTOCOL_VERSION) {
+    const version = typeof protocol === 'number' ? `version ${protocol}` : 'an unknown version';
     throw new TransferError(
       'transfer-mismatch',
-      `the receiver speaks version ${String(protocol).slice(0, 9)} of the protocol, not ${PROTOCOL_VERSION}`,
+      `the receiver speaks ${version} of the protocol, not ${PROTOCOL_VERSION}`,
       { hint: 'install the same version of dd-transfer on both machines' },
     );
   }
-  if (typeof transferId !== 'string') throw badAnswer('no transferId');
+  if (typeof transferId !== 'string' || typeof epoch !== 'string') throw badAnswer('no transferId or epoch');
   if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badAnswer('no state');
-  if (typeof target !== 'object' || target === null) throw badAnswer('no target');
-  if (typeof limits !== 'object' || limits === null || typeof blocks !== 'object' || blocks === null) {
-    throw badAnswer('no limits or no counters');
-  }
-  if (state !== 'unclaimed') {
-    if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
-    if (!isGeometry({ sizeBytes: size, blockSizeBytes: blockSize }))
-      throw badAnswer('an impossible geometry');
-  }
-  const { description, path, size: targetSize } = { ...target } as Record<string, unknown>;
-  if (typeof description !== 'string' || typeof path !== 'string')
-    throw badAnswer('no description of the target');
-  const shown = {
-    description: printable(description),
-    path: printable(path),
-    size: isCount(targetSize) ? targetSize : null,
+  const target = memberOf(status['target'], 'target');
+  const blocks = memberOf(status['blocks'], 'counters');
+  const limits = memberOf(status['limits'], 'limits');
+  return {
+    protocol,
+    transferId,
+    epoch,
+    state,
+    ...geometryIn(status),
+    source: source === null ? null : describedIn(memberOf(source, 'source'), 'source'),
+    target: { ...describedIn(target, 'target'), size: isCount(target['size']) ? target['size'] : null },
+    blocks: {
+      absent: countIn(blocks, 'absent'),
+      written: countIn(blocks, 'written'),
+      durable: countIn(blocks, 'durable'),
+      verified: countIn(blocks, 'verified'),
+    },
+    limits: {
+      connections: countIn(limits, 'connections'),
+      zeroRanges: countIn(limits, 'zeroRanges'),
+      listing: countIn(limits, 'listing'),
+    },
+    encodings: Array.isArray(encodings)
+      ? encodings.filter((each: unknown) => typeof each === 'string').map(printable)
+      : [],
   };
-  return { ...(status as unknown as TransferStatus), target: { model: null, serial: null, ...shown } };
+}
+
+/** The transfer as it was claimed, and not another one. */
+export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
+  const status = parseTransferStatus(reply);
+  if (status.state === 'unclaimed' || status.size !== claim.size || status.blockSize !== claim.blockSize) {
+    throw badAnswer('another claim than the one that was sent');
+  }
+  return status;
 }
 
 /** Invariant I6: a block counts only if the receipt repeats this request. */
@@ -105,13 +168,23 @@ export function parseBlockReceipt(
   };
 }
 
+/** Not by comparing JSON: arrays within arrays within arrays would exhaust the stack. */
+function isSameRanges(value: unknown, requested: readonly Range[]): boolean {
+  const ranges = parseRanges(value, Infinity, requested.length);
+  return (
+    ranges !== undefined &&
+    requested.every(([first, count], at) => ranges[at]?.[0] === first && ranges[at][1] === count)
+  );
+}
+
 export function parseZeroReceipt({ body }: { body: Buffer }, requested: readonly Range[]): ZeroReceipt {
   const { epoch, generation, state, transferId, ranges } = objectOf(body);
-  if (JSON.stringify(ranges) !== JSON.stringify(requested)) throw badAnswer('a receipt for other zeros');
+  if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');
   if (
     typeof epoch !== 'string' ||
     !isCount(generation) ||
     !isState(state) ||
+    state === 'absent' ||
     typeof transferId !== 'string'
   ) {
     throw badAnswer('no receipt for zeros');
@@ -127,9 +200,10 @@ export function parseHead(headers: {
 }): BlockHead {
   const hex = /^"([0-9a-f]{64})"$/.exec(headers.etag ?? '')?.[1] ?? '';
   const digest = Buffer.from(hex, 'hex');
-  const generation = Number(headers.generation);
+  const generation = /^\d{1,16}$/.test(headers.generation ?? '') ? Number(headers.generation) : NaN;
   const { state, epoch } = headers;
-  if (digest.length !== DIGEST_BYTES || !isState(state) || !isCount(generation) || epoch === undefined) {
+  const isThere = isState(state) && state !== 'absent';
+  if (digest.length !== DIGEST_BYTES || !isThere || !isCount(generation) || epoch === undefined) {
     throw badAnswer('a HEAD without its headers');
   }
   return { digest, state, generation, epoch };

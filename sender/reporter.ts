@@ -99,11 +99,9 @@ export class Reporter implements SendReporter {
   failed(error: { code: string; message: string; hint?: string | undefined }): void {
     this.stop();
     if (this.#options.format !== 'json') return;
-    const { code, hint } = error;
     const message = redact(error.message);
-    this.#options.writeOut(
-      `${JSON.stringify({ event: 'failed', code, message, ...(hint === undefined ? {} : { hint }) })}\n`,
-    );
+    const hint = error.hint === undefined ? {} : { hint: redact(error.hint) };
+    this.#options.writeOut(`${JSON.stringify({ event: 'failed', code: error.code, message, ...hint })}\n`);
   }
 
   #tick(): void {

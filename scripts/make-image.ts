@@ -1,0 +1,211 @@
+/**
+ * A disk image to try dd-transfer with: a GPT and an ext4 file system with real files in partition 1, about
+ * half full; the same bytes for the same size. Needs neither root nor a mount.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempDisposable, open, realpath, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { promisify } from 'node:util';
+import { errnoOf, exitStatusOf, reasonOf, TransferError } from '../common/errors.ts';
+import { formatSize, parseSize } from '../common/units.ts';
+import { type Content, makeContent } from './image-content.ts';
+
+const USAGE = `usage: scripts/make-image <file> [size]
+
+Makes a disk image (GPT, ext4 in partition 1, about half full). size: default 256MiB, at least 16MiB.
+  scripts/make-image /tmp/disk.img
+  scripts/make-image /tmp/disk.img 1GiB
+`;
+
+const MIB = 2 ** 20;
+const SIZE_BYTES_MIN = 16 * MIB;
+/** Where partition 1 starts, and what stays free behind it for the second copy of the GPT. */
+const MARGIN_BYTES = MIB;
+const SECTOR_BYTES = 512;
+const FS_BLOCK_BYTES = 4096;
+const DISK_ID = 'ddd00000-0000-4000-8000-000000000001';
+const PARTITION_ID = 'ddd00000-0000-4000-8000-000000000002';
+const FILE_SYSTEM_ID = 'ddd00000-0000-4000-8000-000000000003';
+const PACKAGE_OF = { sfdisk: 'fdisk', 'mkfs.ext4': 'e2fsprogs', debugfs: 'e2fsprogs' } as const;
+
+const execute = promisify(execFile);
+
+interface ToolOptions {
+  readonly signal: AbortSignal;
+  readonly input?: string;
+  readonly cwd?: string;
+}
+
+/**
+ * Runs a tool of the system; Debian keeps these outside the PATH of ordinary users.
+ * @returns its standard error.
+ * @throws TransferError `usage` when it is missing, naming its package; `io-error` with what it said.
+ */
+async function runTool(
+  tool: keyof typeof PACKAGE_OF,
+  parameters: string[],
+  options: ToolOptions,
+): Promise<string> {
+  const { input = '', ...rest } = options;
+  const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+  // The fixed time (e2fsprogs' own variable) makes images of one size equal.
+  const env = { ...process.env, PATH: path, LC_ALL: 'C', E2FSPROGS_FAKE_TIME: '1700000000' };
+  try {
+    const running = execute(tool, parameters, { ...rest, env, maxBuffer: 64 * MIB });
+    // A tool that ends without reading its input says itself what went wrong.
+    running.child.stdin?.on('error', () => {}).end(input);
+    return (await running).stderr;
+  } catch (error) {
+    options.signal.throwIfAborted();
+    if (errnoOf(error) === 'ENOENT') {
+      throw new TransferError(
+        'usage',
+        `cannot find ${tool}, which is in the Debian package ${PACKAGE_OF[tool]}`,
+        {
+          hint: 'apt-get install e2fsprogs fdisk',
+          cause: error,
+        },
+      );
+    }
+    const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : reasonOf(error);
+    throw new TransferError('io-error', `cannot run ${tool}: ${said}`, { cause: error });
+  }
+}
+
+async function makePartitionTable(path: string, partitionBytes: number, signal: AbortSignal): Promise<void> {
+  const partition = `start=${MARGIN_BYTES / SECTOR_BYTES}, size=${partitionBytes / SECTOR_BYTES}, type=linux`;
+  const input = `label: gpt\nlabel-id: ${DISK_ID}\n${partition}, uuid=${PARTITION_ID}\n`;
+  await runTool('sfdisk', ['--quiet', path], { input, signal });
+}
+
+async function makeFileSystem(
+  path: string,
+  partitionBytes: number,
+  content: Content,
+  signal: AbortSignal,
+): Promise<void> {
+  const features = `offset=${MARGIN_BYTES},root_owner=0:0,hash_seed=${FILE_SYSTEM_ID},lazy_itable_init=0`;
+  const inodeCount = content.fileCount + 2 * content.folders.length + 64;
+  const parameters = [
+    '-q',
+    '-F',
+    '-b',
+    `${FS_BLOCK_BYTES}`,
+    '-L',
+    'dd-transfer',
+    '-U',
+    FILE_SYSTEM_ID,
+    '-m',
+    '0',
+  ];
+  parameters.push(
+    '-J',
+    'size=4',
+    '-N',
+    `${inodeCount}`,
+    '-E',
+    features,
+    path,
+    `${partitionBytes / FS_BLOCK_BYTES}`,
+  );
+  await runTool('mkfs.ext4', parameters, { signal });
+  await copyContent(`${path}?offset=${MARGIN_BYTES}`, content, signal);
+}
+
+/**
+ * Files and free space alternate, as on a disk that has been in use. libext2fs gives out the first free
+ * blocks, so each folder is followed by a file that only reserves blocks, and these are removed at the end.
+ * @throws TransferError `io-error`; debugfs ends with 0 whatever happened, so what it says is looked at.
+ */
+async function copyContent(image: string, content: Content, signal: AbortSignal): Promise<void> {
+  const lines: string[] = [];
+  const gapBlocks = Math.floor(content.bytes / content.folders.length / FS_BLOCK_BYTES);
+  const gaps = content.folders.slice(1).map(({ name }) => `gap-${name}`);
+  for (const [index, { name, files }] of content.folders.entries()) {
+    lines.push(`mkdir ${name}`, ...files.map((file) => `write ${file} ${file}`));
+    const gap = gaps[index];
+    if (gap !== undefined) lines.push(`write /dev/null ${gap}`, `fallocate ${gap} 0 ${gapBlocks - 1}`);
+  }
+  lines.push(...gaps.map((gap) => `rm ${gap}`), '');
+  const said = await runTool('debugfs', ['-w', '-f', '-', image], {
+    input: lines.join('\n'),
+    signal,
+    cwd: content.root,
+  });
+  const complaint = said.split('\n').find((line) => line !== '' && !/^debugfs [\d.]+ \(.*\)$/.test(line));
+  if (complaint !== undefined)
+    throw new TransferError('io-error', `cannot fill the file system: ${complaint}`);
+}
+
+/**
+ * Makes the file, sparse, and never opens one that is there: with O_EXCL not even through a symbolic link.
+ * @throws TransferError `target-refused`.
+ */
+async function createFile(file: string, sizeBytes: number): Promise<string> {
+  try {
+    const path = join(await realpath(dirname(resolve(file))), basename(file));
+    if (path.startsWith(`${sep}dev${sep}`)) {
+      throw new TransferError(
+        'target-refused',
+        `cannot make ${file}: images are files, and /dev is for devices`,
+      );
+    }
+    await using handle = await open(path, 'wx');
+    await handle.truncate(sizeBytes);
+    return path;
+  } catch (error) {
+    if (error instanceof TransferError) throw error;
+    const reason = errnoOf(error) === 'EEXIST' ? 'it exists already' : reasonOf(error);
+    throw new TransferError('target-refused', `cannot make ${file}: ${reason}`, { cause: error });
+  }
+}
+
+/** @returns one line that says what was made. @throws TransferError; then nothing is left behind. */
+async function makeImage(file: string, sizeBytes: number, signal: AbortSignal): Promise<string> {
+  if (sizeBytes < SIZE_BYTES_MIN || sizeBytes % SECTOR_BYTES !== 0) {
+    const limit = `at least ${formatSize(SIZE_BYTES_MIN)} and whole sectors of ${SECTOR_BYTES} bytes`;
+    throw new TransferError('usage', `cannot make an image of ${sizeBytes} bytes: it must be ${limit}`);
+  }
+  await runTool('sfdisk', ['--version'], { signal });
+  await runTool('mkfs.ext4', ['-V'], { signal });
+  const path = await createFile(file, sizeBytes);
+  try {
+    const wholeBytes = sizeBytes - 2 * MARGIN_BYTES;
+    const partitionBytes = wholeBytes - (wholeBytes % FS_BLOCK_BYTES);
+    await using folder = await mkdtempDisposable(`${path}.content-`);
+    const content = await makeContent(folder.path, partitionBytes * 0.45, signal);
+    await makePartitionTable(path, partitionBytes, signal);
+    await makeFileSystem(path, partitionBytes, content, signal);
+    const files = `${content.fileCount} files with ${formatSize(content.bytes)}`;
+    return `${file}: disk image of ${formatSize(sizeBytes)}, GPT, partition 1 is ext4 with ${files}`;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  }
+}
+
+async function main(parameters: readonly string[]): Promise<number> {
+  const [file, size = '256MiB', ...rest] = parameters;
+  if (file === undefined || file.startsWith('-') || rest.length > 0) {
+    const isAsked = file === '--help' || file === '-h';
+    (isAsked ? process.stdout : process.stderr).write(USAGE);
+    return isAsked ? 0 : exitStatusOf('usage');
+  }
+  const interruption = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(name, () =>
+      interruption.abort(new TransferError('interrupted', `interrupted: ${file} was not made`)),
+    );
+  }
+  try {
+    process.stdout.write(`${await makeImage(file, parseSize(size), interruption.signal)}\n`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof TransferError)) throw error;
+    process.stderr.write(`make-image: error: ${error.message}\n`);
+    if (error.hint !== undefined) process.stderr.write(`make-image: hint: ${error.hint}\n`);
+    return exitStatusOf(error.kind);
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

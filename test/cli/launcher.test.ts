@@ -1,0 +1,124 @@
+/** The sh scripts that find the project and a Node that is new enough. */
+import assert from 'node:assert/strict';
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { SCRIPTS, environment } from '../support/processes.ts';
+import { run } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const COMMANDS = ['ddt-send', 'ddt-receive'] as const;
+const NODE_MAJOR_MIN = 24;
+
+/** A folder on the PATH whose `node` is too old for us; or why there is none. */
+async function findOldNode(): Promise<{ folder: string; version: string } | string> {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    const ended = await run(join(folder, 'node'), ['--version']).catch(() => undefined);
+    const version = ended?.stdout.trim() ?? '';
+    if (Number(/^v(\d+)\./.exec(version)?.[1] ?? NODE_MAJOR_MIN) < NODE_MAJOR_MIN) return { folder, version };
+  }
+  return `no node on the PATH is older than ${NODE_MAJOR_MIN}`;
+}
+
+const oldNode = await findOldNode();
+
+/** The launchers alone, in a project without packages. @returns its folder's name. */
+async function copyScripts(folder: string): Promise<string> {
+  const home = join(folder, 'home');
+  await mkdir(home);
+  await cp(SCRIPTS, join(home, 'scripts'), { recursive: true });
+  return home;
+}
+
+/** A folder with only what the launchers themselves need, and perhaps a `node`. */
+async function makePath(folder: string, node?: string): Promise<string> {
+  const path = join(folder, 'bin');
+  await mkdir(path);
+  for (const tool of ['sh', 'dirname', 'readlink']) {
+    const found = await run('sh', ['-c', `command -v ${tool}`]);
+    await symlink(found.stdout.trim(), join(path, tool));
+  }
+  if (node !== undefined) await symlink(node, join(path, 'node'));
+  return path;
+}
+
+for (const name of COMMANDS) {
+  test(`${name} works from any folder, by a relative name and through symbolic links`, async () => {
+    await using folder = await tempDir();
+    await mkdir(join(folder.path, 'bin'));
+    await symlink(join(SCRIPTS, name), join(folder.path, 'direct'));
+    await symlink('../direct', join(folder.path, 'bin', 'again'));
+    const options = { env: environment(), cwd: folder.path };
+    for (const command of [join(SCRIPTS, name), './direct', 'bin/again']) {
+      const { status, stdout, stderr } = await run(command, ['--help'], options);
+      assert.deepEqual([status, stderr], [0, ''], command);
+      assert(stdout.startsWith(`Usage: ${name} `), stdout);
+    }
+    const path = `${join(folder.path, 'bin')}${delimiter}${process.env['PATH']}`;
+    const found = await run('sh', ['-c', 'again --help'], { env: environment({ PATH: path }), cwd: '/' });
+    assert.equal(found.status, 0, found.stderr);
+  });
+
+  test(`${name} hands on every argument as it is, and the exit status`, async () => {
+    const strange = "/no such/'folder'/$HOME *\n";
+    const ended = await run(join(SCRIPTS, name), [strange, 'x y', 'z'], { env: environment() });
+    assert.equal(ended.status, 2);
+    assert(ended.stderr.includes(`: ${strange}, x y, z.`), ended.stderr);
+  });
+
+  test(`${name} says what to do when no Node is new enough`, { skip: skipUnlessOld() }, async () => {
+    assert(typeof oldNode === 'object');
+    await using folder = await tempDir();
+    const home = await copyScripts(folder.path);
+    const path = await makePath(folder.path, join(oldNode.folder, 'node'));
+    await assertAdvice(join(home, 'scripts', name), path, [
+      `${name}: error: no Node.js 24.15 or newer was found, here or on the PATH (${oldNode.version})`,
+      `${name}: hint: cd ${home} && npm ci   (brings its own Node.js for x64 and arm64 Linux)`,
+    ]);
+  });
+
+  test(`${name} says what to do when there is no Node at all`, async () => {
+    await using folder = await tempDir();
+    const home = await copyScripts(folder.path);
+    const path = await makePath(folder.path);
+    await assertAdvice(join(home, 'scripts', name), path, [
+      `${name}: error: no Node.js 24.15 or newer was found, here or on the PATH (no node at all)`,
+      `${name}: hint: cd ${home} && npm ci   (brings its own Node.js for x64 and arm64 Linux)`,
+    ]);
+  });
+
+  test(`${name} says what to do when the packages are not installed`, async () => {
+    await using folder = await tempDir();
+    const home = await copyScripts(folder.path);
+    const path = await makePath(folder.path, process.execPath);
+    await assertAdvice(join(home, 'scripts', name), path, [
+      `${name}: error: the packages of dd-transfer are not installed in ${home}`,
+      `${name}: hint: cd ${home} && npm ci`,
+    ]);
+  });
+}
+
+function skipUnlessOld(): string | false {
+  return typeof oldNode === 'string' ? oldNode : false;
+}
+
+async function assertAdvice(command: string, path: string, lines: readonly string[]): Promise<void> {
+  const { status, stdout, stderr } = await run(command, ['--help'], { env: environment({ PATH: path }) });
+  assert.deepEqual([status, stdout, stderr], [2, '', `${lines.join('\n')}\n`]);
+}
+
+test('a newer Node on the PATH does when the project brings none', async () => {
+  await using folder = await tempDir();
+  const home = await copyScripts(folder.path);
+  const path = await makePath(folder.path, process.execPath);
+  await mkdir(join(home, 'node_modules', 'commander'), { recursive: true });
+  await mkdir(join(home, 'sender'));
+  await writeFile(
+    join(home, 'sender', 'main.ts'),
+    'process.stdout.write(process.execPath satisfies string);',
+  );
+  const command = join(home, 'scripts', 'ddt-send');
+  const { status, stdout, stderr } = await run(command, [], { env: environment({ PATH: path }) });
+  assert.deepEqual([status, stderr], [0, '']);
+  assert.equal(dirname(stdout), dirname(process.execPath));
+});

@@ -1,0 +1,188 @@
+/**
+ * kill -9 of either side, again and again within one transfer. What is sent again is counted on the line and held
+ * against a bound that is made of what the receiver said right before each kill:
+ *
+ * A block can be needed once more only if, at that moment, it was written but not durable, or on its way (one for each
+ * connection, as nothing is pipelined), or if it was sent between the question and the death of the process. What
+ * was durable at the question is known to the sender when more blocks than twice the lanes have gone out since: each
+ * lane has had a reply of later date then, and every reply carries the durable generation.
+ */
+import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
+import { open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
+import { freshSeed, prng, type Prng } from '../support/prng.ts';
+import {
+  KIB,
+  MIB,
+  type Receiver,
+  assertEqualFiles,
+  bounded,
+  doneOf,
+  startReceiver,
+  startSender,
+  writeTicketVia,
+} from '../support/processes.ts';
+import { Relay } from '../support/relay.ts';
+import type { Started } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const SIZE_BYTES = 64 * MIB;
+const BLOCK_BYTES = 64 * KIB;
+const BLOCK_COUNT = SIZE_BYTES / BLOCK_BYTES;
+const CONNECTIONS = 4;
+/** What a `PUT` has besides the block: its head, above all the token, and the records of TLS. */
+const OVERHEAD_BYTES = 2 * KIB;
+/** Handshakes, listing, claim and questions of one connection, also of one that finds nobody. */
+const CONNECTION_BYTES = 8 * KIB;
+/** The last of these before a kill go out after the question. */
+const SETTLING_BYTES = (2 * CONNECTIONS + 1) * (BLOCK_BYTES + OVERHEAD_BYTES);
+/** Most that goes out before the next kill: all of them together are less than the source. */
+const BETWEEN_KILLS_BYTES = 4 * MIB;
+const KILL_RATE = 8 * MIB;
+/** What a flush interval of one second and a flush that takes four let pass. */
+const UNFLUSHED_BYTES_MAX = 5 * KILL_RATE;
+
+type Victim = 'sender' | 'receiver' | 'both';
+const VICTIMS: readonly Victim[] = [
+  ...Array.from({ length: 5 }, (): Victim => 'sender'),
+  ...Array.from({ length: 5 }, (): Victim => 'receiver'),
+  'both',
+  'both',
+];
+
+function shuffled(victims: readonly Victim[], random: Prng): Victim[] {
+  const drawn = victims.map((victim) => ({ victim, at: random.next() }));
+  return drawn.sort((one, other) => one.at - other.at).map(({ victim }) => victim);
+}
+
+class KillLoop {
+  readonly #receiver: Receiver;
+  readonly #relay: Relay;
+  readonly #senderOptions: readonly string[];
+  readonly #sourceDigests: readonly Buffer[];
+  sender: Started;
+  /** How many bytes may be sent again for the kills so far. */
+  allowedBytes = 0;
+
+  constructor(options: {
+    receiver: Receiver;
+    relay: Relay;
+    senderOptions: readonly string[];
+    sourceDigests: readonly Buffer[];
+    sender: Started;
+  }) {
+    this.#receiver = options.receiver;
+    this.#relay = options.relay;
+    this.#senderOptions = options.senderOptions;
+    this.#sourceDigests = options.sourceDigests;
+    this.sender = options.sender;
+  }
+
+  /** Lets `waitBytes` pass, kills, starts again. */
+  async kill(victim: Victim, waitBytes: number): Promise<void> {
+    await this.#pass(waitBytes);
+    const bytesBefore = this.#relay.bytes;
+    const { blocks } = await this.#receiver.status();
+    assert(blocks.written * BLOCK_BYTES <= UNFLUSHED_BYTES_MAX, `${blocks.written} blocks are not flushed`);
+    await this.#pass(SETTLING_BYTES);
+    const claimed = this.#durableCountOfSender();
+    if (victim !== 'receiver') this.sender.kill('SIGKILL');
+    if (victim !== 'sender') await this.#receiver.end('SIGKILL');
+    if (victim !== 'receiver') await bounded('the sender to be dead', this.sender.ended);
+    const bytesSince = this.#relay.bytes - bytesBefore;
+    this.allowedBytes +=
+      (blocks.written + CONNECTIONS) * (BLOCK_BYTES + OVERHEAD_BYTES) +
+      bytesSince +
+      CONNECTIONS * CONNECTION_BYTES;
+    if (victim !== 'sender') {
+      // A block that became durable after the sender had asked what is there comes once more, and is absent meanwhile.
+      const repeatedCount = Math.ceil(bytesSince / BLOCK_BYTES) + CONNECTIONS;
+      const durableCount = blocks.durable + blocks.verified - repeatedCount;
+      await this.#restartReceiver(Math.max(claimed, durableCount));
+    }
+    if (victim !== 'receiver') this.sender = await startSender(this.#senderOptions);
+  }
+
+  async #pass(bytes: number): Promise<void> {
+    const mark = this.#relay.bytes + bytes;
+    const isOver = await Promise.race([
+      bounded(`${bytes} bytes to pass`, this.#relay.reach(mark)).then(() => false),
+      this.sender.ended.then(() => true),
+    ]);
+    assert(!isOver, `the sender ended before its time: ${this.sender.stderr}`);
+  }
+
+  /** What it has shown last. */
+  #durableCountOfSender(): number {
+    return Number(/.*"blocksDurable":(\d+)/s.exec(this.sender.stdout)?.[1] ?? 0);
+  }
+
+  /** All that was called durable is there, and it is what the source has there. */
+  async #restartReceiver(durableCount: number): Promise<void> {
+    await this.#receiver.start();
+    const { status, body } = await this.#receiver.request('GET', '/blocks?state=durable');
+    assert.equal(status, 200, body.toString());
+    const ranges: { first: number; count: number }[] = JSON.parse(body.toString());
+    const listed = ranges.flatMap(({ first, count }) => Array.from({ length: count }, (_, at) => first + at));
+    assert(listed.length >= durableCount, `${durableCount} blocks were durable, ${listed.length} are listed`);
+    await using target = await open((await this.#receiver.status()).target.path);
+    const block = Buffer.alloc(BLOCK_BYTES);
+    for (const index of listed) {
+      await target.read(block, 0, BLOCK_BYTES, index * BLOCK_BYTES);
+      const digest = hash('sha256', block, 'buffer');
+      assert(this.#sourceDigests[index]?.equals(digest), `block ${index} is listed, but is not there`);
+    }
+  }
+}
+
+async function killAgainAndAgain(t: TestContext, folder: string, target: string): Promise<void> {
+  const random = prng(freshSeed());
+  t.diagnostic(`seed ${random.seed}`);
+  const source = join(folder, 'source');
+  const bytes = random.bytes(SIZE_BYTES);
+  // Zeros take another way, and hardly any of the line.
+  const zeroCount = 40;
+  bytes.fill(0, 100 * BLOCK_BYTES, 120 * BLOCK_BYTES).fill(0, 700 * BLOCK_BYTES, 720 * BLOCK_BYTES);
+  await writeFile(source, bytes);
+  const sourceDigests = digestsOf(bytes);
+  await using receiver = await startReceiver({ folder, target });
+  await using relay = await Relay.start({ to: receiver, bytesPerSecond: KILL_RATE });
+  const ticketFile = await writeTicketVia(receiver, relay, join(folder, 'via'));
+  const limits = ['--block-size', '64KiB', '--connections', String(CONNECTIONS)];
+  const senderOptions = ['--progress', 'json', ...limits, '--ticket-file', ticketFile, source];
+  const sender = await startSender(senderOptions);
+  const loop = new KillLoop({ receiver, relay, senderOptions, sourceDigests, sender });
+  await using _last = { [Symbol.asyncDispose]: async () => await loop.sender[Symbol.asyncDispose]() };
+  for (const victim of shuffled(VICTIMS, random)) await loop.kill(victim, random.below(BETWEEN_KILLS_BYTES));
+  relay.bytesPerSecond = 0;
+  doneOf(await bounded('the last sender to end', loop.sender.ended));
+  await assertEqualFiles(source, target);
+  const dataBytes = (BLOCK_COUNT - zeroCount) * BLOCK_BYTES;
+  const overheadBytes = Math.ceil(relay.bytes / BLOCK_BYTES) * OVERHEAD_BYTES;
+  const againBytes = relay.bytes - dataBytes - overheadBytes;
+  const blocks = (count: number): string => (count / BLOCK_BYTES).toFixed(1);
+  t.diagnostic(
+    `${VICTIMS.length} kills: ${blocks(againBytes)} blocks sent again, at most ${blocks(loop.allowedBytes)}`,
+  );
+  assert(againBytes <= loop.allowedBytes, `${againBytes} bytes were sent again, ${loop.allowedBytes} may be`);
+}
+
+function digestsOf(bytes: Buffer): Buffer[] {
+  return Array.from({ length: bytes.length / BLOCK_BYTES }, (_, index) =>
+    hash('sha256', bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES), 'buffer'),
+  );
+}
+
+test('a file target survives kills of either side, and hardly anything is sent twice', async (t) => {
+  await using folder = await tempDir();
+  await killAgainAndAgain(t, folder.path, join(folder.path, 'target'));
+});
+
+test('a loop device does, too', { skip: skipUnlessLoop }, async (t) => {
+  await using folder = await tempDir();
+  await using device = await loopDevice(SIZE_BYTES, { directIo: true });
+  await killAgainAndAgain(t, folder.path, device.path);
+});

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtempDisposable, readdir, readFile, stat, symlink, watch, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+
+const MAKE_IMAGE = resolve(import.meta.dirname, '../../scripts/make-image');
+const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+const OFFSET = '?offset=1048576';
+
+const missing = ['sfdisk', 'mkfs.ext4', 'debugfs'].filter(
+  (tool) => !PATH.split(':').some((folder) => existsSync(join(folder, tool))),
+);
+const skip = missing.length > 0 && `${missing.join(', ')} missing: apt-get install e2fsprogs fdisk`;
+const skipUnlessRoot = skip || (process.getuid?.() !== 0 && 'hiding a tool needs root');
+
+interface Ended {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function temporaryFolder() {
+  return mkdtempDisposable(join(tmpdir(), 'ddt-make-image-'));
+}
+
+async function run(command: string, ...parameters: string[]): Promise<Ended> {
+  const env = { ...process.env, PATH, LC_ALL: 'C' };
+  return new Promise((done) => {
+    const child = execFile(command, parameters, { env, encoding: 'utf8' }, (_error, stdout, stderr) => {
+      done({ status: child.exitCode ?? -1, stdout, stderr });
+    });
+  });
+}
+
+test('an image has a GPT with one partition that holds a clean ext4 file system', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const image = join(folder.path, 'disk.img');
+  const made = await run(MAKE_IMAGE, image, '64MiB');
+  assert.equal(made.stderr, '');
+  assert.match(
+    made.stdout,
+    /^\S+disk\.img: disk image of 64 MiB, GPT, partition 1 is ext4 with \d+ files .*\n$/,
+  );
+  assert.equal((await stat(image)).size, 64 * 2 ** 20);
+  assert.deepEqual(await readdir(folder.path), ['disk.img']);
+
+  const table = await run('sfdisk', '-l', image);
+  assert.match(table.stdout, /Disklabel type: gpt/);
+  assert.match(table.stdout, /disk\.img1 +2048 +129023 +126976 +62M Linux filesystem/);
+  assert.equal((await run('sfdisk', '--verify', image)).status, 0);
+  const check = await run('e2fsck', '-fn', `${image}${OFFSET}`);
+  assert.equal(check.status, 0, check.stdout);
+});
+
+test('an image is about half full, with real files among free space', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const image = join(folder.path, 'disk.img');
+  await run(MAKE_IMAGE, image, '128MiB');
+  const fullness = (512 * (await stat(image)).blocks) / (128 * 2 ** 20);
+  assert.ok(fullness > 0.4 && fullness < 0.6, `${fullness} of the disk is in use`);
+
+  const listing = await run('debugfs', '-R', 'ls -p f0', `${image}${OFFSET}`);
+  const names = listing.stdout.split('\n').flatMap((line) => /\/(\d{6}-[^/]+)\//.exec(line)?.[1] ?? []);
+  assert.ok(names.length > 10, listing.stdout);
+  const text = join(folder.path, 'text');
+  await run('debugfs', '-R', `dump f0/${names[0]} ${text}`, `${image}${OFFSET}`);
+  assert.ok((await readFile(text)).length > 0);
+  const root = await run('debugfs', '-R', 'ls -p /', `${image}${OFFSET}`);
+  assert.doesNotMatch(root.stdout, /gap/);
+});
+
+test('two images of one size are equal', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const images = [join(folder.path, 'one.img'), join(folder.path, 'two.img')];
+  for (const image of images) assert.equal((await run(MAKE_IMAGE, image, '16MiB')).status, 0);
+  assert.equal((await run('cmp', ...images)).status, 0);
+});
+
+test('a file that exists is refused and stays as it was', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, 'precious');
+  await writeFile(file, 'precious');
+  const { status, stdout, stderr } = await run(MAKE_IMAGE, file);
+  assert.deepEqual({ status, stdout }, { status: 4, stdout: '' });
+  assert.equal(stderr, `make-image: error: cannot make ${file}: it exists already\n`);
+  assert.equal(await readFile(file, 'utf8'), 'precious');
+});
+
+test('a symbolic link is refused, even one that leads nowhere', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const link = join(folder.path, 'link');
+  await symlink(join(folder.path, 'elsewhere'), link);
+  const { status, stderr } = await run(MAKE_IMAGE, link);
+  assert.equal(status, 4);
+  assert.match(stderr, /it exists already/);
+  assert.deepEqual(await readdir(folder.path), ['link']);
+});
+
+test('nothing is made under /dev, not even through a symbolic link to it', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  await symlink('/dev', join(folder.path, 'devices'));
+  for (const file of ['/dev/ddt-image', '/dev/shm/ddt-image', join(folder.path, 'devices', 'ddt-image')]) {
+    const { status, stderr } = await run(MAKE_IMAGE, file);
+    assert.equal(status, 4);
+    assert.match(stderr, /images are files, and \/dev is for devices/);
+    assert.equal(existsSync(file), false);
+  }
+});
+
+test('a size that makes no disk is a usage error', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  for (const size of ['1MiB', '16777217', 'large', '-1']) {
+    const { status, stderr } = await run(MAKE_IMAGE, join(folder.path, 'disk.img'), size);
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /^make-image: error: [^\n]+\n(?:make-image: hint: [^\n]+\n)?$/);
+  }
+  assert.deepEqual(await readdir(folder.path), []);
+});
+
+test('no arguments print the usage on standard error, --help on standard output', async () => {
+  const bare = await run(MAKE_IMAGE);
+  assert.deepEqual([bare.status, bare.stdout], [2, '']);
+  const help = await run(MAKE_IMAGE, '--help');
+  assert.deepEqual([help.status, help.stderr], [0, '']);
+  assert.match(help.stdout, /^usage: scripts\/make-image <file> \[size\]\n/);
+  assert.equal(help.stdout, bare.stderr);
+});
+
+test('a missing tool is named with its Debian package', { skip: skipUnlessRoot }, async () => {
+  await using folder = await temporaryFolder();
+  const image = join(folder.path, 'disk.img');
+  const hide = 'mount -t tmpfs none /usr/sbin && exec "$0" "$1"';
+  const { status, stderr } = await run('unshare', '--mount', 'sh', '-c', hide, MAKE_IMAGE, image);
+  assert.equal(status, 2, stderr);
+  assert.equal(
+    stderr,
+    'make-image: error: cannot find sfdisk, which is in the Debian package fdisk\n' +
+      'make-image: hint: apt-get install e2fsprogs fdisk\n',
+  );
+  assert.deepEqual(await readdir(folder.path), []);
+});
+
+test('an interrupted run leaves nothing behind', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const changes = watch(folder.path);
+  const child = spawn(MAKE_IMAGE, [join(folder.path, 'disk.img'), '2GiB'], { stdio: 'ignore' });
+  for await (const { filename } of changes) {
+    if (filename?.includes('.content-') === true) break;
+  }
+  child.kill('SIGINT');
+  const [status] = await once(child, 'exit');
+  assert.equal(status, 130);
+  assert.deepEqual(await readdir(folder.path), []);
+});

@@ -1,0 +1,52 @@
+/** Wrappers of a real target and a real journal that note every call, so that a test can look at their order. */
+import type { DurableBlock, Journal } from '../../receiver/journal.ts';
+import type { Target } from '../../receiver/target.ts';
+
+export type Note = (text: string) => void;
+
+/** Notes `write 65536`, `write 65536 done` and the like; numbers are offsets. */
+export function recordedTarget(target: Target, note: Note): Target {
+  const noted = async (what: string, work: Promise<void>): Promise<void> => {
+    note(what);
+    await work.then(
+      () => note(`${what} done`),
+      (error: unknown) => {
+        note(`${what} failed`);
+        throw error;
+      },
+    );
+  };
+  return {
+    identity: target.identity,
+    prepare: async (sizeBytes) => await noted('prepare', target.prepare(sizeBytes)),
+    write: async (bytes, offset) => await noted(`write ${offset}`, target.write(bytes, offset)),
+    writeZeros: async (offset, length) => await noted(`zeros ${offset}`, target.writeZeros(offset, length)),
+    read: async (into, offset) => await noted(`read ${offset}`, target.read(into, offset)),
+    flush: async () => await noted('flush', target.flush()),
+    close: async () => await target.close(),
+  };
+}
+
+/** Calls `note` before each change, which may throw instead of it: `record 0,1`, `forget 0`, `set claim`. */
+export function recordedJournal(journal: Journal, note: Note): Journal {
+  return {
+    path: journal.path,
+    property: (name) => journal.property(name),
+    setProperties: (properties) => {
+      note(`set ${Object.keys(properties).join(',')}`);
+      journal.setProperties(properties);
+    },
+    recordDurable: (blocks: Iterable<DurableBlock>) => {
+      const list = [...blocks];
+      note(`record ${list.map(({ index }) => index).join(',')}`);
+      journal.recordDurable(list);
+    },
+    forgetBlocks: (indexes) => {
+      const list = [...indexes];
+      note(`forget ${list.join(',')}`);
+      journal.forgetBlocks(list);
+    },
+    blocks: () => journal.blocks(),
+    close: () => journal.close(),
+  };
+}

@@ -1,0 +1,185 @@
+/** The rules of how this code is written, as functions from one file to the lines that break them. */
+import { basename, dirname, join } from 'node:path/posix';
+import { importsOf, lineAt, maskOf, wordsOf } from './source-text.ts';
+
+/** `path` is relative to the project, with forward slashes. */
+export interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** @returns one sentence for each violation, beginning with its place: `common/x.ts:12: …`. */
+export type Rule = (file: SourceFile) => string[];
+
+const FILE_LINES_MAX = 250;
+const FUNCTION_LINES_MAX = 70;
+const LINE_COLUMNS_MAX = 110;
+
+const isProduct = (path: string): boolean => /^(common|sender|receiver)\//.test(path);
+
+function at(file: SourceFile, offset: number, complaint: string): string {
+  return `${file.path}:${lineAt(file.text, offset)}: ${complaint}`;
+}
+
+/** Every match in the code, without strings and comments. */
+function matchesIn(file: SourceFile, pattern: RegExp, complaint: string): string[] {
+  const found = maskOf(file.text).code.matchAll(pattern);
+  return [...found].map((match) => at(file, match.index, `${complaint}: ${match[0].trim()}`));
+}
+
+export const fileLength: Rule = ({ path, text }) => {
+  const count = text.trimEnd().split('\n').length;
+  return count > FILE_LINES_MAX ? [`${path}:${count}: ${count} lines, at most ${FILE_LINES_MAX}`] : [];
+};
+
+export const lineLength: Rule = ({ path, text }) =>
+  text.split('\n').flatMap((line, index) => {
+    const columns = line.match(/./gu)?.length ?? 0;
+    return columns > LINE_COLUMNS_MAX ? [`${path}:${index + 1}: ${columns} columns`] : [];
+  });
+
+/**
+ * Each block of statements, function bodies above all, counted from the line that opens it to the one that
+ * closes it. Bodies of classes and interfaces, object literals and lists of names are no blocks.
+ */
+export const functionLength: Rule = (file) => {
+  const { code } = maskOf(file.text);
+  const open: number[] = [];
+  const found: string[] = [];
+  for (const { 0: brace, index } of code.matchAll(/[{}]/g)) {
+    if (brace === '{') open.push(index);
+    const start = brace === '}' ? open.pop() : undefined;
+    if (start === undefined || !opensBlock(code.slice(0, start))) continue;
+    const lines = lineAt(code, index) - lineAt(code, start) + 1;
+    if (lines > FUNCTION_LINES_MAX) found.push(at(file, start, `a function of ${lines} lines`));
+  }
+  return found;
+};
+
+function opensBlock(before: string): boolean {
+  const head = before.slice(-1000).trimEnd();
+  if (/\b(class|interface)\b[^;{}()]*$/.test(head)) return false;
+  if (/\b(return|export|import|type|const|let|throw|yield|await|satisfies|extends|in|of)$/.test(head))
+    return false;
+  return /(=>|[\w$)>\]}'"`])$/.test(head);
+}
+
+/**
+ * sender and receiver know only common, common knows neither, and nothing that runs knows tests or scripts.
+ */
+export const importLaw: Rule = (file) => {
+  const own = file.path.split('/')[0];
+  return importsOf(file.text).flatMap(({ specifier, offset }) => {
+    if (!specifier.startsWith('.')) return [];
+    const other = join(dirname(file.path), specifier).split('/')[0];
+    const isFine = !isProduct(file.path) || other === own || other === 'common';
+    return isFine ? [] : [at(file, offset, `${own} must not import from ${other}`)];
+  });
+};
+
+const HOMES: Readonly<Record<string, RegExp>> = {
+  '@hono/node-server': /^receiver\/server\.ts$/,
+  '@peculiar/x509': /^receiver\/certificate\.ts$/,
+  commander: /^(sender|receiver)\/cli\.ts$/,
+  hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
+  'lru-cache': /^receiver\/auth\.ts$/,
+  'node:sqlite': /^receiver\/journal\.ts$/,
+  tweetnacl: /^common\/ssh-signature\.ts$/,
+  undici: /^sender\/(receiver-client|connector)\.ts$/,
+};
+
+/** Replacing a package is then a change in one file. */
+export const packageHomes: Rule = (file) =>
+  importsOf(file.text).flatMap(({ specifier, offset }) => {
+    if (!isProduct(file.path) || specifier.startsWith('.')) return [];
+    const name = /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
+    const home = HOMES[specifier] ?? HOMES[name];
+    const isFine = home === undefined ? specifier.startsWith('node:') : home.test(file.path);
+    return isFine ? [] : [at(file, offset, `${specifier} is not at home here`)];
+  });
+
+/** Calls that one file makes for all the others. */
+export const soleCallers: Rule = (file) => {
+  const only = (home: RegExp, pattern: RegExp, complaint: string): string[] =>
+    home.test(file.path) ? [] : matchesIn(file, pattern, complaint);
+  const isInstant = /^(common\/clock|test\/support\/prng)\.ts$/;
+  return [
+    ...only(
+      /^(sender|receiver)\/main\.ts$/,
+      /\bprocess\.(exit|abort|reallyExit)\b/g,
+      'only main.ts ends the process',
+    ),
+    ...only(/^common\/buffers\.ts$/, /\bWebAssembly\.Memory\b/g, 'only buffers.ts makes block buffers'),
+    ...only(
+      /^(receiver\/durability\.ts$|test\/)/,
+      /\btarget\??\.flush\(/gi,
+      'only durability.ts flushes a target',
+    ),
+    ...only(isInstant, /\b(Date\.now|Math\.random)\b|\bnew Date\(\)/g, 'time and chance come from outside'),
+    ...only(/^$/, /\bconsole\./g, 'messages go through the log or standard output'),
+  ];
+};
+
+const BANNED_WORDS = /^(src|dst|dest|todo|fixme)s?$/;
+/** Words that comments may need, of others' things; names may not. */
+const BANNED_NAMES = /^(checksum|upload|session|worker)(s|ed|ing)?$/;
+/** Names that others gave. */
+const FOREIGN_NAMES = new Set(['maxCachedSessions', 'ZSTD_c_checksumFlag', 'isSessionReused', 'Worker']);
+
+export const bannedWords: Rule = (file) => {
+  const { code, comments } = maskOf(file.text);
+  const found: string[] = [];
+  for (const { 0: name, index } of code.matchAll(/[\w$]+/g)) {
+    if (FOREIGN_NAMES.has(name)) continue;
+    const banned = wordsOf(name).find((word) => BANNED_WORDS.test(word) || BANNED_NAMES.test(word));
+    if (banned !== undefined) found.push(at(file, index, `'${banned}' in the name ${name}`));
+  }
+  for (const { 0: name, index } of comments.matchAll(/[\w$]+/g)) {
+    if (wordsOf(name).some((word) => BANNED_WORDS.test(word)))
+      found.push(at(file, index, `'${name}' in a comment`));
+  }
+  return found;
+};
+
+export const exportsByName: Rule = (file) =>
+  matchesIn(file, /\bexport\s+default\b|\bas\s+default\b/g, 'exports have names');
+
+export const moduleState: Rule = (file) =>
+  isProduct(file.path) ? matchesIn(file, /^(export\s+)?(let|var)\b.*/gm, 'modules have no state') : [];
+
+export const fileNames: Rule = ({ path }) => {
+  const name = basename(path).replace(/(\.test)?\.ts$/, '');
+  if (/^(index|utils?|helpers?)$/.test(name)) return [`${path}:1: the name does not say what is in it`];
+  return /^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) ? [] : [`${path}:1: names of files are kebab-case`];
+};
+
+export const RULES: Readonly<Record<string, Rule>> = {
+  fileLength,
+  lineLength,
+  functionLength,
+  importLaw,
+  packageHomes,
+  soleCallers,
+  bannedWords,
+  exportsByName,
+  moduleState,
+  fileNames,
+};
+
+/** Files of the product that nothing which runs imports; the commands begin with main.ts. */
+export function unusedFiles(files: readonly SourceFile[]): string[] {
+  const used = new Set<string>();
+  for (const { path, text } of files.filter((file) => !file.path.startsWith('test/'))) {
+    for (const { specifier } of importsOf(text)) used.add(join(dirname(path), specifier));
+  }
+  const isEntry = (path: string): boolean => /^(sender|receiver)\/main\.ts$/.test(path);
+  const unused = files.filter(({ path }) => isProduct(path) && !isEntry(path) && !used.has(path));
+  return unused.map(({ path }) => `${path}:1: nothing that runs imports it`);
+}
+
+/** A lockfile that names hosts sends everyone to one machine's registry. */
+export function lockfileHosts(text: string): string[] {
+  return text
+    .split('\n')
+    .filter((line) => /"resolved"|https?:\/\/(?!(www\.)?(github\.com|opencollective\.com))/.test(line));
+}
