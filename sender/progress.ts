@@ -47,7 +47,8 @@ export function progressLine(snapshot: Snapshot): string {
   const bytesOf = (blocks: number): number => Math.min(bytesTotal, blocks * blockSizeBytes);
   const parts = [
     `${String(percent).padStart(3)} %`,
-    `${formatSize(bytesOf(counters.durable))} durable, ${formatSize(bytesOf(counters.verified))} verified`,
+    `${formatSize(bytesOf(counters.durable))} durable`,
+    ...(counters.verified > 0 ? [`${formatSize(bytesOf(counters.verified))} verified`] : []),
     formatRate(snapshot.bytesPerSecond),
     `${snapshot.connections} ${snapshot.connections === 1 ? 'connection' : 'connections'}`,
   ];

@@ -8,7 +8,10 @@ import { targetContract, type ContractSubject } from './target-contract.ts';
 
 const ODD_BYTES = 4 * 1024 * 1024 + 1001;
 
-async function openFile(path: string, sizeBytes: number): Promise<Omit<ContractSubject, keyof AsyncDisposable>> {
+async function openFile(
+  path: string,
+  sizeBytes: number,
+): Promise<Omit<ContractSubject, keyof AsyncDisposable>> {
   const { identity } = await inspectTarget(path, { isOverwriteAllowed: false, isResuming: false });
   const target = await DiskTarget.open(identity);
   await target.prepare(sizeBytes);

@@ -47,7 +47,10 @@ test('memory: a flush covers what was written before it began, not what was writ
   await target.write(Buffer.alloc(8192, 2), 0);
   gate.open();
   await flush;
-  assert.deepEqual(target.crash().bytesAt(0, 8192), Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096)]));
+  assert.deepEqual(
+    target.crash().bytesAt(0, 8192),
+    Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096)]),
+  );
   target.release('flush');
   await target.flush();
   assert.deepEqual(target.crash().bytesAt(0, 8192), Buffer.alloc(8192, 2));
@@ -76,7 +79,10 @@ test('memory: a held write is torn until it is let go, and a failed one stays to
   target.arm({ operation: 'write', nth: 2, errno: 'ENOSPC', isForEver: true });
   await target.write(Buffer.alloc(8192, 2), 0);
   for (const _ of [1, 2]) {
-    await assert.rejects(target.writeZeros(0, 8192), (error) => error instanceof TransferError && error.code === 'no-space');
+    await assert.rejects(
+      target.writeZeros(0, 8192),
+      (error) => error instanceof TransferError && error.code === 'no-space',
+    );
   }
   assert.deepEqual(target.bytesAt(0, 8192), Buffer.concat([Buffer.alloc(4096), Buffer.alloc(4096, 2)]));
 });
@@ -86,5 +92,8 @@ test('memory: a read fault shows once, and more than it can hold is refused', as
   target.arm({ operation: 'read', errno: 'EIO' });
   await assert.rejects(target.read(Buffer.alloc(10), 0), TransferError);
   await target.read(Buffer.alloc(10), 0);
-  await assert.rejects(target.prepare(MIB + 1), (error) => error instanceof TransferError && error.code === 'target-too-small');
+  await assert.rejects(
+    target.prepare(MIB + 1),
+    (error) => error instanceof TransferError && error.code === 'target-too-small',
+  );
 });

@@ -47,7 +47,8 @@ class Model {
   async write(from: 'slab' | 'buffer', offset: number, lengthBytes: number): Promise<void> {
     const content = this.#random.bytes(lengthBytes);
     using slab = await this.#slabs.take();
-    const bytes = from === 'slab' ? slab.bytes.subarray(0, lengthBytes) : Buffer.alloc(lengthBytes + 1).subarray(1);
+    const bytes =
+      from === 'slab' ? slab.bytes.subarray(0, lengthBytes) : Buffer.alloc(lengthBytes + 1).subarray(1);
     content.copy(bytes);
     await this.target.write(bytes, offset);
     content.copy(this.expected, offset);
@@ -114,7 +115,11 @@ export function targetContract(name: string, options: ContractOptions): void {
     for (const [offset, length] of rangesIn(sizeBytes)) {
       const into = Buffer.alloc(length, 0xee);
       await model.target.read(into, offset);
-      assert.deepEqual(into, model.expected.subarray(offset, offset + length), `${length} bytes at ${offset}`);
+      assert.deepEqual(
+        into,
+        model.expected.subarray(offset, offset + length),
+        `${length} bytes at ${offset}`,
+      );
     }
   });
 
@@ -143,7 +148,9 @@ export function targetContract(name: string, options: ContractOptions): void {
 
   contract('it can be flushed at any time, also during writes', async (model) => {
     await model.target.flush();
-    const writes = [0, 1, 2].map(async (at) => await model.target.write(Buffer.alloc(65_536, at), at * 65_536));
+    const writes = [0, 1, 2].map(
+      async (at) => await model.target.write(Buffer.alloc(65_536, at), at * 65_536),
+    );
     await model.target.flush();
     await Promise.all(writes);
     await model.target.flush();

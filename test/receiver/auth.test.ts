@@ -43,9 +43,22 @@ test('no token is a missing one, and anything but one whole good token is invali
   assert.throws(() => auth.check(undefined, 'write'), coded('token-missing'));
   const token = bearer();
   const spoilt = `${token.slice(0, -8)}${token.at(-8) === 'A' ? 'B' : 'A'}${token.slice(-7)}`;
-  const wrong = ['', 'Bearer', 'Bearer ', 'Basic eDp5', `${token}, ${token}`, `${token} x`, `${token}=`, spoilt];
+  const wrong = [
+    '',
+    'Bearer',
+    'Bearer ',
+    'Basic eDp5',
+    `${token}, ${token}`,
+    `${token} x`,
+    `${token}=`,
+    spoilt,
+  ];
   for (const text of [...wrong, token.slice(7), `Bearer ${'x'.repeat(5000)}`]) {
-    assert.throws(() => auth.check(text, 'write'), coded('token-invalid', { hint: /the ticket/ }), text.slice(0, 20));
+    assert.throws(
+      () => auth.check(text, 'write'),
+      coded('token-invalid', { hint: /the ticket/ }),
+      text.slice(0, 20),
+    );
   }
 });
 
@@ -109,16 +122,23 @@ test('whatever stands in the header, it is let in or refused', () => {
     .tuple(fc.nat(token.length), fc.nat(token.length), fc.string({ maxLength: 5 }))
     .map(([from, to, text]) => token.slice(0, Math.min(from, to)) + text + token.slice(Math.max(from, to)));
   fc.assert(
-    fc.property(fc.oneof(fc.string(), fc.string().map((text) => `Bearer ${text}`), mutated), (text) => {
-      let outcome: unknown;
-      try {
-        auth.check(text, 'write');
-      } catch (error) {
-        outcome = error;
-      }
-      if (outcome === undefined) assert.equal(text.replace(/^Bearer +/i, ''), token.slice(7));
-      else assert(outcome instanceof TransferError && refusals.test(outcome.code), String(outcome));
-    }),
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.string().map((text) => `Bearer ${text}`),
+        mutated,
+      ),
+      (text) => {
+        let outcome: unknown;
+        try {
+          auth.check(text, 'write');
+        } catch (error) {
+          outcome = error;
+        }
+        if (outcome === undefined) assert.equal(text.replace(/^Bearer +/i, ''), token.slice(7));
+        else assert(outcome instanceof TransferError && refusals.test(outcome.code), String(outcome));
+      },
+    ),
     { numRuns: 2000 },
   );
 });

@@ -15,6 +15,7 @@ const DEFAULTS: ReceiveOptions = {
   overwriteTarget: false,
   discardTransfer: false,
   once: false,
+  isReadBack: true,
   maxConnections: 256,
   memoryBytes: 256 * MIB,
   log: 'text',
@@ -34,7 +35,7 @@ test('a target is enough: everything else has a default', () => {
 test('every option is read, before and after the target', () => {
   const files = ['--state-dir', 'state', '--ticket-file=t.txt', '--tls-cert', 'c.pem', '--tls-key', 'k.pem'];
   const numbers = ['--listen', '[::1]:0', '--max-connections', '4096', '--memory', '64MiB', '--log', 'json'];
-  const flags = ['--overwrite-target', '--discard-transfer', '--once', '--curl-help'];
+  const flags = ['--verify', 'none', '--overwrite-target', '--discard-transfer', '--once', '--curl-help'];
   const advertise = ['--advertise', 'vm.example.net:443'];
   const expected: ReceiveOptions = {
     target: 'disk.img',
@@ -46,6 +47,7 @@ test('every option is read, before and after the target', () => {
     overwriteTarget: true,
     discardTransfer: true,
     once: true,
+    isReadBack: false,
     maxConnections: 4096,
     memoryBytes: 64 * MIB,
     log: 'json',

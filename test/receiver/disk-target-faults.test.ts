@@ -60,7 +60,10 @@ test('a file system that is full is no-space, and what was there stays readable'
 
 for (const [sentence, between] of [
   ['a failed write-back is reported by the flush, once', false],
-  ['a failed write-back is reported by the flush even when another process has synced the device first', true],
+  [
+    'a failed write-back is reported by the flush even when another process has synced the device first',
+    true,
+  ],
 ] as const) {
   test(sentence, needsLoop, async () => {
     await using folder = await smallFolder();

@@ -46,7 +46,9 @@ test('a file is locked for one receiver alone, against other processes too', asy
   const target = await DiskTarget.open(identityOf('file', path));
   await assert.rejects(
     DiskTarget.open(identityOf('file', path)),
-    coded('target-refused', { message: /another process, perhaps another ddt-receive, is writing .*disk\.img$/ }),
+    coded('target-refused', {
+      message: /another process, perhaps another ddt-receive, is writing .*disk\.img$/,
+    }),
   );
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 1);
   await target.close();
@@ -72,8 +74,14 @@ test('what can not be opened for writing is refused with the reason', async () =
   await mkdir(join(folder.path, 'folder'));
   const open = async (name: string): Promise<unknown> =>
     await DiskTarget.open(identityOf('file', join(folder.path, name)));
-  await assert.rejects(open('folder'), coded('target-refused', { message: /for writing: it is a directory$/ }));
-  await assert.rejects(open('absent/disk'), coded('target-refused', { message: /no such file or directory$/ }));
+  await assert.rejects(
+    open('folder'),
+    coded('target-refused', { message: /for writing: it is a directory$/ }),
+  );
+  await assert.rejects(
+    open('absent/disk'),
+    coded('target-refused', { message: /no such file or directory$/ }),
+  );
 });
 
 test('a device must have room for the source, and may have more', needsLoop, async () => {
@@ -151,19 +159,23 @@ test('where no hole can be punched, zeros are written', async (t) => {
   await target.close();
 });
 
-test('slabs go past the page cache, other memory goes through it and is on the device after a flush', needsLoop, async () => {
-  await using device = await loopDevice(MIB);
-  const target = await DiskTarget.open(identityOf('device', device.path, MIB));
-  using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
-  slab.bytes.fill(1);
-  await target.write(slab.bytes, 0);
-  await target.write(Buffer.alloc(65_536, 2), 65_536);
-  // The backing file is what the device holds; the device's own page cache is not in it.
-  const medium = async (): Promise<Buffer> => (await readFile(device.backingFile)).subarray(0, 131_072);
-  const before = await medium();
-  assert.deepEqual([before[0], before[65_535], before[65_536], before[131_071]], [1, 1, 0, 0]);
-  await target.flush();
-  const after = await medium();
-  assert(after.equals(Buffer.concat([Buffer.alloc(65_536, 1), Buffer.alloc(65_536, 2)])));
-  await target.close();
-});
+test(
+  'slabs go past the page cache, other memory goes through it and is on the device after a flush',
+  needsLoop,
+  async () => {
+    await using device = await loopDevice(MIB);
+    const target = await DiskTarget.open(identityOf('device', device.path, MIB));
+    using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
+    slab.bytes.fill(1);
+    await target.write(slab.bytes, 0);
+    await target.write(Buffer.alloc(65_536, 2), 65_536);
+    // The backing file is what the device holds; the device's own page cache is not in it.
+    const medium = async (): Promise<Buffer> => (await readFile(device.backingFile)).subarray(0, 131_072);
+    const before = await medium();
+    assert.deepEqual([before[0], before[65_535], before[65_536], before[131_071]], [1, 1, 0, 0]);
+    await target.flush();
+    const after = await medium();
+    assert(after.equals(Buffer.concat([Buffer.alloc(65_536, 1), Buffer.alloc(65_536, 2)])));
+    await target.close();
+  },
+);

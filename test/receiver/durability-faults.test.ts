@@ -27,7 +27,10 @@ test('a failed flush makes everything since the last good one absent and begins 
     { first: 0, count: 1, state: 'durable' },
     { first: 1, count: 7, state: 'absent' },
   ]);
-  assert.deepEqual(opened.epochEnds.map(({ lostBlocks }) => lostBlocks), [2]);
+  assert.deepEqual(
+    opened.epochEnds.map(({ lostBlocks }) => lostBlocks),
+    [2],
+  );
   // The next flush succeeds, as Linux has it, and must not bring them back.
   await durability.flush();
   assert.deepEqual([...listedIn(opened.journal).keys()], [0]);
@@ -161,26 +164,30 @@ test('while the journal has no room nothing is durable and nothing is written; t
 
 const needsRoot = { skip: process.getuid?.() === 0 ? false : 'mounting a tmpfs needs root' };
 
-test('a full file system under the real journal is no-space, and room on it is enough to go on', needsRoot, async () => {
-  await using folder = await tempDir();
-  await runOk('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', folder.path]);
-  try {
-    const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
-    await using opened = await openTransfer({ journal });
-    await putBlock(opened, 0, 1, true);
-    await writeFile(join(folder.path, 'filler'), Buffer.alloc(1 << 20)).catch(() => {});
-    await assert.rejects(putBlock(opened, 1, 1, true), coded('no-space'));
-    await assert.rejects(putBlock(opened, 0, 2), coded('no-space'));
-    assert.deepEqual([...listedIn(journal).keys()], [0]);
-    await runOk('rm', [join(folder.path, 'filler')]);
-    await opened.open.durability.flush();
-    assert.deepEqual([...listedIn(journal).keys()], [0, 1]);
-    assert.equal(opened.brokenJournals.length, 0);
-    journal.close();
-  } finally {
-    await runOk('umount', [folder.path]);
-  }
-});
+test(
+  'a full file system under the real journal is no-space, and room on it is enough to go on',
+  needsRoot,
+  async () => {
+    await using folder = await tempDir();
+    await runOk('mount', ['-t', 'tmpfs', '-o', 'size=128k', 'tmpfs', folder.path]);
+    try {
+      const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
+      await using opened = await openTransfer({ journal });
+      await putBlock(opened, 0, 1, true);
+      await writeFile(join(folder.path, 'filler'), Buffer.alloc(1 << 20)).catch(() => {});
+      await assert.rejects(putBlock(opened, 1, 1, true), coded('no-space'));
+      await assert.rejects(putBlock(opened, 0, 2), coded('no-space'));
+      assert.deepEqual([...listedIn(journal).keys()], [0]);
+      await runOk('rm', [join(folder.path, 'filler')]);
+      await opened.open.durability.flush();
+      assert.deepEqual([...listedIn(journal).keys()], [0, 1]);
+      assert.equal(opened.brokenJournals.length, 0);
+      journal.close();
+    } finally {
+      await runOk('umount', [folder.path]);
+    }
+  },
+);
 
 test('a journal that can not be written for another reason is reported at once, and nothing is durable', async () => {
   await using folder = await fastTempDir();

@@ -24,7 +24,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: put },
   { weight: 3, arbitrary: zero },
   { weight: 4, arbitrary: fc.constant({ kind: 'flush' as const }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1000, 3000) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.constantFrom(1000, 3000) }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('hold' as const), operation }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('release' as const), operation }) },
   {

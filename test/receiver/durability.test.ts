@@ -50,7 +50,13 @@ test('data is flushed before the journal says so, and the journal before the gen
   await using recorded = await openRecorded();
   const { test: opened, calls } = recorded;
   const receipt = await putBlock(opened, 1, 1, true);
-  assert.deepEqual(calls, ['write 65536 @0', 'write 65536 done @0', 'flush @0', 'flush done @0', 'record 1 @0']);
+  assert.deepEqual(calls, [
+    'write 65536 @0',
+    'write 65536 done @0',
+    'flush @0',
+    'flush done @0',
+    'record 1 @0',
+  ]);
   assert.deepEqual([receipt.state, receipt.generation], ['durable', 1]);
   assert.equal(opened.open.durability.durableGeneration, 1);
   assert.equal(opened.open.table.stateOf(1), 'durable');

@@ -63,7 +63,10 @@ test('a journal of another version is refused and stays as it is', async () => {
   database.close();
   const before = await readFile(path);
   const message = new RegExp(`journal .* has version ${JOURNAL_VERSION + 1}, not ${JOURNAL_VERSION}`);
-  await assert.rejects(SqliteJournal.open(path), coded('state-refused', { message, hint: /--discard-transfer/ }));
+  await assert.rejects(
+    SqliteJournal.open(path),
+    coded('state-refused', { message, hint: /--discard-transfer/ }),
+  );
   assert((await readFile(path)).equals(before));
 });
 
@@ -135,7 +138,8 @@ test('a journal that lost its end is refused, or lists no other block than was r
     const listed = await listIfGood(cut);
     if (listed === undefined) refusedCount++;
     // The digest of one may end in zeros, as SQLite reads the end of a page that is not there: a sender compares it.
-    for (const index of listed?.keys() ?? []) assert(recorded.has(index), `block ${index} at ${length} bytes`);
+    for (const index of listed?.keys() ?? [])
+      assert(recorded.has(index), `block ${index} at ${length} bytes`);
   }
   assert.ok(refusedCount > 0);
 });
@@ -187,7 +191,9 @@ test('a hundred thousand blocks come back in order', async () => {
   const path = join(folder.path, 'journal.db');
   const journal = await SqliteJournal.open(path);
   const count = 100_000;
-  journal.recordDurable(Array.from({ length: count }, (_, index) => ({ index, digest: Buffer.alloc(32, index) })));
+  journal.recordDurable(
+    Array.from({ length: count }, (_, index) => ({ index, digest: Buffer.alloc(32, index) })),
+  );
   journal.close();
   const again = await SqliteJournal.open(path);
   let next = 0;

@@ -20,7 +20,10 @@ interface Exchange {
 }
 
 /** Runs `check` on a request that begins with these bytes; the client's end is in its hand. */
-async function withRequest(start: string | Buffer, check: (exchange: Exchange) => Promise<void>): Promise<void> {
+async function withRequest(
+  start: string | Buffer,
+  check: (exchange: Exchange) => Promise<void>,
+): Promise<void> {
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -150,11 +153,24 @@ test('a body that decodes to more or less than the block is a length mismatch, a
 test('a body that is cut, empty, or no such coding at all does not decode', async () => {
   const zstd = zstdCompressSync(PLAIN);
   const gzip = gzipSync(PLAIN);
-  for (const body of [zstd.subarray(0, 5), zstd.subarray(0, 20_000), zstd.subarray(0, -1), Buffer.alloc(0), gzip, PLAIN]) {
-    await assert.rejects(decode(body, 'zstd'), coded('decode-failed', { message: /^the body is not valid zstd: / }));
+  for (const body of [
+    zstd.subarray(0, 5),
+    zstd.subarray(0, 20_000),
+    zstd.subarray(0, -1),
+    Buffer.alloc(0),
+    gzip,
+    PLAIN,
+  ]) {
+    await assert.rejects(
+      decode(body, 'zstd'),
+      coded('decode-failed', { message: /^the body is not valid zstd: / }),
+    );
   }
   for (const body of [gzip.subarray(0, -1), Buffer.alloc(0), zstd]) {
-    await assert.rejects(decode(body, 'gzip'), coded('decode-failed', { message: /^the body is not valid gzip: / }));
+    await assert.rejects(
+      decode(body, 'gzip'),
+      coded('decode-failed', { message: /^the body is not valid gzip: / }),
+    );
   }
 });
 

@@ -37,7 +37,12 @@ test('a block is put durably: 201 the first time, 200 again, and the answer repe
   assert.equal(first.status, 201);
   assert.deepEqual(first.json(), { ...receipt, generation: 1 });
   assert.equal(first.headers['ddt-durable-generation'], '1');
-  assert(target.crash().bytesAt(3 * BLOCK_BYTES, BLOCK_BYTES).equals(bytes));
+  assert(
+    target
+      .crash()
+      .bytesAt(3 * BLOCK_BYTES, BLOCK_BYTES)
+      .equals(bytes),
+  );
   // As after a reply that was lost.
   const again = await put(app, 3, 1, '&flush=y');
   assert.equal(again.status, 200);
@@ -73,7 +78,10 @@ test('HEAD tells state, digest and length of a block and never reads the target'
     assert.equal(headers['ddt-generation'], '1');
     await app.request('POST', '/flush');
   }
-  assert.deepEqual(reads.filter((text) => text.startsWith('read')), []);
+  assert.deepEqual(
+    reads.filter((text) => text.startsWith('read')),
+    [],
+  );
 });
 
 test('GET gives the bytes that the target holds', async () => {
@@ -106,8 +114,35 @@ test('there is no block beyond the last one', async () => {
 });
 
 const NO_INDEXES = [
-  ...['-1', '+1', '01', '00', '1e3', '0x10', '1.0', '1.', '%31', '1%2f..', '1%00', '1;x', '%FF', '1%20', '1/', '1/0'],
-  ...['Infinity', 'NaN', '9007199254740993', '18446744073709551617', '10000000000', '../blocks/1', '1#', '1,2', '*'],
+  ...[
+    '-1',
+    '+1',
+    '01',
+    '00',
+    '1e3',
+    '0x10',
+    '1.0',
+    '1.',
+    '%31',
+    '1%2f..',
+    '1%00',
+    '1;x',
+    '%FF',
+    '1%20',
+    '1/',
+    '1/0',
+  ],
+  ...[
+    'Infinity',
+    'NaN',
+    '9007199254740993',
+    '18446744073709551617',
+    '10000000000',
+    '../blocks/1',
+    '1#',
+    '1,2',
+    '*',
+  ],
 ];
 
 test('an index has one spelling, and no other reaches a block', async () => {
@@ -146,8 +181,10 @@ test('whatever Host and scheme a request names, it is this receiver that is aske
     });
     return statuses[0];
   };
-  for (const host of ['x', '127.0.0.1', 'evil.example:1', '[::1]:8443']) assert.equal(await ask('/transfer', host), 200);
-  for (const host of ['', 'a b', 'a/b', 'user@x', 'x:99999']) assert.equal(await ask('/transfer', host), 400, host);
+  for (const host of ['x', '127.0.0.1', 'evil.example:1', '[::1]:8443'])
+    assert.equal(await ask('/transfer', host), 200);
+  for (const host of ['', 'a b', 'a/b', 'user@x', 'x:99999'])
+    assert.equal(await ask('/transfer', host), 400, host);
   for (const target of ['https://x/transfer', 'http://evil/transfer', '//x/transfer']) {
     assert.equal(await ask(target, 'x'), 404, target);
   }

@@ -30,7 +30,9 @@ async function start(): Promise<PutTest> {
   const app = await startReceiverApp({ target: memory });
   for (const index of [2, 7]) {
     const old = contentOf(app.transfer.claimed(), index, 1);
-    await app.request('PUT', `/blocks/${index}?digest=sha256:${digestNow(old).toString('hex')}`, { body: old });
+    await app.request('PUT', `/blocks/${index}?digest=sha256:${digestNow(old).toString('hex')}`, {
+      body: old,
+    });
   }
   const size = 7 * BLOCK_BYTES + LAST_BYTES;
   const bytes = memory.bytesAt(0, size);
@@ -84,26 +86,46 @@ test('the digest may be told in three ways, and in several that agree', async ()
 test('a PUT without a digest is told the command line that makes one', async () => {
   await using at = await start();
   const answer = await refuses(at, [400, 'digest-required'], '');
-  assert.match(String(answer.json()['detail']), /curl -T b "\$U\/blocks\/2\?digest=sha256:\$\(sha256sum <b \| cut -c1-64\)"/);
+  assert.match(
+    String(answer.json()['detail']),
+    /curl -T b "\$U\/blocks\/2\?digest=sha256:\$\(sha256sum <b \| cut -c1-64\)"/,
+  );
 });
 
 test('digests that differ are a conflict, whichever is right', async () => {
   await using at = await start();
   const conflict: [number, string] = [400, 'digest-conflict'];
   await refuses(at, conflict, GOOD, { 'content-digest': `sha-256=:${OTHER_BASE64}:` });
-  await refuses(at, conflict, `?digest=sha256:${OTHER.toString('hex')}`, { 'unencoded-digest': `sha-256=:${BASE64}:` });
+  await refuses(at, conflict, `?digest=sha256:${OTHER.toString('hex')}`, {
+    'unencoded-digest': `sha-256=:${BASE64}:`,
+  });
   const both = `sha-256=:${OTHER_BASE64}:, sha-256=:${BASE64}:`;
   await refuses(at, conflict, '', { 'content-digest': both });
-  await refuses(at, conflict, GOOD, { 'unencoded-digest': [`sha-256=:${BASE64}:`, `sha-256=:${OTHER_BASE64}:`] });
+  await refuses(at, conflict, GOOD, {
+    'unencoded-digest': [`sha-256=:${BASE64}:`, `sha-256=:${OTHER_BASE64}:`],
+  });
 });
 
 test('a digest of another kind or spelling is unsupported', async () => {
   await using at = await start();
   const unsupported: [number, string] = [400, 'digest-unsupported'];
-  for (const query of [`?digest=${HEX}`, '?digest=md5:00', `?digest=sha256:${HEX}0`, '?digest=', `?digest=sha256:${BASE64}`]) {
+  for (const query of [
+    `?digest=${HEX}`,
+    '?digest=md5:00',
+    `?digest=sha256:${HEX}0`,
+    '?digest=',
+    `?digest=sha256:${BASE64}`,
+  ]) {
     await refuses(at, unsupported, query);
   }
-  const values = ['', 'sha-512=:AAAA:', `sha-256=${BASE64}`, `sha-256=:${HEX}:`, `SHA-256=:${BASE64}:`, 'sha-256=:AA==:'];
+  const values = [
+    '',
+    'sha-512=:AAAA:',
+    `sha-256=${BASE64}`,
+    `sha-256=:${HEX}:`,
+    `SHA-256=:${BASE64}:`,
+    'sha-256=:AA==:',
+  ];
   for (const value of [...values, `sha-256=:${BASE64.slice(0, -1)}:`, `sha-256=:${BASE64}:;q=1`]) {
     await refuses(at, unsupported, GOOD, { 'content-digest': value });
     await refuses(at, unsupported, GOOD, { 'unencoded-digest': value });
@@ -142,7 +164,10 @@ test('a body may be zstd or gzip, with the digest of its plain bytes', async () 
 test('with an encoded body Content-Digest is of the body as it travels, and does not replace the other', async () => {
   await using at = await start();
   const zstd = zstdCompressSync(BODY);
-  const headers = { 'content-encoding': 'zstd', 'content-digest': `sha-256=:${digestNow(zstd).toString('base64')}:` };
+  const headers = {
+    'content-encoding': 'zstd',
+    'content-digest': `sha-256=:${digestNow(zstd).toString('base64')}:`,
+  };
   await refuses(at, [400, 'digest-required'], '', headers, zstd);
   const wrong = { 'content-encoding': 'zstd', 'content-digest': `sha-256=:${BASE64}:` };
   await refuses(at, [400, 'digest-mismatch'], GOOD, wrong, zstd);
@@ -150,7 +175,16 @@ test('with an encoded body Content-Digest is of the body as it travels, and does
 
 test('other codings are refused, with those that are not', async () => {
   await using at = await start();
-  for (const coding of ['br', 'deflate', 'zstd, zstd', 'zstd, identity', 'gzip, zstd', '', 'aws-chunked', 'xz']) {
+  for (const coding of [
+    'br',
+    'deflate',
+    'zstd, zstd',
+    'zstd, identity',
+    'gzip, zstd',
+    '',
+    'aws-chunked',
+    'xz',
+  ]) {
     const answer = await refuses(at, [415, 'unsupported-encoding'], GOOD, { 'content-encoding': coding });
     assert.equal(answer.headers['accept-encoding'], 'zstd, gzip, identity');
   }
@@ -165,7 +199,10 @@ test('an encoded body that is cut, spoilt, too much or too little changes nothin
   const bodies: [Buffer, [number, string], string?][] = [
     [zstdCompressSync(Buffer.alloc(2 ** 27)), [422, 'length-mismatch']],
     [zstdCompressSync(BODY.subarray(1)), [422, 'length-mismatch']],
-    [Buffer.concat([zstdCompressSync(BODY.subarray(1)), zstdCompressSync(BODY.subarray(1))]), [413, 'too-large']],
+    [
+      Buffer.concat([zstdCompressSync(BODY.subarray(1)), zstdCompressSync(BODY.subarray(1))]),
+      [413, 'too-large'],
+    ],
     [skippable, [422, 'length-mismatch']],
     [zstd.subarray(0, -1), [422, 'decode-failed']],
     [zstd.subarray(0, 1000), [422, 'decode-failed']],

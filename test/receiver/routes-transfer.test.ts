@@ -6,7 +6,6 @@ import { MemoryTarget } from '../support/memory-target.ts';
 import { BLOCK_BYTES, claimOf } from '../support/open-transfer.ts';
 import { startReceiverApp, type Answer } from '../support/receiver-app.ts';
 
-
 const RESOURCES: readonly (readonly [string, string])[] = [
   ['GET', '/transfer'],
   ['PUT', '/transfer'],
@@ -36,14 +35,20 @@ test('health tells the time to anybody, and nothing else', async () => {
 
 test('every answer says the epoch and what is durable, and is not to be kept', async () => {
   await using app = await startReceiverApp();
-  const answers = [await app.request('GET', '/health', { token: null }), await app.request('GET', '/nothing')];
+  const answers = [
+    await app.request('GET', '/health', { token: null }),
+    await app.request('GET', '/nothing'),
+  ];
   for (const [method, path] of RESOURCES) {
     answers.push(await app.request(method, path), await app.request(method, path, { token: null }));
   }
   for (const { headers } of answers) {
     const { epoch, durableGeneration } = app.transfer;
     assert.equal(headers['cache-control'], 'no-store');
-    assert.deepEqual([headers['ddt-epoch'], headers['ddt-durable-generation']], [epoch, String(durableGeneration)]);
+    assert.deepEqual(
+      [headers['ddt-epoch'], headers['ddt-durable-generation']],
+      [epoch, String(durableGeneration)],
+    );
   }
 });
 
@@ -75,7 +80,15 @@ test('every resource wants a token that is good here and now', async () => {
 
 test('what is not there is not there for those without a token either', async () => {
   await using app = await startReceiverApp();
-  for (const path of ['/', '/nothing', '/blocks/', '/transfer/', '//transfer', '/Transfer', '/health/../transfer']) {
+  for (const path of [
+    '/',
+    '/nothing',
+    '/blocks/',
+    '/transfer/',
+    '//transfer',
+    '/Transfer',
+    '/health/../transfer',
+  ]) {
     assert.deepEqual(told(await app.request('GET', path, { token: null })), [404, 'not-found'], path);
   }
 });
@@ -120,9 +133,11 @@ test('before a claim there is a transfer without blocks', async () => {
   assert.deepEqual([state, transferId, size], ['unclaimed', app.transfer.id, null]);
   for (const [method, path] of RESOURCES) {
     if (path === '/transfer') continue;
-    const body = path === '/complete' ? JSON.stringify({ blockCount: 0, root: `sha256:${'0'.repeat(64)}` }) : '{}';
+    const body =
+      path === '/complete' ? JSON.stringify({ blockCount: 0, root: `sha256:${'0'.repeat(64)}` }) : '{}';
     const answer = await app.request(method, path, method === 'POST' ? { body } : {});
-    const expected = path === '/receipt' ? [404, 'not-found'] : [409, method === 'HEAD' ? undefined : 'not-claimed'];
+    const expected =
+      path === '/receipt' ? [404, 'not-found'] : [409, method === 'HEAD' ? undefined : 'not-claimed'];
     assert.deepEqual(told(answer), expected, `${method} ${path}`);
   }
 });
@@ -150,9 +165,14 @@ test('a claim is bounded by the target, and one that is no claim is 400', async 
   assert.deepEqual(told(await put(JSON.stringify(claim))), [507, 'target-too-small']);
   const wrong = [
     ...['', 'no JSON', '[]', 'null', '7', '{}', '{"size":1,"blockSize":65536}'],
-    ...[{ size: '1' }, { blockSize: null }, { source: 'disk' }, { source: null }, { size: -1 }, { size: 1e300 }].map(
-      (change) => JSON.stringify({ ...claim, ...change }),
-    ),
+    ...[
+      { size: '1' },
+      { blockSize: null },
+      { source: 'disk' },
+      { source: null },
+      { size: -1 },
+      { size: 1e300 },
+    ].map((change) => JSON.stringify({ ...claim, ...change })),
   ];
   for (const body of wrong) assert.deepEqual(told(await put(body)), [400, 'bad-request'], body);
   assert.equal(app.transfer.opened, undefined);
@@ -160,7 +180,13 @@ test('a claim is bounded by the target, and one that is no claim is 400', async 
 
 test('what a claim says of its source can steer no terminal and fill no disk', async () => {
   await using app = await startReceiverApp({ blockCount: null });
-  const source = { description: 'a\u001b[31mdisk\n', path: 'x'.repeat(5000), model: 7, serial: 'ä', other: 1 };
+  const source = {
+    description: 'a\u001b[31mdisk\n',
+    path: 'x'.repeat(5000),
+    model: 7,
+    serial: 'ä',
+    other: 1,
+  };
   await app.request('PUT', '/transfer', { body: JSON.stringify({ ...claimOf(1), source }) });
   const { source: kept } = (await app.request('GET', '/transfer')).json();
   assert.deepEqual(kept, { description: 'a?[31mdisk?', path: 'x'.repeat(200), model: null, serial: 'ä' });
@@ -171,7 +197,10 @@ test('JSON beyond 256 KiB is refused by its length, or at its first byte too man
   const body = `{"x":"${'x'.repeat(256 * 1024)}"}`;
   const known = await app.request('PUT', '/transfer', { body });
   assert.deepEqual([...told(known), known.headers.connection], [413, 'too-large', 'close']);
-  const unknown = await app.request('PUT', '/transfer', { body, headers: { 'transfer-encoding': 'chunked' } });
+  const unknown = await app.request('PUT', '/transfer', {
+    body,
+    headers: { 'transfer-encoding': 'chunked' },
+  });
   assert.deepEqual(told(unknown), [413, 'too-large']);
   const asked = await app.request('PUT', '/transfer', {
     body: JSON.stringify(claimOf(1)),

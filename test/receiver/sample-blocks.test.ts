@@ -52,9 +52,14 @@ test('the first and the last durable block are always among the sample', async (
     await using at = await sampled();
     const { geometry } = at.opened.open;
     await at.memory.write(Buffer.from([1]), offsetOf(blockIndexOf(index, geometry), geometry) + 70);
-    const message = new RegExp(`^block ${index} \\(offset ${index * geometry.blockSizeBytes}\\) of /memory is not`);
+    const message = new RegExp(
+      `^block ${index} \\(offset ${index * geometry.blockSizeBytes}\\) of /memory is not`,
+    );
     const refusal = coded('target-refused', { message, hint: /--discard-transfer --overwrite-target/ });
-    await assert.rejects(at.sample(() => draws), refusal);
+    await assert.rejects(
+      at.sample(() => draws),
+      refusal,
+    );
   }
 });
 
@@ -62,9 +67,15 @@ test('a block that is drawn is compared, each only once', async () => {
   await using at = await sampled();
   assert.equal(await at.sample(() => 20), 3);
   const { blockSizeBytes } = at.opened.open.geometry;
-  assert.deepEqual(at.reads, [1, BLOCK_COUNT - 2, 21].map((index) => index * blockSizeBytes));
+  assert.deepEqual(
+    at.reads,
+    [1, BLOCK_COUNT - 2, 21].map((index) => index * blockSizeBytes),
+  );
   await at.memory.write(Buffer.alloc(1), 21 * blockSizeBytes);
-  await assert.rejects(at.sample(() => 20), coded('target-refused'));
+  await assert.rejects(
+    at.sample(() => 20),
+    coded('target-refused'),
+  );
 });
 
 test('every durable block can be drawn, and no other', async () => {

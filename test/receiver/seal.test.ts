@@ -33,7 +33,9 @@ function rootOf({ open }: TestTransfer): Buffer {
 
 async function seal(opened: TestTransfer, root = rootOf(opened)): Promise<SealedReceipt> {
   const request = { blockCount: opened.open.blockCount, root };
-  return await sealTransfer(opened.transfer, request, { key, clock: new FakeClock() });
+  const result = await sealTransfer(opened.transfer, request, { key, clock: new FakeClock() });
+  assert.equal(result.outcome, 'sealed');
+  return result.receipt;
 }
 
 async function putAll(opened: TestTransfer): Promise<void> {
@@ -55,6 +57,7 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     blockCount: 3,
     root: `sha256:${rootOf(opened).toString('hex')}`,
     verified: 'none',
+    readBack: null,
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
     target: { description: 'memory', path: '/memory', model: null, serial: null, size: null },
     source: open.claim.source,
@@ -70,7 +73,10 @@ test('ssh-keygen accepts the receipt, and no other bytes', { skip: skipUnlessSsh
   const { receiverKey } = JSON.parse(json) as { receiverKey: string };
   const signed = { message: json, signature, namespace: RECEIPT_NAMESPACE };
   assert.equal(await isGoodForSshKeygen(signed, receiverKey), true);
-  assert.equal(await isGoodForSshKeygen({ ...signed, message: json.replace('"v": 1', '"v": 2') }, receiverKey), false);
+  assert.equal(
+    await isGoodForSshKeygen({ ...signed, message: json.replace('"v": 1', '"v": 2') }, receiverKey),
+    false,
+  );
   assert.equal(await isGoodForSshKeygen({ ...signed, namespace: 'file' }, receiverKey), false);
 });
 
@@ -95,7 +101,13 @@ test('what is missing is listed as ranges, and nothing is sealed', async () => {
   await assert.rejects(seal(opened), (error) => {
     coded('incomplete', { message: /^blocks 0, 2-3, 5-6 are not on the target$/ })(error);
     assert(error instanceof TransferError);
-    assert.deepEqual(error.details, { missing: [[0, 1], [2, 2], [5, 2]] });
+    assert.deepEqual(error.details, {
+      missing: [
+        [0, 1],
+        [2, 2],
+        [5, 2],
+      ],
+    });
     return true;
   });
   assert.equal(opened.transfer.sealed, undefined);

@@ -86,7 +86,10 @@ test('a connection on which no handshake comes is closed', { timeout: 5000 }, as
 
 test('a connection on which no request comes, or half of one, is closed', { timeout: 5000 }, async () => {
   await using at = await serve({ limits: { headersTimeoutMs: 100 } });
-  const [silent, half] = await Promise.all([rawExchange(at.port, ''), rawExchange(at.port, GET.slice(0, -2))]);
+  const [silent, half] = await Promise.all([
+    rawExchange(at.port, ''),
+    rawExchange(at.port, GET.slice(0, -2)),
+  ]);
   assert.deepEqual([silent.isClosedByServer, half.isClosedByServer, half.statuses], [true, true, [408]]);
   assert.equal(at.requests.length, 0);
 });

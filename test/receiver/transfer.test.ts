@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../../common/clock.ts';
+import { digestOf } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
-import { Transfer, claimDifference } from '../../receiver/transfer.ts';
+import { claimDifference } from '../../receiver/claim.ts';
+import { Transfer } from '../../receiver/transfer.ts';
 import { coded } from '../support/coded.ts';
 import { MEMORY_IDENTITY, MemoryTarget } from '../support/memory-target.ts';
-import { BLOCK_BYTES, LAST_BYTES, claimOf, fastTempDir, openTransfer, putBlock } from '../support/open-transfer.ts';
+import {
+  BLOCK_BYTES,
+  LAST_BYTES,
+  claimOf,
+  fastTempDir,
+  openTransfer,
+  putBlock,
+} from '../support/open-transfer.ts';
 import { recordedJournal } from '../support/recorded.ts';
 import type { TempDir } from '../support/temp-dir.ts';
 
@@ -33,7 +43,8 @@ async function place(): Promise<Place> {
 
 function transferOver(journal: Journal, target: Target = new MemoryTarget()): Transfer {
   return new Transfer({
-    ...{ target, journal, memoryBytes: 1, connectionsMax: 7 },
+    ...{ target, journal, memoryBytes: 1, connectionsMax: 7, isReadBack: false },
+    ...{ clock: systemClock, digest: digestOf },
     events: { onJournalBroken: () => assert.fail('the journal is whole') },
   });
 }
@@ -82,7 +93,10 @@ test('another size, another cut or another disk is another transfer', async () =
   ];
   for (const [change, message] of others) {
     const hint = /--discard-transfer/;
-    await assert.rejects(transfer.claim({ ...claim, ...change }), coded('transfer-mismatch', { message, hint }));
+    await assert.rejects(
+      transfer.claim({ ...claim, ...change }),
+      coded('transfer-mismatch', { message, hint }),
+    );
   }
   assert.equal(claimDifference(claim, claim), undefined);
 });
@@ -188,6 +202,7 @@ test('memory for blocks is what was allowed, and never less than two blocks', as
     const events = { onJournalBroken: () => {} };
     const transfer = new Transfer({
       ...{ target: new MemoryTarget(), journal: at.journal, memoryBytes, connectionsMax: 1, events },
+      ...{ isReadBack: false, clock: systemClock, digest: digestOf },
     });
     await transfer.claim(claimOf(1));
     assert.equal(transfer.claimed().slabs.slabCount, slabCount);

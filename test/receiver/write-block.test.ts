@@ -43,7 +43,10 @@ test('a receipt repeats what was done', async () => {
     sha256: digest.toString('hex'),
     state: 'durable',
   };
-  assert.deepEqual(await writeBlock(transfer, block), { receipt: { ...expected, generation: 1 }, isNew: true });
+  assert.deepEqual(await writeBlock(transfer, block), {
+    receipt: { ...expected, generation: 1 },
+    isNew: true,
+  });
   const again = await writeBlock(transfer, { ...block, isFlushed: false });
   assert.deepEqual(again, { receipt: { ...expected, state: 'written', generation: 2 }, isNew: false });
 });
@@ -87,7 +90,10 @@ test('zeros wait for the blocks that they cover, and such blocks for the zeros',
   const zeros = writeZeroBlocks(opened.transfer, [[3, 3]], false);
   const last = putBlock(opened, 5, 1);
   await putBlock(opened, 6, 1);
-  assert.deepEqual([3, 4, 5].map((index) => opened.open.table.stateOf(index)), ['absent', 'absent', 'absent']);
+  assert.deepEqual(
+    [3, 4, 5].map((index) => opened.open.table.stateOf(index)),
+    ['absent', 'absent', 'absent'],
+  );
   gate.open();
   await Promise.all([first, zeros, last]);
   assert.deepEqual(contentsOn(memory, opened, 2).slice(3, 7), ['3:0', '4:0', '5:1', '6:1']);
@@ -116,7 +122,8 @@ test('zero blocks have the digest of zeros, the short last one its own', async (
   assert.deepEqual(receipt, { ...expected, state: 'durable', generation: 10 });
   assert.deepEqual(contentsOn(memory, opened, 2), ['0:0', '1:1', '2:1', '3:1', '4:1', '5:1', '6:0', '7:0']);
   const listed = listedIn(opened.journal);
-  for (let index = 0; index < 8; index++) assert.equal(listed.get(index), digestOn(memory.crash(), open, index));
+  for (let index = 0; index < 8; index++)
+    assert.equal(listed.get(index), digestOn(memory.crash(), open, index));
 });
 
 test('zeros that are not flushed are only written, and no zeros at all are no write', async () => {

@@ -13,6 +13,7 @@ const DEFAULTS: SendOptions = {
   blockSizeBytes: undefined,
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
+  receiptFile: undefined,
   progress: 'auto',
 };
 
@@ -34,9 +35,10 @@ test('every option is read, in its own unit, before and after the arguments', ()
     blockSizeBytes: 65_536,
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
+    receiptFile: 'receipt.json',
     progress: 'json',
   };
-  const rest = ['--ticket-file', 'ticket.txt', '--progress', 'json'];
+  const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'plain', 'none'] as const) {

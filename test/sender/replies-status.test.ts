@@ -172,31 +172,51 @@ test('printable text stays as it is, and nothing else gets through', () => {
   );
 });
 
-test('a seal is believed only if it says how it was verified', () => {
-  const receipt = { verified: 'none', root: 'sha256:00' };
-  assert.deepEqual(parseSeal(reply({ receipt, signature: 's' })), {
+test('a seal is believed only if it is of this very copy and says how it was verified', () => {
+  const request = {
+    transferId: 't',
+    geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
+    root: Buffer.alloc(32),
+  };
+  const good = {
+    transferId: 't',
+    size: 65_537,
+    blockSize: 65_536,
+    blockCount: 2,
+    root: `sha256:${'00'.repeat(32)}`,
     verified: 'none',
-    receipt,
-    signature: 's',
-  });
+  };
+  const sealOf = (receipt: object): { body: Buffer } =>
+    reply({ text: JSON.stringify(receipt), signature: 's' });
+  const text = JSON.stringify(good);
+  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', text, signature: 's' });
   for (const wrong of [
-    { receipt },
-    { receipt, signature: null },
-    { receipt: null, signature: 's' },
-    { receipt: 'text', signature: 's' },
-    { receipt: {}, signature: 's' },
-    { receipt: { verified: 'yes' }, signature: 's' },
-    { receipt: { verified: true }, signature: 's' },
-    { receipt: { verified: ['none'] }, signature: 's' },
+    { transferId: 'u' },
+    { size: 65_536 },
+    { blockSize: 131_072 },
+    { blockCount: 1 },
+    { root: `sha256:${'00'.repeat(31)}01` },
+    { verified: 'yes' },
+    { verified: true },
+    { verified: ['none'] },
   ]) {
-    assert.throws(() => parseSeal(reply(wrong)), { code: 'bad-answer' }, JSON.stringify(wrong));
+    const receipt = { ...good, ...wrong };
+    assert.throws(() => parseSeal(sealOf(receipt), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+  }
+  for (const wrong of [
+    { text },
+    { text, signature: null },
+    { text: null, signature: 's' },
+    { text: '{', signature: 's' },
+  ]) {
+    assert.throws(() => parseSeal(reply(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
   }
 });
 
 test('what is not JSON is said to be that, with its cause', () => {
   for (const body of ['', '<html>', '{', '{"a":1}x', '\ufeff{}', 'NaN']) {
     assert.throws(
-      () => parseSeal({ body: Buffer.from(body) }),
+      () => parseTransferStatus({ body: Buffer.from(body) }),
       (error) =>
         error instanceof TransferError && error.code === 'bad-answer' && error.cause instanceof Error,
     );

@@ -3,6 +3,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../common/clock.ts';
+import { digestOf } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, type SigningKey } from '../../common/ssh-signature.ts';
 import { mintToken, type TokenPayload } from '../../common/token.ts';
@@ -11,6 +12,7 @@ import { Authenticator } from '../../receiver/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import { makeLog } from '../../receiver/log.ts';
+import { SenderLease } from '../../receiver/sender-lease.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
 import type { Target } from '../../receiver/target.ts';
 import { Transfer } from '../../receiver/transfer.ts';
@@ -24,6 +26,8 @@ export interface ReceiverAppOptions {
   readonly clock?: Clock;
   /** Blocks of the claim that is made at once; null leaves the transfer unclaimed. Default 8. */
   readonly blockCount?: number | null;
+  /** Default: durable is enough. */
+  readonly isReadBack?: boolean;
   readonly connectionsMax?: number;
   /** Memory for blocks; default is room for many. */
   readonly memoryBytes?: number;
@@ -90,10 +94,20 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
     journal,
     memoryBytes: options.memoryBytes ?? 64 * 1024 * 1024,
     connectionsMax: options.connectionsMax ?? 256,
-    events: { onEpochEnd: (error) => epochEnds.push(error), onJournalBroken: (error) => logged.push(error.message) },
+    isReadBack: options.isReadBack ?? false,
+    clock,
+    digest: digestOf,
+    events: {
+      onEpochEnd: (error) => epochEnds.push(error),
+      onJournalBroken: (error) => logged.push(error.message),
+    },
   });
-  building.defer(() => transfer.opened?.durability.close());
-  if (options.blockCount !== null && transfer.opened === undefined) await transfer.claim(claimOf(options.blockCount ?? 8));
+  building.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.opened?.verifier?.stop();
+  });
+  if (options.blockCount !== null && transfer.opened === undefined)
+    await transfer.claim(claimOf(options.blockCount ?? 8));
   const key = makeSigningKey();
   const payload = (): TokenPayload => {
     const iat = Math.floor(clock.wallMs() / 1000);
@@ -109,6 +123,7 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
       trustedKeys: [key.publicKey],
       clock,
     }),
+    lease: new SenderLease(clock),
     key,
     clock,
     log: makeLog('text', clock, (line) => logged.push(line)),
@@ -132,8 +147,13 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const parts = building.move();
   return Object.assign(running, {
     ...{ port: server.port, pin: identity.pin, token, key, transfer, server, logged, epochEnds },
-    mint: (changes: Partial<TokenPayload> = {}, other = key) => mintToken({ ...payload(), ...changes }, other),
-    request: async (method: string, path: string, { headers = {}, body, token: given = token }: RequestOptions = {}) =>
+    mint: (changes: Partial<TokenPayload> = {}, other = key) =>
+      mintToken({ ...payload(), ...changes }, other),
+    request: async (
+      method: string,
+      path: string,
+      { headers = {}, body, token: given = token }: RequestOptions = {},
+    ) =>
       await ask(agent, server.port, {
         ...{ method, path, body },
         headers: given === null ? headers : { authorization: `Bearer ${given}`, ...headers },
@@ -151,7 +171,8 @@ interface Ask {
 
 async function ask(agent: Agent, port: number, { method, path, headers, body }: Ask): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const length = body === undefined || 'transfer-encoding' in headers ? {} : { 'content-length': Buffer.byteLength(body) };
+  const length =
+    body === undefined || 'transfer-encoding' in headers ? {} : { 'content-length': Buffer.byteLength(body) };
   const target = { host: '127.0.0.1', port, agent, method, path, headers: { ...length, ...headers } };
   let isContinued = false;
   const request = httpsRequest(target, (response) => {

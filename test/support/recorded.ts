@@ -21,6 +21,7 @@ export function recordedTarget(target: Target, note: Note): Target {
     prepare: async (sizeBytes) => await noted('prepare', target.prepare(sizeBytes)),
     write: async (bytes, offset) => await noted(`write ${offset}`, target.write(bytes, offset)),
     writeZeros: async (offset, length) => await noted(`zeros ${offset}`, target.writeZeros(offset, length)),
+    readBack: async (into, offset) => await noted(`read back ${offset}`, target.readBack(into, offset)),
     read: async (into, offset) => await noted(`read ${offset}`, target.read(into, offset)),
     flush: async () => await noted('flush', target.flush()),
     close: async () => await target.close(),
@@ -40,6 +41,11 @@ export function recordedJournal(journal: Journal, note: Note): Journal {
       const list = [...blocks];
       note(`record ${list.map(({ index }) => index).join(',')}`);
       journal.recordDurable(list);
+    },
+    recordVerified: (indexes) => {
+      const list = [...indexes];
+      note(`verify ${list.join(',')}`);
+      journal.recordVerified(list);
     },
     forgetBlocks: (indexes) => {
       const list = [...indexes];
