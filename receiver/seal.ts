@@ -38,7 +38,7 @@ export async function sealTransfer(
     );
   }
   if (transfer.sealed === undefined) {
-    await open.durability.flush();
+    await flushAll(open);
     if (open.verifier !== undefined) {
       await Promise.race([open.verifier.settle(), options.clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
     }
@@ -67,6 +67,12 @@ export async function sealTransfer(
   const sealed = makeReceipt(transfer, open, request.root, options);
   transfer.seal(sealed);
   return { outcome: 'sealed', receipt: sealed };
+}
+
+/** Writes in hand are waited for. */
+async function flushAll(open: OpenTransfer): Promise<void> {
+  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
+  await open.durability.flush();
 }
 
 function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer): void {

@@ -88,7 +88,7 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
 export function doneText(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
   const how =
-    facts.verified === 'none' ? 'durable and equal by digest, not read back' : 'read back and equal';
+    facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
     `blocks   ${counters.sent} sent, ${counters.skipped} there already, ${counters.zero} zero, ${counters.resent} resent`,

@@ -120,7 +120,7 @@ test('each mistake has its own sentence', () => {
     [['a', '--advertise', 'vm:0'], "port '0' is not a whole number from 1 to 65535"],
     [['a', '--max-connections', '0'], "--max-connections '0' is not a whole number from 1 to 4096"],
     [['a', '--max-connections', '4097'], "--max-connections '4097' is not a whole number from 1 to 4096"],
-    [['a', '--memory', '67108863'], '--memory 67108863 is too little: at least 67108864 bytes'],
+    [['a', '--memory', '67108863'], '--memory 67108863 is too little: at least 64 MiB'],
     [['a', '--memory', 'lots'], "'lots' is not a size"],
     [
       ['a', '--log', 'xml'],

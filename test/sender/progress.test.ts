@@ -121,6 +121,6 @@ root     sha256:${'0'.repeat(64)}
   );
   assert.match(
     doneText({ ...FACTS, verified: 'read-back' }, '/dev/vdd'),
-    /on \/dev\/vdd: read back and equal\n/,
+    /on \/dev\/vdd: durable, read back and equal\n/,
   );
 });
