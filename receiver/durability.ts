@@ -19,6 +19,11 @@ import type { Target } from './target.ts';
 export const FLUSH_INTERVAL_MS = 1000;
 /** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
 export const FLUSH_BYTES = 256 * 1024 * 1024;
+/**
+ * Errors of the target in a row, without a good flush between them. Then writes are refused: a sender that is told
+ * "written" again and again while every flush fails would send the same blocks for ever.
+ */
+export const TARGET_ERRORS_MAX = 3;
 /** How soon a journal that had no room is tried again. */
 const JOURNAL_RETRY_MS = 2000;
 
@@ -57,6 +62,7 @@ export class Durability {
   #running: Promise<void> | undefined;
   #queued: Promise<void> | undefined;
   #journalFull: TransferError | undefined;
+  #targetErrors = 0;
 
   constructor(options: {
     target: Target;
@@ -88,10 +94,12 @@ export class Durability {
   /**
    * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal says so
    * durably where it said otherwise: a crash in the middle of the write must not leave a torn block that is listed.
-   * @throws TransferError `no-space` while the journal has no room, `journal-error`.
+   * @throws TransferError `no-space` while the journal has no room, `journal-error`, `io-error` when the target has
+   * failed again and again.
    */
   announce(indexes: readonly number[]): WritePermit {
     if (this.#journalFull !== undefined) throw this.#journalFull;
+    if (this.#targetErrors >= TARGET_ERRORS_MAX) throw this.#targetBroken();
     const listed = indexes.filter((index) => this.#table.isDurable(index));
     if (listed.length > 0) this.#writeJournal(() => this.#journal.forgetBlocks(listed));
     for (const index of indexes) {
@@ -190,6 +198,7 @@ export class Durability {
       this.#table.set(index, 'durable');
     }
     this.#durableGeneration = upTo;
+    this.#targetErrors = 0;
     if (durable.length > 0) this.#events.onDurable?.();
     if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
   }
@@ -212,6 +221,7 @@ export class Durability {
 
   #endEpoch(error: TransferError): void {
     this.#epoch = randomBytes(8).toString('hex');
+    this.#targetErrors++;
     this.#generation = 0;
     this.#durableGeneration = 0;
     this.#unflushedBytes = 0;
@@ -219,6 +229,15 @@ export class Durability {
     for (const index of this.#written.keys()) this.#table.set(index, 'absent');
     this.#written.clear();
     this.#events.onEpochEnd?.(error, lostBlocks);
+  }
+
+  #targetBroken(): TransferError {
+    const { path } = this.#target.identity;
+    return new TransferError(
+      'io-error',
+      `${path} has failed ${this.#targetErrors} times in a row: nothing more is written to it`,
+      { hint: 'when the disk is well again, restart ddt-receive: the transfer goes on' },
+    );
   }
 
   #writeJournal(write: () => void): void {
