@@ -179,7 +179,7 @@ export class Durability {
       await this.#target.flush();
     } catch (error) {
       const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
-      // Even when the epoch has ended meanwhile: the kernel may have reported the new epoch's writes along with ours.
+      // Even when the epoch ended meanwhile: the error may be of writes of the new one, and comes only once.
       this.#endEpoch(failure);
       throw failure;
     }

@@ -36,8 +36,8 @@ export interface JournalledBlock extends DurableBlock {
 }
 
 /**
- * All of it is durable when a call returns; a call that throws has changed nothing. Reading throws TransferError
- * `state-refused` when the journal is damaged.
+ * All of it is durable when a call returns; a call that throws has changed nothing. Reading a damaged journal
+ * throws TransferError `state-refused`.
  */
 export interface Journal {
   readonly path: string;

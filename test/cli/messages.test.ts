@@ -1,4 +1,4 @@
-/** What people read when they make the usual mistakes: one sentence, and the next command where there is one. */
+/** What people read when they make the usual mistakes: a sentence and, perhaps, the next command to type. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,8 +27,8 @@ interface Mistake {
   readonly name: string;
   readonly run: (scene: Scene) => Promise<Ended>;
   readonly status: number;
-  /** All of standard error, with DIR, HOST and PORT for what differs from run to run. */
-  readonly stderr: string;
+  /** The lines of standard error, with DIR, HOST and PORT for what differs from run to run. */
+  readonly stderr: readonly string[];
 }
 
 const MISTAKES: readonly Mistake[] = [
@@ -36,37 +36,45 @@ const MISTAKES: readonly Mistake[] = [
     name: 'a wrong path of the source',
     run: async ({ folder, receiver }) => await runSender([join(folder, 'sorce'), receiver.ticket]),
     status: 4,
-    stderr: 'ddt-send: error: cannot use DIR/sorce: no such file or directory\n',
+    stderr: ['ddt-send: error: cannot use DIR/sorce: no such file or directory'],
   },
   {
     name: 'no ticket',
     run: async ({ source }) => await runSender([source]),
     status: 2,
-    stderr: `ddt-send: error: no ticket given
-ddt-send: hint: start ddt-receive on the target's machine and paste what it prints: ddt-send <source> '<ticket>'
-`,
+    stderr: [
+      'ddt-send: error: no ticket given',
+      `ddt-send: hint: start ddt-receive on the target's machine and paste what it prints: ` +
+        `ddt-send <source> '<ticket>'`,
+    ],
   },
   {
     name: 'a ticket without quotes, cut at &',
     run: async ({ source, receiver }) => await runSender([source, receiver.ticket.replace(/&.*/, '')]),
     status: 2,
-    stderr: `ddt-send: error: cannot read the ticket: its token is missing, as when a shell cuts the line at "&"
-ddt-send: hint: put the whole ticket between single quotes: ddt-send <source> 'https://…#pin=…&token=…'
-`,
+    stderr: [
+      'ddt-send: error: cannot read the ticket: its token is missing, as when a shell cuts ' +
+        'the line at "&"',
+      'ddt-send: hint: put the whole ticket between single quotes: ddt-send <source> ' +
+        `'https://…#pin=…&token=…'`,
+    ],
   },
   {
     name: 'a folder as the source',
     run: async ({ folder, receiver }) => await runSender([folder, receiver.ticket]),
     status: 4,
-    stderr: 'ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file\n',
+    stderr: ['ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file'],
   },
   {
     name: 'another block size when going on',
     run: async ({ source, receiver }) => await runSender(['--block-size', '1MiB', source, receiver.ticket]),
     status: 4,
-    stderr: `source   DIR/source: regular file, 1 MiB
-ddt-send: error: this target belongs to another transfer: it is cut into blocks of 64 KiB, not 1 MiB; start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more
-`,
+    stderr: [
+      'source   DIR/source: regular file, 1 MiB',
+      'ddt-send: error: this target belongs to another transfer: it is cut into blocks of ' +
+        '64 KiB, not 1 MiB; start ddt-receive with --discard-transfer if the earlier transfer ' +
+        'is not wanted any more',
+    ],
   },
   {
     name: 'a source of another size when going on',
@@ -76,9 +84,12 @@ ddt-send: error: this target belongs to another transfer: it is cut into blocks 
       return await runSender([other, receiver.ticket]);
     },
     status: 4,
-    stderr: `source   DIR/other: regular file, 2 MiB
-ddt-send: error: this target belongs to another transfer: its source has 1048576 bytes (1 MiB), this one has 2097152; start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more
-`,
+    stderr: [
+      'source   DIR/other: regular file, 2 MiB',
+      'ddt-send: error: this target belongs to another transfer: its source has 1048576 ' +
+        'bytes (1 MiB), this one has 2097152; start ddt-receive with --discard-transfer if ' +
+        'the earlier transfer is not wanted any more',
+    ],
   },
   {
     name: 'a port that is in use',
@@ -87,38 +98,42 @@ ddt-send: error: this target belongs to another transfer: its source has 1048576
       return await runReceiver([...place, join(folder, 'other-target')]);
     },
     status: 4,
-    stderr: 'ddt-receive: error: cannot listen on HOST:PORT: the address is already in use\n',
+    stderr: ['ddt-receive: error: cannot listen on HOST:PORT: the address is already in use'],
   },
   {
     name: 'an option that ddt-send does not have',
     run: async ({ source, receiver }) => await runSender(['--conections', '4', source, receiver.ticket]),
     status: 2,
-    stderr: `ddt-send: error: unknown option '--conections'
-(Did you mean --connections?)
-ddt-send: hint: ddt-send --help
-`,
+    stderr: [
+      `ddt-send: error: unknown option '--conections'`,
+      '(Did you mean --connections?)',
+      'ddt-send: hint: ddt-send --help',
+    ],
   },
   {
     name: 'an option that ddt-receive does not have',
     run: async ({ folder }) => await runReceiver(['--destroy-everything', join(folder, 'x')]),
     status: 2,
-    stderr: `ddt-receive: error: unknown option '--destroy-everything'
-ddt-receive: hint: ddt-receive --help
-`,
+    stderr: [
+      `ddt-receive: error: unknown option '--destroy-everything'`,
+      'ddt-receive: hint: ddt-receive --help',
+    ],
   },
   {
     name: 'a size that is none',
     run: async ({ source, receiver }) => await runSender(['--block-size', '100', source, receiver.ticket]),
     status: 2,
-    stderr: 'ddt-send: error: --block-size 100 is not a power of two from 64 KiB to 16 MiB\n',
+    stderr: ['ddt-send: error: --block-size 100 is not a power of two from 64 KiB to 16 MiB'],
   },
   {
     name: 'a ticket that is not quoted well, with its token as a third argument',
     run: async ({ source, receiver }) => await runSender([source, 'https://x/', receiver.token]),
     status: 2,
-    stderr: `ddt-send: error: too many arguments. Expected 2 arguments but got 3: DIR/source, https://x/, ddt1.…
-ddt-send: hint: ddt-send --help
-`,
+    stderr: [
+      'ddt-send: error: too many arguments. Expected 2 arguments but got 3: DIR/source, ' +
+        'https://x/, ddt1.…',
+      'ddt-send: hint: ddt-send --help',
+    ],
   },
 ];
 
@@ -136,7 +151,8 @@ test('the usual mistakes are answered with one sentence and a hint', async (t) =
       const stderr = ended.stderr
         .replaceAll(folder.path, 'DIR')
         .replaceAll(`${OWN_HOST}:${receiver.port}`, 'HOST:PORT');
-      assert.deepEqual([ended.status, stderr, ended.stdout], [mistake.status, mistake.stderr, '']);
+      const expected = `${mistake.stderr.join('\n')}\n`;
+      assert.deepEqual([ended.status, stderr, ended.stdout], [mistake.status, expected, '']);
     });
   }
 });
@@ -154,9 +170,9 @@ test(
     assert.equal(ended.status, 4);
     assert.equal(
       ended.stderr.replaceAll(folder.path, 'DIR'),
-      `source   DIR/source: regular file, 3 MiB
-ddt-send: error: ${device.path} at ${OWN_HOST} is too small: it has 1048576 bytes (1 MiB), the source has 3145728 (3 MiB)
-`,
+      'source   DIR/source: regular file, 3 MiB\n' +
+        `ddt-send: error: ${device.path} at ${OWN_HOST} is too small: ` +
+        'it has 1048576 bytes (1 MiB), the source has 3145728 (3 MiB)\n',
     );
   },
 );

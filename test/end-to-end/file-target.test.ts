@@ -118,7 +118,7 @@ test('neither token nor ticket is in what the commands say or in the list of pro
   const source = join(folder.path, 'source');
   await writeFile(source, prng(seed).bytes(4 * MIB));
   await using receiver = await startReceiver({ folder: folder.path, target: join(folder.path, 'target') });
-  await using relay = await Relay.start({ to: receiver, bytesPerSecond: 2 * MIB });
+  await using relay = await Relay.start({ to: receiver, holdAtBytes: MIB });
   const ticketFile = await writeTicketVia(receiver, relay, join(folder.path, 'via'));
   await using sender = await startSender([...BLOCK, '--ticket-file', ticketFile, source]);
   await relay.reach(MIB);
@@ -128,6 +128,7 @@ test('neither token nor ticket is in what the commands say or in the list of pro
     'the sender is among the processes',
   );
   relay.cut();
+  relay.release();
   const { status, stdout, stderr } = await bounded('the sender to end', sender.ended);
   assert.equal(status, 0, stderr);
   const parts = [receiver.token, ...receiver.token.split('.').slice(1)];

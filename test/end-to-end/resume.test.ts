@@ -31,21 +31,21 @@ interface Scene extends AsyncDisposable {
   readonly receiver: Receiver;
   /** The line of the next `slowly` arguments. */
   readonly relay: Relay;
-  /** Arguments of a sender that needs some seconds. */
+  /** Arguments of a sender that needs some seconds, or does not end before the line is released. */
   readonly slowly: readonly string[];
   /** Arguments of one that does not. */
   readonly directly: readonly string[];
 }
 
 /** A source of some MiB, a receiver for it, and a slow line between them. */
-async function makeScene(sizeBytes: number): Promise<Scene> {
+async function makeScene(sizeBytes: number, holdAtBytes = Infinity): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await tempDir());
   const source = join(folder.path, 'source');
   const target = join(folder.path, 'target');
   await writeFile(source, prng(seed).bytes(sizeBytes));
   const receiver = stack.use(await startReceiver({ folder: folder.path, target }));
-  const relay = stack.use(await Relay.start({ to: receiver, bytesPerSecond: 4 * MIB }));
+  const relay = stack.use(await Relay.start({ to: receiver, bytesPerSecond: 4 * MIB, holdAtBytes }));
   const slowTicket = await writeTicketVia(receiver, relay, join(folder.path, 'via'));
   const owned = stack.move();
   return {
@@ -73,7 +73,7 @@ for (const [signal, status] of [
 ] as const) {
   test(`${signal} ends a sender with ${status}, and the same command goes on`, async (t) => {
     t.diagnostic(`seed ${seed}`);
-    await using scene = await makeScene(8 * MIB);
+    await using scene = await makeScene(8 * MIB, 4 * MIB);
     await using sender = await startSender(scene.slowly);
     await until('blocks to be durable', async () => (await scene.receiver.durableCount()) > 0);
     sender.kill(signal);
@@ -85,6 +85,7 @@ for (const [signal, status] of [
       events.map(({ event, code }) => [event, code]),
       [['failed', 'interrupted']],
     );
+    scene.relay.release();
     const before = await scene.receiver.durableCount();
     const done = await sendAll(...scene.directly);
     assert(done.blocksSkipped >= before, `${before} blocks were there, ${done.blocksSkipped} were skipped`);
@@ -112,7 +113,7 @@ test('a receiver that is stopped ends with 143; the sender waits and finishes wh
 });
 
 test('blocks that were durable when both sides were killed are not sent again', async () => {
-  await using scene = await makeScene(8 * MIB);
+  await using scene = await makeScene(8 * MIB, 4 * MIB);
   const { receiver } = scene;
   await using sender = await startSender(scene.slowly);
   await until('blocks to be durable', async () => (await receiver.durableCount()) > 0);
@@ -172,11 +173,12 @@ test('once sealed, another content of the source is refused and the target stays
 });
 
 test('what changed on the source between two runs of an unfinished transfer is sent anew', async () => {
-  await using scene = await makeScene(8 * MIB);
+  await using scene = await makeScene(8 * MIB, 6 * MIB);
   await using sender = await startSender(scene.slowly);
   await until('half of it to be durable', async () => (await scene.receiver.durableCount()) >= 64);
   sender.kill('SIGKILL');
   await sender.ended;
+  scene.relay.release();
   const missing = 128 - (await scene.receiver.durableCount());
   const changed = [0, 1, 17, 40];
   for (const index of changed) await changeByte(scene.source, index * BLOCK_BYTES + index);

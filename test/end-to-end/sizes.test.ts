@@ -53,8 +53,8 @@ test('offsets beyond 4 GiB are right, and a sparse file stays sparse', async () 
 });
 
 /**
- * Of all content, without reading the holes: cmp(1) takes half a minute for 5 GiB of them. cp(1) makes holes of all
- * zeros, then tar(1) packs what the kernel calls data, with its offsets.
+ * Of all content, without reading the holes: cmp(1) takes half a minute for 5 GiB of them. cp(1) makes holes
+ * of all zeros, then tar(1) packs what the kernel calls data, with its offsets.
  */
 async function sparseDigest(path: string): Promise<string> {
   const copy = `${path}-copy`;

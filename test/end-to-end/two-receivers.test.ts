@@ -29,7 +29,7 @@ async function assertExclusive(folder: string, target: string, other: RegExp): P
   const source = join(folder, 'source');
   await writeFile(source, prng(freshSeed()).bytes(SIZE_BYTES));
   await using receiver = await startReceiver({ folder, target });
-  await using relay = await Relay.start({ to: receiver, bytesPerSecond: MIB });
+  await using relay = await Relay.start({ to: receiver, holdAtBytes: MIB });
   const ticketFile = await writeTicketVia(receiver, relay, join(folder, 'via'));
   await using sender = await startSender([
     '--progress',
@@ -39,7 +39,7 @@ async function assertExclusive(folder: string, target: string, other: RegExp): P
     ticketFile,
     source,
   ]);
-  await bounded('the transfer to begin', relay.reach(MIB / 2));
+  await bounded('the transfer to begin', relay.reach(MIB));
   const refused = await secondReceiver(receiver.stateDir, target);
   assert.equal(refused.status, 4, refused.stderr);
   assert.match(refused.stderr, /^ddt-receive: error: another ddt-receive is using the journal /);
@@ -54,7 +54,7 @@ async function assertExclusive(folder: string, target: string, other: RegExp): P
   const elsewhere = await secondReceiver(join(folder, 'elsewhere'), target, '--overwrite-target');
   assert.equal(elsewhere.status, 4, elsewhere.stderr);
   assert.match(elsewhere.stderr, other);
-  relay.bytesPerSecond = 0;
+  relay.release();
   doneOf(await bounded('the sender to end', sender.ended));
   await assertEqualFiles(source, target);
 }

@@ -136,7 +136,7 @@ test('whatever stands in the header, it is let in or refused', () => {
           outcome = error;
         }
         if (outcome === undefined) assert.equal(text.replace(/^Bearer +/i, ''), token.slice(7));
-        else assert(outcome instanceof TransferError && refusals.test(outcome.code), String(outcome));
+        else assert(outcome instanceof TransferError && refusals.test(outcome.code), text);
       },
     ),
     { numRuns: 2000 },

@@ -78,7 +78,7 @@ for (const [sentence, between] of [
   });
 }
 
-test('a device that can not take a slab says so at the write', needsLoop, async () => {
+test('a device that cannot take a slab says so at the write', needsLoop, async () => {
   await using folder = await smallFolder();
   await using device = await thinDevice(folder);
   const target = await DiskTarget.open(identityOf('device', device.path));
@@ -114,11 +114,12 @@ test('a write that the system cuts short is continued, and its end is not taken 
   const path = join(folder.path, 'disk.img');
   await writeFile(path, Buffer.alloc(MIB));
   // Under this limit write(2) first writes less than it was given, and fails at the next try (setrlimit(2)).
+  const module = new URL('../../receiver/disk-target.ts', import.meta.url).href;
   const script = `
-    import { DiskTarget } from ${JSON.stringify(new URL('../../receiver/disk-target.ts', import.meta.url).href)};
+    import { DiskTarget } from ${JSON.stringify(module)};
     const target = await DiskTarget.open(${JSON.stringify(identityOf('file', path))});
-    const outcome = await target.write(Buffer.alloc(400_000, 1), 200_001).then(() => 'written', (error) => error);
-    console.log(outcome.code, outcome.details?.errno);`;
+    const writing = target.write(Buffer.alloc(400_000, 1), 200_001);
+    await writing.catch(({ code, details }) => console.log(code, details.errno));`;
   const node = [process.execPath, '--input-type=module', '--eval', script];
   const { stdout, stderr } = await run('prlimit', ['--fsize=500000', ...node]);
   assert.equal(stdout, 'io-error EFBIG\n', stderr);

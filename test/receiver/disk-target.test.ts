@@ -69,7 +69,7 @@ test('a file that does not exist is made, empty and for its owner alone', async 
   await target.close();
 });
 
-test('what can not be opened for writing is refused with the reason', async () => {
+test('what cannot be opened for writing is refused with the reason', async () => {
   await using folder = await tempDir();
   await mkdir(join(folder.path, 'folder'));
   const open = async (name: string): Promise<unknown> =>

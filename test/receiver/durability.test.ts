@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FLUSH_BYTES, FLUSH_INTERVAL_MS } from '../../receiver/durability.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import {
   BLOCK_BYTES,
@@ -11,6 +12,7 @@ import {
   listedIn,
   openTransfer,
   putBlock,
+  settle,
   type TestTransfer,
 } from '../support/open-transfer.ts';
 import { recordedJournal, recordedTarget } from '../support/recorded.ts';
@@ -30,23 +32,19 @@ async function openRecorded(): Promise<Recorded> {
   stack.defer(() => sqlite.close());
   const memory = new MemoryTarget();
   const calls: string[] = [];
+  let published = (): number => 0;
   const note = (text: string): void => {
-    calls.push(`${text} @${opened?.open.durability.durableGeneration ?? '-'}`);
+    calls.push(`${text} @${published()}`);
   };
-  let opened: TestTransfer | undefined;
-  opened = stack.use(
+  const opened = stack.use(
     await openTransfer({ target: recordedTarget(memory, note), journal: recordedJournal(sqlite, note) }),
   );
+  published = () => opened.open.durability.durableGeneration;
   calls.length = 0;
   return { memory, test: opened, calls, [Symbol.asyncDispose]: async () => await stack.disposeAsync() };
 }
 
-/** Lets all that can go on go on; nothing here waits for a disk or a clock. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
-}
-
-test('data is flushed before the journal says so, and the journal before the generation is published', async () => {
+test('data is flushed before the journal says so, and that before the generation is published', async () => {
   await using recorded = await openRecorded();
   const { test: opened, calls } = recorded;
   const receipt = await putBlock(opened, 1, 1, true);
@@ -152,7 +150,7 @@ test('a block that is overwritten during a flush is never journalled with its ol
   assert.deepEqual([...listedIn(opened.journal).values()], expected);
 });
 
-test('generations count finished writes, and a barrier with nothing to flush publishes without one', async () => {
+test('generations count finished writes, and where nothing is to be flushed nothing is', async () => {
   await using recorded = await openRecorded();
   const { test: opened, calls } = recorded;
   const generations: number[] = [];
@@ -167,29 +165,29 @@ test('generations count finished writes, and a barrier with nothing to flush pub
   assert.equal(opened.open.durability.generationOf(4), 3);
 });
 
-test('what is written is flushed within a second, without being asked for', async (t) => {
-  await using opened = await openTransfer();
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+test('what is written is flushed within a second, without being asked for', async () => {
+  const clock = new FakeClock();
+  await using opened = await openTransfer({ clock });
   await putBlock(opened, 0, 1);
-  t.mock.timers.tick(FLUSH_INTERVAL_MS / 2);
+  await clock.advance(FLUSH_INTERVAL_MS / 2);
   await putBlock(opened, 1, 1);
-  t.mock.timers.tick(FLUSH_INTERVAL_MS / 2 - 1);
+  await clock.advance(FLUSH_INTERVAL_MS / 2 - 1);
   await settle();
   assert.equal(opened.open.table.countOf('written'), 2);
-  t.mock.timers.tick(1);
+  await clock.advance(1);
   await settle();
   assert.equal(opened.open.table.countOf('durable'), 2);
   await putBlock(opened, 2, 1);
   opened.open.durability.close();
-  t.mock.timers.tick(10 * FLUSH_INTERVAL_MS);
+  await clock.advance(10 * FLUSH_INTERVAL_MS);
   await settle();
   assert.equal(opened.open.table.stateOf(2), 'written');
 });
 
-test('what was written during a flush has a flush of its own within a second', async (t) => {
+test('what was written during a flush has a flush of its own within a second', async () => {
   const memory = new MemoryTarget();
-  await using opened = await openTransfer({ target: memory });
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const clock = new FakeClock();
+  await using opened = await openTransfer({ target: memory, clock });
   await putBlock(opened, 0, 1);
   const gate = memory.hold('flush');
   const flush = opened.open.durability.flush();
@@ -197,21 +195,21 @@ test('what was written during a flush has a flush of its own within a second', a
   await putBlock(opened, 1, 1);
   memory.release('flush');
   await flush;
-  t.mock.timers.tick(FLUSH_INTERVAL_MS);
+  await clock.advance(FLUSH_INTERVAL_MS);
   await settle();
   assert.equal(opened.open.table.countOf('durable'), 2);
 });
 
-test('much data is flushed before the second is over', async (t) => {
+test('much data is flushed before the second is over', async () => {
   const memory = new MemoryTarget();
-  await using opened = await openTransfer({ target: memory });
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const clock = new FakeClock();
+  await using opened = await openTransfer({ target: memory, clock });
   const { durability } = opened.open;
   const digest = digestNow(contentOf(opened.open, 0, 1));
   for (const [index, bytes] of [FLUSH_BYTES - BLOCK_BYTES, BLOCK_BYTES].entries()) {
     assert.equal(opened.open.table.countOf('durable'), 0);
     durability.finishWrite(durability.announce([index]), () => digest, bytes);
-    t.mock.timers.tick(1);
+    await clock.advance(1);
     await settle();
   }
   assert.equal(opened.open.table.countOf('durable'), 2);

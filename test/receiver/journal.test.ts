@@ -70,14 +70,15 @@ test('a journal of another version is refused and stays as it is', async () => {
   assert((await readFile(path)).equals(before));
 });
 
-test('a second receiver is kept out while the first is alive, also when that is in another process', async () => {
+test('a second receiver is kept out while the first is alive, in another process too', async () => {
   await using folder = await fastTempDir();
   const path = join(folder.path, 'journal.db');
   const isTaken = coded('state-refused', { message: /^another ddt-receive is using the journal / });
   const journal = await SqliteJournal.open(path);
   await assert.rejects(SqliteJournal.open(path), isTaken);
+  const module = new URL('../../receiver/journal.ts', import.meta.url).href;
   const script = `
-    import { SqliteJournal } from ${JSON.stringify(new URL('../../receiver/journal.ts', import.meta.url).href)};
+    import { SqliteJournal } from ${JSON.stringify(module)};
     const journal = await SqliteJournal.open(${JSON.stringify(path)}).catch((error) => error);
     if (journal.code === undefined) journal.recordDurable([{ index: 5, digest: Buffer.alloc(32, 5) }]);
     console.log(journal.code ?? 'recorded');
@@ -137,11 +138,27 @@ test('a journal that lost its end is refused, or lists no other block than was r
     await truncate(cut, length);
     const listed = await listIfGood(cut);
     if (listed === undefined) refusedCount++;
-    // The digest of one may end in zeros, as SQLite reads the end of a page that is not there: a sender compares it.
+    // A digest may end in zeros, as SQLite reads the end of a page that is not there: a sender compares it.
     for (const index of listed?.keys() ?? [])
       assert(recorded.has(index), `block ${index} at ${length} bytes`);
   }
   assert.ok(refusedCount > 0);
+});
+
+test('a journal with a spoilt page is refused when that is read', async () => {
+  await using folder = await fastTempDir();
+  const [path, spoilt] = [join(folder.path, 'journal.db'), join(folder.path, 'spoilt.db')];
+  const journal = await SqliteJournal.open(path);
+  journal.setProperties({ claim: '{}' });
+  journal.recordDurable(Array.from({ length: 300 }, (_, index) => block(index)));
+  journal.close();
+  const whole = await readFile(path);
+  for (let at = 4096; at < whole.length; at += 4096) {
+    const damaged = Buffer.from(whole);
+    damaged.writeUInt8(0xff, at);
+    await writeFile(spoilt, damaged);
+    assert.equal(await listIfGood(spoilt), undefined, `page at ${at}`);
+  }
 });
 
 /** The state after each transaction; the log of the last one's file has them all. */
@@ -158,7 +175,7 @@ async function writeLog(path: string): Promise<{ states: Map<number, string>[]; 
   return { states, journal };
 }
 
-test('a journal whose log is cut or damaged anywhere lists what it listed at some moment, or is refused', async () => {
+test('a journal whose log is cut or spoilt lists what it once listed, or is refused', async () => {
   await using folder = await fastTempDir();
   const [path, cut] = [join(folder.path, 'journal.db'), join(folder.path, 'cut.db')];
   const { states, journal } = await writeLog(path);
@@ -205,7 +222,7 @@ test('a hundred thousand blocks come back in order', async () => {
   again.close();
 });
 
-test('a journal in a folder that can not be written is refused', async () => {
+test('a journal in a folder that cannot be written is refused', async () => {
   const message = /^cannot open the journal \/proc\/journal\.db: unable to open database file$/;
   await assert.rejects(SqliteJournal.open('/proc/journal.db'), coded('state-refused', { message }));
 });

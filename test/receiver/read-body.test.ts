@@ -135,7 +135,7 @@ test('what was encoded comes back, and a plain body stays as it is', async () =>
   assert.equal(await decodeInPlace(into, 3, 'identity', 99), 3);
 });
 
-test('a body that decodes to more or less than the block is a length mismatch, and a bomb costs nothing', async () => {
+test('a body that decodes to more or less than the block is refused, and a bomb costs nothing', async () => {
   const mismatch = coded('length-mismatch');
   for (const encode of [zstdCompressSync, gzipSync]) {
     const encoding = encode === gzipSync ? 'gzip' : 'zstd';
@@ -175,7 +175,7 @@ test('a body that is cut, empty, or no such coding at all does not decode', asyn
 });
 
 test('a window larger than the largest block is refused: it would be allocated', async () => {
-  // RFC 8878 section 3.1.1: magic number, descriptor, window (its exponent less 10 in the upper five bits), one raw block.
+  // RFC 8878 section 3.1.1: magic number, descriptor, window (log2 - 10, five upper bits), one raw block.
   const frame = (windowLog: number): Buffer =>
     Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3, 0x19, 0, 0, ...Buffer.from('abc')]);
   assert.equal((await decode(frame(24), 'zstd', 3)).toString(), 'abc');

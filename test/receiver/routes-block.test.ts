@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestNow } from '../../common/digest.ts';
+import type { Answer } from '../support/https-client.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { BLOCK_BYTES, LAST_BYTES, contentOf, listedIn } from '../support/open-transfer.ts';
-import { startReceiverApp, type Answer, type ReceiverApp } from '../support/receiver-app.ts';
+import { startReceiverApp, type ReceiverApp } from '../support/receiver-app.ts';
 import { rawExchange } from '../support/raw-exchange.ts';
 import { recordedTarget } from '../support/recorded.ts';
 
@@ -114,35 +115,31 @@ test('there is no block beyond the last one', async () => {
 });
 
 const NO_INDEXES = [
-  ...[
-    '-1',
-    '+1',
-    '01',
-    '00',
-    '1e3',
-    '0x10',
-    '1.0',
-    '1.',
-    '%31',
-    '1%2f..',
-    '1%00',
-    '1;x',
-    '%FF',
-    '1%20',
-    '1/',
-    '1/0',
-  ],
-  ...[
-    'Infinity',
-    'NaN',
-    '9007199254740993',
-    '18446744073709551617',
-    '10000000000',
-    '../blocks/1',
-    '1#',
-    '1,2',
-    '*',
-  ],
+  '-1',
+  '+1',
+  '01',
+  '00',
+  '1e3',
+  '0x10',
+  '1.0',
+  '1.',
+  '%31',
+  '1%2f..',
+  '1%00',
+  '1;x',
+  '%FF',
+  '1%20',
+  '1/',
+  '1/0',
+  'Infinity',
+  'NaN',
+  '9007199254740993',
+  '18446744073709551617',
+  '10000000000',
+  '../blocks/1',
+  '1#',
+  '1,2',
+  '*',
 ];
 
 test('an index has one spelling, and no other reaches a block', async () => {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeSigningKey } from '../../common/ssh-signature.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import type { Answer } from '../support/https-client.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { BLOCK_BYTES, claimOf } from '../support/open-transfer.ts';
-import { startReceiverApp, type Answer } from '../support/receiver-app.ts';
+import { startReceiverApp } from '../support/receiver-app.ts';
 
 const RESOURCES: readonly (readonly [string, string])[] = [
   ['GET', '/transfer'],
@@ -164,7 +165,13 @@ test('a claim is bounded by the target, and one that is no claim is 400', async 
   const put = async (body: string): Promise<Answer> => await app.request('PUT', '/transfer', { body });
   assert.deepEqual(told(await put(JSON.stringify(claim))), [507, 'target-too-small']);
   const wrong = [
-    ...['', 'no JSON', '[]', 'null', '7', '{}', '{"size":1,"blockSize":65536}'],
+    '',
+    'no JSON',
+    '[]',
+    'null',
+    '7',
+    '{}',
+    '{"size":1,"blockSize":65536}',
     ...[
       { size: '1' },
       { blockSize: null },

@@ -30,7 +30,9 @@ async function sampled(): Promise<Sampled> {
   for (let index = 1; index < BLOCK_COUNT - 1; index++) await putBlock(opened, index, 1);
   await opened.open.durability.flush();
   return {
-    ...{ memory, opened, reads },
+    memory,
+    opened,
+    reads,
     sample: async (random) => await sampleBlocks(target, opened.open, random),
     [Symbol.asyncDispose]: async () => await opened[Symbol.asyncDispose](),
   };

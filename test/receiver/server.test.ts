@@ -42,12 +42,17 @@ async function serve(options: TestServerOptions = {}): Promise<TestServer> {
       await options.answer;
       return new Response('answered');
     },
-    ...{ certificatePem, keyPem, host: '127.0.0.1', port: 0 },
+    certificatePem,
+    keyPem,
+    host: '127.0.0.1',
+    port: 0,
     connectionsMax: options.connectionsMax ?? 100,
     limits: { ...LIMITS, ...options.limits },
   });
   return {
-    ...{ server, port: server.port, requests },
+    server,
+    port: server.port,
+    requests,
     [Symbol.asyncDispose]: async () => await server.close(0),
   };
 }

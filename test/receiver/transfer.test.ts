@@ -43,8 +43,13 @@ async function place(): Promise<Place> {
 
 function transferOver(journal: Journal, target: Target = new MemoryTarget()): Transfer {
   return new Transfer({
-    ...{ target, journal, memoryBytes: 1, connectionsMax: 7, isReadBack: false },
-    ...{ clock: systemClock, digest: digestOf },
+    target,
+    journal,
+    memoryBytes: 1,
+    connectionsMax: 7,
+    isReadBack: false,
+    clock: systemClock,
+    digest: digestOf,
     events: { onJournalBroken: () => assert.fail('the journal is whole') },
   });
 }
@@ -155,7 +160,7 @@ test('a claim that the journal can not hold is no claim', async () => {
   assert.equal(await transfer.claim(claimOf(2)), 'new');
 });
 
-test('another start on the same journal goes on: same id, same claim, what is durable, another epoch', async () => {
+test('another start on the journal goes on: same id and claim, what is durable, a new epoch', async () => {
   await using at = await place();
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory, journal: at.journal });
@@ -201,8 +206,14 @@ test('memory for blocks is what was allowed, and never less than two blocks', as
     await using at = await place();
     const events = { onJournalBroken: () => {} };
     const transfer = new Transfer({
-      ...{ target: new MemoryTarget(), journal: at.journal, memoryBytes, connectionsMax: 1, events },
-      ...{ isReadBack: false, clock: systemClock, digest: digestOf },
+      target: new MemoryTarget(),
+      journal: at.journal,
+      memoryBytes,
+      connectionsMax: 1,
+      isReadBack: false,
+      clock: systemClock,
+      digest: digestOf,
+      events,
     });
     await transfer.claim(claimOf(1));
     assert.equal(transfer.claimed().slabs.slabCount, slabCount);

@@ -14,6 +14,7 @@ import {
   listedIn,
   openTransfer,
   putBlock,
+  settle,
   type TestTransfer,
 } from '../support/open-transfer.ts';
 
@@ -112,6 +113,8 @@ test('zero blocks have the digest of zeros, the short last one its own', async (
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   for (let index = 0; index < 8; index++) await putBlock(opened, index, 1, true);
+  const [end, behind] = [7 * BLOCK_BYTES + LAST_BYTES, Buffer.from('not ours')];
+  await memory.write(behind, end);
   const ranges: Range[] = [
     [6, 2],
     [0, 1],
@@ -121,6 +124,7 @@ test('zero blocks have the digest of zeros, the short last one its own', async (
   const expected = { transferId: transfer.id, epoch: open.durability.epoch, ranges };
   assert.deepEqual(receipt, { ...expected, state: 'durable', generation: 10 });
   assert.deepEqual(contentsOn(memory, opened, 2), ['0:0', '1:1', '2:1', '3:1', '4:1', '5:1', '6:0', '7:0']);
+  assert.deepEqual(memory.bytesAt(end, behind.length), behind);
   const listed = listedIn(opened.journal);
   for (let index = 0; index < 8; index++)
     assert.equal(listed.get(index), digestOn(memory.crash(), open, index));
@@ -163,6 +167,8 @@ test('a write is not acknowledged by a flush that succeeds after the one it was 
   await gate.arrived();
   const second = putBlock(opened, 1, 1, true);
   const zeros = writeZeroBlocks(opened.transfer, [[2, 2]], true);
+  await settle();
+  assert.equal(opened.open.table.countOf('written'), 4);
   gate.open();
   await assert.rejects(first, coded('io-error'));
   await assert.rejects(second, coded('io-error'));

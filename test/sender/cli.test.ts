@@ -103,10 +103,21 @@ test('help goes to standard output, fits one screen and names every option', () 
     assert(lines.length >= 24 && lines.length <= 45, `${lines.length} lines`);
     const wide = lines.filter((line) => /^.{101}/u.test(line));
     assert.deepEqual(wide, []);
-    for (const name of ['ticket-file', 'connections', 'block-size', 'retry-for', 'memory', 'progress', 'receipt']) {
+    for (const name of [
+      'ticket-file',
+      'connections',
+      'block-size',
+      'retry-for',
+      'memory',
+      'progress',
+      'receipt',
+    ]) {
       assert.match(text, new RegExp(`^ {2}--${name} <`, 'm'));
     }
-    assert.match(text, /Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 .*\n.*6 gave up/);
+    assert.match(
+      text,
+      /Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 .*\n.*6 gave up/,
+    );
     assert.match(text, /DDT_TICKET/);
   }
 });

@@ -1,17 +1,27 @@
 /**
- * The durability contract under a storm: puts, zeros, flushes, faults, held operations and crashes on a memory target
- * with the real journal. After each step it is compared with what a sender may believe and what the medium holds.
+ * The durability contract under a storm: puts, zeros, flushes, faults, held operations and crashes on a
+ * target in memory, with the real journal. After each step it is compared with what a sender may believe
+ * and with what the medium holds.
  */
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TransferError } from '../../common/errors.ts';
-import { BLOCK_STATES } from '../../common/protocol.ts';
+import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { digestNow } from '../../common/digest.ts';
+import { FakeClock } from './fake-clock.ts';
 import { MemoryTarget, type Operation } from './memory-target.ts';
-import { contentOf, digestOn, listedIn, openTransfer, putBlock, type TestTransfer } from './open-transfer.ts';
+import {
+  contentOf,
+  digestOn,
+  listedIn,
+  openTransfer,
+  putBlock,
+  settle,
+  type TestTransfer,
+} from './open-transfer.ts';
 import { recordedJournal } from './recorded.ts';
 
 export const SIMULATED_BLOCKS = 5;
@@ -26,11 +36,12 @@ export type Step =
   | { readonly kind: 'journal'; readonly isFull: boolean }
   | { readonly kind: 'crash'; readonly writtenBack: 'none' | 'all' };
 
-/** What a reply promised: these digests, once this generation of this epoch is published. */
+/** What a reply promised: these digests, at once or when this generation of this epoch is published. */
 interface Reply {
   readonly digests: ReadonlyMap<number, string>;
   /** Number of the request. */
   readonly serial: number;
+  readonly state: BlockState;
   readonly epoch: string;
   readonly generation: number;
 }
@@ -45,18 +56,23 @@ interface Machine {
   readonly opened: TestTransfer;
 }
 
-async function openMachine(memory: MemoryTarget, path: string, fault: JournalFault): Promise<Machine> {
+async function openMachine(
+  memory: MemoryTarget,
+  path: string,
+  fault: JournalFault,
+  clock: FakeClock,
+): Promise<Machine> {
   const sqlite = await SqliteJournal.open(path);
   const journal = recordedJournal(sqlite, (text) => {
     if (fault.isFull) throw new TransferError('no-space', `cannot ${text}: no room`);
   });
-  const opened = await openTransfer({ target: memory, journal, blockCount: SIMULATED_BLOCKS });
+  const opened = await openTransfer({ target: memory, journal, clock, blockCount: SIMULATED_BLOCKS });
   return { memory, sqlite, opened };
 }
 
 export class DurabilitySimulation implements AsyncDisposable {
   readonly #folder: string;
-  readonly #tick: (ms: number) => void;
+  readonly #clock: FakeClock;
   readonly #journalFault: JournalFault;
   #machine: Machine;
   #starts = 0;
@@ -70,23 +86,19 @@ export class DurabilitySimulation implements AsyncDisposable {
   /** Outcomes other than refusals for faults. */
   readonly #surprises: unknown[] = [];
 
-  private constructor(
-    folder: string,
-    tick: (ms: number) => void,
-    journalFault: JournalFault,
-    machine: Machine,
-  ) {
+  private constructor(folder: string, clock: FakeClock, journalFault: JournalFault, machine: Machine) {
     this.#folder = folder;
-    this.#tick = tick;
+    this.#clock = clock;
     this.#journalFault = journalFault;
     this.#machine = machine;
   }
 
-  /** @param folder for the journals. @param tick moves the clock of the timers. */
-  static async start(folder: string, tick: (ms: number) => void): Promise<DurabilitySimulation> {
+  /** @param folder for the journals. */
+  static async start(folder: string): Promise<DurabilitySimulation> {
+    const clock = new FakeClock();
     const fault: JournalFault = { isFull: false };
-    const machine = await openMachine(new MemoryTarget(), join(folder, '0.db'), fault);
-    return new DurabilitySimulation(folder, tick, fault, machine);
+    const machine = await openMachine(new MemoryTarget(), join(folder, '0.db'), fault, clock);
+    return new DurabilitySimulation(folder, clock, fault, machine);
   }
 
   async run(step: Step): Promise<void> {
@@ -102,7 +114,7 @@ export class DurabilitySimulation implements AsyncDisposable {
         this.#follow(opened.open.durability.flush());
         break;
       case 'tick':
-        this.#tick(step.ms);
+        await this.#clock.advance(step.ms);
         break;
       case 'fault':
         memory.arm(step);
@@ -158,8 +170,9 @@ export class DurabilitySimulation implements AsyncDisposable {
     assert.deepEqual(durable, [...listed.keys()]);
     for (const index of durable) assert.equal(table.digestOf(index).toString('hex'), listed.get(index));
     // A sender that follows the protocol ticks these off.
-    for (const { digests, serial, epoch, generation } of this.#replies) {
-      if (epoch !== durability.epoch || generation > durability.durableGeneration) continue;
+    for (const { digests, serial, state, epoch, generation } of this.#replies) {
+      const isPublished = epoch === durability.epoch && generation <= durability.durableGeneration;
+      if (state !== 'durable' && !isPublished) continue;
       for (const [index, digest] of digests) {
         if (this.#lastRequest.get(index) === serial) this.#believed.set(index, digest);
       }
@@ -180,9 +193,10 @@ export class DurabilitySimulation implements AsyncDisposable {
     const digest = digestNow(contentOf(opened.open, index, version)).toString('hex');
     const serial = this.#begin([index]);
     this.#follow(
-      putBlock(opened, index, version, isFlushed).then((receipt) => {
+      (async () => {
+        const receipt = await putBlock(opened, index, version, isFlushed);
         this.#replies.push({ digests: new Map([[index, digest]]), serial, ...receipt });
-      }),
+      })(),
     );
   }
 
@@ -193,9 +207,10 @@ export class DurabilitySimulation implements AsyncDisposable {
     const digests = new Map(indexes.map((index) => [index, zeros.of(index).toString('hex')]));
     const serial = this.#begin(indexes);
     this.#follow(
-      writeZeroBlocks(opened.transfer, [[first, indexes.length]], isFlushed).then((receipt) => {
+      (async () => {
+        const receipt = await writeZeroBlocks(opened.transfer, [[first, indexes.length]], isFlushed);
         this.#replies.push({ digests, serial, ...receipt });
-      }),
+      })(),
     );
   }
 
@@ -229,7 +244,7 @@ export class DurabilitySimulation implements AsyncDisposable {
     const memory = before.memory.crash(writtenBack);
     await this.#stop(before);
     this.#replies = [];
-    this.#machine = await openMachine(memory, path, this.#journalFault);
+    this.#machine = await openMachine(memory, path, this.#journalFault, this.#clock);
   }
 
   async #stop({ memory, opened, sqlite }: Machine): Promise<void> {
@@ -238,9 +253,4 @@ export class DurabilitySimulation implements AsyncDisposable {
     await opened[Symbol.asyncDispose]();
     sqlite.close();
   }
-}
-
-/** Lets everything go on that does not stand before a gate. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 3; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -1,7 +1,8 @@
 /**
- * A target in memory that keeps apart what was written and what was flushed, as a kernel and a disk do, and that fails
- * when it is told to. After a failed flush it behaves as Linux does: the error is reported once, the pages count as
- * clean though some of them never reached the medium, reads still show them, and the next flush succeeds.
+ * A target in memory that keeps apart what was written and what was flushed, as kernel and disk do, and
+ * that fails when it is told to. After a failed flush it behaves as Linux does: the error is reported
+ * once, the pages count as clean though some never reached the medium, reads still show them, and the
+ * next flush succeeds.
  */
 import { TransferError } from '../../common/errors.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target.ts';

@@ -1,9 +1,9 @@
-/** A claimed transfer over any target, with the real journal in a temporary folder: small blocks, known contents. */
+/** A claimed transfer over any target, with the real journal in a temporary folder; small blocks. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { statfsSync } from 'node:fs';
-import { systemClock } from '../../common/clock.ts';
+import { systemClock, type Clock } from '../../common/clock.ts';
 import { digestNow, digestOf } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
@@ -58,6 +58,8 @@ export interface TestTransferOptions {
   /** Default: a new one in a folder that goes away with the transfer. */
   readonly journal?: Journal;
   readonly blockCount?: number;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 export async function openTransfer(options: TestTransferOptions = {}): Promise<TestTransfer> {
@@ -71,7 +73,7 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
     memoryBytes: 8 * BLOCK_BYTES,
     connectionsMax: 4,
     isReadBack: false,
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     digest: digestOf,
     events: {
       onEpochEnd: (error, lostBlocks) => epochEnds.push({ error, lostBlocks }),
@@ -109,6 +111,11 @@ export async function putBlock(
   const bytes = contentOf(open, index, version);
   const block = { index: blockIndexOf(index, open.geometry), bytes, digest: digestNow(bytes), isFlushed };
   return (await writeBlock(transfer, block)).receipt;
+}
+
+/** Lets everything on a target in memory go on that does not stand before a gate. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 /** Block numbers that the journal lists, each with the hex digest. */

@@ -1,4 +1,4 @@
-/** Both commands as real processes over real TLS: started, watched, killed, started again; never left behind. */
+/** Both commands as real processes over real TLS: started, watched, killed and started again. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -17,10 +17,12 @@ const WAIT_TIMEOUT_MS = 30_000;
 const POLL_MS = 5;
 
 /**
- * An address of this test's own: nothing else listens there, and as connections leave from 127.0.0.1 none of them can
- * take the port of a receiver that is down for a moment.
+ * An address of this test's own: nothing else listens there, and as connections leave from 127.0.0.1 none of
+ * them can take the port of a receiver that is down for a moment.
  */
-export const OWN_HOST = `127.${((process.pid >> 16) & 63) + 1}.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+export const OWN_HOST = ((pid) => `127.${((pid >> 16) & 63) + 1}.${(pid >> 8) & 255}.${pid & 255}`)(
+  process.pid,
+);
 
 /** This process's environment without what would change the commands. */
 export function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {

@@ -1,6 +1,5 @@
 /** The receiver's real HTTPS service in this process, on a free port of 127.0.0.1, over any target. */
-import { Agent, request as httpsRequest } from 'node:https';
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../common/clock.ts';
 import { digestOf } from '../../common/digest.ts';
@@ -16,6 +15,7 @@ import { SenderLease } from '../../receiver/sender-lease.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
 import type { Target } from '../../receiver/target.ts';
 import { Transfer } from '../../receiver/transfer.ts';
+import { ask, type Answer, type RequestOptions } from './https-client.ts';
 import { MemoryTarget } from './memory-target.ts';
 import { claimOf, fastTempDir } from './open-transfer.ts';
 
@@ -36,28 +36,8 @@ export interface ReceiverAppOptions {
   readonly limits?: Partial<ServerLimits>;
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-  /** The `code` of a problem document; undefined for other answers. */
-  readonly code: string | undefined;
-  /** The body as a JSON object. */
-  json(): Record<string, unknown>;
-  /** Whether the server said 100 before. */
-  readonly isContinued: boolean;
-}
-
-export interface RequestOptions {
-  readonly headers?: OutgoingHttpHeaders;
-  readonly body?: Buffer | string;
-  /** Instead of the app's own; null sends none. */
-  readonly token?: string | null;
-}
-
 export interface ReceiverApp extends AsyncDisposable {
   readonly port: number;
-  readonly pin: string;
   readonly token: string;
   readonly key: SigningKey;
   readonly transfer: Transfer;
@@ -80,45 +60,47 @@ const LIMITS: ServerLimits = {
 };
 const DAY_SECONDS = 86_400;
 
-export async function startReceiverApp(options: ReceiverAppOptions = {}): Promise<ReceiverApp> {
-  await using building = new AsyncDisposableStack();
-  const folder = building.use(await fastTempDir());
-  const clock = options.clock ?? systemClock;
-  const identity = await loadOrMakeIdentity(folder.path);
-  const journal = options.journal ?? (await SqliteJournal.open(join(folder.path, 'journal.db')));
-  if (options.journal === undefined) building.defer(() => journal.close());
-  const epochEnds: TransferError[] = [];
-  const logged: string[] = [];
+/** What tests look at and change while it runs. */
+interface Observed {
+  readonly logged: string[];
+  readonly epochEnds: TransferError[];
+  sealedCount: number;
+  isDraining: boolean;
+}
+
+async function openTransfer(
+  options: ReceiverAppOptions,
+  journal: Journal,
+  { epochEnds, logged }: Observed,
+): Promise<Transfer> {
   const transfer = new Transfer({
     target: options.target ?? new MemoryTarget(),
     journal,
     memoryBytes: options.memoryBytes ?? 64 * 1024 * 1024,
     connectionsMax: options.connectionsMax ?? 256,
     isReadBack: options.isReadBack ?? false,
-    clock,
+    clock: options.clock ?? systemClock,
     digest: digestOf,
     events: {
       onEpochEnd: (error) => epochEnds.push(error),
       onJournalBroken: (error) => logged.push(error.message),
     },
   });
-  building.defer(async () => {
-    transfer.opened?.durability.close();
-    await transfer.opened?.verifier?.stop();
-  });
-  if (options.blockCount !== null && transfer.opened === undefined)
-    await transfer.claim(claimOf(options.blockCount ?? 8));
-  const key = makeSigningKey();
-  const payload = (): TokenPayload => {
-    const iat = Math.floor(clock.wallMs() / 1000);
-    return { v: 1, aud: identity.pin, tid: transfer.id, scope: ['write'], iat, exp: iat + DAY_SECONDS };
-  };
-  const token = mintToken(payload(), key);
-  const running = { sealedCount: 0, isDraining: false };
-  const app = makeApp({
+  const { blockCount = 8 } = options;
+  if (blockCount !== null && transfer.opened === undefined) await transfer.claim(claimOf(blockCount));
+  return transfer;
+}
+
+function openApp(
+  options: ReceiverAppOptions,
+  parts: { transfer: Transfer; key: SigningKey; pin: string; clock: Clock },
+  observed: Observed,
+): ReturnType<typeof makeApp> {
+  const { transfer, key, pin, clock } = parts;
+  return makeApp({
     transfer,
     authenticator: new Authenticator({
-      audience: identity.pin,
+      audience: pin,
       transferId: transfer.id,
       trustedKeys: [key.publicKey],
       clock,
@@ -126,78 +108,54 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
     lease: new SenderLease(clock),
     key,
     clock,
-    log: makeLog('text', clock, (line) => logged.push(line)),
-    isDraining: () => running.isDraining,
-    onSealed: () => running.sealedCount++,
+    log: makeLog('text', clock, (line) => observed.logged.push(line)),
+    isDraining: () => observed.isDraining,
+    onSealed: () => observed.sealedCount++,
     bodyProgressTimeoutMs: options.bodyProgressTimeoutMs ?? 10_000,
     memoryWaitMs: options.memoryWaitMs ?? 10_000,
   });
+}
+
+export async function startReceiverApp(options: ReceiverAppOptions = {}): Promise<ReceiverApp> {
+  await using building = new AsyncDisposableStack();
+  const folder = building.use(await fastTempDir());
+  const { clock = systemClock, connectionsMax = 256 } = options;
+  const { certificatePem, keyPem, pin } = await loadOrMakeIdentity(folder.path);
+  const journal = options.journal ?? (await SqliteJournal.open(join(folder.path, 'journal.db')));
+  if (options.journal === undefined) building.defer(() => journal.close());
+  const observed: Observed = { logged: [], epochEnds: [], sealedCount: 0, isDraining: false };
+  const transfer = await openTransfer(options, journal, observed);
+  building.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.opened?.verifier?.stop();
+  });
+  const key = makeSigningKey();
+  const app = openApp(options, { transfer, key, pin, clock }, observed);
   const server = await startServer({
     fetch: async (request, env) => await app.fetch(request, env),
-    certificatePem: identity.certificatePem,
-    keyPem: identity.keyPem,
+    certificatePem,
+    keyPem,
     host: '127.0.0.1',
     port: 0,
-    connectionsMax: options.connectionsMax ?? 256,
+    connectionsMax,
     limits: { ...LIMITS, ...options.limits },
   });
   building.defer(async () => await server.close(0));
   const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
   building.defer(() => agent.destroy());
+  const mint = (changes: Partial<TokenPayload> = {}, signer = key): string => {
+    const iat = Math.floor(clock.wallMs() / 1000);
+    const good = { v: 1, aud: pin, tid: transfer.id, scope: ['write'], iat, exp: iat + DAY_SECONDS } as const;
+    return mintToken({ ...good, ...changes }, signer);
+  };
+  const token = mint();
+  const { port } = server;
+  const request: ReceiverApp['request'] = async (method, path, { headers = {}, body, token: given } = {}) => {
+    const authorization = given === null ? {} : { authorization: `Bearer ${given ?? token}` };
+    return await ask(agent, port, { method, path, body, headers: { ...authorization, ...headers } });
+  };
   const parts = building.move();
-  return Object.assign(running, {
-    ...{ port: server.port, pin: identity.pin, token, key, transfer, server, logged, epochEnds },
-    mint: (changes: Partial<TokenPayload> = {}, other = key) =>
-      mintToken({ ...payload(), ...changes }, other),
-    request: async (
-      method: string,
-      path: string,
-      { headers = {}, body, token: given = token }: RequestOptions = {},
-    ) =>
-      await ask(agent, server.port, {
-        ...{ method, path, body },
-        headers: given === null ? headers : { authorization: `Bearer ${given}`, ...headers },
-      }),
-    [Symbol.asyncDispose]: async () => await parts.disposeAsync(),
-  });
-}
-
-interface Ask {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: OutgoingHttpHeaders;
-  readonly body: Buffer | string | undefined;
-}
-
-async function ask(agent: Agent, port: number, { method, path, headers, body }: Ask): Promise<Answer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const length =
-    body === undefined || 'transfer-encoding' in headers ? {} : { 'content-length': Buffer.byteLength(body) };
-  const target = { host: '127.0.0.1', port, agent, method, path, headers: { ...length, ...headers } };
-  let isContinued = false;
-  const request = httpsRequest(target, (response) => {
-    const pieces: Buffer[] = [];
-    response.on('data', (piece: Buffer) => pieces.push(piece)).on('error', reject);
-    response.on('end', () => {
-      const { statusCode = 0, headers: answered } = response;
-      resolve(answerOf(statusCode, answered, Buffer.concat(pieces), isContinued));
-    });
-  });
-  request.on('error', reject);
-  if (headers['expect'] === undefined) request.end(body);
-  else {
-    request.once('continue', () => {
-      isContinued = true;
-      request.end(body);
-    });
-    request.flushHeaders();
-  }
-  return await promise;
-}
-
-function answerOf(status: number, headers: IncomingHttpHeaders, body: Buffer, isContinued: boolean): Answer {
-  const json = (): Record<string, unknown> => JSON.parse(body.toString('utf8')) as Record<string, unknown>;
-  const isProblem = headers['content-type'] === 'application/problem+json' && body.length > 0;
-  const code = isProblem ? String(json()['code']) : undefined;
-  return { status, headers, body, code, json, isContinued };
+  const dispose = async (): Promise<void> => await parts.disposeAsync();
+  const fixed = { port, token, key, transfer, server, mint, request };
+  return Object.assign(observed, fixed, { [Symbol.asyncDispose]: dispose });
 }

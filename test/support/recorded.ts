@@ -1,4 +1,4 @@
-/** Wrappers of a real target and a real journal that note every call, so that a test can look at their order. */
+/** Wrappers of a target and a journal that note every call, so that a test can look at their order. */
 import type { DurableBlock, Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
 
@@ -6,15 +6,16 @@ export type Note = (text: string) => void;
 
 /** Notes `write 65536`, `write 65536 done` and the like; numbers are offsets. */
 export function recordedTarget(target: Target, note: Note): Target {
-  const noted = async (what: string, work: Promise<void>): Promise<void> => {
+  const noted = async <Result>(what: string, work: Promise<Result>): Promise<Result> => {
     note(what);
-    await work.then(
-      () => note(`${what} done`),
-      (error: unknown) => {
-        note(`${what} failed`);
-        throw error;
-      },
-    );
+    try {
+      const result = await work;
+      note(`${what} done`);
+      return result;
+    } catch (error) {
+      note(`${what} failed`);
+      throw error;
+    }
   };
   return {
     identity: target.identity,

@@ -1,4 +1,4 @@
-/** A line between sender and receiver that the test owns: it counts, slows, cuts, and lets an impostor answer. */
+/** A line to the receiver that the test owns: it counts, slows, holds, cuts, and lets an impostor answer. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
@@ -15,6 +15,8 @@ export interface RelayOptions {
   readonly to: { readonly host: string; readonly port: number };
   /** All connections share it, towards the receiver; answers do not wait. */
   readonly bytesPerSecond?: number;
+  /** What comes after so many bytes stands still until {@link Relay.release}. */
+  readonly holdAtBytes?: number;
   /** Takes the connections from this one on, counted from 1; the earlier ones reach the receiver. */
   readonly impostor?: { readonly from: number; readonly take: (socket: Socket) => void };
 }
@@ -30,6 +32,7 @@ export class Relay implements AsyncDisposable {
   readonly #open = new Set<Socket>();
   #marks: { at: number; reached: () => void }[] = [];
   #freeAtMs = 0;
+  readonly #released = Promise.withResolvers<void>();
 
   private constructor(options: RelayOptions) {
     this.#options = options;
@@ -55,12 +58,18 @@ export class Relay implements AsyncDisposable {
     await new Promise<void>((reached) => this.#marks.push({ at: bytes, reached }));
   }
 
+  /** Whatever stood still goes on, and nothing is held any more. */
+  release(): void {
+    this.#released.resolve();
+  }
+
   /** Ends all connections there are; new ones are taken as before. */
   cut(): void {
     for (const socket of this.#open) socket.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.release();
     const closed = once(this.#server, 'close');
     this.#server.close();
     this.cut();
@@ -95,6 +104,7 @@ export class Relay implements AsyncDisposable {
       this.bytes += piece.length;
       for (const mark of this.#marks) if (this.bytes >= mark.at) mark.reached();
       this.#marks = this.#marks.filter(({ at }) => at > this.bytes);
+      if (this.bytes >= (this.#options.holdAtBytes ?? Infinity)) await this.#released.promise;
       if (this.bytesPerSecond > 0) {
         const nowMs = performance.now();
         this.#freeAtMs = Math.max(this.#freeAtMs, nowMs) + (piece.length / this.bytesPerSecond) * 1000;
@@ -113,7 +123,7 @@ export interface Impostor {
   readonly take: (socket: Socket) => void;
 }
 
-/** A TLS server with a key of its own that listens to whoever talks to it. It lives as long as its sockets. */
+/** A TLS server with a key of its own that listens to whoever talks to it; it needs no closing. */
 export async function makeImpostor(): Promise<Impostor> {
   await using folder = await tempDir();
   const { certificatePem, keyPem, pin } = await loadOrMakeIdentity(folder.path, {});
