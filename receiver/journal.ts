@@ -180,7 +180,7 @@ function sqliteCodeOf(error: unknown): number | undefined {
 function asReadError(action: 'open' | 'read', error: unknown, path: string): TransferError {
   if (error instanceof TransferError) return error;
   if (sqliteCodeOf(error) === SQLITE_BUSY) {
-    return new TransferError('state-refused', `another ddt-receive is using the journal ${path}`, {
+    return new TransferError('journal-in-use', `another ddt-receive is using the journal ${path}`, {
       cause: error,
     });
   }

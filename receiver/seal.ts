@@ -37,14 +37,13 @@ export async function sealTransfer(
       `the transfer has ${open.blockCount} blocks, not ${request.blockCount}`,
     );
   }
-  if (transfer.sealed === undefined) {
-    await flushAll(open);
-    if (open.verifier !== undefined) {
-      await Promise.race([open.verifier.settle(), options.clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
-    }
+  if (transfer.sealed === undefined && open.verifier !== undefined) {
+    await open.durability.flush();
+    await Promise.race([open.verifier.settle(), options.clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
   }
-  // Nothing is written while this is decided.
+  // Writes in hand are waited for, and nothing is written while this is decided.
   using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
+  if (transfer.sealed === undefined) await open.durability.flush();
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
@@ -67,12 +66,6 @@ export async function sealTransfer(
   const sealed = makeReceipt(transfer, open, request.root, options);
   transfer.seal(sealed);
   return { outcome: 'sealed', receipt: sealed };
-}
-
-/** Writes in hand are waited for. */
-async function flushAll(open: OpenTransfer): Promise<void> {
-  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
-  await open.durability.flush();
 }
 
 function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer): void {

@@ -97,7 +97,7 @@ test('another size, another cut or another disk is another transfer', async () =
     [{ source: { ...claim.source, model: null } }, /its source is Test T1, this one is T1$/],
   ];
   for (const [change, message] of others) {
-    const hint = /--discard-transfer/;
+    const hint = 'blockSize' in change ? /leave --block-size out/ : /--discard-transfer/;
     await assert.rejects(
       transfer.claim({ ...claim, ...change }),
       coded('transfer-mismatch', { message, hint }),
