@@ -19,10 +19,10 @@ export async function openDirect(
 }
 
 /**
- * Reads towards the end of `into`, from its byte `done` on, which lies at `offset + done` of the file. The tail is asked
- * for rounded up to whole sectors: what follows `into` in its slab may be overwritten.
- * @returns how many bytes of `into` came, 0 at the end; undefined where O_DIRECT can't read: an odd place, a buffer that
- * is no slab, a file system that does not do it. @throws as pread(2) does.
+ * Reads towards the end of `into`, from its byte `done` on, which lies at `offset + done` of the file. The
+ * tail is asked for rounded up to whole sectors: what follows `into` in its slab may be overwritten.
+ * @returns how many bytes of `into` came, 0 at the end; undefined where O_DIRECT can't read: an odd place, a
+ * buffer that is no slab, a file system that does not do it. @throws as pread(2) does.
  */
 export async function readDirect(
   handle: FileHandle,

@@ -1,6 +1,6 @@
 /**
- * Every failure that the world can cause has a code. The code alone decides what is done about it: its kind says who
- * acts and which exit status follows, its status is the HTTP answer. Nobody matches on message text.
+ * Every failure that the world can cause has a code. The code alone decides what is done about it: its kind
+ * says who acts and which exit status follows, its status is the HTTP answer. Nobody matches on message text.
  */
 
 export type ErrorKind = 'usage' | 'refused' | 'transient' | 'corrupt' | 'device' | 'interrupted';

@@ -107,7 +107,9 @@ export interface SealReceipt {
   /** `sha256:<hex>` over the raw block digests in index order. */
   readonly root: string;
   readonly verified: 'read-back' | 'none';
-  /** How: past the page cache, or after it was dropped where that is not possible; null when not read back. */
+  /**
+   * How: past the page cache, or after it was dropped where that is not possible; null when not read back.
+   */
   readonly readBack: 'direct' | 'cache-dropped' | null;
   readonly sealedAt: string;
   readonly target: TransferStatus['target'];

@@ -1,6 +1,6 @@
 /**
- * The routes: parse, call the operation, reply. The checks of a request are ordered from cheap to dear, and nothing
- * of a body is read before all that can be told from the head has been checked.
+ * The routes: parse, call the operation, reply. The checks of a request are ordered from cheap to dear, and
+ * nothing of a body is read before all that can be told from the head has been checked.
  */
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
@@ -26,7 +26,9 @@ import {
 
 type Handler = (context: AppContext, options: AppOptions) => Promise<Response> | Response;
 
-/** Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler. */
+/**
+ * Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler.
+ */
 const ROUTES: readonly (readonly [RegExp, Readonly<Record<string, Handler>>])[] = [
   [/^\/transfer$/, { GET: getTransfer, PUT: putTransfer }],
   [/^\/blocks$/, { GET: listing }],

@@ -8,8 +8,8 @@ import type { Clock } from '../common/clock.ts';
 /** A transfer has one ticket, a handful of hand-made tokens at most. */
 const CACHED_TOKENS_MAX = 256;
 /**
- * A signature check takes some 10 ms of the event loop; only tokens that name our key, pin and transfer get that far.
- * More than this many new ones a second are put off.
+ * A signature check takes some 10 ms of the event loop; only tokens that name our key, pin and transfer get
+ * that far. More than this many new ones a second are put off.
  */
 const SIGNATURE_CHECKS_PER_SECOND = 10;
 

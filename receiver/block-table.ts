@@ -1,6 +1,7 @@
 /**
- * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays, because
- * 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes it.
+ * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays,
+ * because 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes
+ * it.
  */
 import assert from 'node:assert/strict';
 import { DIGEST_BYTES } from '../common/digest.ts';

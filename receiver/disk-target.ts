@@ -1,7 +1,7 @@
 /**
- * A block device or a regular file as the target. Opened once, before the first write, and these descriptors are kept:
- * a write-back error is reported to descriptors that were open when it happened, and to no later one.
- * Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
+ * A block device or a regular file as the target. Opened once, before the first write, and these descriptors
+ * are kept: a write-back error is reported to descriptors that were open when it happened, and to no later
+ * one. Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
@@ -30,8 +30,8 @@ export class DiskTarget implements Target {
   }
 
   /**
-   * Opens the target for itself alone: O_EXCL on a device (EBUSY while mounted or claimed), flock(1) on a file.
-   * A file that does not exist is made, empty.
+   * Opens the target for itself alone: O_EXCL on a device (EBUSY while mounted or claimed), flock(1) on a
+   * file. A file that does not exist is made, empty.
    * @throws TransferError `target-refused`.
    */
   static async open(identity: TargetIdentity): Promise<DiskTarget> {
@@ -63,7 +63,8 @@ export class DiskTarget implements Target {
       if (deviceBytes !== null && deviceBytes >= sizeBytes) return;
       throw new TransferError(
         'target-too-small',
-        `${path} is too small: it has ${deviceBytes} bytes, the source has ${sizeBytes} (${formatSize(sizeBytes)})`,
+        `${path} is too small: it has ${deviceBytes} bytes, ` +
+          `the source has ${sizeBytes} (${formatSize(sizeBytes)})`,
       );
     }
     try {
@@ -81,7 +82,8 @@ export class DiskTarget implements Target {
       try {
         done = await this.#writeFully(this.#direct, bytes.subarray(0, directBytes), offset);
       } catch (error) {
-        // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes it.
+        // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes
+        // it.
         if (errnoOf(error) !== 'EINVAL') throw this.#writeError(this.#writing(offset, bytes.length), error);
       }
     }
@@ -142,7 +144,8 @@ export class DiskTarget implements Target {
 
   async flush(): Promise<void> {
     try {
-      // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own cache.
+      // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own
+      // cache.
       await this.#buffered.datasync();
     } catch (error) {
       const errno = errnoOf(error);
@@ -179,8 +182,8 @@ export class DiskTarget implements Target {
   }
 
   /**
-   * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices, where the
-   * kernel offers it only when the device does it fast. false where it is not offered.
+   * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices,
+   * where the kernel offers it only when the device does it fast. false where it is not offered.
    */
   async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
     const range = ['--offset', String(offset), '--length', String(lengthBytes)];

@@ -2,15 +2,16 @@
  * The durability contract in one place: which writes count, when they are flushed, and in which order that is
  * recorded. Data strictly before journal, journal strictly before the published generation.
  *
- * A block goes absent → written (generation g) → durable. Generations count finished writes within an epoch; a flush
- * makes all finished writes up to its start durable. An error of a write or a flush ends the epoch: what was not
- * durable is absent again, because the kernel reports a failed write-back once and then forgets it, so that a second
- * flush that succeeds proves nothing about the first one's data.
+ * A block goes absent → written (generation g) → durable. Generations count finished writes within an epoch;
+ * a flush makes all finished writes up to its start durable. An error of a write or a flush ends the epoch:
+ * what was not durable is absent again, because the kernel reports a failed write-back once and then forgets
+ * it, so that a second flush that succeeds proves nothing about the first one's data.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
+import { SharedRun } from '../common/shared-run.ts';
 import type { BlockTable } from './block-table.ts';
 import type { Journal } from './journal.ts';
 import type { Target } from './target.ts';
@@ -20,8 +21,8 @@ export const FLUSH_INTERVAL_MS = 1000;
 /** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
 export const FLUSH_BYTES = 256 * 1024 * 1024;
 /**
- * Errors of the target in a row, without a good flush between them. Then writes are refused: a sender that is told
- * "written" again and again while every flush fails would send the same blocks for ever.
+ * Errors of the target in a row, without a good flush between them. Then writes are refused: a sender that is
+ * told "written" again and again while every flush fails would send the same blocks for ever.
  */
 export const TARGET_ERRORS_MAX = 3;
 /** How soon a journal that had no room is tried again. */
@@ -59,8 +60,7 @@ export class Durability {
   #unflushedBytes = 0;
   readonly #clock: Clock;
   #pause: AbortController | undefined;
-  #running: Promise<void> | undefined;
-  #queued: Promise<void> | undefined;
+  readonly #flushes = new SharedRun(async () => await this.#flushOnce());
   #journalFull: TransferError | undefined;
   #targetErrors = 0;
 
@@ -92,10 +92,11 @@ export class Durability {
   }
 
   /**
-   * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal says so
-   * durably where it said otherwise: a crash in the middle of the write must not leave a torn block that is listed.
-   * @throws TransferError `no-space` while the journal has no room, `journal-error`, `io-error` when the target has
-   * failed again and again.
+   * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal
+   * says so durably where it said otherwise: a crash in the middle of the write must not leave a torn block
+   * that is listed.
+   * @throws TransferError `no-space` while the journal has no room, `journal-error`, `io-error` when the
+   * target has failed again and again.
    */
   announce(indexes: readonly number[]): WritePermit {
     if (this.#journalFull !== undefined) throw this.#journalFull;
@@ -143,25 +144,12 @@ export class Durability {
    * @throws TransferError `io-error`, `no-space`, `journal-error`.
    */
   async flush(): Promise<void> {
-    this.#queued ??= this.#runAfter(this.#running);
-    await this.#queued;
+    await this.#flushes.run();
   }
 
   /** Stops the timer; unflushed blocks stay what they are. */
   close(): void {
     this.#pause?.abort();
-  }
-
-  async #runAfter(previous: Promise<void> | undefined): Promise<void> {
-    if (previous !== undefined) await Promise.allSettled([previous]);
-    else await Promise.resolve();
-    this.#running = this.#queued;
-    this.#queued = undefined;
-    try {
-      await this.#flushOnce();
-    } finally {
-      this.#running = undefined;
-    }
   }
 
   async #flushOnce(): Promise<void> {
@@ -185,7 +173,8 @@ export class Durability {
     }
     if (epoch !== this.#epoch)
       throw new TransferError('io-error', 'a write to the target failed during the flush');
-    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the map.
+    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the
+    // map.
     const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
     if (durable.length > 0) {
       this.#writeJournal(() =>

@@ -1,8 +1,9 @@
 /**
- * The receiver's durable record of one transfer, in SQLite: what the transfer is, and which blocks are durable with
- * which digest. Each change is one transaction that has been synced when the call returns (WAL, synchronous=FULL).
- * The calls block the event loop on purpose: between "the data is flushed" and "the record says so" nothing else may
- * happen. `locking_mode=EXCLUSIVE` keeps a second receiver out and needs no shared memory file.
+ * The receiver's durable record of one transfer, in SQLite: what the transfer is, and which blocks are
+ * durable with which digest. Each change is one transaction that has been synced when the call returns (WAL,
+ * synchronous=FULL). The calls block the event loop on purpose: between "the data is flushed" and "the record
+ * says so" nothing else may happen. `locking_mode=EXCLUSIVE` keeps a second receiver out and needs no shared
+ * memory file.
  */
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -70,7 +71,8 @@ export class SqliteJournal implements Journal {
 
   /**
    * Opens or makes the journal; its folder must exist.
-   * @throws TransferError `state-refused` (another receiver has it, another version, damaged), `journal-error`.
+   * @throws TransferError `state-refused` (another receiver has it, another version, damaged),
+   * `journal-error`.
    */
   static async open(path: string): Promise<SqliteJournal> {
     let db: DatabaseSync | undefined;

@@ -1,5 +1,7 @@
-/** ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the process. */
-import { join } from 'node:path';
+/**
+ * ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the
+ * process.
+ */
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
@@ -49,7 +51,8 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
   print(`ticket: ${formatTicket(ticket)}\n`);
   if (options.advertise === undefined && isPrivateAddress(ticket.host)) {
     print(
-      `note: ${ticket.host} is a private address; if senders reach this machine by another one, --advertise it\n`,
+      `note: ${ticket.host} is a private address; ` +
+        'if senders reach this machine by another one, --advertise it\n',
     );
   }
   if (options.curlHelp)
@@ -96,7 +99,8 @@ async function main(): Promise<number> {
   await receiver.stop(STOP_GRACE_MS);
   if (status !== EXIT_STATUS.verified) {
     log.info(
-      `stopped before the transfer was complete; the same command goes on (journal: ${join(receiver.transfer.journal.path)})`,
+      'stopped before the transfer was complete; the same command goes on ' +
+        `(journal: ${receiver.transfer.journal.path})`,
     );
   }
   return status;

@@ -1,6 +1,6 @@
 /**
- * The receiver as a whole: keys, journal, target, transfer, server, ticket. Everything that can be refused is refused
- * before the port opens, and nothing is written to the target before a sender has claimed it.
+ * The receiver as a whole: keys, journal, target, transfer, server, ticket. Everything that can be refused is
+ * refused before the port opens, and nothing is written to the target before a sender has claimed it.
  */
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -169,7 +169,8 @@ async function openTransfer(
         ),
       onUnstable: (index, offset) =>
         log.warning(
-          `block ${index} (offset ${offset}) of ${target.identity.path} was read back wrong once and right the second time`,
+          `block ${index} (offset ${offset}) of ${target.identity.path} was read back wrong once ` +
+            'and right the second time',
         ),
     },
   });

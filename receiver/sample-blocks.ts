@@ -32,8 +32,8 @@ export async function sampleBlocks(
     if (!(await digestOf(bytes)).equals(open.table.digestOf(index))) {
       throw new TransferError(
         'target-refused',
-        `block ${index} (offset ${offsetOf(index, open.geometry)}) of ${target.identity.path} is not what the journal says: ` +
-          'it is another disk, or something else has written to it',
+        `block ${index} (offset ${offsetOf(index, open.geometry)}) of ${target.identity.path} ` +
+          'is not what the journal says: it is another disk, or something else has written to it',
         { hint: 'check the disk; to copy everything anew: --discard-transfer --overwrite-target' },
       );
     }

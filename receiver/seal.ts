@@ -19,11 +19,11 @@ export type SealOutcome =
   | { readonly outcome: 'verifying'; readonly verified: number };
 
 /**
- * Flushes, waits a moment for what is still being read back, compares and seals. Once sealed, the same request gets
- * the same receipt.
+ * Flushes, waits a moment for what is still being read back, compares and seals. Once sealed, the same
+ * request gets the same receipt.
  * @param request.root 32 bytes: SHA-256 over the sender's raw block digests in index order.
- * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `root-mismatch`, `bad-request`,
- * `io-error`.
+ * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `root-mismatch`,
+ * `bad-request`, `io-error`.
  */
 export async function sealTransfer(
   transfer: Transfer,
@@ -77,8 +77,9 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
   ]);
   throw new TransferError(
     'verify-failed',
-    `blocks ${formatRanges(broken)} of ${transfer.target.identity.path} were written ${MISMATCHES_MAX} times and read ` +
-      'back wrong each time: the disk, its cable or its controller is broken',
+    `blocks ${formatRanges(broken)} of ${transfer.target.identity.path} ` +
+      `were written ${MISMATCHES_MAX} times and read back wrong each time: ` +
+      'the disk, its cable or its controller is broken',
     {
       details: { blocks: broken, areas: offsets },
       hint: 'replace the target; on a new one, begin anew with --discard-transfer',

@@ -1,8 +1,8 @@
 /**
- * One sender at a time. Two that send different disks would overwrite each other's blocks; neither could seal, but
- * days would be lost. The lease goes with the sender's connections: it is free when they are closed, or when no byte
- * came over any of them for a minute (a machine that lost its power closes nothing). Requests without a sender's name,
- * curl's, are not counted.
+ * One sender at a time. Two that send different disks would overwrite each other's blocks; neither could
+ * seal, but days would be lost. The lease goes with the sender's connections: it is free when they are
+ * closed, or when no byte came over any of them for a minute (a machine that lost its power closes nothing).
+ * Requests without a sender's name, curl's, are not counted.
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../common/clock.ts';
@@ -39,7 +39,8 @@ export class SenderLease {
       if (holder.sockets.size > 0 && silentMs < SILENT_MS) {
         throw new TransferError(
           'in-use',
-          `another ddt-send at ${holder.address} is sending to this target (last heard ${formatDuration(silentMs)} ago)`,
+          `another ddt-send at ${holder.address} is sending to this target ` +
+            `(last heard ${formatDuration(silentMs)} ago)`,
           { retryAfterSeconds: RETRY_AFTER_SECONDS },
         );
       }

@@ -1,4 +1,7 @@
-/** HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could exhaust. */
+/**
+ * HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could
+ * exhaust.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
@@ -66,7 +69,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     handshakeTimeout: limits.handshakeTimeoutMs,
     maxHeaderSize: limits.headerBytesMax,
     headersTimeout: limits.headersTimeoutMs,
-    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make progress.
+    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make
+    // progress.
     requestTimeout: 0,
     connectionsCheckingInterval: Math.min(5000, limits.headersTimeoutMs),
     keepAliveTimeout: limits.keepAliveTimeoutMs,

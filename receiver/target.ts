@@ -1,4 +1,6 @@
-/** The port to the disk that is written. Implementations: devices and files (disk-target.ts), memory (tests). */
+/**
+ * The port to the disk that is written. Implementations: devices and files (disk-target.ts), memory (tests).
+ */
 
 /** Who the target is; the journal is bound to it. Unknown properties are `null`. */
 export interface TargetIdentity {
@@ -18,8 +20,8 @@ export interface TargetIdentity {
 }
 
 /**
- * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel was told
- * to drop it, where O_DIRECT does not work.
+ * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel
+ * was told to drop it, where O_DIRECT does not work.
  */
 export type ReadBackMethod = 'direct' | 'cache-dropped';
 
@@ -46,9 +48,9 @@ export interface Target {
    */
   readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod>;
   /**
-   * Everything whose write resolved before this call is on the device when it resolves. After a rejection nothing
-   * written since the last success may be believed, and calling again proves nothing (the kernel reports a failed
-   * write-back once and may drop the pages): only `durability` calls it.
+   * Everything whose write resolved before this call is on the device when it resolves. After a rejection
+   * nothing written since the last success may be believed, and calling again proves nothing (the kernel
+   * reports a failed write-back once and may drop the pages): only `durability` calls it.
    * @throws TransferError `io-error`.
    */
   flush(): Promise<void>;

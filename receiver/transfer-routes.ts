@@ -39,7 +39,7 @@ export async function postZero(context: AppContext, options: AppOptions): Promis
   const body = await readJson(context, options);
   const ranges = parseRanges(body['ranges'], blockCount, ZERO_RANGES_MAX);
   if (ranges === undefined) {
-    const form = `{"ranges":[[first,count],…]}, at most ${ZERO_RANGES_MAX} ranges within ${blockCount} blocks`;
+    const form = `{"ranges":[[first,count],…]}, up to ${ZERO_RANGES_MAX} ranges in ${blockCount} blocks`;
     throw new TransferError('bad-request', `the body is not of the form ${form}`);
   }
   if (countOf(ranges) > ZERO_BLOCKS_MAX) {

@@ -127,7 +127,8 @@ export class Transfer {
 
   /**
    * Binds the transfer to a source. The same claim again changes nothing.
-   * @returns whether it was new. @throws TransferError `transfer-mismatch`, `target-too-small`, `bad-request`, …
+   * @returns whether it was new. @throws TransferError `transfer-mismatch`, `target-too-small`,
+   * `bad-request`, …
    */
   async claim(claim: Claim): Promise<'new' | 'same'> {
     // One at a time, so that two senders can't both be the first.

@@ -1,7 +1,7 @@
 /**
- * Reads durable blocks back from the target, past the page cache, and compares them with their digests. Follows the
- * writing at a short distance, so that little is left at the end. A block that differs becomes absent, and the sender
- * sends it again.
+ * Reads durable blocks back from the target, past the page cache, and compares them with their digests.
+ * Follows the writing at a short distance, so that little is left at the end. A block that differs becomes
+ * absent, and the sender sends it again.
  */
 import assert from 'node:assert/strict';
 import { SlabPool } from '../common/buffers.ts';

@@ -1,4 +1,7 @@
-/** A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to others. */
+/**
+ * A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to
+ * others.
+ */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { openDirect, readDirect } from '../common/direct-io.ts';
@@ -48,7 +51,7 @@ export class DiskSource implements Source {
       if (bytesRead === 0) {
         throw new TransferError(
           'source-changed',
-          `${this.description.path} ends at ${offset + done} now, it had ${this.sizeBytes} bytes at the start`,
+          `${this.description.path} ends at ${offset + done} now, it had ${this.sizeBytes} bytes before`,
         );
       }
       done += bytesRead;

@@ -87,11 +87,11 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
 
 export function doneText(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
-  const how =
-    facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
+  const how = facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
-    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ${counters.zero} zero, ${counters.resent} resent`,
+    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ` +
+      `${counters.zero} zero, ${counters.resent} resent`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
     '',

@@ -28,7 +28,10 @@ export class BlockReader {
     this.zeroDigests = new ZeroDigests(geometry);
   }
 
-  /** Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source does. */
+  /**
+   * Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source
+   * does.
+   */
   async read(index: number, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
     const blockIndex = blockIndexOf(index, this.#geometry);
     const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));

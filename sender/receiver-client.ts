@@ -1,6 +1,6 @@
 /**
- * One connection to the receiver, one method per request of the protocol. No retries here, and none below: undici's
- * own are not installed, redirects are not followed, proxies are not asked.
+ * One connection to the receiver, one method per request of the protocol. No retries here, and none below:
+ * undici's own are not installed, redirects are not followed, proxies are not asked.
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';

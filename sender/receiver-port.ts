@@ -45,7 +45,10 @@ export interface ReceiverClient {
   /** 32 bytes a block, zeros where it is not durable. */
   listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer>;
   headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'>;
-  /** `bytes` must not change until it settles. Resolves when written; durable is told later, by {@link ReplyInfo}. */
+  /**
+   * `bytes` must not change until it settles. Resolves when written; durable is told later, by {@link
+   * ReplyInfo}.
+   */
   putBlock(index: number, bytes: Buffer, digest: Buffer, signal: AbortSignal): Promise<BlockReceipt>;
   zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroReceipt>;
   flush(signal: AbortSignal): Promise<void>;

@@ -1,4 +1,6 @@
-/** Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total. */
+/**
+ * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
+ */
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import {

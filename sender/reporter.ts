@@ -1,4 +1,6 @@
-/** Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error. */
+/**
+ * Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error.
+ */
 import type { Clock } from '../common/clock.ts';
 import type { TransferError } from '../common/errors.ts';
 import { redact } from '../common/ticket.ts';

@@ -68,27 +68,14 @@ export async function send(
   if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
   const status = await claim(request, { control, attempts, reporter, signal });
   const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
-  const counters: BlockCounters = {
-    total: blockCountOf(geometry),
-    read: 0,
-    durable: 0,
-    verified: 0,
-    sent: 0,
-    skipped: 0,
-    zero: 0,
-    resent: 0,
-  };
-  const slabCount = Math.max(
-    1,
-    Math.min(request.connections, Math.floor(request.memoryBytes / geometry.blockSizeBytes)),
-  );
+  const counters = newCounters(blockCountOf(geometry));
   const transmission = new Transmission({
     source,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     lanes,
-    slabs: new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount }),
+    slabs: makeSlabs(request, geometry),
     attempts,
     counters,
     clock,
@@ -105,14 +92,9 @@ export async function send(
     connections: () => lanes.filter((lane) => lane.isConnected).length,
   });
   const root = await transmission.run();
-  const seal = await complete(transmission, {
-    control,
-    attempts,
-    clock,
-    counters,
-    request: { transferId: status.transferId, geometry, root },
-    signal,
-  });
+  const sealRequest = { transferId: status.transferId, geometry, root };
+  const parts = { control, attempts, clock, counters, request: sealRequest, signal };
+  const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
     bytesTotal: source.sizeBytes,
@@ -122,6 +104,16 @@ export async function send(
     verified: seal.verified,
   };
   return { facts, seal, targetPath: status.target.path };
+}
+
+function newCounters(total: number): BlockCounters {
+  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+}
+
+/** One block for each lane, or fewer when memory is short. */
+function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }: Geometry): SlabPool {
+  const slabCount = Math.max(1, Math.min(connections, Math.floor(memoryBytes / blockSizeBytes)));
+  return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
 }
 
 interface ClaimParts {

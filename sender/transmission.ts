@@ -1,6 +1,6 @@
 /**
- * The sending of one source to one receiver: lanes pull blocks, compare them with what is there, send what differs,
- * and keep account until all of it is durable.
+ * The sending of one source to one receiver: lanes pull blocks, compare them with what is there, send what
+ * differs, and keep account until all of it is durable.
  */
 import assert from 'node:assert/strict';
 import type { SlabPool } from '../common/buffers.ts';
