@@ -25,7 +25,7 @@ function block(index: number, version = 1): DurableBlock {
 }
 
 /** A block as the journal lists it. */
-function listed(of: DurableBlock, isVerified = false): JournalledBlock {
+function asListed(of: DurableBlock, isVerified = false): JournalledBlock {
   return { ...of, isVerified };
 }
 
@@ -51,7 +51,7 @@ test('what was recorded, replaced and forgotten is found when the journal is ope
   assert.deepEqual([again.property('claim'), again.property('transferId')], ['ä\n"second"', 't']);
   assert.deepEqual(
     [...again.blocks()],
-    [listed(block(0)), listed(block(7, 2), true), listed(block(2 ** 32 - 1))],
+    [asListed(block(0)), asListed(block(7, 2), true), asListed(block(2 ** 32 - 1))],
   );
   again.close();
 });
@@ -65,7 +65,7 @@ test('a change that fails has changed nothing, and the next one works', async ()
   assert.throws(() => journal.recordDurable([block(1), block(-1)]), coded('journal-error', { message }));
   assert.deepEqual([...journal.blocks()], []);
   journal.recordDurable([block(1)]);
-  assert.deepEqual([...journal.blocks()], [listed(block(1))]);
+  assert.deepEqual([...journal.blocks()], [asListed(block(1))]);
   journal.close();
 });
 
@@ -108,7 +108,7 @@ test('a second receiver is kept out while the first is alive, in another process
   other.kill('SIGKILL');
   await other.ended;
   const again = await SqliteJournal.open(path);
-  assert.deepEqual([...again.blocks()], [listed({ index: 5, digest: Buffer.alloc(32, 5) })]);
+  assert.deepEqual([...again.blocks()], [asListed({ index: 5, digest: Buffer.alloc(32, 5) })]);
   again.close();
 });
 

@@ -11,6 +11,7 @@ import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { digestNow } from '../../common/digest.ts';
+import { SIMULATED_BLOCKS, type Step } from './durability-steps.ts';
 import { FakeClock } from './fake-clock.ts';
 import { MemoryTarget, type Operation } from './memory-target.ts';
 import {
@@ -23,18 +24,6 @@ import {
   type TestTransfer,
 } from './open-transfer.ts';
 import { recordedJournal } from './recorded.ts';
-
-export const SIMULATED_BLOCKS = 5;
-
-export type Step =
-  | { readonly kind: 'put'; readonly index: number; readonly version: number; readonly isFlushed: boolean }
-  | { readonly kind: 'zero'; readonly first: number; readonly count: number; readonly isFlushed: boolean }
-  | { readonly kind: 'flush' }
-  | { readonly kind: 'tick'; readonly ms: number }
-  | { readonly kind: 'fault'; readonly operation: 'write' | 'flush'; readonly errno: 'EIO' | 'ENOSPC' }
-  | { readonly kind: 'hold' | 'release'; readonly operation: 'write' | 'flush' }
-  | { readonly kind: 'journal'; readonly isFull: boolean }
-  | { readonly kind: 'crash'; readonly writtenBack: 'none' | 'all' };
 
 /** What a reply promised: these digests, at once or when this generation of this epoch is published. */
 interface Reply {
