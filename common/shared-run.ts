@@ -1,4 +1,4 @@
-/** Runs of one job, shared: who asks while one is under way gets the next one, together with all who ask then. */
+/** Runs of one job, shared: who asks while one is under way gets the next, with all who ask then. */
 
 export class SharedRun {
   readonly #work: () => Promise<void>;

@@ -21,10 +21,12 @@ export const FLUSH_INTERVAL_MS = 1000;
 /** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
 export const FLUSH_BYTES = 256 * 1024 * 1024;
 /**
- * Errors of the target in a row, without a good flush between them. Then writes are refused: a sender that is
- * told "written" again and again while every flush fails would send the same blocks for ever.
+ * After so many failed flushes in a row writes are refused for a while: a sender that is told "written" while
+ * every flush fails would send the same blocks for ever.
  */
-export const TARGET_ERRORS_MAX = 3;
+export const FLUSH_ERRORS_MAX = 3;
+/** Long enough for a sender to give up, short enough for one that is started again. */
+export const FLUSH_ERRORS_PAUSE_MS = 30_000;
 /** How soon a journal that had no room is tried again. */
 const JOURNAL_RETRY_MS = 2000;
 
@@ -62,7 +64,8 @@ export class Durability {
   #pause: AbortController | undefined;
   readonly #flushes = new SharedRun(async () => await this.#flushOnce());
   #journalFull: TransferError | undefined;
-  #targetErrors = 0;
+  #flushErrors = 0;
+  #refusedUntilMs = -Infinity;
 
   constructor(options: {
     target: Target;
@@ -71,11 +74,8 @@ export class Durability {
     clock: Clock;
     events: DurabilityEvents;
   }) {
-    this.#clock = options.clock;
-    this.#target = options.target;
-    this.#journal = options.journal;
-    this.#table = options.table;
-    this.#events = options.events;
+    ({ clock: this.#clock, target: this.#target, journal: this.#journal } = options);
+    ({ table: this.#table, events: this.#events } = options);
   }
 
   get epoch(): string {
@@ -100,7 +100,7 @@ export class Durability {
    */
   announce(indexes: readonly number[]): WritePermit {
     if (this.#journalFull !== undefined) throw this.#journalFull;
-    if (this.#targetErrors >= TARGET_ERRORS_MAX) throw this.#targetBroken();
+    if (this.#clock.monotonicMs() < this.#refusedUntilMs) throw this.#targetBroken();
     const listed = indexes.filter((index) => this.#table.isDurable(index));
     if (listed.length > 0) this.#writeJournal(() => this.#journal.forgetBlocks(listed));
     for (const index of indexes) {
@@ -168,6 +168,10 @@ export class Durability {
     } catch (error) {
       const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
       // Even when the epoch ended meanwhile: the error may be of writes of the new one, and comes only once.
+      this.#flushErrors++;
+      if (this.#flushErrors >= FLUSH_ERRORS_MAX) {
+        this.#refusedUntilMs = this.#clock.monotonicMs() + FLUSH_ERRORS_PAUSE_MS;
+      }
       this.#endEpoch(failure);
       throw failure;
     }
@@ -187,7 +191,7 @@ export class Durability {
       this.#table.set(index, 'durable');
     }
     this.#durableGeneration = upTo;
-    this.#targetErrors = 0;
+    this.#flushErrors = 0;
     if (durable.length > 0) this.#events.onDurable?.();
     if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
   }
@@ -210,7 +214,6 @@ export class Durability {
 
   #endEpoch(error: TransferError): void {
     this.#epoch = randomBytes(8).toString('hex');
-    this.#targetErrors++;
     this.#generation = 0;
     this.#durableGeneration = 0;
     this.#unflushedBytes = 0;
@@ -221,12 +224,10 @@ export class Durability {
   }
 
   #targetBroken(): TransferError {
-    const { path } = this.#target.identity;
-    return new TransferError(
-      'io-error',
-      `${path} has failed ${this.#targetErrors} times in a row: nothing more is written to it`,
-      { hint: 'when the disk is well again, restart ddt-receive: the transfer goes on' },
-    );
+    const what = `the flush of ${this.#target.identity.path} failed ${this.#flushErrors} times in a row`;
+    return new TransferError('io-error', `${what}: for a while nothing is written to it`, {
+      hint: 'see to the disk; then the same ddt-send goes on',
+    });
   }
 
   #writeJournal(write: () => void): void {

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
+import { FLUSH_ERRORS_MAX, FLUSH_ERRORS_PAUSE_MS } from '../../receiver/durability.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { coded } from '../support/coded.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -205,4 +206,23 @@ test('a journal that cannot be written for another reason is reported, and nothi
   assert.equal(opened.brokenJournals.length, 1);
   assert.deepEqual([opened.open.durability.durableGeneration, opened.open.table.stateOf(0)], [0, 'written']);
   sqlite.close();
+});
+
+test('after three failed flushes in a row writes are refused for a while, and then tried again', async () => {
+  const clock = new FakeClock();
+  const memory = new MemoryTarget();
+  await using opened = await openTransfer({ target: memory, clock });
+  for (let round = 0; round < FLUSH_ERRORS_MAX; round++) {
+    memory.arm({ operation: 'flush', errno: 'EIO' });
+    await assert.rejects(putBlock(opened, 0, 1, true), coded('io-error'));
+  }
+  const refusal = coded('io-error', { message: /^the flush of \/memory failed 3 times in a row: / });
+  await assert.rejects(putBlock(opened, 0, 1), refusal);
+  await clock.advance(FLUSH_ERRORS_PAUSE_MS - 1);
+  await assert.rejects(putBlock(opened, 0, 1), refusal);
+  await clock.advance(1);
+  await putBlock(opened, 0, 1, true);
+  memory.arm({ operation: 'flush', errno: 'EIO' });
+  await assert.rejects(putBlock(opened, 1, 1, true), coded('io-error'));
+  await putBlock(opened, 1, 1, true);
 });

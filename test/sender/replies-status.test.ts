@@ -5,13 +5,7 @@ import * as fc from 'fast-check';
 import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol.ts';
-import {
-  parseClaimAnswer,
-  parseHead,
-  parseSeal,
-  parseTransferStatus,
-  printable,
-} from '../../sender/replies.ts';
+import { parseClaimAnswer, parseHead, parseTransferStatus, printable } from '../../sender/replies.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -170,47 +164,6 @@ test('printable text stays as it is, and nothing else gets through', () => {
       assert.equal(printable(shown), shown);
     }),
   );
-});
-
-test('a seal is believed only if it is of this very copy and says how it was verified', () => {
-  const request = {
-    transferId: 't',
-    geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
-    root: Buffer.alloc(32),
-  };
-  const good = {
-    transferId: 't',
-    size: 65_537,
-    blockSize: 65_536,
-    blockCount: 2,
-    root: `sha256:${'00'.repeat(32)}`,
-    verified: 'none',
-  };
-  const sealOf = (receipt: object): { body: Buffer } =>
-    reply({ text: JSON.stringify(receipt), signature: 's' });
-  const text = JSON.stringify(good);
-  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', text, signature: 's' });
-  for (const wrong of [
-    { transferId: 'u' },
-    { size: 65_536 },
-    { blockSize: 131_072 },
-    { blockCount: 1 },
-    { root: `sha256:${'00'.repeat(31)}01` },
-    { verified: 'yes' },
-    { verified: true },
-    { verified: ['none'] },
-  ]) {
-    const receipt = { ...good, ...wrong };
-    assert.throws(() => parseSeal(sealOf(receipt), request), { code: 'bad-answer' }, JSON.stringify(wrong));
-  }
-  for (const wrong of [
-    { text },
-    { text, signature: null },
-    { text: null, signature: 's' },
-    { text: '{', signature: 's' },
-  ]) {
-    assert.throws(() => parseSeal(reply(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
-  }
 });
 
 test('what is not JSON is said to be that, with its cause', () => {

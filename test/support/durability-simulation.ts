@@ -8,6 +8,7 @@ import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
+import { FLUSH_ERRORS_PAUSE_MS } from '../../receiver/durability.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { digestNow } from '../../common/digest.ts';
@@ -134,6 +135,7 @@ export class DurabilitySimulation implements AsyncDisposable {
     for (const operation of ['write', 'flush'] as const) memory.release(operation);
     await Promise.all(this.#pending);
     this.check();
+    await this.#clock.advance(FLUSH_ERRORS_PAUSE_MS);
     await opened.open.durability.flush();
     for (let index = 0; index < SIMULATED_BLOCKS; index++) this.#put({ index, version: 9, isFlushed: true });
     await Promise.all(this.#pending);
