@@ -171,7 +171,8 @@ export class Durability {
       await this.#target.flush();
     } catch (error) {
       const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
-      if (epoch === this.#epoch) this.#endEpoch(failure);
+      // Even when the epoch has ended meanwhile: the kernel may have reported the new epoch's writes along with ours.
+      this.#endEpoch(failure);
       throw failure;
     }
     if (epoch !== this.#epoch)
@@ -217,6 +218,8 @@ export class Durability {
     const lostBlocks = this.#written.size;
     for (const index of this.#written.keys()) this.#table.set(index, 'absent');
     this.#written.clear();
+    // Its retry was for what is lost now, and may be the very flush that failed: the next change tries the journal again.
+    this.#journalFull = undefined;
     this.#events.onEpochEnd?.(error, lostBlocks);
   }
 

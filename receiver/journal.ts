@@ -44,6 +44,8 @@ export interface Journal {
   recordDurable(blocks: Iterable<DurableBlock>): void;
   /** These blocks, listed already, were read back and equal. */
   recordVerified(indexes: Iterable<number>): void;
+  /** The listed blocks stay durable, but none of them counts as read back any more. */
+  forgetVerified(): void;
   /** These blocks may hold anything from now on. */
   forgetBlocks(indexes: Iterable<number>): void;
   blocks(): Iterable<JournalledBlock>;
@@ -121,6 +123,10 @@ export class SqliteJournal implements Journal {
     });
   }
 
+  forgetVerified(): void {
+    this.#transaction(() => this.#db.exec('UPDATE block SET verified = 0 WHERE verified = 1'));
+  }
+
   forgetBlocks(indexes: Iterable<number>): void {
     this.#transaction(() => {
       for (const index of indexes) this.#delete.run(index);
@@ -172,7 +178,7 @@ function sqliteCodeOf(error: unknown): number | undefined {
 function asOpenError(error: unknown, path: string): TransferError {
   if (error instanceof TransferError) return error;
   if (sqliteCodeOf(error) === SQLITE_BUSY) {
-    return new TransferError('state-refused', `another ddt-receive is using the journal ${path}`, {
+    return new TransferError('journal-in-use', `another ddt-receive is using the journal ${path}`, {
       cause: error,
     });
   }

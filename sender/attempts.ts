@@ -6,7 +6,7 @@ import { formatDuration } from '../common/units.ts';
 
 /** A block whose digest does not match is sent three times; then memory or a disk is broken, not luck. */
 export const CORRUPT_ATTEMPTS_MAX = 3;
-/** Errors of the target in a row, without any block becoming durable between them. */
+/** Epochs of the receiver that errors of the target ended in a row, without any block becoming durable between them. */
 export const TARGET_ERRORS_MAX = 3;
 
 export interface AttemptsOptions {
@@ -23,6 +23,7 @@ export class Attempts {
   readonly #options: AttemptsOptions;
   #lastProgressMs: number;
   #targetErrors = 0;
+  readonly #failedEpochs = new Set<unknown>();
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -63,12 +64,21 @@ export class Attempts {
     }
   }
 
+  /** One error of the target fails all writes that are under way: each lane hears of it, and it counts once. */
+  #isCounted({ details: { epoch } }: TransferError): boolean {
+    if (epoch === undefined) return false;
+    if (this.#failedEpochs.has(epoch)) return true;
+    this.#failedEpochs.add(epoch);
+    return false;
+  }
+
   #giveUpIfHopeless(error: TransferError, corruptCount: number): void {
     if (isCorrupt(error.code)) {
       if (corruptCount >= CORRUPT_ATTEMPTS_MAX) throw error;
       return;
     }
     if (error.code === 'io-error') {
+      if (this.#isCounted(error)) return;
       if (++this.#targetErrors < TARGET_ERRORS_MAX) return;
       throw new TransferError('io-error', `the target fails again and again: ${error.message}`, {
         cause: error,

@@ -1,10 +1,17 @@
 /**
- * Blocks that the receiver has written but not yet made durable. A block is owed until a reply of the same epoch
- * carries a durable generation at or past the block's own; when the epoch is over it has to be sent again. Holds no
- * data: the blocks are read again from the source.
+ * Blocks that the receiver has written but not yet made durable. A block is owed until a reply of the same
+ * epoch carries a durable generation at or past the block's own; when the epoch is over it has to be sent
+ * again. Holds no data: the blocks are read again from the source.
  */
 import { countOf, type Range } from '../common/ranges.ts';
 import type { ReplyInfo } from './receiver-port.ts';
+
+/**
+ * How many replies of an epoch that is over can still be under way: one for each connection (cli.ts). More
+ * than that prove that it is the other one that is over: a reply that was overtaken by those of the next
+ * epoch looked new.
+ */
+const LATE_REPLIES_MAX = 64;
 
 export interface OwedBlocks {
   readonly ranges: readonly Range[];
@@ -22,16 +29,22 @@ export interface Settled {
 
 export class OwedLedger {
   #owed: OwedBlocks[] = [];
-  /** In the order in which they were first seen; replies of an older one may still be under way. */
-  readonly #epochs: string[] = [];
+  /** The current one is the last; replies of an older one may still be under way. */
+  #epochs: string[] = [];
+  /** In a row, without any of the current epoch between them. */
+  #lateReplies = 0;
 
   get blockCount(): number {
     return this.#owed.reduce((sum, { ranges }) => sum + countOf(ranges), 0);
   }
 
-  /** @returns whether it is owed; false when its epoch is over already, so that it is lost. */
+  /**
+   * To be called after {@link settle} with the reply that brought the receipt, whose epoch may have ended
+   * before that reply was made.
+   * @returns whether it is owed; false when its epoch is over already, so that it is lost.
+   */
   add(blocks: OwedBlocks): boolean {
-    if (!this.#epochs.includes(blocks.epoch)) this.#epochs.push(blocks.epoch);
+    if (this.#epochs.length === 0) this.#noteEpoch(blocks.epoch);
     if (blocks.epoch !== this.#epochs.at(-1)) return false;
     this.#owed.push(blocks);
     return true;
@@ -46,7 +59,7 @@ export class OwedLedger {
 
   /** Takes what any reply says. */
   settle({ epoch, durableGeneration }: ReplyInfo): Settled {
-    if (!this.#epochs.includes(epoch)) this.#epochs.push(epoch);
+    this.#noteEpoch(epoch);
     const current = this.#epochs.at(-1);
     const durable: OwedBlocks[] = [];
     const lost: OwedBlocks[] = [];
@@ -58,5 +71,12 @@ export class OwedLedger {
     }
     this.#owed = still;
     return { durable, lost };
+  }
+
+  #noteEpoch(epoch: string): void {
+    const isLate = this.#epochs.includes(epoch) && epoch !== this.#epochs.at(-1);
+    if (isLate && ++this.#lateReplies <= LATE_REPLIES_MAX) return;
+    this.#lateReplies = 0;
+    this.#epochs = [...this.#epochs.filter((known) => known !== epoch), epoch];
   }
 }

@@ -233,7 +233,7 @@ function failureOf(reply: Reply, what: string): TransferError {
     typeof detail === 'string' ? printable(detail) : `${what} was answered with status ${reply.status}`;
   const retryAfter = Number(reply.header('retry-after'));
   return new TransferError(isErrorCode(code) ? code : codeOfStatus(reply.status), text, {
-    details: problem,
+    details: { ...problem, epoch: reply.header(HEADER_EPOCH) },
     ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
   });
 }
