@@ -165,6 +165,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'operation not permitted',
   EPIPE: 'the connection was closed',
   EROFS: 'the file system is read-only',
+  ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC: 'the line damaged the data',
   ETIMEDOUT: 'timed out',
   UND_ERR_CONNECT_TIMEOUT: 'timed out',
   UND_ERR_SOCKET: 'the connection was closed',

@@ -10,6 +10,7 @@ import type { Range } from '../common/ranges.ts';
 
 const ABSENT = 0;
 const DURABLE = BLOCK_STATES.indexOf('durable');
+const VERIFIED = BLOCK_STATES.indexOf('verified');
 
 export class BlockTable {
   readonly blockCount: number;
@@ -50,6 +51,14 @@ export class BlockTable {
     this.#states[index] = after;
     if (after === ABSENT) this.digestOf(index).fill(0);
     else if (digest !== undefined) digest.copy(this.digestOf(index));
+  }
+
+  /** What was read back has to be read back again. */
+  doubtVerified(): void {
+    for (let index = this.#states.indexOf(VERIFIED); index >= 0;) {
+      this.set(index, 'durable');
+      index = this.#states.indexOf(VERIFIED, index + 1);
+    }
   }
 
   /** The first block from `from` on that is durable and not verified yet. */

@@ -220,14 +220,16 @@ export class Durability {
     const lostBlocks = this.#written.size;
     for (const index of this.#written.keys()) this.#table.set(index, 'absent');
     this.#written.clear();
+    // Its retry was for what is lost now, and may be the very flush that failed: the next change tries the
+    // journal again.
+    this.#journalFull = undefined;
     this.#events.onEpochEnd?.(error, lostBlocks);
   }
 
   #targetBroken(): TransferError {
     const what = `the flush of ${this.#target.identity.path} failed ${this.#flushErrors} times in a row`;
-    return new TransferError('io-error', `${what}: for a while nothing is written to it`, {
-      hint: 'see to the disk; then the same ddt-send goes on',
-    });
+    const hint = 'see to the disk; then the same ddt-send goes on';
+    return new TransferError('io-error', `${what}: for a while nothing is written to it`, { hint });
   }
 
   #writeJournal(write: () => void): void {

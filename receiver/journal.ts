@@ -48,6 +48,8 @@ export interface Journal {
   recordDurable(blocks: Iterable<DurableBlock>): void;
   /** These blocks, listed already, were read back and equal. */
   recordVerified(indexes: Iterable<number>): void;
+  /** The listed blocks stay durable, but none of them counts as read back any more. */
+  forgetVerified(): void;
   /** These blocks may hold anything from now on. */
   forgetBlocks(indexes: Iterable<number>): void;
   blocks(): Iterable<JournalledBlock>;
@@ -128,6 +130,10 @@ export class SqliteJournal implements Journal {
     this.#transaction(() => {
       for (const index of indexes) this.#verify.run(index);
     });
+  }
+
+  forgetVerified(): void {
+    this.#transaction(() => this.#db.exec('UPDATE block SET verified = 0 WHERE verified = 1'));
   }
 
   forgetBlocks(indexes: Iterable<number>): void {

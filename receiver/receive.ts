@@ -72,6 +72,7 @@ export async function startReceiver(
       transferId: transfer.id,
       trustedKeys: [key.publicKey],
       clock,
+      issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
     }),
     lease: new SenderLease(clock),
     key,

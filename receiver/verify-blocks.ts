@@ -1,7 +1,8 @@
 /**
  * Reads durable blocks back from the target, past the page cache, and compares them with their digests.
  * Follows the writing at a short distance, so that little is left at the end. A block that differs becomes
- * absent, and the sender sends it again.
+ * absent, and the sender sends it again. Its bytes may have gone to another place, where they spoilt what had
+ * been read back before: so everything is read back once more then.
  */
 import assert from 'node:assert/strict';
 import { SlabPool } from '../common/buffers.ts';
@@ -33,6 +34,11 @@ export interface VerifierEvents {
   onJournalBroken(error: TransferError): void;
 }
 
+interface ReadBackFailure {
+  readonly kind: 'unreadable' | 'different';
+  readonly reason: string;
+}
+
 export interface VerifierOptions {
   readonly target: Target;
   readonly journal: Journal;
@@ -53,6 +59,8 @@ export class Verifier {
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
   #unjournalled: number[] = [];
+  /** Counts the times at which all that had been read back was doubted. */
+  #doubts = 0;
   #cursor = 0;
   #readers = 0;
   #isStopped = false;
@@ -157,11 +165,14 @@ export class Verifier {
     const offset = offsetOf(index, geometry);
     using slab = await this.#slabs.take();
     const bytes = slab.bytes.subarray(0, lengthOf(index, geometry));
+    const doubts = this.#doubts;
     const first = await this.#compare(number, bytes, offset);
     // Once more: a bit that flipped on its way from the disk is not on the disk.
     const failure = first === undefined ? undefined : await this.#compare(number, bytes, offset);
     if (failure === undefined) {
       if (first !== undefined) this.#options.events.onUnstable?.(number, offset);
+      // Read before a write went astray: it is still durable, and its turn comes again.
+      if (doubts !== this.#doubts) return;
       // The lock kept every writer away while it was read.
       assert.equal(table.stateOf(number), 'durable');
       table.set(number, 'verified');
@@ -170,13 +181,26 @@ export class Verifier {
     }
     const count = (this.#mismatches.get(number) ?? 0) + 1;
     this.#mismatches.set(number, count);
+    if (failure.kind === 'different') await this.#doubtVerified();
     await this.#whenRoom(() => this.#options.journal.forgetBlocks([number]));
     table.set(number, 'absent');
-    this.#options.events.onMismatch?.(number, offset, count, failure);
+    this.#options.events.onMismatch?.(number, offset, count, failure.reason);
+  }
+
+  /** Where the lost bytes went nobody knows: perhaps over a block that was right when it was read. */
+  async #doubtVerified(): Promise<void> {
+    await this.#whenRoom(() => this.#options.journal.forgetVerified());
+    this.#doubts++;
+    this.#unjournalled = [];
+    this.#options.table.doubtVerified();
   }
 
   /** @returns why it is not what was written; undefined when it is. */
-  async #compare(index: number, bytes: Buffer<ArrayBuffer>, offset: number): Promise<string | undefined> {
+  async #compare(
+    index: number,
+    bytes: Buffer<ArrayBuffer>,
+    offset: number,
+  ): Promise<ReadBackFailure | undefined> {
     const { target, digest, table, journal, zeroDigests } = this.#options;
     try {
       const method = await target.readBack(bytes, offset);
@@ -185,7 +209,9 @@ export class Verifier {
         journal.setProperties({ readBackMethod: method });
       }
     } catch (error) {
-      if (error instanceof TransferError && error.code === 'io-error') return error.message;
+      if (error instanceof TransferError && error.code === 'io-error') {
+        return { kind: 'unreadable', reason: error.message };
+      }
       throw error;
     }
     const expected = table.digestOf(index);
@@ -193,7 +219,7 @@ export class Verifier {
     const isEqual = zeroDigests.of(index).equals(expected)
       ? bytes.equals(this.#zeroBlock.subarray(0, bytes.length))
       : (await digest(bytes)).equals(expected);
-    return isEqual ? undefined : 'it holds other bytes than were written';
+    return isEqual ? undefined : { kind: 'different', reason: 'it holds other bytes than were written' };
   }
 
   async #journalVerified(): Promise<void> {
@@ -214,6 +240,8 @@ export class Verifier {
         return;
       } catch (error) {
         if (!(error instanceof TransferError) || error.code !== 'no-space') throw error;
+        // The next process reads these blocks once more.
+        if (this.#isStopped) return;
         await this.#options.clock.sleep(JOURNAL_RETRY_MS);
       }
     }

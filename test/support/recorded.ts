@@ -48,6 +48,10 @@ export function recordedJournal(journal: Journal, note: Note): Journal {
       note(`verify ${list.join(',')}`);
       journal.recordVerified(list);
     },
+    forgetVerified: () => {
+      note('doubt');
+      journal.forgetVerified();
+    },
     forgetBlocks: (indexes) => {
       const list = [...indexes];
       note(`forget ${list.join(',')}`);
