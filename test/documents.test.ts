@@ -56,7 +56,8 @@ function compare({ script, kind, output }: Example, got: string): void {
 
 /** Waits until what is durable has been read back, so that every block has the state that the text shows. */
 const SETTLE = `for _ in $(seq 200); do
-  if ! type ddt >/dev/null 2>&1 || ddt "$U/transfer" 2>/dev/null | grep -q '"written":0,"durable":0'; then break; fi
+  type ddt >/dev/null 2>&1 || break
+  if ddt "$U/transfer" 2>/dev/null | grep -q '"written":0,"durable":0'; then break; fi
   sleep 0.05
 done`;
 
