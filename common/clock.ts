@@ -15,6 +15,7 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   async sleep(ms, signal) {
     try {
+      // Not `ref: false`: a sender that only waits for a retry must stay alive.
       await delay(ms, undefined, signal === undefined ? {} : { signal });
     } catch (error) {
       signal?.throwIfAborted();

@@ -12,6 +12,9 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer<A
   return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
 }
 
+/** How the operations hash a block; a simulation brings its own, which takes no real time. */
+export type DigestBlock = typeof digestOf;
+
 /** The same at once, for small inputs. */
 export function digestNow(bytes: Uint8Array): Buffer {
   return hash('sha256', bytes, 'buffer');

@@ -1,6 +1,6 @@
 /**
- * Every failure that the world can cause has a code. The code alone decides what is done about it: its kind says who
- * acts and which exit status follows, its status is the HTTP answer. Nobody matches on message text.
+ * Every failure that the world can cause has a code. The code alone decides what is done about it: its kind
+ * says who acts and which exit status follows, its status is the HTTP answer. Nobody matches on message text.
  */
 
 export type ErrorKind = 'usage' | 'refused' | 'transient' | 'corrupt' | 'device' | 'interrupted';
@@ -41,6 +41,7 @@ export const ERROR_CODES = {
 
   // waiting helps
   'too-slow': { kind: 'transient', status: 408 },
+  'in-use': { kind: 'transient', status: 409 },
   busy: { kind: 'transient', status: 503 },
   draining: { kind: 'transient', status: 503 },
   'no-space': { kind: 'transient', status: 507 },
@@ -50,6 +51,7 @@ export const ERROR_CODES = {
 
   // devices
   'io-error': { kind: 'device', status: 500 },
+  'verify-failed': { kind: 'device', status: 409 },
   'source-read': { kind: 'device', status: 500 },
   'source-changed': { kind: 'corrupt', status: 409 },
   'journal-error': { kind: 'device', status: 500 },
@@ -58,6 +60,7 @@ export const ERROR_CODES = {
   'target-too-small': { kind: 'refused', status: 507 },
   'target-refused': { kind: 'refused', status: 409 },
   'source-refused': { kind: 'refused', status: 409 },
+  'journal-in-use': { kind: 'refused', status: 409 },
   'state-refused': { kind: 'refused', status: 409 },
   'listen-failed': { kind: 'refused', status: 500 },
   internal: { kind: 'device', status: 500 },
@@ -65,12 +68,13 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Exit statuses of both commands; `design/product` of the README lists them for users. */
+/** Exit statuses of both commands; the README lists them for users. */
 export const EXIT_STATUS = {
   verified: 0,
   bug: 1,
   usage: 2,
-  unreadable: 3,
+  /** Finished, but with unreadable areas, or not read back. */
+  unproven: 3,
   refused: 4,
   device: 5,
   gaveUp: 6,
@@ -161,6 +165,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'operation not permitted',
   EPIPE: 'the connection was closed',
   EROFS: 'the file system is read-only',
+  ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC: 'the line damaged the data',
   ETIMEDOUT: 'timed out',
   UND_ERR_CONNECT_TIMEOUT: 'timed out',
   UND_ERR_SOCKET: 'the connection was closed',

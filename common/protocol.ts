@@ -4,8 +4,12 @@ import type { Range } from './ranges.ts';
 
 export const PROTOCOL_VERSION = 1;
 
+/** Random, one for each run of a sender: who holds the lease. */
+export const HEADER_SENDER = 'ddt-sender';
 export const HEADER_EPOCH = 'ddt-epoch';
 export const HEADER_DURABLE_GENERATION = 'ddt-durable-generation';
+/** Blocks read back and equal so far. */
+export const HEADER_VERIFIED_COUNT = 'ddt-verified-count';
 export const HEADER_GENERATION = 'ddt-generation';
 export const HEADER_BLOCK_STATE = 'ddt-block-state';
 
@@ -18,6 +22,8 @@ export const RECEIPT_NAMESPACE = 'ddt-receipt-v1@dd-transfer';
 
 /** Blocks in one page of `GET /blocks`: 2 MiB of digests, one round trip for 256 GiB at 4 MiB a block. */
 export const LISTING_COUNT_MAX = 65_536;
+/** Blocks in one `POST /zero`: the accounts of a block cost a hundred bytes until it is flushed. */
+export const ZERO_BLOCKS_MAX = 65_536;
 /** Ranges in one `POST /zero`; also bounds its body. */
 export const ZERO_RANGES_MAX = 4096;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
@@ -101,6 +107,10 @@ export interface SealReceipt {
   /** `sha256:<hex>` over the raw block digests in index order. */
   readonly root: string;
   readonly verified: 'read-back' | 'none';
+  /**
+   * How: past the page cache, or after it was dropped where that is not possible; null when not read back.
+   */
+  readonly readBack: 'direct' | 'cache-dropped' | null;
   readonly sealedAt: string;
   readonly target: TransferStatus['target'];
   readonly source: SourceDescription | null;

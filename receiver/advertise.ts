@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 
 /**
- * The address listened on, or, when that is every address, the IPv4 address of the interface of the default route
- * (/proc/net/route, proc(5)), or the first address that is not loopback.
+ * The address listened on, or, when that is every address, the IPv4 address of the interface of the default
+ * route (/proc/net/route, proc(5)), or the first address that is not loopback.
  */
 export async function defaultAdvertiseHost(listenHost: string): Promise<string> {
   if (listenHost !== '0.0.0.0' && listenHost !== '::') return listenHost;

@@ -5,6 +5,7 @@ import type { Clock } from '../common/clock.ts';
 import type { SigningKey } from '../common/ssh-signature.ts';
 import type { Authenticator } from './auth.ts';
 import type { Log } from './log.ts';
+import type { SenderLease } from './sender-lease.ts';
 import type { Transfer } from './transfer.ts';
 
 export interface Bindings {
@@ -17,6 +18,7 @@ export type AppContext = Context<{ Bindings: Bindings }>;
 export interface AppOptions {
   readonly transfer: Transfer;
   readonly authenticator: Authenticator;
+  readonly lease: SenderLease;
   readonly key: SigningKey;
   readonly clock: Clock;
   readonly log: Log;

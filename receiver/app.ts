@@ -1,11 +1,16 @@
 /**
- * The routes: parse, call the operation, reply. The checks of a request are ordered from cheap to dear, and nothing
- * of a body is read before all that can be told from the head has been checked.
+ * The routes: parse, call the operation, reply. The checks of a request are ordered from cheap to dear, and
+ * nothing of a body is read before all that can be told from the head has been checked.
  */
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
 import { TransferError } from '../common/errors.ts';
-import { HEADER_DURABLE_GENERATION, HEADER_EPOCH } from '../common/protocol.ts';
+import {
+  HEADER_DURABLE_GENERATION,
+  HEADER_EPOCH,
+  HEADER_SENDER,
+  HEADER_VERIFIED_COUNT,
+} from '../common/protocol.ts';
 import type { AppContext, AppOptions, Bindings } from './app-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
@@ -21,7 +26,9 @@ import {
 
 type Handler = (context: AppContext, options: AppOptions) => Promise<Response> | Response;
 
-/** Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler. */
+/**
+ * Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler.
+ */
 const ROUTES: readonly (readonly [RegExp, Readonly<Record<string, Handler>>])[] = [
   [/^\/transfer$/, { GET: getTransfer, PUT: putTransfer }],
   [/^\/blocks$/, { GET: listing }],
@@ -47,6 +54,7 @@ export function makeApp(options: AppOptions): Hono<{ Bindings: Bindings }> {
     response.headers.set('cache-control', 'no-store');
     response.headers.set(HEADER_EPOCH, options.transfer.epoch);
     response.headers.set(HEADER_DURABLE_GENERATION, String(options.transfer.durableGeneration));
+    response.headers.set(HEADER_VERIFIED_COUNT, String(options.transfer.verifiedCount));
     return response;
   });
   return app;
@@ -63,6 +71,8 @@ async function answer(context: AppContext, options: AppOptions): Promise<Respons
   if (route === undefined) throw new TransferError('not-found', 'there is nothing at this path');
   options.authenticator.check(context.req.header('authorization'), 'write');
   if (options.isDraining()) throw new TransferError('draining', 'the receiver is stopping: try again soon');
+  const sender = context.req.header(HEADER_SENDER);
+  if (sender !== undefined) options.lease.check(sender, context.env.incoming.socket);
   const handler = route[1][method] ?? (method === 'HEAD' ? route[1]['GET'] : undefined);
   if (handler === undefined) throw methodNotAllowed(method);
   return await handler(context, options);

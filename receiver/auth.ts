@@ -8,8 +8,8 @@ import type { Clock } from '../common/clock.ts';
 /** A transfer has one ticket, a handful of hand-made tokens at most. */
 const CACHED_TOKENS_MAX = 256;
 /**
- * A signature check takes some 10 ms of the event loop; only tokens that name our key, pin and transfer get that far.
- * More than this many new ones a second are put off.
+ * A signature check takes some 10 ms of the event loop; only tokens that name our key, pin and transfer get
+ * that far. More than this many new ones a second are put off.
  */
 const SIGNATURE_CHECKS_PER_SECOND = 10;
 
@@ -18,17 +18,22 @@ export interface AuthOptions {
   readonly transferId: string;
   readonly trustedKeys: readonly Buffer[];
   readonly clock: Clock;
+  /** When the ticket of an earlier start was issued: since 1970, as the clock was then. */
+  readonly issuedAtSeconds?: number;
 }
 
 export class Authenticator {
   readonly #options: AuthOptions;
   /** SHA-256 of the token → the token, with whether its signature is good. */
   readonly #cache = new LRUCache<string, { token: ParsedToken; isGood: boolean }>({ max: CACHED_TOKENS_MAX });
+  /** The latest time that the clock has shown. */
+  #latestSeconds: number;
   #second = 0;
   #checksInSecond = 0;
 
   constructor(options: AuthOptions) {
     this.#options = options;
+    this.#latestSeconds = options.issuedAtSeconds ?? 0;
   }
 
   /** @throws TransferError `token-missing`, `token-invalid`, `token-expired`, `scope`, `busy`. */
@@ -46,7 +51,7 @@ export class Authenticator {
       audience: this.#options.audience,
       transferId: this.#options.transferId,
       trustedKeys: this.#options.trustedKeys,
-      nowSeconds: Math.floor(this.#options.clock.wallMs() / 1000),
+      nowSeconds: this.#nowFor(token),
       scope,
     });
     if (refusal === 'token-invalid') throw invalid();
@@ -63,6 +68,16 @@ export class Authenticator {
       this.#cache.set(key, { token, isGood });
     }
     if (!isGood) throw invalid();
+  }
+
+  /**
+   * A clock that is set back in the middle of a transfer must not refuse the token that was issued before
+   * that. Expiry is another matter.
+   */
+  #nowFor({ payload: { iat } }: ParsedToken): number {
+    const now = Math.floor(this.#options.clock.wallMs() / 1000);
+    this.#latestSeconds = Math.max(this.#latestSeconds, now);
+    return iat <= this.#latestSeconds ? Math.max(now, iat) : now;
   }
 
   #spendCheck(): void {

@@ -33,9 +33,7 @@ export function parseBlockRequest(head: RequestHead, lengthBytes: number, index:
   const encoding = parseEncoding(head.header('content-encoding'));
   const bodyBytesMax = encoding === 'identity' ? lengthBytes : lengthBytes + ENCODED_GROWTH_BYTES_MAX;
   checkLength(head.header('content-length'), encoding, lengthBytes, bodyBytesMax);
-  const flush = head.query('flush') ?? 'y';
-  if (flush !== 'y' && flush !== 'n')
-    throw new TransferError('bad-request', `flush=${flush} is neither y nor n`);
+  const isFlushed = parseFlush(head.query('flush'));
 
   const contentDigest = parseDigestHeader('Content-Digest', head.header('content-digest'));
   const candidates = [
@@ -53,7 +51,13 @@ export function parseBlockRequest(head: RequestHead, lengthBytes: number, index:
     throw new TransferError('digest-conflict', `the digests given for block ${index} are not equal`);
   }
   const encodedDigest = encoding === 'identity' ? undefined : contentDigest;
-  return { digest, encodedDigest, encoding, bodyBytesMax, isFlushed: flush === 'y' };
+  return { digest, encodedDigest, encoding, bodyBytesMax, isFlushed };
+}
+
+/** `?flush=y`, the default, answers when it is durable. */
+export function parseFlush(value = 'y'): boolean {
+  if (value === 'y' || value === 'n') return value === 'y';
+  throw new TransferError('bad-request', `flush=${value.slice(0, 20)} is neither y nor n`);
 }
 
 function parseEncoding(value: string | undefined): Encoding {

@@ -1,6 +1,7 @@
 /**
- * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays, because
- * 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes it.
+ * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays,
+ * because 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes
+ * it.
  */
 import assert from 'node:assert/strict';
 import { DIGEST_BYTES } from '../common/digest.ts';
@@ -8,6 +9,8 @@ import { BLOCK_STATES, type BlockState } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 
 const ABSENT = 0;
+const DURABLE = BLOCK_STATES.indexOf('durable');
+const VERIFIED = BLOCK_STATES.indexOf('verified');
 
 export class BlockTable {
   readonly blockCount: number;
@@ -48,6 +51,20 @@ export class BlockTable {
     this.#states[index] = after;
     if (after === ABSENT) this.digestOf(index).fill(0);
     else if (digest !== undefined) digest.copy(this.digestOf(index));
+  }
+
+  /** What was read back has to be read back again. */
+  doubtVerified(): void {
+    for (let index = this.#states.indexOf(VERIFIED); index >= 0;) {
+      this.set(index, 'durable');
+      index = this.#states.indexOf(VERIFIED, index + 1);
+    }
+  }
+
+  /** The first block from `from` on that is durable and not verified yet. */
+  nextDurable(from: number): number | undefined {
+    const index = this.#states.indexOf(DURABLE, from);
+    return index < 0 ? undefined : index;
   }
 
   countOf(state: BlockState): number {

@@ -12,6 +12,7 @@ import {
 } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { systemClock } from '../common/clock.ts';
 import type * as X509 from '@peculiar/x509';
 import { makeFolderDurably, writeFileDurably } from '../common/durable-file.ts';
 import { reasonOf, TransferError } from '../common/errors.ts';
@@ -197,7 +198,9 @@ async function makeCertificate(files: PairFiles, keyPem: string): Promise<string
   return pem;
 }
 
-/** A certificate also for clients that look further than at the pin: version 3, a random serial (RFC 5280). */
+/**
+ * A certificate also for clients that look further than at the pin: version 3, a random serial (RFC 5280).
+ */
 async function selfSign(key: KeyObject): Promise<string> {
   const x509 = await loadX509();
   const keys = {
@@ -207,8 +210,8 @@ async function selfSign(key: KeyObject): Promise<string> {
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: 'CN=dd-transfer',
     // A sender from a live CD may be hours behind.
-    notBefore: new Date(Date.now() - DAY_MS),
-    notAfter: new Date(Date.now() + VALIDITY_MS),
+    notBefore: new Date(systemClock.wallMs() - DAY_MS),
+    notAfter: new Date(systemClock.wallMs() + VALIDITY_MS),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     keys,
     extensions: [

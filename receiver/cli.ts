@@ -1,7 +1,7 @@
 /** argv → options of ddt-receive. No I/O but what commander prints. */
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
-import { parseSize, parseWhole } from '../common/units.ts';
+import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { MEMORY_BYTES_MIN } from './transfer.ts';
 
 export interface ReceiveOptions {
@@ -14,6 +14,7 @@ export interface ReceiveOptions {
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   readonly once: boolean;
+  readonly isReadBack: boolean;
   readonly maxConnections: number;
   readonly memoryBytes: number;
   readonly log: 'text' | 'json';
@@ -47,15 +48,20 @@ export function parseReceiveArgs(
       'journal and keys (default: /var/lib/dd-transfer as root,\n$XDG_STATE_HOME/dd-transfer otherwise)',
     )
     .option('--ticket-file <file>', 'also write the ticket here, mode 0600')
-    .option('--overwrite-target', "the target's present content may be destroyed", false)
-    .option('--discard-transfer', 'forget an earlier transfer onto this target', false)
-    .option('--once', 'exit 0 when the transfer is sealed', false)
+    .option('--overwrite-target', "the target's present content may be destroyed")
+    .option('--discard-transfer', 'forget an earlier transfer onto this target')
+    .option('--once', 'exit 0 when the transfer is sealed')
+    .addOption(
+      new Option('--verify <how>', 'none: the receipt says "not read back"')
+        .choices(['read-back', 'none'])
+        .default('read-back'),
+    )
     .option('--max-connections <n>', 'connections at once, 1 to 4096', '256')
     .option('--memory <size>', 'most memory for block buffers', '256MiB')
     .addOption(new Option('--log <format>', 'format of messages').choices(['text', 'json']).default('text'))
     .option('--tls-cert <pem>', 'certificate file to use instead of the own one')
     .option('--tls-key <pem>', 'its key file')
-    .option('--curl-help', 'print lines for curl, filled in', false)
+    .option('--curl-help', 'print lines for curl, filled in')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {} });
@@ -86,7 +92,7 @@ function readOptions(command: Command): ReceiveOptions {
   if (memoryBytes < MEMORY_BYTES_MIN) {
     throw new TransferError(
       'usage',
-      `--memory ${text('memory')} is too little: at least ${MEMORY_BYTES_MIN} bytes`,
+      `--memory ${text('memory')} is too little: at least ${formatSize(MEMORY_BYTES_MIN)}`,
     );
   }
   return {
@@ -99,6 +105,7 @@ function readOptions(command: Command): ReceiveOptions {
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
     once: raw['once'] === true,
+    isReadBack: text('verify') !== 'none',
     maxConnections: parseWhole(text('maxConnections') ?? '', '--max-connections', 1, 4096),
     memoryBytes,
     log: text('log') === 'json' ? 'json' : 'text',

@@ -1,15 +1,16 @@
 /**
- * A block device or a regular file as the target. Opened once, before the first write, and these descriptors are kept:
- * a write-back error is reported to descriptors that were open when it happened, and to no later one.
- * Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
+ * A block device or a regular file as the target. Opened once, before the first write, and these descriptors
+ * are kept: a write-back error is reported to descriptors that were open when it happened, and to no later
+ * one. Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
-import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
+import { openDirect, readDirect } from '../common/direct-io.ts';
+import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
-import type { Target, TargetIdentity } from './target.ts';
+import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
@@ -29,8 +30,8 @@ export class DiskTarget implements Target {
   }
 
   /**
-   * Opens the target for itself alone: O_EXCL on a device (EBUSY while mounted or claimed), flock(1) on a file.
-   * A file that does not exist is made, empty.
+   * Opens the target for itself alone: O_EXCL on a device (EBUSY while mounted or claimed), flock(1) on a
+   * file. A file that does not exist is made, empty.
    * @throws TransferError `target-refused`.
    */
   static async open(identity: TargetIdentity): Promise<DiskTarget> {
@@ -44,7 +45,7 @@ export class DiskTarget implements Target {
         0o600,
       );
       if (!isDevice) await lockFile(buffered, path);
-      const direct = await openDirect(path);
+      const direct = await openDirect(path, 'read-write');
       const { dev, ino } = await buffered.stat();
       return new DiskTarget({ ...identity, fileId: isDevice ? null : `${dev}:${ino}` }, buffered, direct);
     } catch (error) {
@@ -62,7 +63,8 @@ export class DiskTarget implements Target {
       if (deviceBytes !== null && deviceBytes >= sizeBytes) return;
       throw new TransferError(
         'target-too-small',
-        `${path} is too small: it has ${deviceBytes} bytes, the source has ${sizeBytes} (${formatSize(sizeBytes)})`,
+        `${path} is too small: it has ${deviceBytes} bytes, ` +
+          `the source has ${sizeBytes} (${formatSize(sizeBytes)})`,
       );
     }
     try {
@@ -80,7 +82,8 @@ export class DiskTarget implements Target {
       try {
         done = await this.#writeFully(this.#direct, bytes.subarray(0, directBytes), offset);
       } catch (error) {
-        // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes it.
+        // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes
+        // it.
         if (errnoOf(error) !== 'EINVAL') throw this.#writeError(this.#writing(offset, bytes.length), error);
       }
     }
@@ -126,9 +129,23 @@ export class DiskTarget implements Target {
     }
   }
 
+  async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
+    try {
+      if (await this.#readAllDirect(into, offset)) return 'direct';
+    } catch (error) {
+      const what = `cannot read back ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
+      throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
+    }
+    // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
+    await runOn(this.#buffered, 'dd', ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none']);
+    await this.read(into, offset);
+    return 'cache-dropped';
+  }
+
   async flush(): Promise<void> {
     try {
-      // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own cache.
+      // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own
+      // cache.
       await this.#buffered.datasync();
     } catch (error) {
       const errno = errnoOf(error);
@@ -144,6 +161,16 @@ export class DiskTarget implements Target {
     await this.#buffered.close();
   }
 
+  async #readAllDirect(into: Buffer<ArrayBuffer>, offset: number): Promise<boolean> {
+    if (this.#direct === undefined) return false;
+    for (let done = 0; done < into.length;) {
+      const bytesRead = await readDirect(this.#direct, into, done, offset);
+      if (bytesRead === undefined || bytesRead === 0) return false;
+      done += bytesRead;
+    }
+    return true;
+  }
+
   /** write(2) may take less than it was given. */
   async #writeFully(handle: FileHandle, bytes: Buffer, offset: number): Promise<number> {
     let done = 0;
@@ -155,8 +182,8 @@ export class DiskTarget implements Target {
   }
 
   /**
-   * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices, where the
-   * kernel offers it only when the device does it fast. false where it is not offered.
+   * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices,
+   * where the kernel offers it only when the device does it fast. false where it is not offered.
    */
   async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
     const range = ['--offset', String(offset), '--length', String(lengthBytes)];
@@ -169,19 +196,17 @@ export class DiskTarget implements Target {
 
   #writeError(what: string, cause: unknown): TransferError {
     const errno = errnoOf(cause);
-    const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'io-error';
-    return new TransferError(code, `${what}: ${reasonOf(cause)}`, { cause, details: { errno } });
+    return new TransferError(codeOfWrite(errno), `${what}: ${reasonOf(cause)}`, {
+      cause,
+      details: { errno },
+    });
   }
 }
 
-async function openDirect(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, constants.O_RDWR | constants.O_DIRECT);
-  } catch (error) {
-    // File systems without O_DIRECT refuse the open (open(2), EINVAL).
-    if (errnoOf(error) === 'EINVAL') return undefined;
-    throw error;
-  }
+function codeOfWrite(errno: string | undefined): ErrorCode {
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') return 'no-space';
+  // The file system can't hold a file of this size: waiting does not help.
+  return errno === 'EFBIG' ? 'target-too-small' : 'io-error';
 }
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */

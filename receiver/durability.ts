@@ -2,14 +2,16 @@
  * The durability contract in one place: which writes count, when they are flushed, and in which order that is
  * recorded. Data strictly before journal, journal strictly before the published generation.
  *
- * A block goes absent → written (generation g) → durable. Generations count finished writes within an epoch; a flush
- * makes all finished writes up to its start durable. An error of a write or a flush ends the epoch: what was not
- * durable is absent again, because the kernel reports a failed write-back once and then forgets it, so that a second
- * flush that succeeds proves nothing about the first one's data.
+ * A block goes absent → written (generation g) → durable. Generations count finished writes within an epoch;
+ * a flush makes all finished writes up to its start durable. An error of a write or a flush ends the epoch:
+ * what was not durable is absent again, because the kernel reports a failed write-back once and then forgets
+ * it, so that a second flush that succeeds proves nothing about the first one's data.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
+import { SharedRun } from '../common/shared-run.ts';
 import type { BlockTable } from './block-table.ts';
 import type { Journal } from './journal.ts';
 import type { Target } from './target.ts';
@@ -18,6 +20,13 @@ import type { Target } from './target.ts';
 export const FLUSH_INTERVAL_MS = 1000;
 /** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
 export const FLUSH_BYTES = 256 * 1024 * 1024;
+/**
+ * After so many failed flushes in a row writes are refused for a while: a sender that is told "written" while
+ * every flush fails would send the same blocks for ever.
+ */
+export const FLUSH_ERRORS_MAX = 3;
+/** Long enough for a sender to give up, short enough for one that is started again. */
+export const FLUSH_ERRORS_PAUSE_MS = 30_000;
 /** How soon a journal that had no room is tried again. */
 const JOURNAL_RETRY_MS = 2000;
 
@@ -35,6 +44,8 @@ export interface WritePermit {
 export interface DurabilityEvents {
   /** A flush or a write failed and the epoch changed. */
   onEpochEnd?(error: TransferError, lostBlocks: number): void;
+  /** Blocks became durable. */
+  onDurable?(): void;
   /** The journal can't be written for another reason than a full disk: the process must not go on. */
   onJournalBroken(error: TransferError): void;
 }
@@ -49,16 +60,22 @@ export class Durability {
   #generation = 0;
   #durableGeneration = 0;
   #unflushedBytes = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
-  #queued: Promise<void> | undefined;
+  readonly #clock: Clock;
+  #pause: AbortController | undefined;
+  readonly #flushes = new SharedRun(async () => await this.#flushOnce());
   #journalFull: TransferError | undefined;
+  #flushErrors = 0;
+  #refusedUntilMs = -Infinity;
 
-  constructor(options: { target: Target; journal: Journal; table: BlockTable; events: DurabilityEvents }) {
-    this.#target = options.target;
-    this.#journal = options.journal;
-    this.#table = options.table;
-    this.#events = options.events;
+  constructor(options: {
+    target: Target;
+    journal: Journal;
+    table: BlockTable;
+    clock: Clock;
+    events: DurabilityEvents;
+  }) {
+    ({ clock: this.#clock, target: this.#target, journal: this.#journal } = options);
+    ({ table: this.#table, events: this.#events } = options);
   }
 
   get epoch(): string {
@@ -75,12 +92,15 @@ export class Durability {
   }
 
   /**
-   * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal says so
-   * durably where it said otherwise: a crash in the middle of the write must not leave a torn block that is listed.
-   * @throws TransferError `no-space` while the journal has no room, `journal-error`.
+   * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal
+   * says so durably where it said otherwise: a crash in the middle of the write must not leave a torn block
+   * that is listed.
+   * @throws TransferError `no-space` while the journal has no room, `journal-error`, `io-error` when the
+   * target has failed again and again.
    */
   announce(indexes: readonly number[]): WritePermit {
     if (this.#journalFull !== undefined) throw this.#journalFull;
+    if (this.#clock.monotonicMs() < this.#refusedUntilMs) throw this.#targetBroken();
     const listed = indexes.filter((index) => this.#table.isDurable(index));
     if (listed.length > 0) this.#writeJournal(() => this.#journal.forgetBlocks(listed));
     for (const index of indexes) {
@@ -124,30 +144,17 @@ export class Durability {
    * @throws TransferError `io-error`, `no-space`, `journal-error`.
    */
   async flush(): Promise<void> {
-    this.#queued ??= this.#runAfter(this.#running);
-    await this.#queued;
+    await this.#flushes.run();
   }
 
   /** Stops the timer; unflushed blocks stay what they are. */
   close(): void {
-    clearTimeout(this.#timer);
-  }
-
-  async #runAfter(previous: Promise<void> | undefined): Promise<void> {
-    if (previous !== undefined) await Promise.allSettled([previous]);
-    else await Promise.resolve();
-    this.#running = this.#queued;
-    this.#queued = undefined;
-    try {
-      await this.#flushOnce();
-    } finally {
-      this.#running = undefined;
-    }
+    this.#pause?.abort();
   }
 
   async #flushOnce(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#pause?.abort();
+    this.#pause = undefined;
     this.#unflushedBytes = 0;
     const epoch = this.#epoch;
     const upTo = this.#generation;
@@ -161,12 +168,17 @@ export class Durability {
     } catch (error) {
       const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
       // Even when the epoch ended meanwhile: the error may be of writes of the new one, and comes only once.
+      this.#flushErrors++;
+      if (this.#flushErrors >= FLUSH_ERRORS_MAX) {
+        this.#refusedUntilMs = this.#clock.monotonicMs() + FLUSH_ERRORS_PAUSE_MS;
+      }
       this.#endEpoch(failure);
       throw failure;
     }
     if (epoch !== this.#epoch)
       throw new TransferError('io-error', 'a write to the target failed during the flush');
-    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the map.
+    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the
+    // map.
     const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
     if (durable.length > 0) {
       this.#writeJournal(() =>
@@ -174,22 +186,30 @@ export class Durability {
       );
     }
     for (const [index] of durable) {
+      assert.equal(this.#table.stateOf(index), 'written');
       this.#written.delete(index);
       this.#table.set(index, 'durable');
     }
     this.#durableGeneration = upTo;
+    this.#flushErrors = 0;
+    if (durable.length > 0) this.#events.onDurable?.();
     if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
   }
 
   #flushSoon(delayMs: number): void {
-    if (delayMs === 0) clearTimeout(this.#timer);
-    else if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      // A failed flush has ended the epoch, which every reply tells; there is nobody else to tell.
-      this.flush().catch(() => {});
-    }, delayMs);
-    this.#timer.unref();
+    if (this.#pause !== undefined && delayMs > 0) return;
+    this.#pause?.abort();
+    this.#pause = new AbortController();
+    void this.#flushAfter(delayMs, this.#pause.signal);
+  }
+
+  async #flushAfter(delayMs: number, signal: AbortSignal): Promise<void> {
+    try {
+      if (delayMs > 0) await this.#clock.sleep(delayMs, signal);
+      await this.flush();
+    } catch {
+      // Called off; or the flush failed, which has ended the epoch, and every reply tells that.
+    }
   }
 
   #endEpoch(error: TransferError): void {
@@ -200,7 +220,16 @@ export class Durability {
     const lostBlocks = this.#written.size;
     for (const index of this.#written.keys()) this.#table.set(index, 'absent');
     this.#written.clear();
+    // Its retry was for what is lost now, and may be the very flush that failed: the next change tries the
+    // journal again.
+    this.#journalFull = undefined;
     this.#events.onEpochEnd?.(error, lostBlocks);
+  }
+
+  #targetBroken(): TransferError {
+    const what = `the flush of ${this.#target.identity.path} failed ${this.#flushErrors} times in a row`;
+    const hint = 'see to the disk; then the same ddt-send goes on';
+    return new TransferError('io-error', `${what}: for a while nothing is written to it`, { hint });
   }
 
   #writeJournal(write: () => void): void {

@@ -1,8 +1,9 @@
 /**
- * The receiver's durable record of one transfer, in SQLite: what the transfer is, and which blocks are durable with
- * which digest. Each change is one transaction that has been synced when the call returns (WAL, synchronous=FULL).
- * The calls block the event loop on purpose: between "the data is flushed" and "the record says so" nothing else may
- * happen. `locking_mode=EXCLUSIVE` keeps a second receiver out and needs no shared memory file.
+ * The receiver's durable record of one transfer, in SQLite: what the transfer is, and which blocks are
+ * durable with which digest. Each change is one transaction that has been synced when the call returns (WAL,
+ * synchronous=FULL). The calls block the event loop on purpose: between "the data is flushed" and "the record
+ * says so" nothing else may happen. `locking_mode=EXCLUSIVE` keeps a second receiver out and needs no shared
+ * memory file.
  */
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -19,7 +20,8 @@ const SCHEMA = `
   CREATE TABLE property (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   CREATE TABLE block (
     block_index INTEGER PRIMARY KEY CHECK (block_index >= 0),
-    digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES})
+    digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES}),
+    verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1))
   ) STRICT;
   PRAGMA user_version = ${JOURNAL_VERSION};
 `;
@@ -27,6 +29,11 @@ const SCHEMA = `
 export interface DurableBlock {
   readonly index: number;
   readonly digest: Buffer;
+}
+
+export interface JournalledBlock extends DurableBlock {
+  /** Read back since it became durable. */
+  readonly isVerified: boolean;
 }
 
 /**
@@ -39,9 +46,13 @@ export interface Journal {
   setProperties(properties: Readonly<Record<string, string>>): void;
   /** These blocks are on flushed storage with these digests. */
   recordDurable(blocks: Iterable<DurableBlock>): void;
+  /** These blocks, listed already, were read back and equal. */
+  recordVerified(indexes: Iterable<number>): void;
+  /** The listed blocks stay durable, but none of them counts as read back any more. */
+  forgetVerified(): void;
   /** These blocks may hold anything from now on. */
   forgetBlocks(indexes: Iterable<number>): void;
-  blocks(): Iterable<DurableBlock>;
+  blocks(): Iterable<JournalledBlock>;
   close(): void;
 }
 
@@ -50,17 +61,20 @@ export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
+  readonly #verify: StatementSync;
 
   private constructor(path: string, db: DatabaseSync) {
     this.path = path;
     this.#db = db;
     this.#insert = db.prepare('INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)');
+    this.#verify = db.prepare('UPDATE block SET verified = 1 WHERE block_index = ?');
     this.#delete = db.prepare('DELETE FROM block WHERE block_index = ?');
   }
 
   /**
    * Opens or makes the journal; its folder must exist.
-   * @throws TransferError `state-refused` (another receiver has it, another version, damaged), `journal-error`.
+   * @throws TransferError `state-refused` (another receiver has it, another version, damaged),
+   * `journal-error`.
    */
   static async open(path: string): Promise<SqliteJournal> {
     let db: DatabaseSync | undefined;
@@ -112,19 +126,30 @@ export class SqliteJournal implements Journal {
     });
   }
 
+  recordVerified(indexes: Iterable<number>): void {
+    this.#transaction(() => {
+      for (const index of indexes) this.#verify.run(index);
+    });
+  }
+
+  forgetVerified(): void {
+    this.#transaction(() => this.#db.exec('UPDATE block SET verified = 0 WHERE verified = 1'));
+  }
+
   forgetBlocks(indexes: Iterable<number>): void {
     this.#transaction(() => {
       for (const index of indexes) this.#delete.run(index);
     });
   }
 
-  *blocks(): Iterable<DurableBlock> {
-    const select = 'SELECT block_index, digest FROM block ORDER BY block_index';
+  *blocks(): Iterable<JournalledBlock> {
+    const select = 'SELECT block_index, digest, verified FROM block ORDER BY block_index';
     try {
       for (const row of this.#db.prepare(select).iterate()) {
         const digest = row['digest'];
-        if (digest instanceof Uint8Array)
-          yield { index: Number(row['block_index']), digest: Buffer.from(digest) };
+        if (!(digest instanceof Uint8Array)) continue;
+        const index = Number(row['block_index']);
+        yield { index, digest: Buffer.from(digest), isVerified: row['verified'] === 1 };
       }
     } catch (error) {
       throw asReadError('read', error, this.path);
@@ -163,7 +188,7 @@ function sqliteCodeOf(error: unknown): number | undefined {
 function asReadError(action: 'open' | 'read', error: unknown, path: string): TransferError {
   if (error instanceof TransferError) return error;
   if (sqliteCodeOf(error) === SQLITE_BUSY) {
-    return new TransferError('state-refused', `another ddt-receive is using the journal ${path}`, {
+    return new TransferError('journal-in-use', `another ddt-receive is using the journal ${path}`, {
       cause: error,
     });
   }

@@ -12,7 +12,7 @@ interface ListingRequest {
   readonly state: WantedState;
 }
 
-/** @throws TransferError `bad-request`, `block-out-of-range`. */
+/** @throws TransferError `bad-request`. */
 export function listBlocks(
   open: OpenTransfer,
   query: (name: string) => string | undefined,

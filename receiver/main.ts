@@ -1,5 +1,7 @@
-/** ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the process. */
-import { join } from 'node:path';
+/**
+ * ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the
+ * process.
+ */
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
@@ -11,6 +13,9 @@ import { curlHelp } from './curl-help.ts';
 import { makeLog } from './log.ts';
 import { startReceiver, type RunningReceiver } from './receive.ts';
 
+/** With --once: how long nobody must have been connected after the seal, and how long that is waited for. */
+const ONCE_QUIET_MS = 500;
+const ONCE_WAIT_MS = 60_000;
 /** Requests in hand get this long to finish when the process is asked to stop. */
 const STOP_GRACE_MS = 10_000;
 
@@ -37,15 +42,17 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
   if (open === undefined) print(`journal  ${transfer.journal.path} (new)\n`);
   else {
     const durable = open.table.countOf('durable') + open.table.countOf('verified');
-    const state = transfer.sealed === undefined ? 'not finished' : 'sealed';
+    const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
     print(`journal  ${transfer.journal.path} (${state}: ${durable} of ${open.blockCount} blocks durable, `);
-    print(`${receiver.sampledBlocks} read back and compared)\n`);
+    print(`${transfer.verifiedCount} verified; `);
+    print(`a sample of ${receiver.sampledBlocks} compared)\n`);
   }
   print(`listening on ${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}\n`);
   print(`ticket: ${formatTicket(ticket)}\n`);
   if (options.advertise === undefined && isPrivateAddress(ticket.host)) {
     print(
-      `note: ${ticket.host} is a private address; if senders reach this machine by another one, --advertise it\n`,
+      `note: ${ticket.host} is a private address; ` +
+        'if senders reach this machine by another one, --advertise it\n',
     );
   }
   if (options.curlHelp)
@@ -87,10 +94,13 @@ async function main(): Promise<number> {
   let signals = 0;
   printStart(options, receiver);
   const status = await end.promise;
+  // The sender closes its connections when it has its receipt; if the answer was lost it comes again.
+  if (status === EXIT_STATUS.verified) await receiver.server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
   await receiver.stop(STOP_GRACE_MS);
   if (status !== EXIT_STATUS.verified) {
     log.info(
-      `stopped before the transfer was complete; the same command goes on (journal: ${join(receiver.transfer.journal.path)})`,
+      'stopped before the transfer was complete; the same command goes on ' +
+        `(journal: ${receiver.transfer.journal.path})`,
     );
   }
   return status;

@@ -1,4 +1,5 @@
 /** One writer per block at a time: locks over ranges of block indexes, granted in the order of asking. */
+import assert from 'node:assert/strict';
 
 interface Held {
   readonly first: number;
@@ -36,6 +37,7 @@ export class RangeLocks {
     for (const waiter of this.#waiting) {
       if (ahead.some((other) => overlap(other, waiter.wanted))) still.push(waiter);
       else {
+        assert(![...this.#held].some((other) => overlap(other, waiter.wanted)));
         this.#held.add(waiter.wanted);
         waiter.grant();
       }

@@ -1,17 +1,15 @@
 /**
- * The receiver as a whole: keys, journal, target, transfer, server, ticket. Everything that can be refused is refused
- * before the port opens, and nothing is written to the target before a sender has claimed it.
+ * The receiver as a whole: keys, journal, target, transfer, server, ticket. Everything that can be refused is
+ * refused before the port opens, and nothing is written to the target before a sender has claimed it.
  */
 import { hash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
-import { writeFileDurably } from '../common/durable-file.ts';
+import { digestOf } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { formatTicket, type Ticket } from '../common/ticket.ts';
-import { mintToken } from '../common/token.ts';
-import type { SigningKey } from '../common/ssh-signature.ts';
-import { defaultAdvertiseHost } from './advertise.ts';
+import type { Ticket } from '../common/ticket.ts';
 import { makeApp } from './app.ts';
 import { Authenticator } from './auth.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './certificate.ts';
@@ -20,16 +18,15 @@ import { DiskTarget } from './disk-target.ts';
 import { SqliteJournal } from './journal.ts';
 import type { Log } from './log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './read-body.ts';
+import { makeTicket } from './make-ticket.ts';
 import { sampleBlocks } from './sample-blocks.ts';
+import { SenderLease } from './sender-lease.ts';
 import { startServer, type RunningServer } from './server.ts';
-import { inspectTarget, sameIdentity } from './target-safety.ts';
+import { inspectTarget, sameIdentity, type TargetInspection } from './target-safety.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
+import { MISMATCHES_MAX } from './verify-blocks.ts';
 
-/** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */
-const TICKET_DAYS = 30;
-const TICKET_RENEW_DAYS = 7;
-const DAY_SECONDS = 86_400;
 /** Longer than writing a few blocks takes; then the client comes again. */
 const MEMORY_WAIT_MS = 10_000;
 
@@ -62,10 +59,11 @@ export async function startReceiver(
     ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
   });
   const key = await loadOrMakeSigningKey(stateDir);
-  await using opened = await openTransfer(options, stateDir, log, events);
+  await using opened = await openTransfer(options, stateDir, context);
   const { transfer, content, isResumed } = opened;
   const sampledBlocks =
     transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
+  transfer.startVerifying();
   let isDraining = false;
   const app = makeApp({
     transfer,
@@ -74,7 +72,9 @@ export async function startReceiver(
       transferId: transfer.id,
       trustedKeys: [key.publicKey],
       clock,
+      issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
     }),
+    lease: new SenderLease(clock),
     key,
     clock,
     log,
@@ -129,17 +129,19 @@ interface OpenedTransfer extends AsyncDisposable {
 async function openTransfer(
   options: ReceiveOptions,
   stateDir: string,
-  log: Log,
-  events: ReceiverEvents,
+  { clock, log, events }: { clock: Clock; log: Log; events: ReceiverEvents },
 ): Promise<OpenedTransfer> {
   await using stack = new AsyncDisposableStack();
-  const journal = await openJournal(options, stateDir);
+  // A target that is refused leaves nothing behind in the state folder.
+  const inspect = async (isResuming: boolean): Promise<TargetInspection> =>
+    await inspectTarget(options.target, { isOverwriteAllowed: options.overwriteTarget, isResuming });
+  const journalPath = journalPathOf(options, stateDir);
+  const isKnown = !options.discardTransfer && existsSync(journalPath);
+  const inspectedFirst = isKnown ? undefined : await inspect(false);
+  const journal = await openJournal(options, journalPath);
   stack.defer(() => journal.close());
   const isResumed = journal.property('claim') !== undefined;
-  const inspection = await inspectTarget(options.target, {
-    isOverwriteAllowed: options.overwriteTarget,
-    isResuming: isResumed,
-  });
+  const inspection = inspectedFirst ?? (await inspect(isResumed));
   const target = await DiskTarget.open(inspection.identity);
   stack.defer(async () => await target.close());
   if (isResumed) refuseOtherTarget(journal, target.identity);
@@ -152,13 +154,31 @@ async function openTransfer(
     journal,
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
+    isReadBack: options.isReadBack,
+    clock,
+    digest: digestOf,
     events: {
       onEpochEnd: (error, lostBlocks) =>
         log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
       onJournalBroken: (error) => events.onJournalBroken(error),
+      onMismatch: (index, offset, count, reason) =>
+        log.warning(
+          `block ${index} (offset ${offset}) of ${target.identity.path} was read back: ${reason}; ` +
+            (count < MISMATCHES_MAX
+              ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
+              : 'it is given up: the disk, its cable or its controller is broken'),
+        ),
+      onUnstable: (index, offset) =>
+        log.warning(
+          `block ${index} (offset ${offset}) of ${target.identity.path} was read back wrong once ` +
+            'and right the second time',
+        ),
     },
   });
-  stack.defer(() => transfer.opened?.durability.close());
+  stack.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.opened?.verifier?.stop();
+  });
   const owned = stack.move();
   let isKept = false;
   return {
@@ -176,16 +196,19 @@ async function openTransfer(
 }
 
 /** The journal's folder is named after the target's path, so that the same command finds it again. */
-async function openJournal(options: ReceiveOptions, stateDir: string): Promise<SqliteJournal> {
-  const folder = join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16));
-  const path = join(folder, 'journal.db');
+function journalPathOf(options: ReceiveOptions, stateDir: string): string {
+  return join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16), 'journal.db');
+}
+
+async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
+  const folder = dirname(path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   if (!options.discardTransfer) return await SqliteJournal.open(path);
   try {
     // Not while another receiver is using it.
     (await SqliteJournal.open(path)).close();
   } catch (error) {
-    if (error instanceof TransferError && error.message.startsWith('another ddt-receive')) throw error;
+    if (error instanceof TransferError && error.code === 'journal-in-use') throw error;
   }
   for (const name of await readdir(folder)) {
     if (name.startsWith('journal.db')) await rm(join(folder, name));
@@ -205,28 +228,4 @@ function refuseOtherTarget(journal: SqliteJournal, present: TargetIdentity): voi
       hint: 'name the right disk, or begin anew on this one with --discard-transfer',
     },
   );
-}
-
-async function makeTicket(
-  options: ReceiveOptions,
-  parts: { transfer: Transfer; key: SigningKey; pin: string; port: number; clock: Clock },
-): Promise<Ticket> {
-  const { transfer, key, pin, clock } = parts;
-  const now = Math.floor(clock.wallMs() / 1000);
-  const issuedBefore = Number(transfer.journal.property('ticketIssuedAt') ?? NaN);
-  const isFresh = issuedBefore <= now && now < issuedBefore + (TICKET_DAYS - TICKET_RENEW_DAYS) * DAY_SECONDS;
-  const iat = isFresh ? issuedBefore : now;
-  if (!isFresh) transfer.journal.setProperties({ ticketIssuedAt: String(iat) });
-  const exp = iat + TICKET_DAYS * DAY_SECONDS;
-  const token = mintToken({ v: 1, aud: pin, tid: transfer.id, scope: ['write'], iat, exp }, key);
-  const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
-    /^\[(.*)\]$/,
-    '$1',
-  );
-  const port = options.advertise?.port ?? parts.port;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const ticket: Ticket = { origin: `https://${bracketed}:${port}`, host, port, pin, token };
-  if (options.ticketFile !== undefined)
-    await writeFileDurably(options.ticketFile, `${formatTicket(ticket)}\n`, 0o600);
-  return ticket;
 }

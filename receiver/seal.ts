@@ -5,21 +5,38 @@ import type { Clock } from '../common/clock.ts';
 import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
 import { formatRanges } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
-import type { SealedReceipt, Transfer } from './transfer.ts';
+import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
+import { MISMATCHES_MAX } from './verify-blocks.ts';
 
 /** Ranges that one 409 lists; the sender comes again for the rest. */
 const MISSING_RANGES_MAX = 4096;
 
+/** Seconds after which a sender asks again while blocks are still being read back. */
+export const VERIFYING_RETRY_SECONDS = 1;
+
+export type SealOutcome =
+  | { readonly outcome: 'sealed'; readonly receipt: SealedReceipt }
+  | { readonly outcome: 'verifying'; readonly verified: number };
+
+export interface SealOptions {
+  readonly key: SigningKey;
+  readonly clock: Clock;
+  /** A simulation leaves out the signature, which takes longer than all the rest. */
+  readonly sign?: typeof signSsh;
+}
+
 /**
- * Flushes, compares and seals. Once sealed, the same request gets the same receipt.
+ * Flushes, waits a moment for what is still being read back, compares and seals. Once sealed, the same
+ * request gets the same receipt.
  * @param request.root 32 bytes: SHA-256 over the sender's raw block digests in index order.
- * @throws TransferError `incomplete` (details.missing: ranges), `root-mismatch`, `bad-request`, `io-error`.
+ * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `root-mismatch`,
+ * `bad-request`, `io-error`.
  */
 export async function sealTransfer(
   transfer: Transfer,
   request: { blockCount: number; root: Buffer },
-  options: { key: SigningKey; clock: Clock },
-): Promise<SealedReceipt> {
+  options: SealOptions,
+): Promise<SealOutcome> {
   const open = transfer.claimed();
   if (request.blockCount !== open.blockCount) {
     throw new TransferError(
@@ -27,12 +44,17 @@ export async function sealTransfer(
       `the transfer has ${open.blockCount} blocks, not ${request.blockCount}`,
     );
   }
-  // Nothing is written while this is decided.
+  if (transfer.sealed === undefined && open.verifier !== undefined) {
+    await open.durability.flush();
+    await Promise.race([open.verifier.settle(), options.clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
+  }
+  // Writes in hand are waited for, and nothing is written while this is decided.
   using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
   if (transfer.sealed === undefined) await open.durability.flush();
+  refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
-    throw new TransferError('incomplete', `blocks ${formatRanges(missing)} are not on the target`, {
+    throw new TransferError('incomplete', `not on the target: blocks ${formatRanges(missing)}`, {
       details: { missing },
     });
   }
@@ -45,22 +67,54 @@ export async function sealTransfer(
       },
     );
   }
-  if (transfer.sealed !== undefined) return transfer.sealed;
+  if (transfer.sealed !== undefined) return { outcome: 'sealed', receipt: transfer.sealed };
+  const verified = open.table.countOf('verified');
+  if (open.verifier !== undefined && verified < open.blockCount) return { outcome: 'verifying', verified };
+  const sealed = makeReceipt(transfer, open, request.root, options);
+  transfer.seal(sealed);
+  return { outcome: 'sealed', receipt: sealed };
+}
+
+function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer): void {
+  const broken = verifier?.broken ?? [];
+  if (broken.length === 0) return;
+  const offsets = broken.map(([first, count]) => [
+    first * geometry.blockSizeBytes,
+    count * geometry.blockSizeBytes,
+  ]);
+  throw new TransferError(
+    'verify-failed',
+    `blocks ${formatRanges(broken)} of ${transfer.target.identity.path} ` +
+      `were written ${MISMATCHES_MAX} times and read back wrong each time: ` +
+      'the disk, its cable or its controller is broken',
+    {
+      details: { blocks: broken, areas: offsets },
+      hint: 'replace the target; on a new one, begin anew with --discard-transfer',
+    },
+  );
+}
+
+function makeReceipt(
+  transfer: Transfer,
+  open: OpenTransfer,
+  root: Buffer,
+  options: SealOptions,
+): SealedReceipt {
   const receipt: SealReceipt = {
     v: 1,
     transferId: transfer.id,
     size: open.geometry.sizeBytes,
     blockSize: open.geometry.blockSizeBytes,
     blockCount: open.blockCount,
-    root: `sha256:${request.root.toString('hex')}`,
-    verified: 'none',
+    root: `sha256:${root.toString('hex')}`,
+    verified: open.verifier === undefined ? 'none' : 'read-back',
+    readBack: open.verifier?.method ?? null,
     sealedAt: new Date(options.clock.wallMs()).toISOString(),
     target: transfer.status().target,
     source: open.claim.source,
     receiverKey: publicKeyLine(options.key.publicKey, 'ddt-receive'),
   };
   const json = `${JSON.stringify(receipt, null, 2)}\n`;
-  const sealed = { json, signature: armorSshsig(signSsh(options.key, RECEIPT_NAMESPACE, Buffer.from(json))) };
-  transfer.seal(sealed);
-  return sealed;
+  const sign = options.sign ?? signSsh;
+  return { json, signature: armorSshsig(sign(options.key, RECEIPT_NAMESPACE, Buffer.from(json))) };
 }

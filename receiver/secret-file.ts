@@ -8,7 +8,9 @@ const SECRET_MODE = 0o600;
 /** Throws a TransferError that names the file or folder. */
 export type Refuse = (reason: string, hint?: string) => never;
 
-/** @param what action and object, such as `cannot use the TLS key /x`; @param usualHint where none is given. */
+/**
+ * @param what action and object, such as `cannot use the TLS key /x`; @param usualHint where none is given.
+ */
 export function refuser(code: 'usage' | 'state-refused', what: string, usualHint: string): Refuse {
   return (reason, hint = usualHint) => {
     throw new TransferError(code, `${what}: ${reason}`, { hint });

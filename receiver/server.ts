@@ -1,7 +1,12 @@
-/** HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could exhaust. */
+/**
+ * HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could
+ * exhaust.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 
@@ -27,6 +32,7 @@ const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
+const QUIET_LOOK_MS = 50;
 /** A peer that vanished without a word is found by TCP within minutes. */
 const TCP_KEEP_ALIVE_MS = 30_000;
 
@@ -46,6 +52,8 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
+  /** Resolves when nobody has been connected for `quietMs`, or after `mostMs`. */
+  quiet(quietMs: number, mostMs: number): Promise<void>;
   /** Takes no new connections, lets requests finish for up to `graceMs`, then ends what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -61,7 +69,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     handshakeTimeout: limits.handshakeTimeoutMs,
     maxHeaderSize: limits.headerBytesMax,
     headersTimeout: limits.headersTimeoutMs,
-    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make progress.
+    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make
+    // progress.
     requestTimeout: 0,
     connectionsCheckingInterval: Math.min(5000, limits.headersTimeoutMs),
     keepAliveTimeout: limits.keepAliveTimeoutMs,
@@ -92,7 +101,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     else socket.destroy();
   });
   const port = await listenOn(server, options.host, options.port);
-  return { host: options.host, port, close: async (graceMs) => await closeServer(server, graceMs) };
+  return {
+    host: options.host,
+    port,
+    quiet: async (quietMs, mostMs) => await waitUntilQuiet(server, quietMs, mostMs),
+    close: async (graceMs) => await closeServer(server, graceMs),
+  };
 }
 
 async function listenOn(server: Server, host: string, port: number): Promise<number> {
@@ -117,4 +131,14 @@ async function closeServer(server: Server, graceMs: number): Promise<void> {
   await closed;
   clearTimeout(timer);
   clearInterval(sweep);
+}
+
+async function waitUntilQuiet(server: Server, quietMs: number, mostMs: number): Promise<void> {
+  const isConnected = async (): Promise<boolean> =>
+    (await promisify(server.getConnections.bind(server))()) > 0;
+  let quietForMs = 0;
+  for (let waitedMs = 0; waitedMs < mostMs && quietForMs < quietMs; waitedMs += QUIET_LOOK_MS) {
+    await delay(QUIET_LOOK_MS);
+    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_LOOK_MS;
+  }
 }

@@ -1,4 +1,6 @@
-/** The port to the disk that is written. Implementations: device and file (target-file.ts), memory (tests). */
+/**
+ * The port to the disk that is written. Implementations: devices and files (disk-target.ts), memory (tests).
+ */
 
 /** Who the target is; the journal is bound to it. Unknown properties are `null`. */
 export interface TargetIdentity {
@@ -16,6 +18,12 @@ export interface TargetIdentity {
   /** What a person calls it: "ATA WDC WD10EZEX", "loop device", "regular file". */
   readonly description: string;
 }
+
+/**
+ * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel
+ * was told to drop it, where O_DIRECT does not work.
+ */
+export type ReadBackMethod = 'direct' | 'cache-dropped';
 
 export interface Target {
   readonly identity: TargetIdentity;
@@ -35,9 +43,14 @@ export interface Target {
   /** Fills `into` from `offset`, through the page cache. @throws TransferError `io-error`. */
   read(into: Buffer, offset: number): Promise<void>;
   /**
-   * Everything whose write resolved before this call is on the device when it resolves. After a rejection nothing
-   * written since the last success may be believed, and calling again proves nothing (the kernel reports a failed
-   * write-back once and may drop the pages): only `durability` calls it.
+   * Fills `into`, a slab's first bytes, from the medium and not from the page cache.
+   * What follows them in the slab, up to the next 4096, may be overwritten. @throws TransferError `io-error`.
+   */
+  readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod>;
+  /**
+   * Everything whose write resolved before this call is on the device when it resolves. After a rejection
+   * nothing written since the last success may be believed, and calling again proves nothing (the kernel
+   * reports a failed write-back once and may drop the pages): only `durability` calls it.
    * @throws TransferError `io-error`.
    */
   flush(): Promise<void>;

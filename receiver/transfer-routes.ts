@@ -1,12 +1,13 @@
 /** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
 import type { AppContext, AppOptions } from './app-context.ts';
 import { TransferError } from '../common/errors.ts';
-import { JSON_BODY_BYTES_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
-import { parseRanges } from '../common/ranges.ts';
+import { JSON_BODY_BYTES_MAX, ZERO_BLOCKS_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
+import { countOf, parseRanges } from '../common/ranges.ts';
+import { parseFlush } from './block-request.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
-import { sealTransfer } from './seal.ts';
+import { VERIFYING_RETRY_SECONDS, sealTransfer } from './seal.ts';
 import { writeZeroBlocks } from './write-block.ts';
 
 /** What a person reads in the claim; longer texts are cut. */
@@ -38,10 +39,13 @@ export async function postZero(context: AppContext, options: AppOptions): Promis
   const body = await readJson(context, options);
   const ranges = parseRanges(body['ranges'], blockCount, ZERO_RANGES_MAX);
   if (ranges === undefined) {
-    const form = `{"ranges":[[first,count],…]}, at most ${ZERO_RANGES_MAX} ranges within ${blockCount} blocks`;
+    const form = `{"ranges":[[first,count],…]}, up to ${ZERO_RANGES_MAX} ranges in ${blockCount} blocks`;
     throw new TransferError('bad-request', `the body is not of the form ${form}`);
   }
-  const isFlushed = context.req.query('flush') !== 'n';
+  if (countOf(ranges) > ZERO_BLOCKS_MAX) {
+    throw new TransferError('too-large', `one request makes at most ${ZERO_BLOCKS_MAX} blocks zero`);
+  }
+  const isFlushed = parseFlush(context.req.query('flush'));
   return jsonResponse(await writeZeroBlocks(transfer, ranges, isFlushed), isFlushed ? 200 : 202);
 }
 
@@ -62,14 +66,16 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
     );
   }
   const isFirst = options.transfer.sealed === undefined;
-  const receipt = await sealTransfer(
-    options.transfer,
-    { blockCount, root: Buffer.from(hex, 'hex') },
-    options,
-  );
+  const result = await sealTransfer(options.transfer, { blockCount, root: Buffer.from(hex, 'hex') }, options);
+  if (result.outcome === 'verifying') {
+    const response = jsonResponse({ state: 'verifying', verified: result.verified, blockCount }, 202);
+    response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
+    return response;
+  }
   if (isFirst) options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}`);
   options.onSealed();
-  return jsonResponse({ receipt: JSON.parse(receipt.json), signature: receipt.signature });
+  const { json: text, signature } = result.receipt;
+  return jsonResponse({ receipt: JSON.parse(text), text, signature });
 }
 
 export function getReceipt(context: AppContext, { transfer }: AppOptions): Response {

@@ -4,7 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { SlabPool } from '../common/buffers.ts';
-import { ZeroDigests } from '../common/digest.ts';
+import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
+import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, blockCountOf, isGeometry, type Geometry } from '../common/geometry.ts';
 import {
@@ -13,15 +14,15 @@ import {
   PROTOCOL_VERSION,
   ZERO_RANGES_MAX,
   type Claim,
-  type SourceDescription,
   type TransferStatus,
 } from '../common/protocol.ts';
-import { formatSize } from '../common/units.ts';
 import { BlockTable } from './block-table.ts';
+import { claimDifference, hintFor } from './claim.ts';
 import { Durability, type DurabilityEvents } from './durability.ts';
 import type { Journal } from './journal.ts';
 import { RangeLocks } from './range-locks.ts';
 import type { Target } from './target.ts';
+import { Verifier, type VerifierEvents } from './verify-blocks.ts';
 
 /** What exists once a transfer is claimed. */
 export interface OpenTransfer {
@@ -30,6 +31,8 @@ export interface OpenTransfer {
   readonly blockCount: number;
   readonly table: BlockTable;
   readonly durability: Durability;
+  /** undefined with `--verify none`. */
+  readonly verifier: Verifier | undefined;
   readonly locks: RangeLocks;
   readonly slabs: SlabPool;
   readonly zeroDigests: ZeroDigests;
@@ -46,7 +49,10 @@ export interface TransferOptions {
   readonly journal: Journal;
   readonly memoryBytes: number;
   readonly connectionsMax: number;
-  readonly events: DurabilityEvents;
+  readonly isReadBack: boolean;
+  readonly clock: Clock;
+  readonly digest: DigestBlock;
+  readonly events: DurabilityEvents & VerifierEvents;
 }
 
 export class Transfer {
@@ -101,6 +107,16 @@ export class Transfer {
     });
   }
 
+  /** Blocks read back and equal so far. */
+  get verifiedCount(): number {
+    return this.#open?.table.countOf('verified') ?? 0;
+  }
+
+  /** Reads back what is durable; not before it is known that this is the right disk. */
+  startVerifying(): void {
+    if (this.#sealed === undefined) this.#open?.verifier?.wake();
+  }
+
   /** For operations that write. @throws TransferError `not-claimed`, `sealed`. */
   writable(): OpenTransfer {
     if (this.#sealed !== undefined) {
@@ -111,7 +127,8 @@ export class Transfer {
 
   /**
    * Binds the transfer to a source. The same claim again changes nothing.
-   * @returns whether it was new. @throws TransferError `transfer-mismatch`, `target-too-small`, `bad-request`, …
+   * @returns whether it was new. @throws TransferError `transfer-mismatch`, `target-too-small`,
+   * `bad-request`, …
    */
   async claim(claim: Claim): Promise<'new' | 'same'> {
     // One at a time, so that two senders can't both be the first.
@@ -125,7 +142,7 @@ export class Transfer {
       const difference = claimDifference(this.#open.claim, claim);
       if (difference === undefined) return 'same';
       throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
-        hint: 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more',
+        hint: hintFor(this.#open.claim, claim),
       });
     }
     const geometry: Geometry = { sizeBytes: claim.size, blockSizeBytes: claim.blockSize };
@@ -188,27 +205,34 @@ export class Transfer {
     const geometry: Geometry = { sizeBytes: claim.size, blockSizeBytes: claim.blockSize };
     const blockCount = blockCountOf(geometry);
     const table = new BlockTable(blockCount);
-    for (const { index, digest } of this.journal.blocks()) {
-      if (index < blockCount) table.set(index, 'durable', digest);
+    for (const { index, digest, isVerified } of this.journal.blocks()) {
+      if (index < blockCount) table.set(index, isVerified ? 'verified' : 'durable', digest);
     }
+    const { target, journal } = this;
+    const { events, clock, digest, memoryBytes, isReadBack } = this.#options;
     const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
+    const locks = new RangeLocks();
+    const zeroDigests = new ZeroDigests(geometry);
+    const verifier = isReadBack
+      ? new Verifier({ target, journal, table, locks, geometry, clock, digest, zeroDigests, events })
+      : undefined;
+    const durability = new Durability({
+      target,
+      journal,
+      table,
+      clock,
+      events: { ...events, onDurable: () => verifier?.wake() },
+    });
     return {
       claim,
       geometry,
       blockCount,
       table,
-      durability: new Durability({
-        target: this.target,
-        journal: this.journal,
-        table,
-        events: this.#options.events,
-      }),
-      locks: new RangeLocks(),
-      slabs: new SlabPool({
-        slabSizeBytes,
-        slabCount: slabCountOf(this.#options.memoryBytes, slabSizeBytes),
-      }),
-      zeroDigests: new ZeroDigests(geometry),
+      durability,
+      verifier,
+      locks,
+      slabs: new SlabPool({ slabSizeBytes, slabCount: slabCountOf(memoryBytes, slabSizeBytes) }),
+      zeroDigests,
     };
   }
 }
@@ -220,25 +244,4 @@ export const MEMORY_BYTES_MIN = SLAB_COUNT_MIN * 2 * BLOCK_SIZE_BYTES_MAX;
 
 function slabCountOf(memoryBytes: number, slabSizeBytes: number): number {
   return Math.max(SLAB_COUNT_MIN, Math.floor(memoryBytes / slabSizeBytes));
-}
-
-/** What makes two claims different transfers, in words; undefined when they are the same. */
-export function claimDifference(before: Claim, after: Claim): string | undefined {
-  if (before.size !== after.size) {
-    return `its source has ${before.size} bytes (${formatSize(before.size)}), this one has ${after.size}`;
-  }
-  if (before.blockSize !== after.blockSize) {
-    return `it is cut into blocks of ${formatSize(before.blockSize)}, not ${formatSize(after.blockSize)}`;
-  }
-  const serials = [serialOf(before.source), serialOf(after.source)];
-  if (serials[0] !== undefined && serials[1] !== undefined && serials[0] !== serials[1]) {
-    return `its source is ${serials[0]}, this one is ${serials[1]}`;
-  }
-  return undefined;
-}
-
-/** Names change with every boot, serial numbers do not. */
-function serialOf(source: SourceDescription): string | undefined {
-  if (source.serial === null) return undefined;
-  return source.model === null ? source.serial : `${source.model} ${source.serial}`;
 }

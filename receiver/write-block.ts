@@ -66,6 +66,7 @@ export async function writeZeroBlocks(
     const offset = first * open.geometry.blockSizeBytes;
     const lengthBytes =
       Math.min(open.geometry.sizeBytes, (first + count) * open.geometry.blockSizeBytes) - offset;
+    assert(lengthBytes > 0 && offset + lengthBytes <= open.geometry.sizeBytes);
     const indexes = Array.from({ length: count }, (_, at) => first + at);
     const written = await underLock(open, range, async () => {
       transfer.writable();

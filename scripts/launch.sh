@@ -1,8 +1,9 @@
 # Sourced by ddt-send and ddt-receive: finds the project's folder through symlinks and a Node that is new enough,
 # then runs "$1/main.ts". Sets $ddt_name before sourcing.
 ddt_home=$(dirname "$(dirname "$(readlink -f "$0")")")
-for ddt_node in "$ddt_home/node_modules/.bin/node" node; do
-  # The modules it needs are asked for by version: node:sqlite without a flag and stable type stripping.
+ddt_own=$ddt_home/node_modules/.bin/node
+for ddt_node in "$ddt_own" node; do
+  # 24.15 is the first with node:sqlite as it is used here and stable type stripping.
   if "$ddt_node" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 24 || (a === 24 && b >= 15) ? 0 : 1)' 2>/dev/null; then
     if [ ! -e "$ddt_home/node_modules/commander" ]; then
       echo "$ddt_name: error: the packages of dd-transfer are not installed in $ddt_home" >&2
@@ -17,6 +18,13 @@ for ddt_node in "$ddt_home/node_modules/.bin/node" node; do
     exec "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_part/main.ts" "$@"
   fi
 done
+if [ -e "$ddt_own" ] && ! ddt_reason=$("$ddt_own" --version 2>&1); then
+  echo "$ddt_name: error: the Node.js that came with npm ci does not run: $ddt_reason" >&2
+  case $ddt_reason in
+    *libatomic*) echo "$ddt_name: hint: apt-get install libatomic1" >&2 ;;
+  esac
+  exit 2
+fi
 echo "$ddt_name: error: no Node.js 24.15 or newer was found, here or on the PATH ($(node --version 2>/dev/null || echo 'no node at all'))" >&2
 echo "$ddt_name: hint: cd $ddt_home && npm ci   (brings its own Node.js for x64 and arm64 Linux)" >&2
 exit 2

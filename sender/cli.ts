@@ -17,6 +17,7 @@ export interface SendOptions {
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
   readonly memoryBytes: number;
+  readonly receiptFile: string | undefined;
   readonly progress: 'auto' | 'plain' | 'json' | 'none';
 }
 
@@ -26,8 +27,8 @@ Examples:
   ddt-send --ticket-file ticket.txt --progress json disk.img
   DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815  keeps the ticket out of ps
 
-Exit status: 0 all durable and equal, 2 usage, 4 refused, 5 device failure or corruption,
-6 gave up waiting, 130/143 interrupted: after 5, 6, 130 and 143 the same command goes on.
+Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 device failure or
+corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the same command goes on.
 `;
 
 /** @throws TransferError `usage`; `help` when help was asked for and has been printed. */
@@ -46,6 +47,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
         .choices(['auto', 'plain', 'json', 'none'])
         .default('auto'),
     )
+    .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {} });
@@ -81,6 +83,7 @@ function readOptions(command: Command): SendOptions {
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
     retryForMs: parseDuration(raw['retryFor'] ?? ''),
     memoryBytes: memory,
+    receiptFile: raw['receipt'],
     progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',
   };
 }

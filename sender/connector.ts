@@ -1,4 +1,6 @@
-/** TLS connections to the receiver and to nobody else: the pin is checked before a byte of a request leaves. */
+/**
+ * TLS connections to the receiver and to nobody else: the pin is checked before a byte of a request leaves.
+ */
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
@@ -11,8 +13,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 const TCP_KEEP_ALIVE_MS = 30_000;
 
 /**
- * The pin is checked here and not in `checkServerIdentity`: Node does not call that when the chain is not trusted, nor
- * on resumed TLS sessions, which are off (`maxCachedSessions: 0`).
+ * The pin is checked here and not in `checkServerIdentity`: Node does not call that when the chain is not
+ * trusted, nor on resumed TLS sessions, which are off (`maxCachedSessions: 0`).
  * @param onSocket is told of each connection that passed.
  */
 export function makeConnector(pin: string, onSocket: (socket: Socket) => void): buildConnector.connector {

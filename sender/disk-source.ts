@@ -1,7 +1,10 @@
-/** A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to others. */
+/**
+ * A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to
+ * others.
+ */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { SLAB_ALIGNMENT_BYTES } from '../common/buffers.ts';
+import { openDirect, readDirect } from '../common/direct-io.ts';
 import { describeDisk } from '../common/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import type { SourceDescription } from '../common/protocol.ts';
@@ -30,7 +33,7 @@ export class DiskSource implements Source {
     const { description, model, serial, sizeBytes } = disk;
     try {
       const buffered = await open(disk.realPath, constants.O_RDONLY);
-      const direct = await openDirect(disk.realPath);
+      const direct = await openDirect(disk.realPath, 'read');
       return new DiskSource({ description, path: disk.path, model, serial }, sizeBytes, { buffered, direct });
     } catch (error) {
       const hint = errnoOf(error) === 'EACCES' ? 'disks are read as root: sudo ddt-send …' : undefined;
@@ -48,7 +51,7 @@ export class DiskSource implements Source {
       if (bytesRead === 0) {
         throw new TransferError(
           'source-changed',
-          `${this.description.path} ends at ${offset + done} now, it had ${this.sizeBytes} bytes at the start`,
+          `${this.description.path} ends at ${offset + done} now, it had ${this.sizeBytes} bytes before`,
         );
       }
       done += bytesRead;
@@ -64,21 +67,10 @@ export class DiskSource implements Source {
   async #readSome(into: Buffer<ArrayBuffer>, done: number, offset: number): Promise<number> {
     const at = offset + done;
     const left = into.length - done;
-    const isAligned =
-      at % SLAB_ALIGNMENT_BYTES === 0 && (into.byteOffset + done) % SLAB_ALIGNMENT_BYTES === 0;
     try {
-      if (this.#direct !== undefined && isAligned) {
-        // O_DIRECT reads whole sectors: the tail is asked for rounded up, into the slab's slack.
-        const room = into.buffer.byteLength - into.byteOffset - done;
-        const rounded = Math.min(Math.ceil(left / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES, room);
-        const whole = Buffer.from(into.buffer, into.byteOffset + done, rounded);
-        try {
-          const { bytesRead } = await this.#direct.read(whole, 0, rounded, at);
-          if (bytesRead > 0) return Math.min(bytesRead, left);
-        } catch (error) {
-          if (errnoOf(error) !== 'EINVAL') throw error;
-        }
-      }
+      const direct = this.#direct === undefined ? 0 : await readDirect(this.#direct, into, done, offset);
+      // At the end, or where O_DIRECT can't read, the page cache has the last word.
+      if (direct !== undefined && direct > 0) return direct;
       return (await this.#buffered.read(into, done, left, at)).bytesRead;
     } catch (error) {
       const what = `cannot read ${left} bytes at offset ${at} of ${this.description.path}`;
@@ -87,14 +79,5 @@ export class DiskSource implements Source {
         hint: 'what was sent is safe; run the same command again to go on',
       });
     }
-  }
-}
-
-async function openDirect(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, constants.O_RDONLY | constants.O_DIRECT);
-  } catch (error) {
-    if (errnoOf(error) === 'EINVAL') return undefined;
-    throw error;
   }
 }

@@ -1,4 +1,6 @@
-/** What is on the target already: the receiver's bulk listing, a page at a time, because a disk has millions. */
+/**
+ * What is on the target already: the receiver's bulk listing, a page at a time, because a disk has millions.
+ */
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { LISTING_COUNT_MAX, isAbsentDigest } from '../common/protocol.ts';
 
@@ -15,7 +17,9 @@ export class Listing {
     this.#fetchPage = fetchPage;
   }
 
-  /** Digest of what is durable in this place, undefined when nothing is. Failures of the fetch come through. */
+  /**
+   * Digest of what is durable in this place, undefined when nothing is. Failures of the fetch come through.
+   */
   async digestAt(index: number): Promise<Buffer | undefined> {
     const from = index - (index % LISTING_COUNT_MAX);
     let page = this.#pages.get(from);

@@ -1,11 +1,15 @@
 /** ddt-send: arguments, ticket, signals, exit status. The only file of the sender that ends the process. */
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { systemClock, systemRandom } from '../common/clock.ts';
+import { writeFileDurably } from '../common/durable-file.ts';
+import { digestOf } from '../common/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
+import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
 import { send } from './send.ts';
 
@@ -67,23 +71,48 @@ function reportFailure(error: TransferError): void {
   if (error.hint !== undefined) process.stderr.write(`ddt-send: hint: ${redact(error.hint)}\n`);
 }
 
-async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<void> {
+/** The receipt as it was signed, and its signature beside it, as `ssh-keygen -Y verify` takes them. */
+async function writeReceipt(path: string, seal: Seal): Promise<void> {
+  try {
+    await writeFileDurably(path, seal.text, 0o644);
+    await writeFileDurably(`${path}.sig`, seal.signature, 0o644);
+  } catch (error) {
+    throw new TransferError(
+      'usage',
+      `the copy is complete, but its receipt cannot be written to ${path}: ${reasonOf(error)}`,
+      {
+        cause: error,
+        hint: 'run the same command again with another --receipt: it compares and writes the receipt',
+      },
+    );
+  }
+}
+
+/** @returns the exit status. */
+async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
+  const senderId = randomUUID();
   await using source = await DiskSource.open(options.source);
-  const { facts, targetPath } = await send(
+  const { facts, seal, targetPath } = await send(
     {
       source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, onReply }),
+      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
       receiverName: ticket.host,
       connections: options.connections,
       blockSizeBytes: options.blockSizeBytes,
       retryForMs: options.retryForMs,
       memoryBytes: options.memoryBytes,
     },
-    { clock: systemClock, random: systemRandom, signal, reporter },
+    { clock: systemClock, digest: digestOf, random: systemRandom, signal, reporter },
   );
+  if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
+  if (facts.verified === 'read-back') return EXIT_STATUS.verified;
+  process.stderr.write(
+    'ddt-send: warning: the receiver was started with --verify none: nothing was read back\n',
+  );
+  return EXIT_STATUS.unproven;
 }
 
 async function main(): Promise<number> {
@@ -98,8 +127,7 @@ async function main(): Promise<number> {
   });
   const interruption = catchSignals();
   try {
-    await run(options, reporter, interruption.signal);
-    return EXIT_STATUS.verified;
+    return await run(options, reporter, interruption.signal);
   } catch (error) {
     if (!(error instanceof TransferError)) {
       reporter.failed({ code: 'bug', message: String(error) });

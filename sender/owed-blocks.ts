@@ -58,7 +58,7 @@ export class OwedLedger {
   }
 
   /** Takes what any reply says. */
-  settle({ epoch, durableGeneration }: ReplyInfo): Settled {
+  settle({ epoch, durableGeneration }: Omit<ReplyInfo, 'verifiedCount'>): Settled {
     this.#noteEpoch(epoch);
     const current = this.#epochs.at(-1);
     const durable: OwedBlocks[] = [];

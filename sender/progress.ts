@@ -1,11 +1,13 @@
 /** What a run has done so far, and how it is told: as JSON lines or as plain lines. Pure. */
 import { formatDuration, formatRate, formatSize } from '../common/units.ts';
 
-/** Counted in blocks; only `durable` is progress. */
+/** Counted in blocks; only `durable` and `verified` are progress. */
 export interface BlockCounters {
   readonly total: number;
   read: number;
   durable: number;
+  /** As the receiver last said. */
+  verified: number;
   sent: number;
   skipped: number;
   zero: number;
@@ -28,7 +30,7 @@ export function progressEvent(snapshot: Snapshot): Record<string, unknown> {
     event: 'progress',
     blocksTotal: counters.total,
     blocksDurable: counters.durable,
-    blocksVerified: 0,
+    blocksVerified: counters.verified,
     bytesTotal: snapshot.bytesTotal,
     bytesWire: snapshot.bytesWire,
     bytesPerSecond: Math.round(snapshot.bytesPerSecond),
@@ -37,17 +39,18 @@ export function progressEvent(snapshot: Snapshot): Record<string, unknown> {
   };
 }
 
-/** `38 % 354.2 GiB durable  92 Mbit/s  8 connections  ETA 13 h 40 m`. */
+/** `38 %  354.2 GiB verified  92.0 Mbit/s  8 connections  ETA 13 h 40 m`. */
 export function progressLine(snapshot: Snapshot): string {
   const { counters, bytesTotal, blockSizeBytes } = snapshot;
   // Not rounded up: 100 % is said when all is durable and not before.
   const percent = counters.total === 0 ? 100 : Math.floor((counters.durable * 100) / counters.total);
-  const bytesDurable = Math.min(bytesTotal, counters.durable * blockSizeBytes);
+  const bytesOf = (blocks: number): number => Math.min(bytesTotal, blocks * blockSizeBytes);
   const parts = [
     `${String(percent).padStart(3)} %`,
-    `${formatSize(bytesDurable)} durable`,
+    `${formatSize(bytesOf(counters.durable))} durable`,
+    ...(counters.verified > 0 ? [`${formatSize(bytesOf(counters.verified))} verified`] : []),
     formatRate(snapshot.bytesPerSecond),
-    `${snapshot.connections} connections`,
+    `${snapshot.connections} ${snapshot.connections === 1 ? 'connection' : 'connections'}`,
   ];
   if (counters.resent > 0) parts.push(`${counters.resent} resent`);
   parts.push(
@@ -84,11 +87,11 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
 
 export function doneText(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
-  const how =
-    facts.verified === 'none' ? 'durable and equal by digest, not read back' : 'read back and equal';
+  const how = facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
-    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ${counters.zero} zero, ${counters.resent} resent`,
+    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ` +
+      `${counters.zero} zero, ${counters.resent} resent`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
     '',

@@ -1,5 +1,5 @@
 /** One block of the source in memory, with its digest, and what is said when it is not what it was. */
-import { ZeroDigests, digestOf } from '../common/digest.ts';
+import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import type { Source } from './source.ts';
@@ -18,20 +18,26 @@ export class BlockReader {
   readonly #geometry: Geometry;
   readonly #zeroBlock: Buffer;
 
-  constructor(source: Source, geometry: Geometry) {
+  readonly #digest: DigestBlock;
+
+  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+    this.#digest = digest;
     this.#source = source;
     this.#geometry = geometry;
     this.#zeroBlock = Buffer.alloc(geometry.blockSizeBytes);
     this.zeroDigests = new ZeroDigests(geometry);
   }
 
-  /** Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source does. */
+  /**
+   * Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source
+   * does.
+   */
   async read(index: number, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
     const blockIndex = blockIndexOf(index, this.#geometry);
     const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
     await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry));
     const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
-    return { index, bytes, isZero, digest: isZero ? this.zeroDigests.of(index) : await digestOf(bytes) };
+    return { index, bytes, isZero, digest: isZero ? this.zeroDigests.of(index) : await this.#digest(bytes) };
   }
 
   /** For a block that was read twice in this run, with different results. */

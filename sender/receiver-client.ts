@@ -1,16 +1,19 @@
 /**
- * One connection to the receiver, one method per request of the protocol. No retries here, and none below: undici's
- * own are not installed, redirects are not followed, proxies are not asked.
+ * One connection to the receiver, one method per request of the protocol. No retries here, and none below:
+ * undici's own are not installed, redirects are not followed, proxies are not asked.
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { ERROR_CODES, TransferError, isErrorCode, reasonOf, type ErrorCode } from '../common/errors.ts';
+import { blockCountOf } from '../common/geometry.ts';
 import {
   HEADER_BLOCK_STATE,
   HEADER_DURABLE_GENERATION,
   HEADER_EPOCH,
   HEADER_GENERATION,
+  HEADER_SENDER,
+  HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
 } from '../common/protocol.ts';
@@ -18,6 +21,7 @@ import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeConnector } from './connector.ts';
 import {
+  isCount,
   parseBlockReceipt,
   parseClaimAnswer,
   parseHead,
@@ -26,7 +30,7 @@ import {
   parseZeroReceipt,
   printable,
 } from './replies.ts';
-import type { BlockHead, ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
 
 /** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
@@ -55,13 +59,14 @@ interface Reply {
 
 export class HttpReceiverClient implements ReceiverClient {
   readonly #client: Client;
-  readonly #authorization: string;
+  readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
   #socket: Socket | undefined;
   #closedBytes = 0;
 
-  constructor(options: { ticket: Ticket; onReply: (info: ReplyInfo) => void }) {
-    this.#authorization = `Bearer ${options.ticket.token}`;
+  /** @param options.senderId the same for all connections of a run. */
+  constructor(options: { ticket: Ticket; senderId: string; onReply: (info: ReplyInfo) => void }) {
+    this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
@@ -139,13 +144,11 @@ export class HttpReceiverClient implements ReceiverClient {
     await this.#request({ method: 'POST', path: '/flush', signal, stallMs: PATIENT_STALL_MS });
   }
 
-  async complete(
-    blockCount: number,
-    root: Buffer,
-    signal: AbortSignal,
-  ): ReturnType<ReceiverClient['complete']> {
-    const body = { blockCount, root: `sha256:${root.toString('hex')}` };
-    return parseSeal(await this.#postJson('POST', '/complete', body, signal));
+  async complete(request: SealRequest, signal: AbortSignal): ReturnType<ReceiverClient['complete']> {
+    const { geometry, root } = request;
+    const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
+    const reply = await this.#postJson('POST', '/complete', body, signal);
+    return reply.status === 202 ? 'verifying' : parseSeal(reply, request);
   }
 
   async close(): Promise<void> {
@@ -187,7 +190,7 @@ export class HttpReceiverClient implements ReceiverClient {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
         path: options.path,
-        headers: { authorization: this.#authorization, ...options.headers },
+        headers: { ...this.#headers, ...options.headers },
         body: options.body ?? null,
         signal: AbortSignal.any([options.signal, stall.signal]),
         // undici closes the connection after every HEAD otherwise.
@@ -211,8 +214,9 @@ export class HttpReceiverClient implements ReceiverClient {
   #report(header: (name: string) => string | undefined): void {
     const epoch = header(HEADER_EPOCH);
     const durableGeneration = Number(header(HEADER_DURABLE_GENERATION));
-    if (epoch !== undefined && Number.isSafeInteger(durableGeneration))
-      this.#onReply({ epoch, durableGeneration });
+    const verifiedCount = Number(header(HEADER_VERIFIED_COUNT) ?? 0);
+    if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
+    this.#onReply({ epoch, durableGeneration, verifiedCount });
   }
 }
 

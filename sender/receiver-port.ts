@@ -1,11 +1,14 @@
 /** What the sender asks of a receiver. Implementations: HTTPS (receiver-client.ts). */
 import type { BlockReceipt, BlockState, Claim, TransferStatus, ZeroReceipt } from '../common/protocol.ts';
+import type { Geometry } from '../common/geometry.ts';
 import type { Range } from '../common/ranges.ts';
 
 /** Carried by every reply: how far the receiver has flushed, and in which epoch. */
 export interface ReplyInfo {
   readonly epoch: string;
   readonly durableGeneration: number;
+  /** Blocks that the receiver has read back and found equal so far. */
+  readonly verifiedCount: number;
 }
 
 /** What is on the target in place of a block. */
@@ -16,10 +19,20 @@ export interface BlockHead {
   readonly epoch: string;
 }
 
+/** A sealed transfer: what was compared, and the receiver's signature over it. */
 export interface Seal {
   readonly verified: 'read-back' | 'none';
-  readonly receipt: Readonly<Record<string, unknown>>;
+  /** The exact bytes that are signed. */
+  readonly text: string;
   readonly signature: string;
+}
+
+/** What the sender says it has sent; the receipt has to repeat it. */
+export interface SealRequest {
+  readonly transferId: string;
+  readonly geometry: Geometry;
+  /** 32 bytes. */
+  readonly root: Buffer;
 }
 
 /** Each method is one request on one connection; failures are TransferErrors, whose kind says what to do. */
@@ -32,10 +45,14 @@ export interface ReceiverClient {
   /** 32 bytes a block, zeros where it is not durable. */
   listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer>;
   headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'>;
-  /** `bytes` must not change until it settles. Resolves when written; durable is told later, by {@link ReplyInfo}. */
+  /**
+   * `bytes` must not change until it settles. Resolves when written; durable is told later, by {@link
+   * ReplyInfo}.
+   */
   putBlock(index: number, bytes: Buffer, digest: Buffer, signal: AbortSignal): Promise<BlockReceipt>;
   zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroReceipt>;
   flush(signal: AbortSignal): Promise<void>;
-  complete(blockCount: number, root: Buffer, signal: AbortSignal): Promise<Seal>;
+  /** `verifying`: ask again after a moment. */
+  complete(request: SealRequest, signal: AbortSignal): Promise<Seal | 'verifying'>;
   close(): Promise<void>;
 }

@@ -1,4 +1,6 @@
-/** Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total. */
+/**
+ * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
+ */
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import {
@@ -13,7 +15,7 @@ import {
 } from '../common/protocol.ts';
 import { blockCountOf, isGeometry } from '../common/geometry.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
-import type { BlockHead, Seal } from './receiver-port.ts';
+import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
 
 /** Texts of the receiver that a person is shown. */
 const TEXT_LENGTH_MAX = 500;
@@ -44,7 +46,7 @@ function isState(value: unknown): value is BlockState {
   return BLOCK_STATES.some((state) => state === value);
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
@@ -209,12 +211,21 @@ export function parseHead(headers: {
   return { digest, state, generation, epoch };
 }
 
-export function parseSeal({ body }: { body: Buffer }): Seal {
-  const { receipt, signature } = objectOf(body);
-  if (typeof receipt !== 'object' || receipt === null || typeof signature !== 'string')
-    throw badAnswer('no receipt');
-  const { verified } = { ...receipt } as Record<string, unknown>;
+/** The receipt must be of this very copy. */
+export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Seal {
+  const { text, signature } = objectOf(body);
+  if (typeof text !== 'string' || typeof signature !== 'string') throw badAnswer('no receipt');
+  const receipt = objectOf(Buffer.from(text));
+  const { transferId, size, blockSize, blockCount, root, verified } = receipt;
+  const { sizeBytes, blockSizeBytes } = request.geometry;
+  const isOurs =
+    transferId === request.transferId &&
+    size === sizeBytes &&
+    blockSize === blockSizeBytes &&
+    blockCount === blockCountOf(request.geometry) &&
+    root === `sha256:${request.root.toString('hex')}`;
+  if (!isOurs) throw badAnswer('a receipt for another copy');
   if (verified !== 'none' && verified !== 'read-back')
     throw badAnswer('a receipt that does not say how it was verified');
-  return { verified, receipt: { ...receipt }, signature };
+  return { verified, text, signature };
 }

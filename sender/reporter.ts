@@ -1,4 +1,6 @@
-/** Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error. */
+/**
+ * Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error.
+ */
 import type { Clock } from '../common/clock.ts';
 import type { TransferError } from '../common/errors.ts';
 import { redact } from '../common/ticket.ts';
@@ -39,7 +41,14 @@ export interface Observed {
   readonly connections: () => number;
 }
 
-export class Reporter {
+/** What the use case tells while it runs. */
+export interface SendReporter {
+  fact(text: string): void;
+  start(observed: Observed): void;
+  noteRetry(error: TransferError): void;
+}
+
+export class Reporter implements SendReporter {
   readonly #options: ReporterOptions;
   readonly #rate = new RateMeter();
   #observed: Observed | undefined;

@@ -1,6 +1,7 @@
 /** The sender's use case: describe, claim, transmit, complete. */
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
+import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT, blockCountOf, type Geometry } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
@@ -8,13 +9,15 @@ import { parseRanges } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
-import type { ReceiverClient, ReplyInfo, Seal } from './receiver-port.ts';
-import type { Reporter } from './reporter.ts';
+import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
+import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
 import { Transmission } from './transmission.ts';
 
 /** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
-const INCOMPLETE_ROUNDS_MAX = 3;
+const INCOMPLETE_ROUNDS_MAX = 10;
+/** The receiver itself waits about a second before it says that it is not done reading back. */
+const VERIFYING_POLL_MS = 250;
 /** The receiver lists this many missing ranges at most. */
 const MISSING_RANGES_MAX = 4096;
 
@@ -31,9 +34,10 @@ export interface SendRequest {
 
 export interface SendContext {
   readonly clock: Clock;
+  readonly digest: DigestBlock;
   readonly random: () => number;
   readonly signal: AbortSignal;
-  readonly reporter: Reporter;
+  readonly reporter: SendReporter;
 }
 
 /** @throws TransferError; whatever became durable before is safe, and the same request goes on from there. */
@@ -64,29 +68,18 @@ export async function send(
   if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
   const status = await claim(request, { control, attempts, reporter, signal });
   const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
-  const counters: BlockCounters = {
-    total: blockCountOf(geometry),
-    read: 0,
-    durable: 0,
-    sent: 0,
-    skipped: 0,
-    zero: 0,
-    resent: 0,
-  };
-  const slabCount = Math.max(
-    1,
-    Math.min(request.connections, Math.floor(request.memoryBytes / geometry.blockSizeBytes)),
-  );
+  const counters = newCounters(blockCountOf(geometry));
   const transmission = new Transmission({
     source,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     lanes,
-    slabs: new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount }),
+    slabs: makeSlabs(request, geometry),
     attempts,
     counters,
     clock,
+    digest: context.digest,
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
@@ -99,7 +92,9 @@ export async function send(
     connections: () => lanes.filter((lane) => lane.isConnected).length,
   });
   const root = await transmission.run();
-  const seal = await complete(transmission, { control, attempts, counters, root, signal });
+  const sealRequest = { transferId: status.transferId, geometry, root };
+  const parts = { control, attempts, clock, counters, request: sealRequest, signal };
+  const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
     bytesTotal: source.sizeBytes,
@@ -111,10 +106,20 @@ export async function send(
   return { facts, seal, targetPath: status.target.path };
 }
 
+function newCounters(total: number): BlockCounters {
+  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+}
+
+/** One block for each lane, or fewer when memory is short. */
+function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }: Geometry): SlabPool {
+  const slabCount = Math.max(1, Math.min(connections, Math.floor(memoryBytes / blockSizeBytes)));
+  return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
+}
+
 interface ClaimParts {
   readonly control: ReceiverClient;
   readonly attempts: Attempts;
-  readonly reporter: Reporter;
+  readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
@@ -161,21 +166,25 @@ function standOf(found: TransferStatus): string {
 interface CompleteParts {
   readonly control: ReceiverClient;
   readonly attempts: Attempts;
+  readonly clock: Clock;
   readonly counters: Readonly<BlockCounters>;
-  readonly root: Buffer;
+  readonly request: SealRequest;
   readonly signal: AbortSignal;
 }
 
 async function complete(transmission: Transmission, parts: CompleteParts): Promise<Seal> {
-  const { control, attempts, counters, root, signal } = parts;
-  for (let round = 1; ; round++) {
+  const { control, attempts, clock, request, counters, signal } = parts;
+  for (let round = 1; ;) {
     try {
-      return await attempts.run(signal, async () => await control.complete(counters.total, root, signal));
+      const answer = await attempts.run(signal, async () => await control.complete(request, signal));
+      if (answer !== 'verifying') return answer;
+      await clock.sleep(VERIFYING_POLL_MS, signal);
     } catch (error) {
       if (!(error instanceof TransferError) || error.code !== 'incomplete' || round >= INCOMPLETE_ROUNDS_MAX)
         throw error;
       const missing = parseRanges(error.details['missing'], counters.total, MISSING_RANGES_MAX);
       if (missing === undefined || missing.length === 0) throw error;
+      round++;
       await transmission.sendAgain(missing);
     }
   }

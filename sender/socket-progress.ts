@@ -1,4 +1,7 @@
-/** Whether a connection moves: seen from what the peer has acknowledged, not from what the kernel has buffered. */
+/**
+ * Whether a connection moves: seen from what the peer has acknowledged, not from what the kernel has
+ * buffered.
+ */
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 
@@ -8,8 +11,8 @@ const LOOK_INTERVAL_MS = 5000;
 const TCP_LINE = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-F]{8}):/;
 
 /**
- * Bytes that were written but not acknowledged by the peer. A block of megabytes fits into the kernel's buffers, so
- * that nothing else moves for minutes on a slow line.
+ * Bytes that were written but not acknowledged by the peer. A block of megabytes fits into the kernel's
+ * buffers, so that nothing else moves for minutes on a slow line.
  */
 export async function unacknowledgedBytes(socket: Socket): Promise<number | undefined> {
   const { localPort, remotePort } = socket;
@@ -25,7 +28,8 @@ export async function unacknowledgedBytes(socket: Socket): Promise<number | unde
 }
 
 /**
- * Calls `onStall` when the connection has not moved for `timeoutMs`. Without a connection the connect timeout rules.
+ * Calls `onStall` when the connection has not moved for `timeoutMs`. Without a connection the connect timeout
+ * rules.
  * @returns to be disposed when the request has ended.
  */
 export function watchProgress(

@@ -7,7 +7,8 @@ export interface Source extends AsyncDisposable {
   /**
    * Fills `into` from `offset`; all of it or nothing.
    * @param into a slab's first bytes: what follows them in the slab, up to the next 4096, may be overwritten.
-   * @throws TransferError `source-read` when the device can't read it, `source-changed` when the source ends before.
+   * @throws TransferError `source-read` when the device can't read it, `source-changed` when the source ends
+   * before.
    */
   read(into: Buffer<ArrayBuffer>, offset: number): Promise<void>;
 }

@@ -1,11 +1,11 @@
 /**
- * The sending of one source to one receiver: lanes pull blocks, compare them with what is there, send what differs,
- * and keep account until all of it is durable.
+ * The sending of one source to one receiver: lanes pull blocks, compare them with what is there, send what
+ * differs, and keep account until all of it is durable.
  */
 import assert from 'node:assert/strict';
 import type { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { RootDigest } from '../common/digest.ts';
+import { RootDigest, type DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
@@ -33,6 +33,7 @@ export interface TransmissionOptions {
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
   readonly clock: Clock;
+  readonly digest: DigestBlock;
   readonly signal: AbortSignal;
 }
 
@@ -63,11 +64,14 @@ export class Transmission {
         ),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
-    this.#reader = new BlockReader(options.source, options.geometry);
+    this.#reader = new BlockReader(options.source, options.geometry, options.digest);
   }
 
   /** To be called with every reply of every connection. */
   noteReply(info: ReplyInfo): void {
+    const { counters, attempts } = this.#options;
+    if (info.verifiedCount > counters.verified) attempts.noteProgress();
+    counters.verified = Math.min(info.verifiedCount, counters.total);
     this.#account(this.#owed.settle(info));
   }
 

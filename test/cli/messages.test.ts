@@ -72,8 +72,7 @@ const MISTAKES: readonly Mistake[] = [
     stderr: [
       'source   DIR/source: regular file, 1 MiB',
       'ddt-send: error: this target belongs to another transfer: it is cut into blocks of ' +
-        '64 KiB, not 1 MiB; start ddt-receive with --discard-transfer if the earlier transfer ' +
-        'is not wanted any more',
+        '64 KiB, not 1 MiB; leave --block-size out: then the transfer goes on with its own',
     ],
   },
   {

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../../common/clock.ts';
 import * as fc from 'fast-check';
 import { armorSshsig, makeSigningKey, publicKeyLine, signSsh } from '../../common/ssh-signature.ts';
 import {
@@ -98,7 +99,7 @@ test('ssh-keygen alone can make a token', needsSshKeygen, async () => {
   const token = spawnSync('sh', ['-c', script], { env, encoding: 'utf8' }).stdout;
   const line = await readFile(`${keyPath}.pub`, 'utf8');
   const publicKey = Buffer.from(line.split(' ')[1] ?? '', 'base64').subarray(-32);
-  const nowSeconds = Math.floor(Date.now() / 1000);
+  const nowSeconds = Math.floor(systemClock.wallMs() / 1000);
   assert.equal(judge(token, { trustedKeys: [KEY.publicKey, publicKey], nowSeconds }), 'good');
   assert.equal(judge(token, { nowSeconds }), 'token-invalid');
 });

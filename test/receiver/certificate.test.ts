@@ -6,6 +6,7 @@ import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/pr
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
+import { systemClock } from '../../common/clock.ts';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
 import { loadOrMakeIdentity, pinOfCertificate } from '../../receiver/certificate.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -61,9 +62,9 @@ test(
     const certificate = new X509Certificate(certificatePem);
     assert.equal(certificate.subject, 'CN=dd-transfer');
     assert.ok(certificate.verify(certificate.publicKey));
-    const years = (certificate.validToDate.getTime() - Date.now()) / 31_557_600_000;
+    const years = (certificate.validToDate.getTime() - systemClock.wallMs()) / 31_557_600_000;
     assert.ok(years > 99.9 && years < 100.1);
-    assert.ok(certificate.validFromDate.getTime() < Date.now());
+    assert.ok(certificate.validFromDate.getTime() < systemClock.wallMs());
     const other = new X509Certificate((await loadOrMakeIdentity(another.path)).certificatePem);
     assert.notEqual(certificate.serialNumber, other.serialNumber);
     const path = join(folder.path, 'tls-cert.pem');

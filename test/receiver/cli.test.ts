@@ -15,6 +15,7 @@ const DEFAULTS: ReceiveOptions = {
   overwriteTarget: false,
   discardTransfer: false,
   once: false,
+  isReadBack: true,
   maxConnections: 256,
   memoryBytes: 256 * MIB,
   log: 'text',
@@ -34,7 +35,7 @@ test('a target is enough: everything else has a default', () => {
 test('every option is read, before and after the target', () => {
   const files = ['--state-dir', 'state', '--ticket-file=t.txt', '--tls-cert', 'c.pem', '--tls-key', 'k.pem'];
   const numbers = ['--listen', '[::1]:0', '--max-connections', '4096', '--memory', '64MiB', '--log', 'json'];
-  const flags = ['--overwrite-target', '--discard-transfer', '--once', '--curl-help'];
+  const flags = ['--verify', 'none', '--overwrite-target', '--discard-transfer', '--once', '--curl-help'];
   const advertise = ['--advertise', 'vm.example.net:443'];
   const expected: ReceiveOptions = {
     target: 'disk.img',
@@ -46,6 +47,7 @@ test('every option is read, before and after the target', () => {
     overwriteTarget: true,
     discardTransfer: true,
     once: true,
+    isReadBack: false,
     maxConnections: 4096,
     memoryBytes: 64 * MIB,
     log: 'json',
@@ -118,7 +120,7 @@ test('each mistake has its own sentence', () => {
     [['a', '--advertise', 'vm:0'], "port '0' is not a whole number from 1 to 65535"],
     [['a', '--max-connections', '0'], "--max-connections '0' is not a whole number from 1 to 4096"],
     [['a', '--max-connections', '4097'], "--max-connections '4097' is not a whole number from 1 to 4096"],
-    [['a', '--memory', '67108863'], '--memory 67108863 is too little: at least 67108864 bytes'],
+    [['a', '--memory', '67108863'], '--memory 67108863 is too little: at least 64 MiB'],
     [['a', '--memory', 'lots'], "'lots' is not a size"],
     [
       ['a', '--log', 'xml'],

@@ -110,5 +110,5 @@ test('a write that the system cuts short is continued, and its end is not taken 
     await writing.catch(({ code, details }) => console.log(code, details.errno));`;
   const node = [process.execPath, '--input-type=module', '--eval', script];
   const { stdout, stderr } = await run('prlimit', ['--fsize=500000', ...node]);
-  assert.equal(stdout, 'io-error EFBIG\n', stderr);
+  assert.equal(stdout, 'target-too-small EFBIG\n', stderr);
 });

@@ -3,8 +3,10 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
+import { FLUSH_ERRORS_MAX, FLUSH_ERRORS_PAUSE_MS } from '../../receiver/durability.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { coded } from '../support/coded.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { digestOn, fastTempDir, listedIn, openTransfer, putBlock } from '../support/open-transfer.ts';
 import { recordedJournal } from '../support/recorded.ts';
@@ -136,15 +138,15 @@ test('a write for which the target has no room loses that block only', async () 
   assert.deepEqual([...listedIn(opened.journal).keys()], [0]);
 });
 
-test('while the journal has no room nothing becomes durable or is written; then it goes on', async (t) => {
+test('while the journal has no room nothing becomes durable or is written; then it goes on', async () => {
+  const clock = new FakeClock();
   await using folder = await fastTempDir();
   const sqlite = await SqliteJournal.open(join(folder.path, 'journal.db'));
   let isFull = false;
   const journal = recordedJournal(sqlite, (text) => {
     if (isFull) throw new TransferError('no-space', `cannot ${text}: no room`);
   });
-  await using opened = await openTransfer({ journal });
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  await using opened = await openTransfer({ journal, clock });
   const { durability, table } = opened.open;
   const { epoch } = durability;
   await putBlock(opened, 0, 1, true);
@@ -156,7 +158,7 @@ test('while the journal has no room nothing becomes durable or is written; then 
   await assert.rejects(putBlock(opened, 0, 2), coded('no-space'));
   assert.deepEqual([table.stateOf(0), [...listedIn(sqlite).keys()]], ['durable', [0]]);
   isFull = false;
-  t.mock.timers.tick(60_000);
+  await clock.advance(60_000);
   await durability.flush();
   assert.deepEqual([...listedIn(sqlite).keys()], [0, 1]);
   assert.deepEqual([durability.epoch, durability.durableGeneration], [epoch, 2]);
@@ -197,4 +199,23 @@ test('a journal that cannot be written for another reason is reported, and nothi
   assert.equal(opened.brokenJournals.length, 1);
   assert.deepEqual([opened.open.durability.durableGeneration, opened.open.table.stateOf(0)], [0, 'written']);
   sqlite.close();
+});
+
+test('after three failed flushes in a row writes are refused for a while, and then tried again', async () => {
+  const clock = new FakeClock();
+  const memory = new MemoryTarget();
+  await using opened = await openTransfer({ target: memory, clock });
+  for (let round = 0; round < FLUSH_ERRORS_MAX; round++) {
+    memory.arm({ operation: 'flush', errno: 'EIO' });
+    await assert.rejects(putBlock(opened, 0, 1, true), coded('io-error'));
+  }
+  const refusal = coded('io-error', { message: /^the flush of \/memory failed 3 times in a row: / });
+  await assert.rejects(putBlock(opened, 0, 1), refusal);
+  await clock.advance(FLUSH_ERRORS_PAUSE_MS - 1);
+  await assert.rejects(putBlock(opened, 0, 1), refusal);
+  await clock.advance(1);
+  await putBlock(opened, 0, 1, true);
+  memory.arm({ operation: 'flush', errno: 'EIO' });
+  await assert.rejects(putBlock(opened, 1, 1, true), coded('io-error'));
+  await putBlock(opened, 1, 1, true);
 });

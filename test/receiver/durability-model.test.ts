@@ -7,12 +7,11 @@ import { freshSeed } from '../support/prng.ts';
 
 const RUNS = Number(process.env['DDT_TEST_RUNS'] ?? 120);
 
-test('whatever fails in whatever order, the journal lists only what the medium holds', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+test('whatever fails in whatever order, the journal lists only what the medium holds', async () => {
   const steps = fc.array(anyStep, { minLength: 1, maxLength: 40, size: 'max' });
   const property = fc.asyncProperty(steps, async (sequence) => {
     await using own = await fastTempDir();
-    await using simulation = await DurabilitySimulation.start(own.path, (ms) => t.mock.timers.tick(ms));
+    await using simulation = await DurabilitySimulation.start(own.path);
     for (const one of sequence) await simulation.run(one);
     await simulation.recover();
   });

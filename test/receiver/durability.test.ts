@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FLUSH_BYTES, FLUSH_INTERVAL_MS } from '../../receiver/durability.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import {
   BLOCK_BYTES,
@@ -164,29 +165,29 @@ test('generations count finished writes, and where nothing is to be flushed noth
   assert.equal(opened.open.durability.generationOf(4), 3);
 });
 
-test('what is written is flushed within a second, without being asked for', async (t) => {
-  await using opened = await openTransfer();
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+test('what is written is flushed within a second, without being asked for', async () => {
+  const clock = new FakeClock();
+  await using opened = await openTransfer({ clock });
   await putBlock(opened, 0, 1);
-  t.mock.timers.tick(FLUSH_INTERVAL_MS / 2);
+  await clock.advance(FLUSH_INTERVAL_MS / 2);
   await putBlock(opened, 1, 1);
-  t.mock.timers.tick(FLUSH_INTERVAL_MS / 2 - 1);
+  await clock.advance(FLUSH_INTERVAL_MS / 2 - 1);
   await settle();
   assert.equal(opened.open.table.countOf('written'), 2);
-  t.mock.timers.tick(1);
+  await clock.advance(1);
   await settle();
   assert.equal(opened.open.table.countOf('durable'), 2);
   await putBlock(opened, 2, 1);
   opened.open.durability.close();
-  t.mock.timers.tick(10 * FLUSH_INTERVAL_MS);
+  await clock.advance(10 * FLUSH_INTERVAL_MS);
   await settle();
   assert.equal(opened.open.table.stateOf(2), 'written');
 });
 
-test('what was written during a flush has a flush of its own within a second', async (t) => {
+test('what was written during a flush has a flush of its own within a second', async () => {
   const memory = new MemoryTarget();
-  await using opened = await openTransfer({ target: memory });
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const clock = new FakeClock();
+  await using opened = await openTransfer({ target: memory, clock });
   await putBlock(opened, 0, 1);
   const gate = memory.hold('flush');
   const flush = opened.open.durability.flush();
@@ -194,21 +195,21 @@ test('what was written during a flush has a flush of its own within a second', a
   await putBlock(opened, 1, 1);
   memory.release('flush');
   await flush;
-  t.mock.timers.tick(FLUSH_INTERVAL_MS);
+  await clock.advance(FLUSH_INTERVAL_MS);
   await settle();
   assert.equal(opened.open.table.countOf('durable'), 2);
 });
 
-test('much data is flushed before the second is over', async (t) => {
+test('much data is flushed before the second is over', async () => {
   const memory = new MemoryTarget();
-  await using opened = await openTransfer({ target: memory });
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const clock = new FakeClock();
+  await using opened = await openTransfer({ target: memory, clock });
   const { durability } = opened.open;
   const digest = digestNow(contentOf(opened.open, 0, 1));
   for (const [index, bytes] of [FLUSH_BYTES - BLOCK_BYTES, BLOCK_BYTES].entries()) {
     assert.equal(opened.open.table.countOf('durable'), 0);
     durability.finishWrite(durability.announce([index]), () => digest, bytes);
-    t.mock.timers.tick(1);
+    await clock.advance(1);
     await settle();
   }
   assert.equal(opened.open.table.countOf('durable'), 2);

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { digestNow } from '../../common/digest.ts';
-import { JOURNAL_VERSION, SqliteJournal, type DurableBlock } from '../../receiver/journal.ts';
+import {
+  JOURNAL_VERSION,
+  SqliteJournal,
+  type DurableBlock,
+  type JournalledBlock,
+} from '../../receiver/journal.ts';
 import { coded } from '../support/coded.ts';
 import { fastTempDir, listedIn } from '../support/open-transfer.ts';
 import { freshSeed, prng } from '../support/prng.ts';
@@ -17,6 +22,11 @@ function digest(version: number): Buffer {
 
 function block(index: number, version = 1): DurableBlock {
   return { index, digest: digest(version) };
+}
+
+/** A block as the journal lists it. */
+function asListed(of: DurableBlock, isVerified = false): JournalledBlock {
+  return { ...of, isVerified };
 }
 
 const isDamaged = coded('state-refused', {
@@ -32,12 +42,17 @@ test('what was recorded, replaced and forgotten is found when the journal is ope
   journal.setProperties({ claim: 'first', transferId: 't' });
   journal.setProperties({ claim: 'ä\n"second"' });
   journal.recordDurable([block(7), block(0), block(2 ** 32 - 1), block(3)]);
-  journal.recordDurable([block(7, 2)]);
+  journal.recordVerified([0]);
+  journal.recordDurable([block(0), block(7, 2)]);
+  journal.recordVerified([7, 3, 99]);
   journal.forgetBlocks([3, 4]);
   journal.close();
   const again = await SqliteJournal.open(path);
   assert.deepEqual([again.property('claim'), again.property('transferId')], ['ä\n"second"', 't']);
-  assert.deepEqual([...again.blocks()], [block(0), block(7, 2), block(2 ** 32 - 1)]);
+  assert.deepEqual(
+    [...again.blocks()],
+    [asListed(block(0)), asListed(block(7, 2), true), asListed(block(2 ** 32 - 1))],
+  );
   again.close();
 });
 
@@ -50,7 +65,7 @@ test('a change that fails has changed nothing, and the next one works', async ()
   assert.throws(() => journal.recordDurable([block(1), block(-1)]), coded('journal-error', { message }));
   assert.deepEqual([...journal.blocks()], []);
   journal.recordDurable([block(1)]);
-  assert.deepEqual([...journal.blocks()], [block(1)]);
+  assert.deepEqual([...journal.blocks()], [asListed(block(1))]);
   journal.close();
 });
 
@@ -73,7 +88,7 @@ test('a journal of another version is refused and stays as it is', async () => {
 test('a second receiver is kept out while the first is alive, in another process too', async () => {
   await using folder = await fastTempDir();
   const path = join(folder.path, 'journal.db');
-  const isTaken = coded('state-refused', { message: /^another ddt-receive is using the journal / });
+  const isTaken = coded('journal-in-use', { message: /^another ddt-receive is using the journal / });
   const journal = await SqliteJournal.open(path);
   await assert.rejects(SqliteJournal.open(path), isTaken);
   const module = new URL('../../receiver/journal.ts', import.meta.url).href;
@@ -85,7 +100,7 @@ test('a second receiver is kept out while the first is alive, in another process
     setInterval(() => journal, 1000);`;
   const node = ['--input-type=module', '--eval', script];
   await using refused = await start(process.execPath, node);
-  await refused.waitForLine(/^state-refused$/);
+  await refused.waitForLine(/^journal-in-use$/);
   journal.close();
   await using other = await start(process.execPath, node);
   await other.waitForLine(/^recorded$/);
@@ -93,7 +108,7 @@ test('a second receiver is kept out while the first is alive, in another process
   other.kill('SIGKILL');
   await other.ended;
   const again = await SqliteJournal.open(path);
-  assert.deepEqual([...again.blocks()], [{ index: 5, digest: Buffer.alloc(32, 5) }]);
+  assert.deepEqual([...again.blocks()], [asListed({ index: 5, digest: Buffer.alloc(32, 5) })]);
   again.close();
 });
 

@@ -23,7 +23,7 @@ async function sampled(): Promise<Sampled> {
   const memory = new MemoryTarget();
   const reads: number[] = [];
   const target = recordedTarget(memory, (text) => {
-    const offset = /^read (\d+)$/.exec(text)?.[1];
+    const offset = /^read back (\d+)$/.exec(text)?.[1];
     if (offset !== undefined) reads.push(Number(offset));
   });
   const opened = await openTransfer({ target, blockCount: BLOCK_COUNT });
@@ -54,6 +54,7 @@ test('the first and the last durable block are always among the sample', async (
     await using at = await sampled();
     const { geometry } = at.opened.open;
     await at.memory.write(Buffer.from([1]), offsetOf(blockIndexOf(index, geometry), geometry) + 70);
+    await at.memory.flush();
     const message = new RegExp(
       `^block ${index} \\(offset ${index * geometry.blockSizeBytes}\\) of /memory is not`,
     );
@@ -74,6 +75,7 @@ test('a block that is drawn is compared, each only once', async () => {
     [1, BLOCK_COUNT - 2, 21].map((index) => index * blockSizeBytes),
   );
   await at.memory.write(Buffer.alloc(1), 21 * blockSizeBytes);
+  await at.memory.flush();
   await assert.rejects(
     at.sample(() => 20),
     coded('target-refused'),

@@ -33,7 +33,9 @@ function rootOf({ open }: TestTransfer): Buffer {
 
 async function seal(opened: TestTransfer, root = rootOf(opened)): Promise<SealedReceipt> {
   const request = { blockCount: opened.open.blockCount, root };
-  return await sealTransfer(opened.transfer, request, { key, clock: new FakeClock() });
+  const result = await sealTransfer(opened.transfer, request, { key, clock: new FakeClock() });
+  assert.equal(result.outcome, 'sealed');
+  return result.receipt;
 }
 
 async function putAll(opened: TestTransfer): Promise<void> {
@@ -55,6 +57,7 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     blockCount: 3,
     root: `sha256:${rootOf(opened).toString('hex')}`,
     verified: 'none',
+    readBack: null,
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
     target: { description: 'memory', path: '/memory', model: null, serial: null, size: null },
     source: open.claim.source,
@@ -96,7 +99,7 @@ test('what is missing is listed as ranges, and nothing is sealed', async () => {
   await using opened = await openTransfer();
   for (const index of [1, 4, 7]) await putBlock(opened, index, 1);
   await assert.rejects(seal(opened), (error) => {
-    coded('incomplete', { message: /^blocks 0, 2-3, 5-6 are not on the target$/ })(error);
+    coded('incomplete', { message: /^not on the target: blocks 0, 2-3, 5-6$/ })(error);
     assert(error instanceof TransferError);
     assert.deepEqual(error.details, {
       missing: [
@@ -130,7 +133,7 @@ test('a flush that fails at the end seals nothing, and the blocks it lost are mi
   await putBlock(opened, 1, 1);
   target.arm({ operation: 'flush', errno: 'EIO' });
   await assert.rejects(seal(opened), coded('io-error'));
-  await assert.rejects(seal(opened), coded('incomplete', { message: /^blocks 1 are/ }));
+  await assert.rejects(seal(opened), coded('incomplete', { message: /^not on the target: blocks 1/ }));
   await putBlock(opened, 1, 1);
   await seal(opened);
 });

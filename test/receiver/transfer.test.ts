@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../../common/clock.ts';
+import { digestOf } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
-import { Transfer, claimDifference } from '../../receiver/transfer.ts';
+import { claimDifference } from '../../receiver/claim.ts';
+import { Transfer } from '../../receiver/transfer.ts';
 import { coded } from '../support/coded.ts';
 import { MEMORY_IDENTITY, MemoryTarget } from '../support/memory-target.ts';
 import {
@@ -44,6 +47,9 @@ function transferOver(journal: Journal, target: Target = new MemoryTarget()): Tr
     journal,
     memoryBytes: 1,
     connectionsMax: 7,
+    isReadBack: false,
+    clock: systemClock,
+    digest: digestOf,
     events: { onJournalBroken: () => assert.fail('the journal is whole') },
   });
 }
@@ -91,7 +97,7 @@ test('another size, another cut or another disk is another transfer', async () =
     [{ source: { ...claim.source, model: null } }, /its source is Test T1, this one is T1$/],
   ];
   for (const [change, message] of others) {
-    const hint = /--discard-transfer/;
+    const hint = 'blockSize' in change ? /leave --block-size out/ : /--discard-transfer/;
     await assert.rejects(
       transfer.claim({ ...claim, ...change }),
       coded('transfer-mismatch', { message, hint }),
@@ -204,6 +210,9 @@ test('memory for blocks is what was allowed, and never less than two blocks', as
       journal: at.journal,
       memoryBytes,
       connectionsMax: 1,
+      isReadBack: false,
+      clock: systemClock,
+      digest: digestOf,
       events,
     });
     await transfer.claim(claimOf(1));

@@ -13,6 +13,7 @@ const DEFAULTS: SendOptions = {
   blockSizeBytes: undefined,
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
+  receiptFile: undefined,
   progress: 'auto',
 };
 
@@ -34,9 +35,10 @@ test('every option is read, in its own unit, before and after the arguments', ()
     blockSizeBytes: 65_536,
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
+    receiptFile: 'receipt.json',
     progress: 'json',
   };
-  const rest = ['--ticket-file', 'ticket.txt', '--progress', 'json'];
+  const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'plain', 'none'] as const) {
@@ -101,10 +103,21 @@ test('help goes to standard output, fits one screen and names every option', () 
     assert(lines.length >= 24 && lines.length <= 45, `${lines.length} lines`);
     const wide = lines.filter((line) => /^.{101}/u.test(line));
     assert.deepEqual(wide, []);
-    for (const name of ['ticket-file', 'connections', 'block-size', 'retry-for', 'memory', 'progress']) {
+    for (const name of [
+      'ticket-file',
+      'connections',
+      'block-size',
+      'retry-for',
+      'memory',
+      'progress',
+      'receipt',
+    ]) {
       assert.match(text, new RegExp(`^ {2}--${name} <`, 'm'));
     }
-    assert.match(text, /Exit status: 0 all durable and equal, 2 usage, 4 refused, 5 .*\n6 gave up/);
+    assert.match(
+      text,
+      /Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 .*\n.*6 gave up/,
+    );
     assert.match(text, /DDT_TICKET/);
   }
 });

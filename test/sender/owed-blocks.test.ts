@@ -139,7 +139,7 @@ const events = fc.array(
   { maxLength: 60 },
 );
 
-interface Reply extends ReplyInfo {
+interface Reply extends Omit<ReplyInfo, 'verifiedCount'> {
   readonly owed: OwedBlocks;
 }
 

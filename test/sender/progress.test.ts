@@ -16,6 +16,7 @@ const COUNTERS: BlockCounters = {
   total: 238_475,
   read: 90_700,
   durable: 90_685,
+  verified: 0,
   sent: 90_000,
   skipped: 500,
   zero: 185,
@@ -80,6 +81,11 @@ test('a line says how much is durable, how fast it goes and when it ends', () =>
   assert.match(lineOf({}, { resent: 7 }), / {2}7 resent {2}ETA/);
 });
 
+test('a line says what has been read back, too', () => {
+  assert.match(lineOf({}, { verified: 90_600 }), /  354\.2 GiB durable  353\.9 GiB verified  92\.0 Mbit/);
+  assert.equal(progressEvent({ ...SNAPSHOT, counters: { ...COUNTERS, verified: 7 } })['blocksVerified'], 7);
+});
+
 test('100 % is said when all is durable and not before', () => {
   for (const [durable, total, percent] of [
     [0, 3, '  0 %'],
@@ -107,7 +113,7 @@ test('never more is durable than the disk has, though its last block is short', 
 test('the last words name the target, the counts and the root, and say how it was verified', () => {
   assert.equal(
     doneText(FACTS, '/dev/vdd'),
-    `done     238475 blocks, 931.5 GiB, on /dev/vdd: durable and equal by digest, not read back
+    `done     238475 blocks, 931.5 GiB, on /dev/vdd: durable, NOT read back
 blocks   90000 sent, 500 there already, 185 zero, 3 resent
 line     2 KiB in 2 m 5 s
 root     sha256:${'0'.repeat(64)}
@@ -115,6 +121,6 @@ root     sha256:${'0'.repeat(64)}
   );
   assert.match(
     doneText({ ...FACTS, verified: 'read-back' }, '/dev/vdd'),
-    /on \/dev\/vdd: read back and equal\n/,
+    /on \/dev\/vdd: durable, read back and equal\n/,
   );
 });

@@ -56,7 +56,23 @@ const CLAIM: Claim = {
   blockSize: 65_536,
   source: { description: 'a stick', path: '/dev/sdc', model: null, serial: null },
 };
-const SEAL = { receipt: { v: 1, verified: 'read-back', root: 'sha256:00' }, signature: 'armored' };
+const SEAL_REQUEST = {
+  transferId: 't',
+  geometry: { sizeBytes: 10_000_001, blockSizeBytes: 65_536 },
+  root: Buffer.alloc(32, 7),
+};
+const SEAL = {
+  text: JSON.stringify({
+    v: 1,
+    transferId: 't',
+    size: 10_000_001,
+    blockSize: 65_536,
+    blockCount: 153,
+    root: `sha256:${'07'.repeat(32)}`,
+    verified: 'read-back',
+  }),
+  signature: 'armored',
+};
 
 function reply(value: unknown): { body: Buffer } {
   return { body: Buffer.from(JSON.stringify(value)) };
@@ -67,7 +83,7 @@ const PARSERS: Readonly<Record<string, (answer: { body: Buffer }) => unknown>> =
   claim: (answer) => parseClaimAnswer(answer, CLAIM),
   block: (answer) => parseBlockReceipt(answer, REQUEST),
   zeros: (answer) => parseZeroReceipt(answer, RANGES),
-  seal: parseSeal,
+  seal: (answer) => parseSeal(answer, SEAL_REQUEST),
 };
 const GOOD: Readonly<Record<string, object>> = {
   status: STATUS,
@@ -94,7 +110,7 @@ test('what an honest receiver answers is read as it was meant', () => {
   assert.deepEqual(parseClaimAnswer(reply(STATUS), CLAIM), STATUS);
   assert.deepEqual(parseBlockReceipt(reply(RECEIPT), REQUEST), RECEIPT);
   assert.deepEqual(parseZeroReceipt(reply(ZEROS), RANGES), ZEROS);
-  assert.deepEqual(parseSeal(reply(SEAL)), { verified: 'read-back', ...SEAL });
+  assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', ...SEAL });
   const unclaimed = {
     ...STATUS,
     state: 'unclaimed',

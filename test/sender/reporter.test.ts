@@ -23,7 +23,7 @@ interface Scene extends Disposable {
 function scene(context: TestContext, format: ProgressFormat, isTerminal = false): Scene {
   context.mock.timers.enable({ apis: ['setInterval'] });
   const clock = new FakeClock();
-  const counters = { total: 100, read: 0, durable: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+  const counters = { total: 100, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
   const [out, err]: [string[], string[]] = [[], []];
   const line = { connections: 4 };
   const reporter = new Reporter({

@@ -8,10 +8,12 @@ import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
+import { FLUSH_ERRORS_PAUSE_MS } from '../../receiver/durability.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { digestNow } from '../../common/digest.ts';
 import { SIMULATED_BLOCKS, type Step } from './durability-steps.ts';
+import { FakeClock } from './fake-clock.ts';
 import { MemoryTarget, type Operation } from './memory-target.ts';
 import {
   contentOf,
@@ -44,18 +46,23 @@ interface Machine {
   readonly opened: TestTransfer;
 }
 
-async function openMachine(memory: MemoryTarget, path: string, fault: JournalFault): Promise<Machine> {
+async function openMachine(
+  memory: MemoryTarget,
+  path: string,
+  fault: JournalFault,
+  clock: FakeClock,
+): Promise<Machine> {
   const sqlite = await SqliteJournal.open(path);
   const journal = recordedJournal(sqlite, (text) => {
     if (fault.isFull) throw new TransferError('no-space', `cannot ${text}: no room`);
   });
-  const opened = await openTransfer({ target: memory, journal, blockCount: SIMULATED_BLOCKS });
+  const opened = await openTransfer({ target: memory, journal, clock, blockCount: SIMULATED_BLOCKS });
   return { memory, sqlite, opened };
 }
 
 export class DurabilitySimulation implements AsyncDisposable {
   readonly #folder: string;
-  readonly #tick: (ms: number) => void;
+  readonly #clock: FakeClock;
   readonly #journalFault: JournalFault;
   #machine: Machine;
   #starts = 0;
@@ -69,23 +76,19 @@ export class DurabilitySimulation implements AsyncDisposable {
   /** Outcomes other than refusals for faults. */
   readonly #surprises: unknown[] = [];
 
-  private constructor(
-    folder: string,
-    tick: (ms: number) => void,
-    journalFault: JournalFault,
-    machine: Machine,
-  ) {
+  private constructor(folder: string, clock: FakeClock, journalFault: JournalFault, machine: Machine) {
     this.#folder = folder;
-    this.#tick = tick;
+    this.#clock = clock;
     this.#journalFault = journalFault;
     this.#machine = machine;
   }
 
-  /** @param folder for the journals. @param tick moves the clock of the timers. */
-  static async start(folder: string, tick: (ms: number) => void): Promise<DurabilitySimulation> {
+  /** @param folder for the journals. */
+  static async start(folder: string): Promise<DurabilitySimulation> {
+    const clock = new FakeClock();
     const fault: JournalFault = { isFull: false };
-    const machine = await openMachine(new MemoryTarget(), join(folder, '0.db'), fault);
-    return new DurabilitySimulation(folder, tick, fault, machine);
+    const machine = await openMachine(new MemoryTarget(), join(folder, '0.db'), fault, clock);
+    return new DurabilitySimulation(folder, clock, fault, machine);
   }
 
   async run(step: Step): Promise<void> {
@@ -101,7 +104,7 @@ export class DurabilitySimulation implements AsyncDisposable {
         this.#follow(opened.open.durability.flush());
         break;
       case 'tick':
-        this.#tick(step.ms);
+        await this.#clock.advance(step.ms);
         break;
       case 'fault':
         memory.arm(step);
@@ -132,6 +135,7 @@ export class DurabilitySimulation implements AsyncDisposable {
     for (const operation of ['write', 'flush'] as const) memory.release(operation);
     await Promise.all(this.#pending);
     this.check();
+    await this.#clock.advance(FLUSH_ERRORS_PAUSE_MS);
     await opened.open.durability.flush();
     for (let index = 0; index < SIMULATED_BLOCKS; index++) this.#put({ index, version: 9, isFlushed: true });
     await Promise.all(this.#pending);
@@ -231,7 +235,7 @@ export class DurabilitySimulation implements AsyncDisposable {
     const memory = before.memory.crash(writtenBack);
     await this.#stop(before);
     this.#replies = [];
-    this.#machine = await openMachine(memory, path, this.#journalFault);
+    this.#machine = await openMachine(memory, path, this.#journalFault, this.#clock);
   }
 
   async #stop({ memory, opened, sqlite }: Machine): Promise<void> {

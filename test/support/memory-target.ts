@@ -5,7 +5,7 @@
  * next flush succeeds.
  */
 import { TransferError } from '../../common/errors.ts';
-import type { Target, TargetIdentity } from '../../receiver/target.ts';
+import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target.ts';
 
 export type Operation = 'write' | 'flush' | 'read';
 
@@ -163,6 +163,15 @@ export class MemoryTarget implements Target {
       throw new TransferError('io-error', 'memory ends before that');
     await Promise.resolve();
     this.bytesAt(offset, into.length).copy(into);
+  }
+
+  /** From the medium: what was not flushed does not show. */
+  async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
+    this.#assertOpen();
+    this.#fail(this.#strike('read'), 'read');
+    await Promise.resolve();
+    this.crash().bytesAt(offset, into.length).copy(into);
+    return 'direct';
   }
 
   async flush(): Promise<void> {

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { statfsSync } from 'node:fs';
-import { digestNow } from '../../common/digest.ts';
+import { systemClock, type Clock } from '../../common/clock.ts';
+import { digestNow, digestOf } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import type { BlockReceipt, Claim } from '../../common/protocol.ts';
@@ -57,6 +58,8 @@ export interface TestTransferOptions {
   /** Default: a new one in a folder that goes away with the transfer. */
   readonly journal?: Journal;
   readonly blockCount?: number;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 export async function openTransfer(options: TestTransferOptions = {}): Promise<TestTransfer> {
@@ -69,6 +72,9 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
     journal,
     memoryBytes: 8 * BLOCK_BYTES,
     connectionsMax: 4,
+    isReadBack: false,
+    clock: options.clock ?? systemClock,
+    digest: digestOf,
     events: {
       onEpochEnd: (error, lostBlocks) => epochEnds.push({ error, lostBlocks }),
       onJournalBroken: (error) => brokenJournals.push(error),

@@ -2,6 +2,7 @@
 import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../common/clock.ts';
+import { digestOf } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, type SigningKey } from '../../common/ssh-signature.ts';
 import { mintToken, type TokenPayload } from '../../common/token.ts';
@@ -10,6 +11,7 @@ import { Authenticator } from '../../receiver/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import { makeLog } from '../../receiver/log.ts';
+import { SenderLease } from '../../receiver/sender-lease.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
 import type { Target } from '../../receiver/target.ts';
 import { Transfer } from '../../receiver/transfer.ts';
@@ -24,6 +26,8 @@ export interface ReceiverAppOptions {
   readonly clock?: Clock;
   /** Blocks of the claim that is made at once; null leaves the transfer unclaimed. Default 8. */
   readonly blockCount?: number | null;
+  /** Default: durable is enough. */
+  readonly isReadBack?: boolean;
   readonly connectionsMax?: number;
   /** Memory for blocks; default is room for many. */
   readonly memoryBytes?: number;
@@ -74,6 +78,9 @@ async function openTransfer(
     journal,
     memoryBytes: options.memoryBytes ?? 64 * 1024 * 1024,
     connectionsMax: options.connectionsMax ?? 256,
+    isReadBack: options.isReadBack ?? false,
+    clock: options.clock ?? systemClock,
+    digest: digestOf,
     events: {
       onEpochEnd: (error) => epochEnds.push(error),
       onJournalBroken: (error) => logged.push(error.message),
@@ -98,6 +105,7 @@ function openApp(
       trustedKeys: [key.publicKey],
       clock,
     }),
+    lease: new SenderLease(clock),
     key,
     clock,
     log: makeLog('text', clock, (line) => observed.logged.push(line)),
@@ -117,7 +125,10 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   if (options.journal === undefined) building.defer(() => journal.close());
   const observed: Observed = { logged: [], epochEnds: [], sealedCount: 0, isDraining: false };
   const transfer = await openTransfer(options, journal, observed);
-  building.defer(() => transfer.opened?.durability.close());
+  building.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.opened?.verifier?.stop();
+  });
   const key = makeSigningKey();
   const app = openApp(options, { transfer, key, pin, clock }, observed);
   const server = await startServer({

@@ -6,21 +6,23 @@ export type Note = (text: string) => void;
 
 /** Notes `write 65536`, `write 65536 done` and the like; numbers are offsets. */
 export function recordedTarget(target: Target, note: Note): Target {
-  const noted = async (what: string, work: Promise<void>): Promise<void> => {
+  const noted = async <Result>(what: string, work: Promise<Result>): Promise<Result> => {
     note(what);
-    await work.then(
-      () => note(`${what} done`),
-      (error: unknown) => {
-        note(`${what} failed`);
-        throw error;
-      },
-    );
+    try {
+      const result = await work;
+      note(`${what} done`);
+      return result;
+    } catch (error) {
+      note(`${what} failed`);
+      throw error;
+    }
   };
   return {
     identity: target.identity,
     prepare: async (sizeBytes) => await noted('prepare', target.prepare(sizeBytes)),
     write: async (bytes, offset) => await noted(`write ${offset}`, target.write(bytes, offset)),
     writeZeros: async (offset, length) => await noted(`zeros ${offset}`, target.writeZeros(offset, length)),
+    readBack: async (into, offset) => await noted(`read back ${offset}`, target.readBack(into, offset)),
     read: async (into, offset) => await noted(`read ${offset}`, target.read(into, offset)),
     flush: async () => await noted('flush', target.flush()),
     close: async () => await target.close(),
@@ -40,6 +42,15 @@ export function recordedJournal(journal: Journal, note: Note): Journal {
       const list = [...blocks];
       note(`record ${list.map(({ index }) => index).join(',')}`);
       journal.recordDurable(list);
+    },
+    recordVerified: (indexes) => {
+      const list = [...indexes];
+      note(`verify ${list.join(',')}`);
+      journal.recordVerified(list);
+    },
+    forgetVerified: () => {
+      note('doubt');
+      journal.forgetVerified();
     },
     forgetBlocks: (indexes) => {
       const list = [...indexes];

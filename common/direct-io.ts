@@ -1,0 +1,50 @@
+/** O_DIRECT: past the page cache, in whole sectors, into slabs (open(2), NOTES). */
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { SLAB_ALIGNMENT_BYTES } from './buffers.ts';
+import { errnoOf } from './errors.ts';
+
+/** @returns undefined where the file system does not do it. @throws as open(2) does. */
+export async function openDirect(
+  path: string,
+  access: 'read' | 'read-write',
+): Promise<FileHandle | undefined> {
+  const mode = access === 'read' ? constants.O_RDONLY : constants.O_RDWR;
+  try {
+    return await open(path, mode | constants.O_DIRECT);
+  } catch (error) {
+    if (errnoOf(error) === 'EINVAL') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Reads towards the end of `into`, from its byte `done` on, which lies at `offset + done` of the file. The
+ * tail is asked for rounded up to whole sectors: what follows `into` in its slab may be overwritten.
+ * @returns how many bytes of `into` came, 0 at the end; undefined where O_DIRECT can't read: an odd place, a
+ * buffer that is no slab, a file system that does not do it. @throws as pread(2) does.
+ */
+export async function readDirect(
+  handle: FileHandle,
+  into: Buffer<ArrayBuffer>,
+  done: number,
+  offset: number,
+): Promise<number | undefined> {
+  const left = into.length - done;
+  const start = into.byteOffset + done;
+  const rounded = Math.ceil(left / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES;
+  const isAligned = (offset + done) % SLAB_ALIGNMENT_BYTES === 0 && start % SLAB_ALIGNMENT_BYTES === 0;
+  if (!isAligned || start + rounded > into.buffer.byteLength) return undefined;
+  try {
+    const { bytesRead } = await handle.read(
+      Buffer.from(into.buffer, start, rounded),
+      0,
+      rounded,
+      offset + done,
+    );
+    return Math.min(bytesRead, left);
+  } catch (error) {
+    if (errnoOf(error) === 'EINVAL') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseSeal } from '../../sender/replies.ts';
+
+function reply(value: unknown): { body: Buffer } {
+  return { body: Buffer.from(JSON.stringify(value)) };
+}
+
+test('a seal is believed only if it is of this very copy and says how it was verified', () => {
+  const request = {
+    transferId: 't',
+    geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
+    root: Buffer.alloc(32),
+  };
+  const good = {
+    transferId: 't',
+    size: 65_537,
+    blockSize: 65_536,
+    blockCount: 2,
+    root: `sha256:${'00'.repeat(32)}`,
+    verified: 'none',
+  };
+  const sealOf = (receipt: object): { body: Buffer } =>
+    reply({ text: JSON.stringify(receipt), signature: 's' });
+  const text = JSON.stringify(good);
+  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', text, signature: 's' });
+  for (const wrong of [
+    { transferId: 'u' },
+    { size: 65_536 },
+    { blockSize: 131_072 },
+    { blockCount: 1 },
+    { root: `sha256:${'00'.repeat(31)}01` },
+    { verified: 'yes' },
+    { verified: true },
+    { verified: ['none'] },
+  ]) {
+    const receipt = { ...good, ...wrong };
+    assert.throws(() => parseSeal(sealOf(receipt), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+  }
+  for (const wrong of [
+    { text },
+    { text, signature: null },
+    { text: null, signature: 's' },
+    { text: '{', signature: 's' },
+  ]) {
+    assert.throws(() => parseSeal(reply(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+  }
+});
