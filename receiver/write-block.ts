@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
-import type { Range } from '../common/ranges.ts';
+import { rangesOf, type Range } from '../common/ranges.ts';
 import type { WritePermit } from './durability.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
@@ -26,14 +26,11 @@ export async function writeBlock(
     // A seal may have come while this block waited for its turn.
     transfer.writable();
     isNew = open.table.stateOf(index) === 'absent';
-    return await write(
+    return await writeNeeded(
       open,
-      [index],
+      [index, 1],
       () => digest,
-      bytes.length,
-      async () => {
-        await transfer.target.write(bytes, offset);
-      },
+      async () => await transfer.target.write(bytes, offset),
     );
   });
   if (block.isFlushed) await flushTo(open, written.generation, written.epoch);
@@ -46,7 +43,7 @@ export async function writeBlock(
       offset,
       length: bytes.length,
       sha256: digest.toString('hex'),
-      state: block.isFlushed ? 'durable' : 'written',
+      state: block.isFlushed || !written.isWritten ? 'durable' : 'written',
       generation: written.generation,
     },
   };
@@ -62,22 +59,13 @@ export async function writeZeroBlocks(
   let generation = 0;
   let { epoch } = open.durability;
   for (const range of ranges) {
-    const [first, count] = range;
-    const offset = first * open.geometry.blockSizeBytes;
-    const lengthBytes =
-      Math.min(open.geometry.sizeBytes, (first + count) * open.geometry.blockSizeBytes) - offset;
-    assert(lengthBytes > 0 && offset + lengthBytes <= open.geometry.sizeBytes);
-    const indexes = Array.from({ length: count }, (_, at) => first + at);
     const written = await underLock(open, range, async () => {
       transfer.writable();
-      return await write(
+      return await writeNeeded(
         open,
-        indexes,
+        range,
         (index) => open.zeroDigests.of(index),
-        lengthBytes,
-        async () => {
-          await transfer.target.writeZeros(offset, lengthBytes);
-        },
+        async (at, length) => await transfer.target.writeZeros(at, length),
       );
     });
     if (generation > 0 && written.epoch !== epoch) throw epochEnded();
@@ -94,6 +82,37 @@ async function underLock<Result>(
 ): Promise<Result> {
   using _lock = await open.locks.lock(range[0], range[1]);
   return await work();
+}
+
+/**
+ * Writes what is not there already. A block that is durable with this very digest is left alone: a sender that
+ * was started again sends blocks that became durable after its listing, and writing them anew would make them
+ * absent for a while.
+ */
+async function writeNeeded(
+  open: OpenTransfer,
+  [first, count]: Range,
+  digestOf: (index: number) => Buffer,
+  writeTarget: (offset: number, lengthBytes: number) => Promise<void>,
+): Promise<{ generation: number; epoch: string; isWritten: boolean }> {
+  const { durability, geometry, table } = open;
+  const isThere = (index: number): boolean =>
+    table.isDurable(index) && table.digestOf(index).equals(digestOf(index));
+  const needed = Array.from({ length: count }, (_, at) => first + at).filter((index) => !isThere(index));
+  const { epoch } = durability;
+  let generation = durability.durableGeneration;
+  for (const [from, length] of rangesOf(needed)) {
+    const offset = from * geometry.blockSizeBytes;
+    const lengthBytes = Math.min(geometry.sizeBytes, (from + length) * geometry.blockSizeBytes) - offset;
+    assert(lengthBytes > 0 && offset + lengthBytes <= geometry.sizeBytes);
+    const indexes = Array.from({ length }, (_, at) => from + at);
+    const written = await write(open, indexes, digestOf, lengthBytes, async () => {
+      await writeTarget(offset, lengthBytes);
+    });
+    if (written.epoch !== epoch) throw epochEnded();
+    ({ generation } = written);
+  }
+  return { generation, epoch, isWritten: needed.length > 0 };
 }
 
 /** Announce, write, record: the order that keeps the journal true at every moment. */

@@ -122,7 +122,7 @@ test('blocks that were durable when both sides were killed are not sent again', 
   sender.kill('SIGKILL');
   await sender.ended;
   await receiver.start();
-  assert.match(receiver.process.stdout, /^journal {2}\S+ \(not finished: \d+ of 128 blocks durable, /m);
+  assert.match(receiver.process.stdout, /^journal {2}\S+ \(NOT FINISHED: \d+ of 128 blocks durable, /m);
   const done = await sendAll(...scene.directly);
   assert(done.blocksSkipped >= durable, `${durable} blocks were durable, ${done.blocksSkipped} were skipped`);
   await assertEqualFiles(scene.source, scene.target);

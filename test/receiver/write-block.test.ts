@@ -17,6 +17,7 @@ import {
   settle,
   type TestTransfer,
 } from '../support/open-transfer.ts';
+import { recordedTarget } from '../support/recorded.ts';
 
 /** What is where, as block numbers with versions: `3:1` is version 1 of block 3. */
 function contentsOn(memory: MemoryTarget, { open }: TestTransfer, versions: number): string[] {
@@ -48,8 +49,35 @@ test('a receipt repeats what was done', async () => {
     receipt: { ...expected, generation: 1 },
     isNew: true,
   });
-  const again = await writeBlock(transfer, { ...block, isFlushed: false });
-  assert.deepEqual(again, { receipt: { ...expected, state: 'written', generation: 2 }, isNew: false });
+  const other = contentOf(open, 3, 2);
+  const changed = { ...block, bytes: other, digest: digestNow(other), isFlushed: false };
+  const again = await writeBlock(transfer, changed);
+  const sha256 = changed.digest.toString('hex');
+  assert.deepEqual(again, {
+    receipt: { ...expected, sha256, state: 'written', generation: 2 },
+    isNew: false,
+  });
+});
+
+test('a durable block that comes again, alone or as zeros, is neither forgotten nor written', async () => {
+  const memory = new MemoryTarget();
+  const calls: string[] = [];
+  const target = recordedTarget(memory, (text) => calls.push(text));
+  await using opened = await openTransfer({ target });
+  await putBlock(opened, 1, 1, true);
+  await writeZeroBlocks(opened.transfer, [[3, 2]], true);
+  calls.length = 0;
+  const again = await putBlock(opened, 1, 1);
+  assert.deepEqual([again.state, again.generation], ['durable', 2]);
+  const zeros = await writeZeroBlocks(opened.transfer, [[3, 2]], false);
+  assert.equal(zeros.generation, 2);
+  assert.equal(calls.length, 0);
+  assert.deepEqual([...listedIn(opened.journal).keys()], [1, 3, 4]);
+  await writeZeroBlocks(opened.transfer, [[2, 4]], false);
+  assert.deepEqual(
+    calls.filter((call) => !call.endsWith('done')),
+    [`zeros ${2 * BLOCK_BYTES}`, `zeros ${5 * BLOCK_BYTES}`],
+  );
 });
 
 test('the last block is short, and a block of another length is a bug', async () => {
