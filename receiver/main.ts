@@ -60,6 +60,8 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
 }
 
 async function main(): Promise<number> {
+  // What another ddt-receive calls this process when it finds the target open.
+  process.title = 'ddt-receive';
   const options = parseReceiveArgs(process.argv.slice(2), print);
   if (options === 'help') return 0;
   const end = Promise.withResolvers<number>();

@@ -136,6 +136,7 @@ async function openTransfer(
   const inspect = async (isResuming: boolean): Promise<TargetInspection> =>
     await inspectTarget(options.target, { isOverwriteAllowed: options.overwriteTarget, isResuming });
   const journalPath = journalPathOf(options, stateDir);
+  if (options.discardTransfer) await refuseJournalInUse(journalPath);
   const isKnown = !options.discardTransfer && existsSync(journalPath);
   const inspectedFirst = isKnown ? undefined : await inspect(false);
   const journal = await openJournal(options, journalPath);
@@ -200,16 +201,20 @@ function journalPathOf(options: ReceiveOptions, stateDir: string): string {
   return join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16), 'journal.db');
 }
 
-async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
-  const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  if (!options.discardTransfer) return await SqliteJournal.open(path);
+/** What can't be opened for another reason may be discarded. @throws TransferError `journal-in-use`. */
+async function refuseJournalInUse(path: string): Promise<void> {
+  if (!existsSync(path)) return;
   try {
-    // Not while another receiver is using it.
     (await SqliteJournal.open(path)).close();
   } catch (error) {
     if (error instanceof TransferError && error.code === 'journal-in-use') throw error;
   }
+}
+
+async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (!options.discardTransfer) return await SqliteJournal.open(path);
   for (const name of await readdir(folder)) {
     if (name.startsWith('journal.db')) await rm(join(folder, name));
   }

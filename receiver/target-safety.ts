@@ -161,7 +161,9 @@ async function refuseUsed(disk: DiskDescription): Promise<void> {
   const uses = await usesOf(disk);
   if (uses.length === 0) return;
   const path = quoted(disk.path);
-  const hint = disk.kind === 'device' ? `${LIST_DISKS} ${path}` : `losetup --associated ${path}`;
+  const isLoop = uses.some((use) => use.includes('loop'));
+  const ofFile = isLoop ? `losetup --associated ${path}` : 'name another target, or end what uses it';
+  const hint = disk.kind === 'device' ? `${LIST_DISKS} ${path}` : ofFile;
   throw refusal(`cannot write to ${nameOf(disk)}: it is in use: ${enumerate(uses, '; ')}`, hint);
 }
 

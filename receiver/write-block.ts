@@ -85,9 +85,9 @@ async function underLock<Result>(
 }
 
 /**
- * Writes what is not there already. A block that is durable with this very digest is left alone: a sender that
- * was started again sends blocks that became durable after its listing, and writing them anew would make them
- * absent for a while.
+ * Writes what is not there already. A block that is durable with this very digest is left alone: a sender
+ * that was started again sends blocks that became durable after its listing, and writing them anew would make
+ * them absent for a while.
  */
 async function writeNeeded(
   open: OpenTransfer,
