@@ -206,7 +206,7 @@ export class Verifier {
       const method = await target.readBack(bytes, offset);
       if (method !== 'direct' && this.#method === 'direct') {
         this.#method = method;
-        journal.setProperties({ readBackMethod: method });
+        await this.#whenRoom(() => journal.setProperties({ readBackMethod: method }));
       }
     } catch (error) {
       if (error instanceof TransferError && error.code === 'io-error') {

@@ -1,0 +1,103 @@
+/**
+ * Invariant I5, judged by others than the receiver's own code: whatever a journal lists is on the medium.
+ * The blocks are read by dd(1), past the page cache, and hashed by OpenSSL; the journal is opened by SQLite
+ * as it was left.
+ */
+import { spawn } from 'node:child_process';
+import { hash } from 'node:crypto';
+import { once } from 'node:events';
+import { copyFile, mkdtempDisposable, readdir, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+export interface JournalCheck {
+  /** Listed as durable or verified. */
+  readonly durable: readonly number[];
+  readonly verified: readonly number[];
+  /** Listed, and not what is on the medium. */
+  readonly wrong: readonly number[];
+}
+
+interface ListedBlock {
+  readonly index: number;
+  readonly digest: string;
+  readonly isVerified: boolean;
+}
+
+export interface Listed {
+  /** undefined before a sender has claimed the transfer. */
+  readonly blockSizeBytes: number | undefined;
+  readonly blocks: readonly ListedBlock[];
+}
+
+/**
+ * Compares; to be called while no receiver runs. Changes nothing, not even the journal's write-ahead log.
+ * @param stateDir of `--state-dir`, with one transfer in it. @param medium file or device.
+ */
+export async function checkJournal(stateDir: string, medium: string): Promise<JournalCheck> {
+  const { blocks, blockSizeBytes } = await readJournal(stateDir);
+  const durable = blocks.map(({ index }) => index);
+  const verified = blocks.filter(({ isVerified }) => isVerified).map(({ index }) => index);
+  if (blockSizeBytes === undefined || blocks.length === 0) return { durable, verified, wrong: durable };
+  const digests = await digestsOf(medium, blockSizeBytes);
+  const wrong = blocks.filter(({ index, digest }) => digests[index] !== digest).map(({ index }) => index);
+  return { durable, verified, wrong };
+}
+
+/** What the only journal in the state folder lists; nothing when there is none yet. */
+export async function readJournal(stateDir: string): Promise<Listed> {
+  const nothing = { blockSizeBytes: undefined, blocks: [] };
+  const names = await readdir(stateDir, { recursive: true }).catch((): string[] => []);
+  const journal = names.find((name) => name.endsWith('journal.db'));
+  if (journal === undefined) return nothing;
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'ddt-journal-'));
+  for (const name of names.filter((each) => each.startsWith(journal))) {
+    const suffix = name.slice(journal.length);
+    await copyFile(join(stateDir, name), join(folder.path, `journal.db${suffix}`));
+  }
+  if ((await stat(join(folder.path, 'journal.db'))).size === 0) return nothing;
+  using db = new DatabaseSync(join(folder.path, 'journal.db'));
+  // Killed before the tables were there.
+  if (db.prepare('PRAGMA user_version').get()?.['user_version'] === 0) return nothing;
+  const claim = db.prepare("SELECT value FROM property WHERE name = 'claim'").get()?.['value'];
+  if (typeof claim !== 'string') return nothing;
+  const { blockSize }: { blockSize: number } = JSON.parse(claim);
+  const rows = db.prepare('SELECT block_index, lower(hex(digest)) AS digest, verified FROM block').all();
+  const blocks = rows.map((row) => ({
+    index: Number(row['block_index']),
+    digest: String(row['digest']),
+    isVerified: row['verified'] === 1,
+  }));
+  return { blockSizeBytes: blockSize, blocks };
+}
+
+/**
+ * Arguments with which dd(1) reads past the page cache. Old kernels have no O_DIRECT on a tmpfs, where there
+ * is nothing below the page cache either.
+ */
+export async function ddArguments(medium: string): Promise<string[]> {
+  const usual = [`if=${medium}`, 'bs=1M', 'status=none'];
+  const trial = spawn('dd', [...usual, 'iflag=direct', 'of=/dev/null', 'count=1'], { stdio: 'ignore' });
+  const [status] = await once(trial, 'close');
+  return status === 0 ? [...usual, 'iflag=direct'] : usual;
+}
+
+/** SHA-256 of each block of a file or device, in lower-case hex. */
+async function digestsOf(medium: string, blockSizeBytes: number): Promise<string[]> {
+  const dd = spawn('dd', await ddArguments(medium), { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(dd, 'close');
+  const digests: string[] = [];
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const piece of dd.stdout as AsyncIterable<Buffer>) {
+    let bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    for (; bytes.length >= blockSizeBytes; bytes = bytes.subarray(blockSizeBytes)) {
+      digests.push(hash('sha256', bytes.subarray(0, blockSizeBytes)));
+    }
+    rest = bytes;
+  }
+  if (rest.length > 0) digests.push(hash('sha256', rest));
+  const [status] = await closed;
+  if (status !== 0) throw new Error(`dd of ${medium} ended with ${status}`);
+  return digests;
+}

@@ -1,0 +1,64 @@
+/** Wall clocks that jump: machines start with a wrong one, and somebody or something sets it right. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
+import { SMALL_BLOCKS, assertCopied, randomSource } from '../support/copied.ts';
+import { skipUnlessFaketime, wallClock } from '../support/fake-wall-clock.ts';
+import { eventsOf, runSender, startSender } from '../support/processes.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { WrappedReceiver } from '../support/wrapped-receiver.ts';
+
+const skip = skipUnlessFaketime;
+
+test(
+  "clocks that are set forward and back, the receiver's and the sender's, end no transfer",
+  { skip },
+  async () => {
+    await using folder = await tempDir();
+    const clock = await wallClock(join(folder.path, 'clock'));
+    const senderClock = await wallClock(join(folder.path, 'sender-clock'));
+    const path = await randomSource(folder.path, 256);
+    const source = await readFile(path);
+    const target = join(folder.path, 'target');
+    await using receiver = new WrappedReceiver({ target, folder: folder.path });
+    await receiver.start(clock.wrapping);
+    const ticket = (await readFile(receiver.ticketFile, 'utf8')).trim();
+    await claimByHand(receiver.client, source.length, path);
+    for (const [index, days] of [20, -1, -400, 0].entries()) {
+      await clock.set(days);
+      assert.equal(await putByHand(receiver.client, index, blockOf(source, index)), 201, `${days} days`);
+    }
+    // The ticket was made a day before what the clock says from now on.
+    await clock.set(-1);
+    await receiver.end('SIGTERM');
+    await receiver.start(clock.wrapping);
+    const options = [...SMALL_BLOCKS, '--progress', 'json', path, ticket];
+    await using sender = await startSender(options, senderClock.wrapping.env);
+    await sender.waitForLine(/"event":"progress"/);
+    await senderClock.set(300);
+    await clock.set(25);
+    const sending = await sender.ended;
+    await assertCopied(sending, path, target);
+    assert(Number(eventsOf(sending.stdout).at(-1)?.['seconds']) < 60);
+  },
+);
+
+test('a ticket that has expired ends the sender with 4 and says what to do', { skip }, async () => {
+  await using folder = await tempDir();
+  const clock = await wallClock(join(folder.path, 'clock'));
+  const source = await randomSource(folder.path, 16);
+  const target = join(folder.path, 'target');
+  await using receiver = new WrappedReceiver({ target, folder: folder.path });
+  await receiver.start(clock.wrapping);
+  const options = [...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, source];
+  await clock.set(31);
+  const refused = await runSender(options);
+  assert.equal(refused.status, 4);
+  const said = 'the token has expired; restart ddt-receive on the same target: it prints a new ticket';
+  assert(refused.stderr.endsWith(`error: ${said} for the same transfer\n`), refused.stderr);
+  await receiver.end('SIGTERM');
+  await receiver.start(clock.wrapping);
+  await assertCopied(await runSender(options), source, target);
+});

@@ -1,0 +1,212 @@
+/** Disks that say no, and kernels that say it only once. */
+import assert from 'node:assert/strict';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  BLOCK_BYTES,
+  SMALL_BLOCKS,
+  assertCopied,
+  assertJournalTrue,
+  randomSource,
+} from '../support/copied.ts';
+import { faultDisk, skipUnlessFaultDisk } from '../support/fault-disk.ts';
+import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
+import { doneOf, runReceiver, runSender, startReceiver, startSender } from '../support/processes.ts';
+import { runOk, type Ended } from '../support/run.ts';
+import { smallFs } from '../support/small-fs.ts';
+import { skipUnlessStrace, strace } from '../support/strace.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { WrappedReceiver } from '../support/wrapped-receiver.ts';
+
+const BLOCKS = 16;
+const SIZE_BYTES = BLOCKS * BLOCK_BYTES;
+
+async function send(from: { ticketFile: string }, source: string, ...more: string[]): Promise<Ended> {
+  return await runSender([...SMALL_BLOCKS, ...more, '--ticket-file', from.ticketFile, source]);
+}
+
+test(
+  'one write that fails once costs an epoch and not the transfer',
+  { skip: skipUnlessFaultDisk },
+  async () => {
+    await using folder = await tempDir();
+    await using disk = await faultDisk(SIZE_BYTES);
+    const source = await randomSource(folder.path, BLOCKS);
+    await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
+    await disk.setFault({ fault: 'write-fails', from: 5 * BLOCK_BYTES, end: 6 * BLOCK_BYTES, times: 1 });
+    // With this many connections the one error ends many writes.
+    await assertCopied(await send(receiver, source, '--connections', '16'), source, disk.medium);
+    assert.match(
+      receiver.process.stderr,
+      /warning: cannot write 65536 bytes at offset 327680 to \S+: input\/output error; \d+ blocks that/,
+    );
+  },
+);
+
+test('what a failed flush should have kept is sent again', { skip: skipUnlessFaultDisk }, async () => {
+  await using folder = await tempDir();
+  await using disk = await faultDisk(SIZE_BYTES);
+  const source = await randomSource(folder.path, BLOCKS);
+  await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
+  await disk.setFault({ fault: 'flush-fails', times: 1 });
+  const sending = await send(receiver, source, '--progress', 'json');
+  await assertCopied(sending, source, disk.medium);
+  assert(doneOf(sending).blocksResent > 0);
+  assert.match(
+    receiver.process.stderr,
+    /warning: cannot flush \S+: input\/output error; \d+ blocks that were not/,
+  );
+});
+
+test(
+  'a flush that always fails makes nothing durable and ends with 5',
+  { skip: skipUnlessFaultDisk },
+  async () => {
+    await using folder = await tempDir();
+    await using disk = await faultDisk(SIZE_BYTES);
+    const source = await randomSource(folder.path, BLOCKS);
+    await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
+    await disk.setFault({ fault: 'flush-fails' });
+    const sending = await send(receiver, source);
+    assert.equal(sending.status, 5, sending.stderr);
+    const path = disk.path;
+    assert.equal(
+      sending.stderr.split('\n').slice(-3).join('\n'),
+      `ddt-send: error: the target fails again and again: cannot flush ${path}: input/output error\n` +
+        'ddt-send: hint: check the disk on the receiver; what is durable stays, the same command goes on\n',
+    );
+    await receiver.end('SIGKILL');
+    assert.deepEqual((await assertJournalTrue(receiver.stateDir, disk.medium)).durable, []);
+  },
+);
+
+/**
+ * The kernel takes all writes into its cache, finds no room below for half of them when it writes them
+ * back, says so to one fdatasync and forgets it. O_DIRECT would hide that: its open is made to fail.
+ */
+test(
+  'a flush that succeeds after one that failed proves nothing of what was written before',
+  {
+    skip: skipUnlessLoop || skipUnlessStrace,
+  },
+  async () => {
+    await using folder = await tempDir();
+    await using thin = await smallFs(SIZE_BYTES / 2);
+    const backing = join(thin.path, 'disk');
+    await writeFile(backing, '');
+    await truncate(backing, SIZE_BYTES);
+    await using loop = await attached(backing);
+    const source = await randomSource(folder.path, BLOCKS);
+    await using receiver = new WrappedReceiver({ target: loop.path, folder: folder.path });
+    const when = await directOpenOf(loop.path);
+    const inject = `openat:error=EINVAL:when=${when}`;
+    await receiver.start(
+      strace({ log: join(folder.path, 'log'), trace: 'openat', paths: [loop.path], inject }),
+    );
+    const sending = await send(receiver, source);
+    assert.equal(sending.status, 5, sending.stderr);
+    assert.match(
+      receiver.process.stderr,
+      /cannot flush .*; 16 blocks that were not flushed yet will be sent again/,
+    );
+    await receiver.end('SIGKILL');
+    await assertJournalTrue(receiver.stateDir, loop.path);
+    await thin.resize(4 * SIZE_BYTES);
+    await receiver.start();
+    await assertCopied(await send(receiver, source), source, loop.path);
+  },
+);
+
+/** A loop device of a file that is there, through the page cache. */
+async function attached(backing: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = (await runOk('losetup', ['--find', '--show', backing])).trim();
+  return { path, [Symbol.asyncDispose]: async () => void (await runOk('losetup', ['--detach', path])) };
+}
+
+/** Which of the receiver's opens of its target asks for O_DIRECT, counted from 1. */
+async function directOpenOf(path: string): Promise<number> {
+  await using folder = await tempDir();
+  await using receiver = new WrappedReceiver({ target: path, folder: folder.path });
+  const log = join(folder.path, 'log');
+  await receiver.start(strace({ log, trace: 'openat', paths: [path] }));
+  await receiver.end('SIGTERM');
+  const lines = (await readFile(log, 'utf8')).split('\n').map((line) => line.split(' '));
+  const direct = lines.find((line) => line.some((word) => word.includes('O_DIRECT')));
+  const sameThread = lines.filter((line) => line[0] === direct?.[0]);
+  assert(direct !== undefined);
+  return sameThread.indexOf(direct) + 1;
+}
+
+test(
+  'a full target is waited for, and the same run goes on when there is room',
+  { skip: skipUnlessLoop },
+  async () => {
+    await using folder = await tempDir();
+    await using thin = await smallFs(SIZE_BYTES / 2);
+    const source = await randomSource(folder.path, BLOCKS);
+    const target = join(thin.path, 'disk');
+    await using receiver = await startReceiver({ target, folder: folder.path });
+    await using sender = await startSender([...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, source]);
+    await sender.waitForLine(
+      /cannot write 65536 bytes at offset \d+ to \S+: no space left on device; trying again$/,
+    );
+    await thin.resize(2 * SIZE_BYTES);
+    await assertCopied(await sender.ended, source, target);
+    await receiver.end('SIGTERM');
+    await assertJournalTrue(receiver.stateDir, target);
+  },
+);
+
+test(
+  'a full target that stays full is given up with 6 after --retry-for',
+  { skip: skipUnlessLoop },
+  async () => {
+    await using folder = await tempDir();
+    await using thin = await smallFs(SIZE_BYTES / 2);
+    const source = await randomSource(folder.path, BLOCKS);
+    const target = join(thin.path, 'disk');
+    await using receiver = await startReceiver({ target, folder: folder.path });
+    const sending = await send(receiver, source, '--retry-for', '1s');
+    assert.equal(sending.status, 6, sending.stderr);
+    assert.match(
+      sending.stderr,
+      /error: gave up after \d+ s without progress: cannot write .*: no space left on device\n.*: hint: run/,
+    );
+    await receiver.end('SIGKILL');
+    const { durable } = await assertJournalTrue(receiver.stateDir, target);
+    await thin.resize(2 * SIZE_BYTES);
+    await receiver.start();
+    const again = await send(receiver, source, '--progress', 'json');
+    await assertCopied(again, source, target);
+    assert.equal(doneOf(again).blocksSkipped, durable.length);
+  },
+);
+
+test(
+  'a target that turns read-only ends the transfer with 5 and is refused at the next start',
+  {
+    skip: skipUnlessLoop,
+  },
+  async () => {
+    await using folder = await tempDir();
+    await using disk = await loopDevice(SIZE_BYTES, { directIo: true });
+    const source = await randomSource(folder.path, BLOCKS);
+    await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
+    await runOk('blockdev', ['--setro', disk.path]);
+    const sending = await send(receiver, source);
+    assert.equal(sending.status, 5, sending.stderr);
+    assert.match(
+      sending.stderr,
+      /error: the target fails again and again: cannot write 65536 bytes at .*: operation not permitted\n/,
+    );
+    await receiver.end('SIGTERM');
+    const refused = await runReceiver(['--state-dir', receiver.stateDir, disk.path]);
+    assert.equal(refused.status, 4);
+    assert.match(refused.stderr, /error: cannot write to \S+ \(loop device .*\): the device is read-only\n/);
+    assert.equal(refused.stderr.split('\n').at(-2), `ddt-receive: hint: blockdev --setrw ${disk.path}`);
+    await runOk('blockdev', ['--setrw', disk.path]);
+    await receiver.start();
+    await assertCopied(await send(receiver, source), source, disk.path);
+  },
+);

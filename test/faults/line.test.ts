@@ -1,0 +1,97 @@
+/** Lines that damage what TCP takes for right, lose answers, and stand still. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { SMALL_BLOCKS, assertCopied, randomSource } from '../support/copied.ts';
+import {
+  OWN_HOST,
+  doneOf,
+  runSender,
+  startReceiver,
+  startSender,
+  until,
+  writeTicketVia,
+} from '../support/processes.ts';
+import { freshSeed, prng } from '../support/prng.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const BLOCKS = 32;
+const STILL_MS = 5000;
+
+/**
+ * The bit flips in the payload of TCP, whose sums are right on both sides of the proxy; TLS has to find it.
+ */
+test('a bit that flips on the line, unseen by TCP, costs a connection at most', async (context) => {
+  const seed = freshSeed();
+  context.diagnostic(`DDT_TEST_SEED=${seed}`);
+  const random = prng(seed);
+  await using folder = await tempDir();
+  const source = await randomSource(folder.path, BLOCKS, seed);
+  const target = join(folder.path, 'target');
+  await using receiver = await startReceiver({ target, folder: folder.path });
+  let flips = 0;
+  let nextAt = 0;
+  let seen = 0;
+  await using proxy = await TcpProxy.start({ host: OWN_HOST, port: receiver.port }, (piece) => {
+    seen += piece.length;
+    if (seen < nextAt || flips === 8) return piece;
+    nextAt = seen + 50_000 + random.below(400_000);
+    flips++;
+    const flipped = Buffer.from(piece);
+    // Behind the head of a record: a wrong length there would only be waited for.
+    const at = piece.length - 1 - random.below(Math.min(16, piece.length));
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << random.below(8));
+    return flipped;
+  });
+  const ticketFile = await writeTicketVia(receiver, proxy, join(folder.path, 'by-proxy'));
+  const sending = await runSender([...SMALL_BLOCKS, '--ticket-file', ticketFile, source]);
+  await assertCopied(sending, source, target);
+  context.diagnostic(`${flips} bits flipped`);
+  assert.equal(flips, 8);
+});
+
+test('an answer that is lost costs a question and no block', async () => {
+  await using folder = await tempDir();
+  const source = await randomSource(folder.path, BLOCKS);
+  const target = join(folder.path, 'target');
+  await using receiver = await startReceiver({ target, folder: folder.path });
+  let lost = 0;
+  let lastTurn = 0;
+  await using proxy = await TcpProxy.start({ host: OWN_HOST, port: receiver.port }, (piece, way, turn) => {
+    // Handshakes have turns too: over a number of connections every kind of answer gets lost.
+    if (way === 'to-receiver' || turn === lastTurn || turn % 6 !== 0) return piece;
+    lastTurn = turn;
+    lost++;
+    return 'cut';
+  });
+  const ticketFile = await writeTicketVia(receiver, proxy, join(folder.path, 'by-proxy'));
+  const options = ['--block-size', '64KiB', '--connections', '1', '--progress', 'json'];
+  const sending = await runSender([...options, '--ticket-file', ticketFile, source]);
+  await assertCopied(sending, source, target);
+  const done = doneOf(sending);
+  assert(lost >= 6, `${lost} answers`);
+  assert.equal(done.blocksResent, 0);
+});
+
+describe('standing still', { concurrency: true }, () => {
+  for (const stopped of ['receiver', 'sender'] as const) {
+    test(`a ${stopped} that stands still for five seconds costs no block`, async () => {
+      await using folder = await tempDir();
+      const source = await randomSource(folder.path, 16 * BLOCKS);
+      const target = join(folder.path, 'target');
+      await using receiver = await startReceiver({ target, folder: folder.path });
+      const options = ['--block-size', '64KiB', '--connections', '2', '--progress', 'json'];
+      await using sender = await startSender([...options, '--ticket-file', receiver.ticketFile, source]);
+      await until('a first block', async () => (await receiver.status()).blocks.absent < 16 * BLOCKS);
+      const still = stopped === 'receiver' ? receiver.process : sender;
+      still.kill('SIGSTOP');
+      await delay(STILL_MS);
+      still.kill('SIGCONT');
+      const sending = await sender.ended;
+      await assertCopied(sending, source, target);
+      assert.equal(doneOf(sending).blocksResent, 0);
+    });
+  }
+});

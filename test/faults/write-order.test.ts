@@ -1,0 +1,92 @@
+/** The order oracle: what the kernel was asked for, in which order, seen from outside. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
+import { BLOCK_BYTES } from '../support/copied.ts';
+import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
+import { mutant, type Mutation } from '../support/mutant.ts';
+import { prng } from '../support/prng.ts';
+import { skipUnlessStrace, strace } from '../support/strace.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { WrappedReceiver } from '../support/wrapped-receiver.ts';
+import { ORDER_CALLS, callsOf, disorderOf } from '../support/write-order.ts';
+
+const skip = skipUnlessLoop || skipUnlessStrace;
+const BLOCKS = 8;
+const DURABILITY = 'receiver/durability.ts';
+
+/** Sends eight blocks, then three of them with other bytes. @returns what was out of order. */
+async function disorderIn(scripts?: string): Promise<string[]> {
+  await using folder = await tempDir();
+  await using disk = await loopDevice(BLOCKS * BLOCK_BYTES, { directIo: true });
+  // Reading back writes the journal too, at moments of its own.
+  const options = ['--verify', 'none'];
+  const place = { target: disk.path, folder: folder.path, options };
+  await using receiver = new WrappedReceiver(scripts === undefined ? place : { ...place, scripts });
+  const log = join(folder.path, 'log');
+  await receiver.start(strace({ log, trace: ORDER_CALLS, isTimed: true }));
+  const bytes = prng(1).bytes(2 * BLOCKS * BLOCK_BYTES);
+  await claimByHand(receiver.client, BLOCKS * BLOCK_BYTES, '/source');
+  const first = Array.from({ length: BLOCKS }, (_, index) => ({ index, wasListed: false, status: 201 }));
+  const again = [2, 0, 7].map((index) => ({ index, wasListed: true, status: 200 }));
+  for (const { index, wasListed, status } of [...first, ...again]) {
+    const block = blockOf(bytes, wasListed ? BLOCKS + index : index);
+    assert.equal(await putByHand(receiver.client, index, block), status);
+  }
+  await receiver.end('SIGKILL');
+  return disorderOf(callsOf(await readFile(log, 'utf8'), disk.path), [...first, ...again]);
+}
+
+test(
+  'data is flushed before the journal speaks of it, and the journal before anybody is told',
+  { skip },
+  async () => {
+    assert.deepEqual(await disorderIn(), []);
+  },
+);
+
+const FLUSH = '      await this.#target.flush();\n';
+const AFTER_JOURNAL = '    for (const [index] of durable) {\n';
+const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> = {
+  'journals before it flushes the data': {
+    file: DURABILITY,
+    edits: [
+      [FLUSH, ''],
+      [AFTER_JOURNAL, `${FLUSH}${AFTER_JOURNAL}`],
+    ],
+    found: /journalled before the target was flushed/,
+  },
+  'never flushes the data': {
+    file: DURABILITY,
+    edits: [[FLUSH, '']],
+    found: /answered before the target was flushed/,
+  },
+  'does not sync its journal': {
+    file: 'receiver/journal.ts',
+    edits: [['PRAGMA synchronous=FULL', 'PRAGMA synchronous=OFF']],
+    found: /answered before the journal was flushed/,
+  },
+  'answers before the block is durable': {
+    file: 'receiver/write-block.ts',
+    edits: [['if (block.isFlushed) await flushTo', 'if (block.isFlushed) void flushTo']],
+    found: /answered before the target was flushed/,
+  },
+  'overwrites a durable block while the journal lists it': {
+    file: DURABILITY,
+    edits: [['if (listed.length > 0) this', 'if (listed.length < 0) this']],
+    found: /overwritten before the journal forgot it/,
+  },
+};
+
+for (const [what, mutation] of Object.entries(MUTANTS)) {
+  test(`the order oracle finds a receiver that ${what}`, { skip }, async () => {
+    await using copy = await mutant(mutation);
+    const found = await disorderIn(copy.scripts);
+    assert(
+      found.some((sentence) => mutation.found.test(sentence)),
+      found.join('\n'),
+    );
+  });
+}

@@ -1,0 +1,124 @@
+/**
+ * What blocks hold. A sector is told by its stamp, its first four bytes; the rest of it is zeros. So a block
+ * is sixteen numbers to the fake disks, and a run needs no time for copying and hashing what would only be
+ * filling.
+ */
+import { hash } from 'node:crypto';
+import { digestNow, type DigestBlock } from '../../common/digest.ts';
+import { blockCountOf, blockIndexOf, lengthOf, type Geometry } from '../../common/geometry.ts';
+
+export const SECTOR_BYTES = 4096;
+/** In a block of the smallest size, the only one here. */
+export const SECTORS_MAX = 16;
+const STAMPS_A_SECTOR = SECTOR_BYTES / 4;
+
+/** One number a sector; 0: the sector is all zeros. */
+export type Stamps = Uint32Array;
+
+/** What the sectors of these bytes hold. @param bytes a multiple of 4, aligned to 4. */
+export function readStamps(bytes: Uint8Array): Stamps {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const stamps = new Uint32Array(Math.ceil(bytes.length / SECTOR_BYTES));
+  for (let at = 0; at < stamps.length; at++) stamps[at] = words[at * STAMPS_A_SECTOR] ?? 0;
+  return stamps;
+}
+
+export function fillStamps(bytes: Uint8Array, stamps: Stamps): void {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  for (let at = 0; at < stamps.length; at++) words[at * STAMPS_A_SECTOR] = stamps[at] ?? 0;
+}
+
+export function areEqual(a: Stamps, b: Stamps): boolean {
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return a.length === b.length;
+}
+
+/**
+ * Digests of stamped blocks, at once. Zeros have the digest that the product computes for them; it depends on
+ * nothing but the length and is kept, for all runs that share the object.
+ */
+export class BlockDigests {
+  readonly #ofZeros = new Map<number, Buffer<ArrayBuffer>>();
+
+  of(stamps: Stamps, lengthBytes: number): Buffer<ArrayBuffer> {
+    if (stamps.every((stamp) => stamp === 0)) return this.#zeros(lengthBytes);
+    return Buffer.from(
+      hash('sha256', Buffer.from(stamps.buffer, stamps.byteOffset, stamps.byteLength), 'buffer'),
+    );
+  }
+
+  // oxlint-disable-next-line require-await
+  readonly digest: DigestBlock = async (bytes) => this.of(readStamps(bytes), bytes.length);
+
+  #zeros(lengthBytes: number): Buffer<ArrayBuffer> {
+    let digest = this.#ofZeros.get(lengthBytes);
+    if (digest === undefined)
+      this.#ofZeros.set(lengthBytes, (digest = Buffer.from(digestNow(Buffer.alloc(lengthBytes)))));
+    return digest;
+  }
+}
+
+/** Which sectors of a block are not zero. */
+const SHAPES = ['full', 'first', 'last', 'full', 'odd'] as const;
+
+/**
+ * The contents that a source had in the course of a run: for each block one or more versions; version 0 is
+ * zeros.
+ */
+export class Contents {
+  readonly geometry: Geometry;
+  readonly blockCount: number;
+  readonly digests: BlockDigests;
+  readonly #byKey = new Map<number, Stamps>();
+  readonly #byDigest = new Map<string, { index: number; stamps: Stamps }[]>();
+
+  constructor(geometry: Geometry, digests: BlockDigests) {
+    this.geometry = geometry;
+    this.blockCount = blockCountOf(geometry);
+    this.digests = digests;
+  }
+
+  lengthOf(index: number): number {
+    return lengthOf(blockIndexOf(index, this.geometry), this.geometry);
+  }
+
+  sectorsOf(index: number): number {
+    return Math.ceil(this.lengthOf(index) / SECTOR_BYTES);
+  }
+
+  of(index: number, version: number): Stamps {
+    const key = version * 65536 + index;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const stamps = new Uint32Array(this.sectorsOf(index));
+    const shape = SHAPES[(index + version) % SHAPES.length];
+    for (let at = 0; at < stamps.length; at++) {
+      const isZero =
+        version === 0 ||
+        (shape === 'first' && at > 0) ||
+        (shape === 'last' && at < stamps.length - 1) ||
+        (shape === 'odd' && stamps.length > 1 && at % 2 === 0);
+      if (!isZero) stamps[at] = ((version & 0xff) << 20) | (index << 8) | at;
+    }
+    this.#byKey.set(key, stamps);
+    const digest = this.digests.of(stamps, this.lengthOf(index)).toString('latin1');
+    const same = this.#byDigest.get(digest) ?? [];
+    same.push({ index, stamps });
+    this.#byDigest.set(digest, same);
+    return stamps;
+  }
+
+  digestOf(index: number, version: number): Buffer {
+    return this.digests.of(this.of(index, version), this.lengthOf(index));
+  }
+
+  /** What a digest stands for in this place; undefined when the source never held that. */
+  withDigest(index: number, digest: Buffer): Stamps | undefined {
+    return this.#byDigest.get(digest.toString('latin1'))?.find((each) => each.index === index)?.stamps;
+  }
+
+  /** Whether the source ever held exactly this in this place. */
+  isOf(index: number, stamps: Stamps): boolean {
+    return this.withDigest(index, this.digests.of(stamps, this.lengthOf(index))) !== undefined;
+  }
+}

@@ -1,0 +1,61 @@
+/** What kind of run a seed stands for. */
+import type { Profile } from './world.ts';
+import type { Random } from './random.ts';
+import { SECTOR_BYTES } from './contents.ts';
+
+const BLOCK_BYTES = 64 * 1024;
+/** Mostly a few blocks: there, rare orders of events are frequent. */
+const BLOCK_COUNTS = [1, 2, 3, 4, 4, 5, 6, 8, 12, 16, 24] as const;
+
+export function randomProfile(random: Random): Profile {
+  const blockCount = random.chance(0.01) ? 0 : random.pick(BLOCK_COUNTS);
+  // The last block: whole, a few sectors, or less than a sector.
+  const lastBytes = random.pick([
+    BLOCK_BYTES,
+    SECTOR_BYTES * random.between(1, 15),
+    SECTOR_BYTES * 3 + 512,
+    512,
+  ]);
+  const isReadBack = !random.chance(0.1);
+  return {
+    geometry: {
+      sizeBytes: Math.max(0, (blockCount - 1) * BLOCK_BYTES + (blockCount === 0 ? 0 : lastBytes)),
+      blockSizeBytes: BLOCK_BYTES,
+    },
+    connections: random.between(1, 6),
+    senderSlabs: random.between(1, 6),
+    receiverSlabs: random.between(2, 6),
+    isReadBack,
+    readBackMethod: random.chance(0.1) ? 'cache-dropped' : 'direct',
+    retryForMs: random.pick([60_000, 600_000, 3_600_000]),
+    lineMs: random.pick([1, 10, 100, 400]),
+    diskMs: random.pick([0.1, 5, 50, 300]),
+    flushMs: random.pick([1, 30, 300, 1500]),
+    isSourceChanging: random.chance(0.3),
+    isLying: isReadBack && random.chance(0.2),
+    isRepeated: random.chance(0.3),
+  };
+}
+
+/** The versions of the source's blocks at the start; 0 is zeros. */
+export function randomVersions(random: Random, blockCount: number): number[] {
+  const zeroShare = random.pick([0, 0.2, 0.5, 1]);
+  return Array.from({ length: blockCount }, () => (random.chance(zeroShare) ? 0 : random.between(1, 2)));
+}
+
+/** Sixteen blocks without anything unusual, in some seconds, with a few flushes: for faults one at a time. */
+export const PLAIN_PROFILE: Profile = {
+  geometry: { sizeBytes: 15 * BLOCK_BYTES + 3 * SECTOR_BYTES + 512, blockSizeBytes: BLOCK_BYTES },
+  connections: 4,
+  senderSlabs: 4,
+  receiverSlabs: 4,
+  isReadBack: true,
+  readBackMethod: 'direct',
+  retryForMs: 3_600_000,
+  lineMs: 200,
+  diskMs: 20,
+  flushMs: 30,
+  isSourceChanging: false,
+  isLying: false,
+  isRepeated: false,
+};

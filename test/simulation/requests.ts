@@ -1,0 +1,38 @@
+/** What goes over the line: the requests of the protocol and their answers, without HTTP. */
+import type { TransferError } from '../../common/errors.ts';
+import type { Claim } from '../../common/protocol.ts';
+import type { Range } from '../../common/ranges.ts';
+import type { ReplyInfo } from '../../sender/receiver-port.ts';
+import type { Stamps } from './contents.ts';
+
+/** The body of a block as the receiver gets it. */
+export interface SentBlock {
+  readonly index: number;
+  readonly lengthBytes: number;
+  readonly digest: Buffer;
+  readonly isFlushed: boolean;
+  /** What has left the sender; to be called when the body has arrived. */
+  stamps(): Stamps;
+  /** How long the body takes after the head. */
+  readonly bodyMs: number;
+  /** The connection breaks within the body, or nothing comes any more. */
+  readonly fate: 'whole' | 'cut' | 'stalled';
+}
+
+export type Request =
+  | { readonly kind: 'transfer' }
+  | { readonly kind: 'claim'; readonly claim: Claim }
+  | { readonly kind: 'list'; readonly from: number; readonly count: number }
+  | { readonly kind: 'head'; readonly index: number }
+  | { readonly kind: 'get'; readonly index: number }
+  | { readonly kind: 'put'; readonly block: SentBlock }
+  | { readonly kind: 'zero'; readonly ranges: readonly Range[] }
+  | { readonly kind: 'flush' }
+  | { readonly kind: 'complete'; readonly blockCount: number; readonly root: Buffer };
+
+/** `info` is in the head of every reply, of errors as well. */
+export interface Answer {
+  readonly info: ReplyInfo;
+  readonly body: Buffer;
+  readonly error: TransferError | undefined;
+}

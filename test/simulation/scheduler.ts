@@ -1,0 +1,174 @@
+/**
+ * Virtual time. Everything that takes time, on the disk, on the line, in a sleep, is an event here; the next
+ * one runs when nothing is left to do for the one before, so that a seed alone decides in which order things
+ * happen.
+ */
+import assert from 'node:assert/strict';
+import type { Clock } from '../../common/clock.ts';
+import type { Random } from './random.ts';
+
+/** A process of one of the two machines. What it waits for never comes once it is dead. */
+export class SimProcess {
+  readonly name: string;
+  isAlive = true;
+  /** Stopped (SIGSTOP) until then. */
+  pausedUntilMs = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+export interface SimEvent {
+  atMs: number;
+  /** Among events of the same time; random. */
+  readonly order: number;
+  /** undefined: of the disk or the line, which outlive processes. */
+  readonly owner: SimProcess | undefined;
+  readonly label: string;
+  action(): void;
+  isCancelled: boolean;
+}
+
+/** `label` and up to two numbers of what has just happened. */
+export type TraceListener = (atMs: number, label: string, a: number, b: number) => void;
+
+export class Scheduler {
+  nowMs = 0;
+  eventCount = 0;
+  readonly #random: Random;
+  readonly #onTrace: TraceListener | undefined;
+  readonly #eventsATurn: number;
+  /** The next one is the last. */
+  readonly #events: SimEvent[] = [];
+  #high = 0x811c9dc5;
+  #low = 0x9dc5811c;
+
+  /**
+   * @param options.eventsATurn after so many events the event loop turns once, and rejections that nobody has
+   * handled by then come up; with 1 as soon as in a real process. More is faster; nothing else depends on it.
+   */
+  constructor(random: Random, options: { eventsATurn: number; onTrace: TraceListener | undefined }) {
+    this.#random = random;
+    this.#onTrace = options.onTrace;
+    this.#eventsATurn = options.eventsATurn;
+  }
+
+  after(delayMs: number, owner: SimProcess | undefined, label: string, action: () => void): SimEvent {
+    assert(delayMs >= 0);
+    const event = {
+      atMs: this.nowMs + delayMs,
+      order: this.#random.next(),
+      owner,
+      label,
+      action,
+      isCancelled: false,
+    };
+    this.#insert(event);
+    return event;
+  }
+
+  /** Resolves after the delay, unless its process is dead by then: then never. */
+  async pause(delayMs: number, owner: SimProcess | undefined, label: string): Promise<void> {
+    await new Promise<void>((resolve) => this.after(delayMs, owner, label, resolve));
+  }
+
+  /** Folds what has happened into the digest of the run. */
+  trace(label: string, a = 0, b = 0): void {
+    this.#mix(label.charCodeAt(0) * 256 + label.charCodeAt(label.length - 1) + label.length * 65536);
+    this.#mix(a);
+    this.#mix(b);
+    this.#onTrace?.(this.nowMs, label, a, b);
+  }
+
+  /** Equal for two runs in which the same things happened in the same order. */
+  get traceDigest(): string {
+    const hex = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
+    return hex(this.#high) + hex(this.#low);
+  }
+
+  /**
+   * Runs one event after the other until `isDone` or until there is none. Between two events everything
+   * settles that does not wait for a third: `nextTick` comes after all microtasks.
+   * @param afterEach called when all has settled.
+   */
+  async run(isDone: () => boolean, afterEach: (event: SimEvent) => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let last: SimEvent | undefined;
+    const step = (): void => {
+      try {
+        if (last !== undefined) afterEach(last);
+        last = isDone() ? undefined : this.#next();
+        if (last === undefined) return resolve();
+        this.#start(last);
+        if (this.eventCount % this.#eventsATurn === 0) setImmediate(step);
+        else queueMicrotask(() => process.nextTick(step));
+      } catch (error) {
+        reject(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
+    setImmediate(step);
+    await promise;
+  }
+
+  #start(event: SimEvent): void {
+    this.nowMs = event.atMs;
+    this.eventCount++;
+    this.#mix(Math.round(event.atMs * 1000));
+    this.trace(event.label);
+    event.action();
+  }
+
+  #next(): SimEvent | undefined {
+    for (let event = this.#events.pop(); event !== undefined; event = this.#events.pop()) {
+      if (event.isCancelled || event.owner?.isAlive === false) continue;
+      const wakeMs = event.owner?.pausedUntilMs ?? 0;
+      if (wakeMs <= event.atMs) return event;
+      event.atMs = wakeMs;
+      this.#insert(event);
+    }
+    return undefined;
+  }
+
+  #insert(event: SimEvent): void {
+    let low = 0;
+    for (let high = this.#events.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      const other = this.#events[middle];
+      const isLater =
+        other !== undefined &&
+        (other.atMs > event.atMs || (other.atMs === event.atMs && other.order > event.order));
+      if (isLater) low = middle + 1;
+      else high = middle;
+    }
+    this.#events.splice(low, 0, event);
+  }
+
+  #mix(value: number): void {
+    this.#high = Math.imul(this.#high ^ value, 0x01000193) ^ (this.#low >>> 13);
+    this.#low = Math.imul(this.#low ^ value, 0x85ebca6b) ^ (this.#high >>> 11);
+  }
+}
+
+/** The clock as one process sees it. */
+export function clockOf(scheduler: Scheduler, owner: SimProcess): Clock {
+  return {
+    monotonicMs: () => scheduler.nowMs,
+    wallMs: () => 1_800_000_000_000 + Math.floor(scheduler.nowMs),
+    async sleep(ms, signal) {
+      signal?.throwIfAborted();
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const stop = (): void => {
+        event.isCancelled = true;
+        const reason: unknown = signal?.reason;
+        reject(reason instanceof Error ? reason : new Error(String(reason)));
+      };
+      const event = scheduler.after(Math.max(0, ms), owner, 'wake', () => {
+        signal?.removeEventListener('abort', stop);
+        resolve();
+      });
+      signal?.addEventListener('abort', stop, { once: true });
+      await promise;
+    },
+  };
+}

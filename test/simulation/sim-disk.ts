@@ -1,0 +1,246 @@
+/**
+ * The target disk: what reads show, what a power cut leaves, and all that can go wrong between the two. It
+ * outlives the processes that write to it; `sim-target.ts` is one process's hold on it.
+ */
+import { SECTORS_MAX, type Contents, type Stamps } from './contents.ts';
+import type { Random } from './random.ts';
+import type { SimProcess } from './scheduler.ts';
+import type { Lie, Writing } from './sim-writing.ts';
+import { SpoiltSectors } from './spoilt-sectors.ts';
+
+/** A write that the device has taken and not flushed yet: any of its sectors may be lost. */
+interface Unflushed {
+  readonly serial: number;
+  readonly block: number;
+  readonly stamps: Stamps;
+  /** Bit by bit, the sectors that it still stands for. */
+  mask: number;
+}
+
+export class SimDisk {
+  readonly #contents: Contents;
+  readonly #random: Random;
+  /** What is read through the page cache. */
+  readonly #cached: Uint32Array;
+  /** What is read past the page cache. */
+  readonly #device: Uint32Array;
+  /** What is certainly there after a power cut, where nothing unflushed is. */
+  readonly #medium: Uint32Array;
+  readonly #spoilt: SpoiltSectors;
+  /**
+   * For each block the serial of the last time at which it was read to be verified; 0: not since it was
+   * written.
+   */
+  readonly #readAt: Uint32Array;
+  #unflushed: Unflushed[] = [];
+  #serial = 0;
+  readonly writing = new Set<Writing>();
+  /** Grows with each change. */
+  version = 0;
+
+  constructor(contents: Contents, random: Random) {
+    this.#contents = contents;
+    this.#random = random;
+    const count = contents.blockCount * SECTORS_MAX;
+    // Junk of an earlier use; a quarter of the disks are empty.
+    const isEmpty = random.chance(0.25);
+    this.#medium = Uint32Array.from({ length: count }, () => (isEmpty ? 0 : 0xf0000000 + random.below(1000)));
+    this.#device = this.#medium.slice();
+    this.#cached = this.#medium.slice();
+    this.#spoilt = new SpoiltSectors(count);
+    this.#readAt = new Uint32Array(contents.blockCount);
+  }
+
+  begin(writing: Writing): void {
+    this.writing.add(writing);
+    this.#readAt[writing.block] = 0;
+    this.#spoilt.forget(writing.block);
+  }
+
+  /** The receiver has found that the block holds other bytes than were written. */
+  tell(block: number): void {
+    this.version++;
+    this.#spoilt.tell(block);
+  }
+
+  /**
+   * Of the sectors that have not been taken yet, the device takes those that `mask` has bits for, unflushed.
+   */
+  take(writing: Writing, mask = -1): void {
+    this.#put(writing.block, writing.stamps(), mask & ~writing.taken);
+    writing.taken |= mask;
+  }
+
+  /** As {@link take}, but not what it says. */
+  lie({ block, stamps }: Writing, lie: Lie): void {
+    const wanted = stamps();
+    const count = wanted.length;
+    for (let at = 0; at < count; at++) this.#cached[block * SECTORS_MAX + at] = wanted[at] ?? 0;
+    const spoilt = wanted.slice();
+    const victim = this.#random.below(count);
+    let mask = 0;
+    if (lie === 'writeFlipped') {
+      spoilt[victim] = (spoilt[victim] ?? 0) ^ (1 << this.#random.below(32));
+      mask = -1;
+    }
+    if (lie === 'writeTorn') mask = (1 << victim) - 1;
+    if (lie === 'writeMisdirected') {
+      const other = this.#random.below(this.#contents.blockCount);
+      const there = wanted.subarray(0, Math.min(count, this.#contents.sectorsOf(other)));
+      // Through to the medium: what is read in the wrong place is there.
+      for (const view of [this.#medium, this.#device, this.#cached]) view.set(there, other * SECTORS_MAX);
+      this.#spoil(other, (1 << there.length) - 1);
+      this.#spoilt.stray(block, other, this.#serial);
+    }
+    this.#put(block, spoilt, mask);
+    this.#spoil(block, lie === 'writeFlipped' ? 1 << victim : ~mask);
+  }
+
+  /** A bit of what was written long ago turns. */
+  flipAtRest(block: number): void {
+    const at = this.#random.below(this.#contents.sectorsOf(block));
+    const bit = 1 << this.#random.below(32);
+    for (const view of [this.#medium, this.#device, this.#cached]) {
+      view[block * SECTORS_MAX + at] = (view[block * SECTORS_MAX + at] ?? 0) ^ bit;
+    }
+    this.#spoil(block, 1 << at);
+  }
+
+  /** Which writes a flush that starts now makes durable. */
+  get flushMark(): number {
+    return this.#serial;
+  }
+
+  persist(mark: number): void {
+    this.version++;
+    for (const { serial, block, stamps, mask } of this.#unflushed) {
+      if (serial > mark) break;
+      for (let at = 0; at < stamps.length; at++) {
+        if ((mask >>> at) & 1) this.#medium[block * SECTORS_MAX + at] = stamps[at] ?? 0;
+      }
+    }
+    this.#unflushed = this.#unflushed.filter(({ serial }) => serial > mark);
+  }
+
+  /** Write-back has failed: of what is unflushed any part is gone, although the page cache still shows it. */
+  lose(): void {
+    this.version++;
+    const probability = this.#random.pick([0.1, 0.5, 1]);
+    for (const { block, stamps } of this.#unflushed) {
+      for (let at = 0; at < stamps.length; at++) {
+        if (!this.#random.chance(probability)) continue;
+        for (const other of this.#unflushed) if (other.block === block) other.mask &= ~(1 << at);
+        this.#device[block * SECTORS_MAX + at] = this.#medium[block * SECTORS_MAX + at] ?? 0;
+      }
+    }
+    this.#unflushed = this.#unflushed.filter(({ mask }) => mask !== 0);
+  }
+
+  /** The process is gone: what it was writing arrives as a whole, in part, or not at all. */
+  abandon(owner: SimProcess): void {
+    for (const writing of this.writing) {
+      if (writing.owner !== owner) continue;
+      this.writing.delete(writing);
+      this.take(writing, this.#random.pick([0, -1, this.#random.next()]));
+    }
+  }
+
+  /** Of what is unflushed any part survives, whatever the order in which it was written. */
+  cutPower(): void {
+    this.version++;
+    const probability = this.#random.pick([0, 0.5, 1]);
+    const order = this.#unflushed.map((entry) => ({ entry, key: this.#random.next() }));
+    order.sort((a, b) => a.key - b.key);
+    for (const { entry } of order) {
+      for (let at = 0; at < entry.stamps.length; at++) {
+        const isKept = ((entry.mask >>> at) & 1) === 1 && this.#random.chance(probability);
+        if (isKept) this.#medium[entry.block * SECTORS_MAX + at] = entry.stamps[at] ?? 0;
+      }
+    }
+    this.#unflushed = [];
+    this.#device.set(this.#medium);
+    this.#cached.set(this.#medium);
+  }
+
+  /**
+   * What a read past the page cache gets. @param isVerifying what has been spoilt before must be found now.
+   */
+  readDevice(block: number, isVerifying: boolean): Stamps {
+    if (isVerifying) this.#readAt[block] = ++this.#serial;
+    return this.#view(this.#device, block).slice();
+  }
+
+  readCached(block: number, isVerifying: boolean): Stamps {
+    if (isVerifying) this.#readAt[block] = ++this.#serial;
+    return this.#view(this.#cached, block).slice();
+  }
+
+  /** Whether the block holds this, read or not. */
+  holds(block: number, expected: Stamps): boolean {
+    return this.#holds(this.#device, block, expected) && this.#holds(this.#medium, block, expected);
+  }
+
+  /**
+   * Whether a power cut now leaves this in the block for certain; sectors that the disk has lied about don't
+   * count.
+   */
+  isSafe(block: number, expected: Stamps): boolean {
+    const isSpoilt = (sector: number): boolean => this.#spoilt.isSpoilt(sector);
+    if (!this.#holds(this.#medium, block, expected, isSpoilt)) return false;
+    for (const other of this.#unflushed) {
+      if (other.block !== block) continue;
+      for (let at = 0; at < expected.length; at++) {
+        const isPending = ((other.mask >>> at) & 1) === 1 && !isSpoilt(block * SECTORS_MAX + at);
+        if (isPending && other.stamps[at] !== expected[at]) return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Whether the block was read since it was written, and holds this; what was spoilt unseen since doesn't
+   * count.
+   */
+  isAsReadBack(block: number, expected: Stamps): boolean {
+    const readAt = this.#readAt[block] ?? 0;
+    const isHidden = (sector: number): boolean => this.#spoilt.isHiddenSince(sector, readAt);
+    return [this.#device, this.#medium].every(
+      (view) => readAt > 0 && this.#holds(view, block, expected, isHidden),
+    );
+  }
+
+  #holds(
+    view: Uint32Array,
+    block: number,
+    expected: Stamps,
+    isExcused: (sector: number) => boolean = () => false,
+  ): boolean {
+    for (let at = 0; at < expected.length; at++) {
+      const sector = block * SECTORS_MAX + at;
+      if (view[sector] !== expected[at] && !isExcused(sector)) return false;
+    }
+    return true;
+  }
+
+  #put(block: number, stamps: Stamps, mask: number): void {
+    this.version++;
+    for (let at = 0; at < stamps.length; at++) {
+      if (((mask >>> at) & 1) === 0) continue;
+      const sector = block * SECTORS_MAX + at;
+      this.#device[sector] = stamps[at] ?? 0;
+      this.#cached[sector] = stamps[at] ?? 0;
+      this.#spoilt.clear(sector);
+    }
+    this.#unflushed.push({ serial: ++this.#serial, block, stamps, mask: mask & ((1 << stamps.length) - 1) });
+  }
+
+  #spoil(block: number, mask: number): void {
+    this.version++;
+    this.#spoilt.mark(block, mask, ++this.#serial);
+  }
+
+  #view(view: Uint32Array, block: number): Stamps {
+    const first = block * SECTORS_MAX;
+    return view.subarray(first, first + this.#contents.sectorsOf(block));
+  }
+}

@@ -1,0 +1,156 @@
+/** The journal's durable state, which outlives processes, and one process's hold on it. */
+import { TransferError } from '../../common/errors.ts';
+import type { DurableBlock, Journal, JournalledBlock } from '../../receiver/journal.ts';
+import type { Stamps } from './contents.ts';
+import type { SimProcess } from './scheduler.ts';
+import type { World } from './world.ts';
+
+interface Listed {
+  readonly digest: Buffer;
+  readonly stamps: Stamps;
+  isVerified: boolean;
+}
+
+/**
+ * What is synced. With a real journal beside it every change is made there too, and reads come from there.
+ */
+export class JournalStore {
+  readonly blocks = new Map<number, Listed>();
+  readonly properties = new Map<string, string>();
+  /** A transaction whose sync failed: a crash finds it done or not; the next good one overwrites it. */
+  unsettled: (() => void) | undefined;
+  /** Grows with each change. */
+  version = 0;
+  readonly real: Journal | undefined;
+
+  constructor(real: Journal | undefined) {
+    this.real = real;
+  }
+
+  get isSealed(): boolean {
+    return this.properties.has('receipt');
+  }
+
+  entries(): JournalledBlock[] {
+    return [...this.blocks].map(([index, { digest, isVerified }]) => ({ index, digest, isVerified }));
+  }
+}
+
+export class SimJournal implements Journal {
+  readonly path = '/simulated/journal.db';
+  readonly #world: World;
+  readonly #process: SimProcess;
+
+  constructor(world: World, process: SimProcess) {
+    this.#world = world;
+    this.#process = process;
+    const { journal, random } = world;
+    const { unsettled } = journal;
+    journal.unsettled = undefined;
+    if (unsettled === undefined || random.chance(0.5)) return;
+    unsettled();
+    journal.version++;
+  }
+
+  property(name: string): string | undefined {
+    const { real, properties } = this.#world.journal;
+    return real === undefined ? properties.get(name) : real.property(name);
+  }
+
+  setProperties(properties: Readonly<Record<string, string>>): void {
+    const { journal } = this.#world;
+    this.#commit('properties', () => {
+      for (const [name, value] of Object.entries(properties)) journal.properties.set(name, value);
+      journal.real?.setProperties(properties);
+    });
+  }
+
+  recordDurable(blocks: Iterable<DurableBlock>): void {
+    const { journal, contents, scheduler } = this.#world;
+    const copies = [...blocks].map(({ index, digest }) => ({ index, digest: Buffer.from(digest) }));
+    this.#refuseSealed('recorded');
+    this.#commit('record', () => {
+      for (const { index, digest } of copies) {
+        scheduler.trace('durable', index);
+        const stamps = contents.withDigest(index, digest);
+        if (stamps === undefined) this.#world.violate(`journalled block ${index} as the source never was`);
+        else journal.blocks.set(index, { digest, stamps, isVerified: false });
+        this.#noteDurable(index, digest);
+      }
+      journal.real?.recordDurable(copies);
+    });
+  }
+
+  recordVerified(indexes: Iterable<number>): void {
+    const { journal } = this.#world;
+    const copies = [...indexes];
+    this.#commit('verified', () => {
+      for (const index of copies) {
+        const listed = journal.blocks.get(index);
+        if (listed !== undefined) listed.isVerified = true;
+      }
+      journal.real?.recordVerified(copies);
+    });
+  }
+
+  forgetVerified(): void {
+    const { journal } = this.#world;
+    this.#commit('doubt', () => {
+      for (const listed of journal.blocks.values()) listed.isVerified = false;
+      journal.real?.forgetVerified();
+    });
+  }
+
+  forgetBlocks(indexes: Iterable<number>): void {
+    const { journal, scheduler } = this.#world;
+    const copies = [...indexes];
+    this.#refuseSealed('forgot');
+    this.#commit('forget', () => {
+      for (const index of copies) {
+        scheduler.trace('forget', index);
+        journal.blocks.delete(index);
+      }
+      journal.real?.forgetBlocks(copies);
+    });
+  }
+
+  blocks(): Iterable<JournalledBlock> {
+    const { journal } = this.#world;
+    return journal.real === undefined ? journal.entries() : journal.real.blocks();
+  }
+
+  close(): void {}
+
+  #refuseSealed(what: string): void {
+    const { journal } = this.#world;
+    if (journal.isSealed && this.#process.isAlive) this.#world.violate(`${what} blocks after the seal`);
+  }
+
+  #commit(label: string, apply: () => void): void {
+    const { journal, scheduler, random } = this.#world;
+    if (!this.#process.isAlive) throw new TransferError('journal-error', 'this process has ended');
+    scheduler.trace(label);
+    const fault = this.#world.ask('commit');
+    if (fault === 'commitFull')
+      throw new TransferError('no-space', `cannot write ${this.path}: no space left`);
+    if (fault === 'commitBroken') {
+      journal.unsettled = apply;
+      throw new TransferError('journal-error', `cannot write ${this.path}: EIO`);
+    }
+    const isApplied = fault !== 'commitDeath' || random.chance(0.5);
+    if (isApplied) {
+      journal.unsettled = undefined;
+      apply();
+      journal.version++;
+    }
+    if (fault !== 'commitDeath') return;
+    this.#world.endReceiver('kill');
+    throw new TransferError('journal-error', 'this process has ended');
+  }
+
+  #noteDurable(index: number, digest: Buffer): void {
+    const { sender, contents, source } = this.#world;
+    if (sender === undefined || !contents.digestOf(index, source.versions[index] ?? 0).equals(digest)) return;
+    sender.wasDurable[index] = 1;
+  }
+}

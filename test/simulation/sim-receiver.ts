@@ -1,0 +1,223 @@
+/**
+ * A process of the receiver: it starts as `receive.ts` does, answers as `app.ts` and the routes do, without
+ * HTTP, and ends in every way in which a process can.
+ */
+import { TransferError } from '../../common/errors.ts';
+import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
+import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol.ts';
+import type { Slab } from '../../common/buffers.ts';
+import type { SigningKey } from '../../common/ssh-signature.ts';
+import { listBlocks } from '../../receiver/listing.ts';
+import { sampleBlocks } from '../../receiver/sample-blocks.ts';
+import { sealTransfer } from '../../receiver/seal.ts';
+import { Transfer, type OpenTransfer } from '../../receiver/transfer.ts';
+import { writeBlock, writeZeroBlocks } from '../../receiver/write-block.ts';
+import { fillStamps } from './contents.ts';
+import type { Answer, Request, SentBlock } from './requests.ts';
+import { SimProcess, clockOf } from './scheduler.ts';
+import { SimJournal } from './sim-journal.ts';
+import { SimTarget } from './sim-target.ts';
+import type { ReceiverProcess, World } from './world.ts';
+
+const MEMORY_WAIT_MS = 10_000;
+const BODY_STALL_MS = 60_000;
+const STOP_GRACE_MS = 10_000;
+/** It is not looked at here; the same in every run. */
+const KEY: SigningKey = { publicKey: Buffer.alloc(32, 1), secretKey: Buffer.alloc(64, 1) };
+
+export class SimReceiver implements ReceiverProcess {
+  readonly process: SimProcess;
+  transfer: Transfer | undefined;
+  isListening = false;
+  answering = 0;
+  readonly #world: World;
+  readonly #target: SimTarget;
+  #isDraining = false;
+
+  constructor(world: World, name: string) {
+    this.#world = world;
+    this.process = new SimProcess(name);
+    this.#target = new SimTarget(world, this.process);
+  }
+
+  /** @throws TransferError as `startReceiver` does: the process does not start. */
+  async start(): Promise<void> {
+    const { scheduler, profile, contents, random } = this.#world;
+    const fault = this.#world.ask('open');
+    await scheduler.pause(this.#world.latency(profile.diskMs), this.process, 'open');
+    if (fault === 'openRefused') throw new TransferError('state-refused', 'cannot open the journal: EIO');
+    const slabBytes = profile.geometry.blockSizeBytes + ENCODED_GROWTH_BYTES_MAX;
+    const { digest } = contents.digests;
+    this.transfer = new Transfer({
+      target: this.#target,
+      journal: new SimJournal(this.#world, this.process),
+      memoryBytes: profile.receiverSlabs * slabBytes,
+      connectionsMax: 64,
+      isReadBack: profile.isReadBack,
+      clock: clockOf(scheduler, this.process),
+      digest,
+      events: {
+        onEpochEnd: (_error, lostBlocks) => {
+          this.#world.epochEnds++;
+          scheduler.trace('epochEnd', lostBlocks);
+        },
+        onJournalBroken: ({ code }) => {
+          if (!this.process.isAlive) return;
+          if (code === 'no-space') this.#world.violate('a journal that is only full ends the receiver');
+          this.#world.endReceiver('exit');
+        },
+        onMismatch: (index, _offset, count) => {
+          this.#world.mismatches++;
+          this.#world.disk.tell(index);
+          scheduler.trace('mismatch', index, count);
+        },
+      },
+    });
+    const { opened } = this.transfer;
+    if (opened !== undefined) await sampleBlocks(this.transfer.target, opened, random.below, digest);
+    this.transfer.startVerifying();
+    this.isListening = true;
+  }
+
+  /** SIGTERM: refuses what comes, lets what is there end, flushes. */
+  async stop(): Promise<void> {
+    const clock = clockOf(this.#world.scheduler, this.process);
+    this.#isDraining = true;
+    for (let waitedMs = 0; this.answering > 0 && waitedMs < STOP_GRACE_MS; waitedMs += 100) {
+      await clock.sleep(100);
+    }
+    const open = this.transfer?.opened;
+    try {
+      await open?.durability.flush();
+    } finally {
+      open?.durability.close();
+      await open?.verifier?.stop();
+    }
+  }
+
+  /** Never rejects. */
+  async answer(request: Request): Promise<Answer> {
+    const transfer = this.transfer;
+    if (transfer === undefined) throw new Error('not started');
+    this.answering++;
+    let body: Buffer = Buffer.alloc(0);
+    let error: TransferError | undefined;
+    try {
+      if (this.#isDraining) throw new TransferError('draining', 'the receiver is stopping');
+      body = await this.#handle(transfer, request);
+    } catch (thrown) {
+      if (thrown instanceof TransferError) error = thrown;
+      else this.#world.violate(`a bug of the receiver in ${request.kind}: ${String(thrown)}`);
+    }
+    this.answering--;
+    const { epoch, durableGeneration, verifiedCount } = transfer;
+    return { info: { epoch, durableGeneration, verifiedCount }, body, error };
+  }
+
+  async #handle(transfer: Transfer, request: Request): Promise<Buffer> {
+    switch (request.kind) {
+      case 'transfer':
+        return json(transfer.status());
+      case 'claim':
+        await transfer.claim(request.claim);
+        return json(transfer.status());
+      case 'list': {
+        const query = (name: string): string | undefined =>
+          name === 'from' ? String(request.from) : name === 'count' ? String(request.count) : undefined;
+        return Buffer.from(listBlocks(transfer.claimed(), query, TYPE_DIGESTS).body);
+      }
+      case 'head':
+        return head(transfer.claimed(), request.index);
+      case 'get':
+        return await this.#get(transfer, request.index);
+      case 'put':
+        return await this.#put(transfer, request.block);
+      case 'zero':
+        transfer.writable();
+        return json(await writeZeroBlocks(transfer, request.ranges, false));
+      case 'flush':
+        await transfer.claimed().durability.flush();
+        return json({});
+      case 'complete':
+        return await this.#complete(transfer, request);
+    }
+  }
+
+  /** As `putBlock` of the routes: claim, memory, body, length and digest, and only then the target. */
+  async #put(transfer: Transfer, block: SentBlock): Promise<Buffer> {
+    const open = transfer.writable();
+    const index = blockIndexOf(block.index, open.geometry);
+    const lengthBytes = lengthOf(index, open.geometry);
+    using slab = await this.#takeSlab(open);
+    const { scheduler } = this.#world;
+    await scheduler.pause(block.fate === 'stalled' ? BODY_STALL_MS : block.bodyMs, this.process, 'body');
+    if (block.fate === 'stalled') throw new TransferError('too-slow', 'no byte of the body came');
+    if (block.fate === 'cut') throw new TransferError('connection-failed', 'the connection was cut');
+    fillStamps(slab.bytes, block.stamps());
+    const bytes = slab.bytes.subarray(0, lengthBytes);
+    if (!(await this.#world.contents.digests.digest(bytes)).equals(block.digest)) {
+      throw new TransferError('digest-mismatch', `the body of block ${index} has another digest`);
+    }
+    const { digest, isFlushed } = block;
+    const writesBefore = this.#target.writesOf(block.index);
+    const { receipt } = await writeBlock(transfer, { index, bytes, digest, isFlushed });
+    if (isFlushed) this.#checkDurable(receipt, digest, writesBefore);
+    return json(receipt);
+  }
+
+  /** Unless it has been written once more since, or the disk has lied. */
+  #checkDurable({ index, state }: BlockReceipt, digest: Buffer, writesBefore: number): void {
+    const isListed = this.#world.journal.blocks.get(index)?.digest.equals(digest) === true;
+    const isReplaced = this.#target.writesOf(index) > writesBefore + 1 || this.#world.mismatches > 0;
+    if (state !== 'durable' || !(isListed || isReplaced))
+      this.#world.violate(`block ${index} is not durable`);
+  }
+
+  /** As `getBlock` of the routes. What a person gets is what is listed, whatever else happens. */
+  async #get(transfer: Transfer, number: number): Promise<Buffer> {
+    const open = transfer.claimed();
+    const index = blockIndexOf(number, open.geometry);
+    using _lock = await open.locks.lock(index, 1);
+    if (open.table.stateOf(index) === 'absent') throw new TransferError('block-absent', 'not on the target');
+    using slab = await this.#takeSlab(open);
+    await transfer.target.read(
+      slab.bytes.subarray(0, lengthOf(index, open.geometry)),
+      offsetOf(index, open.geometry),
+    );
+    return Buffer.alloc(0);
+  }
+
+  async #complete(transfer: Transfer, request: { blockCount: number; root: Buffer }): Promise<Buffer> {
+    const { scheduler, sign } = this.#world;
+    const options = {
+      key: KEY,
+      clock: clockOf(scheduler, this.process),
+      ...(sign === undefined ? {} : { sign }),
+    };
+    const result = await sealTransfer(transfer, request, options);
+    if (result.outcome === 'verifying') return Buffer.alloc(0);
+    return json({ text: result.receipt.json, signature: result.receipt.signature });
+  }
+
+  async #takeSlab(open: OpenTransfer): Promise<Slab> {
+    const timeout = new AbortController();
+    const event = this.#world.scheduler.after(MEMORY_WAIT_MS, this.process, 'memory', () =>
+      timeout.abort(new TransferError('busy', 'all memory for blocks is in use', { retryAfterSeconds: 1 })),
+    );
+    const slab = await open.slabs.take(timeout.signal);
+    event.isCancelled = true;
+    return slab;
+  }
+}
+
+function json(value: object): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+/** The headers of a HEAD, as JSON. */
+function head(open: OpenTransfer, index: number): Buffer {
+  const state = open.table.stateOf(index);
+  if (state === 'absent') throw new TransferError('block-absent', `block ${index} is not on the target`);
+  const etag = `"${open.table.digestOf(index).toString('hex')}"`;
+  return json({ etag, state, generation: String(open.durability.generationOf(index)) });
+}

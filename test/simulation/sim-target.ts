@@ -1,0 +1,179 @@
+/**
+ * One process's hold on the target disk. It checks what it is asked for: whole blocks, one writer each, none
+ * sealed.
+ */
+import { TransferError } from '../../common/errors.ts';
+import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target.ts';
+import { fillStamps, readStamps, type Stamps } from './contents.ts';
+import { LIES, type Fault } from './faults.ts';
+import type { SimProcess } from './scheduler.ts';
+import type { Lie, Writing } from './sim-writing.ts';
+import type { World } from './world.ts';
+
+function isLie(fault: Fault | undefined): fault is Lie {
+  return fault !== undefined && fault !== 'restFlip' && LIES.includes(fault);
+}
+
+export class SimTarget implements Target {
+  readonly identity: TargetIdentity;
+  readonly #world: World;
+  readonly #process: SimProcess;
+  /** For each block how many writes of it have begun, and whether one has ended. */
+  readonly #writes = new Map<number, number>();
+  readonly #finished = new Set<number>();
+  #isFlushing = false;
+
+  constructor(world: World, process: SimProcess) {
+    this.#world = world;
+    this.#process = process;
+    this.identity = {
+      kind: 'memory',
+      path: '/dev/target',
+      model: null,
+      serial: null,
+      wwn: null,
+      sizeBytes: world.profile.geometry.sizeBytes,
+      fileId: null,
+      logicalSectorBytes: 512,
+      description: 'a simulated target',
+    };
+  }
+
+  writesOf(block: number): number {
+    return this.#writes.get(block) ?? 0;
+  }
+
+  async prepare(sizeBytes: number): Promise<void> {
+    if (sizeBytes !== this.identity.sizeBytes) this.#world.violate(`prepared for ${sizeBytes} bytes`);
+    await this.#pause(this.#world.profile.diskMs, 'prepare');
+  }
+
+  async write(bytes: Buffer, offset: number): Promise<void> {
+    const block = this.#blockAt(offset, bytes.length);
+    await this.#write([{ owner: this.#process, block, stamps: () => readStamps(bytes), taken: 0 }]);
+  }
+
+  async writeZeros(offset: number, lengthBytes: number): Promise<void> {
+    const { contents, profile } = this.#world;
+    const writings: Writing[] = [];
+    let at = offset;
+    for (; at < offset + lengthBytes; at += contents.lengthOf(at / profile.geometry.blockSizeBytes)) {
+      const block = at / profile.geometry.blockSizeBytes;
+      const zeros = new Uint32Array(contents.sectorsOf(block));
+      writings.push({ owner: this.#process, block, stamps: () => zeros, taken: 0 });
+    }
+    if (at !== offset + lengthBytes) this.#world.violate(`zeros of ${lengthBytes} bytes at ${offset}`);
+    await this.#write(writings);
+  }
+
+  async read(into: Buffer, offset: number): Promise<void> {
+    await this.#readCached(into, offset, true);
+  }
+
+  /** For a person who looks at a block: nobody draws conclusions from it. */
+  async readByHand(into: Buffer, offset: number): Promise<void> {
+    await this.#readCached(into, offset, false);
+  }
+
+  async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
+    const world = this.#world;
+    const block = this.#blockAt(offset, into.length);
+    const { disk, random, contents, profile } = world;
+    if ([...disk.writing].some((writing) => writing.block === block)) {
+      world.violate(`block ${block} was read back while it was written`);
+    }
+    const fault = world.ask('readBack');
+    if (fault === 'restFlip') disk.flipAtRest(random.below(contents.blockCount));
+    await this.#pause(profile.diskMs * random.unit(), 'readBack');
+    const stamps: Stamps = disk.readDevice(block, world.receiver?.isListening === true);
+    // A sector that is hard to read takes seconds.
+    const factor = random.chance(0.1) ? 30 : 1;
+    await this.#pause(profile.diskMs * factor * random.unit(), 'readBackEnd');
+    if (fault === 'readBackEio') throw new TransferError('io-error', `cannot read back block ${block}: EIO`);
+    if (fault === 'readBackFlip') {
+      const at = random.below(stamps.length);
+      stamps[at] = (stamps[at] ?? 0) ^ (1 << random.below(32));
+    }
+    fillStamps(into, stamps);
+    return profile.readBackMethod;
+  }
+
+  async flush(): Promise<void> {
+    const { disk, profile } = this.#world;
+    if (this.#isFlushing) this.#world.violate('two flushes at once');
+    this.#isFlushing = true;
+    const fault = this.#world.ask('flush');
+    const mark = disk.flushMark;
+    await this.#pause(profile.flushMs, 'flush');
+    this.#isFlushing = false;
+    if (fault !== 'flushEio') return disk.persist(mark);
+    disk.lose();
+    throw new TransferError('io-error', 'cannot flush the target: EIO');
+  }
+
+  async close(): Promise<void> {}
+
+  async #write(writings: readonly Writing[]): Promise<void> {
+    const world = this.#world;
+    const { disk, random, profile } = world;
+    this.#checkStart(writings);
+    for (const writing of writings) disk.begin(writing);
+    const fault = world.ask('write');
+    if (random.chance(0.25)) {
+      await this.#pause(profile.diskMs, 'writeSome');
+      for (const writing of writings) disk.take(writing, random.next());
+    }
+    await this.#pause(profile.diskMs, 'write');
+    const isFailing = fault === 'writeEio' || fault === 'writeFull';
+    const lying = isLie(fault) ? random.below(writings.length) : -1;
+    for (const [at, writing] of writings.entries()) {
+      disk.writing.delete(writing);
+      this.#checkEnd(writing);
+      if (isLie(fault) && at === lying) disk.lie(writing, fault);
+      else disk.take(writing, isFailing ? random.next() : -1);
+    }
+    if (!isFailing) return;
+    const code = fault === 'writeFull' ? 'no-space' : 'io-error';
+    throw new TransferError(code, `cannot write block ${writings[0]?.block}: ${fault}`);
+  }
+
+  async #readCached(into: Buffer, offset: number, isVerifying: boolean): Promise<void> {
+    const block = this.#blockAt(offset, into.length);
+    await this.#pause(this.#world.profile.diskMs, 'readCached');
+    fillStamps(into, this.#world.disk.readCached(block, isVerifying));
+  }
+
+  #checkStart(writings: readonly Writing[]): void {
+    const { disk, journal, scheduler, sender } = this.#world;
+    if (journal.isSealed) this.#world.violate('a write after the seal');
+    for (const { block } of writings) {
+      scheduler.trace('write', block);
+      this.#writes.set(block, this.writesOf(block) + 1);
+      if ([...disk.writing].some((other) => other.block === block))
+        this.#world.violate(`two writers of block ${block}`);
+      if (journal.blocks.has(block)) this.#world.violate(`block ${block} is listed while it is written`);
+      // A sender may be told of the earlier write of this process that it is durable: this one has taken its
+      // place.
+      if (sender !== undefined && this.#finished.has(block)) sender.wasDurable[block] = 1;
+    }
+  }
+
+  #checkEnd({ block, stamps }: Writing): void {
+    this.#finished.add(block);
+    if (this.#world.contents.isOf(block, stamps())) return;
+    this.#world.violate(`block ${block} was written with what the source never was`);
+  }
+
+  #blockAt(offset: number, lengthBytes: number): number {
+    const { contents, profile } = this.#world;
+    const block = offset / profile.geometry.blockSizeBytes;
+    const isBlock = Number.isInteger(block) && block >= 0 && block < contents.blockCount;
+    if (isBlock && contents.lengthOf(block) === lengthBytes) return block;
+    this.#world.violate(`${lengthBytes} bytes at ${offset} are not a block`);
+    return 0;
+  }
+
+  async #pause(scaleMs: number, label: string): Promise<void> {
+    await this.#world.scheduler.pause(this.#world.latency(scaleMs), this.#process, label);
+  }
+}

@@ -1,0 +1,102 @@
+/** Whether the end of a run of the sender is one that what happened explains. */
+import type { TransferError, ErrorCode } from '../../common/errors.ts';
+import { LIES, type Fault } from './faults.ts';
+import type { SendResult, SimSender } from './sim-sender.ts';
+import type { World } from './world.ts';
+
+/** Retries may wait for a minute, a silent connection for ten; after that nothing of a fault is left. */
+export const AFTERMATH_MS = 1_200_000;
+
+/** What must have happened before the sender may end with this. */
+const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
+  'io-error': [
+    'writeEio',
+    'flushEio',
+    'receiverKill',
+    'receiverStop',
+    'powerCut',
+    'commitBroken',
+    'commitDeath',
+  ],
+  'verify-failed': ['readBackEio', 'readBackFlip', ...LIES],
+  incomplete: [
+    'readBackEio',
+    'readBackFlip',
+    'receiverKill',
+    'powerCut',
+    'commitBroken',
+    'commitDeath',
+    ...LIES,
+  ],
+  'digest-mismatch': ['lineCorrupt'],
+  'journal-error': ['commitBroken', 'commitDeath'],
+  'source-read': ['sourceEio'],
+  'source-changed': ['sourceShort', 'sourceChange'],
+  interrupted: ['senderInterrupt'],
+};
+
+/** @returns what is wrong with this failure; undefined when it is as it should be. */
+export function faultOfFailure(world: World, sender: SimSender, error: TransferError): string | undefined {
+  const { faults, profile, scheduler } = world;
+  const end = `the sender failed with ${error.code} (${error.message})`;
+  const quietMs = scheduler.nowMs - world.lastFaultMs;
+  switch (error.code) {
+    case 'no-progress':
+      if (quietMs > profile.retryForMs + AFTERMATH_MS) return `${end} long after the last fault`;
+      return undefined;
+    case 'root-mismatch':
+    case 'sealed':
+      return profile.isSourceChanging || faults.hitsOf('sourceChange') > 0 ? undefined : end;
+    default:
+  }
+  const causes = CAUSES[error.code];
+  if (causes === undefined || faults.hitsOf(...causes) === 0) return `${end} without a cause`;
+  if (quietMs > AFTERMATH_MS) return `${end} long after the last fault`;
+  const isRepeated = /none became durable/.test(error.message);
+  if (isRepeated && world.epochEnds - sender.epochEndsBefore < 5) return `${end} after too few epochs`;
+  if (error.code === 'verify-failed') return faultOfVerification(world, error, end);
+  return undefined;
+}
+
+/** A disk that lies: the blocks are named. */
+function faultOfVerification(world: World, error: TransferError, end: string): string | undefined {
+  const { blocks } = error.details;
+  if (!Array.isArray(blocks) || blocks.length === 0) return `${end} and names no block`;
+  return world.mismatches < 3 ? `${end} after ${world.mismatches} mismatches` : undefined;
+}
+
+/** Exit 0 is a proof: all that was read is on the medium, and the receiver says so. */
+export function faultOfSuccess(
+  world: World,
+  sender: SimSender,
+  { seal, facts }: SendResult,
+): string | undefined {
+  const { journal, contents, disk, profile } = world;
+  const { counters } = facts;
+  if (!journal.isSealed) return 'the sender succeeded and nothing is sealed';
+  if (seal.verified !== (profile.isReadBack ? 'read-back' : 'none')) return `sealed as ${seal.verified}`;
+  if (counters.durable !== counters.total || counters.read !== counters.total) {
+    return `it succeeded with ${counters.durable} durable, ${counters.read} read of ${counters.total}`;
+  }
+  if (counters.sent + counters.skipped + counters.zero !== counters.total) {
+    return `${counters.sent} sent, ${counters.skipped} there, ${counters.zero} zero of ${counters.total}`;
+  }
+  for (let block = 0; block < contents.blockCount; block++) {
+    const version = sender.versionsRead.get(block);
+    if (version === undefined) return `the sender succeeded and has not read block ${block}`;
+    const stamps = contents.of(block, version);
+    const isThere = profile.isReadBack ? disk.isAsReadBack(block, stamps) : disk.holds(block, stamps);
+    if (!isThere) return `the sender succeeded and block ${block} differs`;
+  }
+  return undefined;
+}
+
+/** When nobody asks for anything, nothing is held. */
+export function faultOfIdle({ receiver }: World): string | undefined {
+  const open = receiver?.transfer?.opened;
+  if (open === undefined || receiver?.isListening !== true || receiver.answering > 0) return undefined;
+  const { slabs } = open;
+  return slabs.freeCount === slabs.slabCount
+    ? undefined
+    : `${slabs.slabCount - slabs.freeCount} slabs are not given back`;
+}

@@ -1,0 +1,92 @@
+/** What the parts of a simulation share. */
+import type { BlockCounters } from '../../sender/progress.ts';
+import type { Transfer } from '../../receiver/transfer.ts';
+import type { ReadBackMethod } from '../../receiver/target.ts';
+import type { signSsh } from '../../common/ssh-signature.ts';
+import type { Geometry } from '../../common/geometry.ts';
+import type { Contents } from './contents.ts';
+import type { Fault, Faults, Operation } from './faults.ts';
+import type { Random } from './random.ts';
+import type { Scheduler, SimProcess } from './scheduler.ts';
+import type { Answer, Request } from './requests.ts';
+import type { SimDisk } from './sim-disk.ts';
+import type { JournalStore } from './sim-journal.ts';
+
+/** What is fixed for a run. */
+export interface Profile {
+  readonly geometry: Geometry;
+  readonly connections: number;
+  /** Block buffers of the sender and of the receiver. */
+  readonly senderSlabs: number;
+  readonly receiverSlabs: number;
+  readonly isReadBack: boolean;
+  readonly readBackMethod: ReadBackMethod;
+  readonly retryForMs: number;
+  /** What a request, a write or read, a flush takes at least half of the time. */
+  readonly lineMs: number;
+  readonly diskMs: number;
+  readonly flushMs: number;
+  /** The source changes between two runs of the sender. */
+  readonly isSourceChanging: boolean;
+  readonly isLying: boolean;
+  /** After the end everything is started once more and compared. */
+  readonly isRepeated: boolean;
+}
+
+/** The receiver's process as the line sees it. */
+export interface ReceiverProcess {
+  readonly process: SimProcess;
+  readonly isListening: boolean;
+  readonly transfer: Transfer | undefined;
+  /** Requests that it has begun to answer. */
+  readonly answering: number;
+  answer(request: Request): Promise<Answer>;
+}
+
+/** The sender's process as the checks see it. */
+export interface SenderProcess {
+  readonly process: SimProcess;
+  readonly counters: Readonly<BlockCounters> | undefined;
+  /** For each block, whether it was durable on the target at some time since this process began. */
+  readonly wasDurable: Uint8Array;
+  readonly startedMs: number;
+}
+
+/** Why a receiver's process ends. */
+export type End = 'exit' | 'kill' | 'power';
+
+/** For each block of the source its present version. */
+export interface SourceDisk {
+  readonly versions: number[];
+}
+
+export interface World {
+  readonly profile: Profile;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly faults: Faults;
+  readonly contents: Contents;
+  readonly source: SourceDisk;
+  readonly disk: SimDisk;
+  readonly journal: JournalStore;
+  /** undefined: as the product signs. */
+  readonly sign: typeof signSsh | undefined;
+  readonly receiver: ReceiverProcess | undefined;
+  readonly sender: SenderProcess | undefined;
+  /** Requests whose client still waits; told when the receiver's process ends. */
+  readonly waiting: Set<(end: End) => void>;
+  /** No request gets through until then. */
+  outageUntilMs: number;
+  /** When the last fault happened. */
+  lastFaultMs: number;
+  /** Changes of the epoch that a sender could see. */
+  epochEnds: number;
+  mismatches: number;
+  /** Something that must never be. The run ends with the first. */
+  violate(what: string): void;
+  /** Whether the operation that begins now fails, and how; processes may be hit as well. */
+  ask(operation: Operation): Fault | undefined;
+  /** A time around `scaleMs`: often next to nothing, seldom a hundred times as long. */
+  latency(scaleMs: number): number;
+  endReceiver(end: End): void;
+}

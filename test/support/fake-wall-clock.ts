@@ -1,0 +1,40 @@
+/**
+ * A wall clock that a test sets, for one process or for several, by libfaketime; the monotonic clock stays
+ * right.
+ */
+import { glob, rename, writeFile } from 'node:fs/promises';
+import type { Wrapping } from './wrapped-receiver.ts';
+
+const LIBRARY = await findLibrary();
+
+async function findLibrary(): Promise<string | undefined> {
+  for await (const path of glob('/usr/lib/*/faketime/libfaketimeMT.so.1')) return path;
+  return undefined;
+}
+
+/** For node:test's `skip`. */
+export const skipUnlessFaketime =
+  LIBRARY === undefined ? 'libfaketime is not installed (Debian: faketime)' : false;
+
+export interface WallClock {
+  /** For the processes that it is to rule. */
+  readonly wrapping: Wrapping;
+  /** Days from the true time. */
+  set(days: number): Promise<void>;
+}
+
+/** @param path of a file that it may make. */
+export async function wallClock(path: string): Promise<WallClock> {
+  const set = async (days: number): Promise<void> => {
+    await writeFile(`${path}.new`, `${days < 0 ? '' : '+'}${days}d\n`);
+    await rename(`${path}.new`, path);
+  };
+  await set(0);
+  const env = {
+    LD_PRELOAD: LIBRARY,
+    FAKETIME_TIMESTAMP_FILE: path,
+    FAKETIME_NO_CACHE: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+  };
+  return { wrapping: { env }, set };
+}
