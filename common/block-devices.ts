@@ -77,7 +77,7 @@ export function printable(value: unknown): string | null {
 
 /** What to try when something was not permitted: nothing more for root. */
 export function hintOfPermission(): { hint: string } | undefined {
-  return process.getuid?.() === 0 ? undefined : { hint: 'run the command as root, for example with sudo' };
+  return process.geteuid?.() === 0 ? undefined : { hint: 'run the command as root, for example with sudo' };
 }
 
 /**

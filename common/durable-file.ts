@@ -44,7 +44,7 @@ export async function makeFolderDurably(path: string, mode: number): Promise<voi
 }
 
 /** Makes the names in a folder durable. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   await using folder = await open(path, 'r');
   await folder.sync();
 }

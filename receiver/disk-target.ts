@@ -6,8 +6,10 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
 import { openDirect, readDirect } from '../common/direct-io.ts';
+import { syncFolder } from '../common/durable-file.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
@@ -46,6 +48,8 @@ export class DiskTarget implements Target {
       );
       if (!isDevice) await lockFile(buffered, path);
       const direct = await openDirect(path, 'read-write');
+      // A file that was made just now is there after a power cut only when its folder was synced.
+      if (!isDevice) await syncFolder(dirname(path));
       const { dev, ino } = await buffered.stat();
       return new DiskTarget({ ...identity, fileId: isDevice ? null : `${dev}:${ino}` }, buffered, direct);
     } catch (error) {

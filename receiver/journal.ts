@@ -5,10 +5,10 @@
  * says so" nothing else may happen. `locking_mode=EXCLUSIVE` keeps a second receiver out and needs no shared
  * memory file.
  */
-import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { DIGEST_BYTES } from '../common/digest.ts';
+import { syncFolder } from '../common/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
 
 /** Changes with the tables; a journal of another version is refused, never guessed at. */
@@ -96,6 +96,7 @@ export class SqliteJournal implements Journal {
       // Takes the exclusive lock now rather than at the first write.
       db.exec('BEGIN IMMEDIATE; COMMIT;');
       const journal = new SqliteJournal(path, db);
+      // A new file is only there after a crash when its folder was synced (fsync(2), NOTES).
       await syncFolder(dirname(path));
       return journal;
     } catch (error) {
@@ -171,12 +172,6 @@ export class SqliteJournal implements Journal {
       throw asJournalError(error, this.path);
     }
   }
-}
-
-/** A new file is only there after a crash when its folder was synced (fsync(2), NOTES). */
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r');
-  await folder.sync();
 }
 
 function sqliteCodeOf(error: unknown): number | undefined {

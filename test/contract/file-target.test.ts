@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { DiskTarget } from '../../receiver/disk-target.ts';
-import { inspectTarget } from '../../receiver/target-safety.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
+import { diskIdentity } from '../support/disk-identity.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { skipUnlessTmpfs, tmpfs } from '../support/tmpfs.ts';
 import { targetContract, type ContractSubject } from './target-contract.ts';
@@ -12,8 +12,7 @@ async function openFile(
   path: string,
   sizeBytes: number,
 ): Promise<Omit<ContractSubject, keyof AsyncDisposable>> {
-  const { identity } = await inspectTarget(path, { isOverwriteAllowed: false, isResuming: false });
-  const target = await DiskTarget.open(identity);
+  const target = await DiskTarget.open(diskIdentity('file', path));
   await target.prepare(sizeBytes);
   return { target, assertHolds: async (expected) => await assertDiskHolds(path, expected) };
 }

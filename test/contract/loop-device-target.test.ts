@@ -1,6 +1,6 @@
 import { DiskTarget } from '../../receiver/disk-target.ts';
-import { inspectTarget } from '../../receiver/target-safety.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
+import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { targetContract } from './target-contract.ts';
 
@@ -10,17 +10,16 @@ for (const sectorBytes of [512, 4096]) {
     sizeBytes: 4 * 1024 * 1024 + 3 * sectorBytes,
     skip: skipUnlessLoop,
     async open(sizeBytes) {
-      const device = await loopDevice(sizeBytes, { sectorBytes, directIo: true });
-      const { identity } = await inspectTarget(device.path, { isOverwriteAllowed: false, isResuming: false });
-      const target = await DiskTarget.open(identity);
+      await using building = new AsyncDisposableStack();
+      const device = building.use(await loopDevice(sizeBytes, { sectorBytes, directIo: true }));
+      const target = await DiskTarget.open(diskIdentity('device', device.path, sizeBytes));
+      building.defer(async () => await target.close());
       await target.prepare(sizeBytes);
+      const parts = building.move();
       return {
         target,
         assertHolds: async (expected) => await assertDiskHolds(device.path, expected),
-        async [Symbol.asyncDispose]() {
-          await target.close();
-          await device[Symbol.asyncDispose]();
-        },
+        [Symbol.asyncDispose]: async () => await parts.disposeAsync(),
       };
     },
   });

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/buffers.ts';
 import { DiskTarget } from '../../receiver/disk-target.ts';
-import type { TargetIdentity } from '../../receiver/target.ts';
 import { coded } from '../support/coded.ts';
+import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir, type TempDir } from '../support/temp-dir.ts';
@@ -13,11 +13,6 @@ import { tmpfs } from '../support/tmpfs.ts';
 
 const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
-
-function identityOf(kind: 'device' | 'file', path: string): TargetIdentity {
-  const unknown = { model: null, serial: null, wwn: null, fileId: null };
-  return { kind, path, sizeBytes: 16 * MIB, ...unknown, logicalSectorBytes: 512, description: 'a test disk' };
-}
 
 /** A device that seems to have 16 MiB, of which 6 MiB can be written: a thin volume that is full. */
 async function thinDevice(folder: TempDir): Promise<TempDir> {
@@ -35,7 +30,7 @@ async function thinDevice(folder: TempDir): Promise<TempDir> {
 
 test('a file system that is full is no-space, and what was there stays readable', needsLoop, async () => {
   await using folder = await tmpfs('6m');
-  const target = await DiskTarget.open(identityOf('file', join(folder.path, 'disk.img')));
+  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
   await target.prepare(16 * MIB);
   await target.write(Buffer.alloc(MIB, 1), 0);
   await assert.rejects(target.write(Buffer.alloc(12 * MIB, 2), MIB), coded('no-space', { errno: 'ENOSPC' }));
@@ -56,7 +51,7 @@ for (const [sentence, between] of [
   test(sentence, needsLoop, async () => {
     await using folder = await tmpfs('6m');
     await using device = await thinDevice(folder);
-    const target = await DiskTarget.open(identityOf('device', device.path));
+    const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
     for (let at = 0; at < 12; at++) await target.write(Buffer.alloc(MIB, at + 1), at * MIB);
     if (between) await run('sync', [device.path]);
     await assert.rejects(target.flush(), coded('io-error', { errno: 'EIO' }));
@@ -69,7 +64,7 @@ for (const [sentence, between] of [
 test('a device that cannot take a slab says so at the write', needsLoop, async () => {
   await using folder = await tmpfs('6m');
   await using device = await thinDevice(folder);
-  const target = await DiskTarget.open(identityOf('device', device.path));
+  const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
   using slab = await new SlabPool({ slabSizeBytes: 8 * MIB, slabCount: 1 }).take();
   await assert.rejects(target.write(slab.bytes.fill(1), 0), coded('no-space', { errno: 'ENOSPC' }));
   await target.close();
@@ -77,7 +72,7 @@ test('a device that cannot take a slab says so at the write', needsLoop, async (
 
 test('a device that has become read-only is an I/O error with its reason', needsLoop, async () => {
   await using device = await loopDevice(16 * MIB);
-  const target = await DiskTarget.open(identityOf('device', device.path));
+  const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
   await runOk('blockdev', ['--setro', device.path]);
   const outcome = target.write(Buffer.alloc(4096, 1), 0);
   // The kernel would keep the flag for the next user of this loop device.
@@ -89,7 +84,7 @@ test('a device that has become read-only is an I/O error with its reason', needs
 
 test('a device that loses its end gives read errors there, not zeros', needsLoop, async () => {
   await using device = await loopDevice(16 * MIB);
-  const target = await DiskTarget.open(identityOf('device', device.path));
+  const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
   await truncate(device.backingFile, 4 * MIB);
   const into = Buffer.alloc(65_536);
   await target.read(into, 4 * MIB - 65_536);
@@ -105,7 +100,7 @@ test('a write that the system cuts short is continued, and its end is not taken 
   const module = new URL('../../receiver/disk-target.ts', import.meta.url).href;
   const script = `
     import { DiskTarget } from ${JSON.stringify(module)};
-    const target = await DiskTarget.open(${JSON.stringify(identityOf('file', path))});
+    const target = await DiskTarget.open(${JSON.stringify(diskIdentity('file', path))});
     const writing = target.write(Buffer.alloc(400_000, 1), 200_001);
     await writing.catch(({ code, details }) => console.log(code, details.errno));`;
   const node = [process.execPath, '--input-type=module', '--eval', script];

@@ -4,8 +4,8 @@ import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/buffers.ts';
 import { DiskTarget } from '../../receiver/disk-target.ts';
-import type { TargetIdentity } from '../../receiver/target.ts';
 import { coded } from '../support/coded.ts';
+import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';
 import { prng } from '../support/prng.ts';
 import { run, runOk } from '../support/run.ts';
@@ -15,14 +15,9 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const needsLoop = { skip: skipUnlessLoop };
 
-function identityOf(kind: 'device' | 'file', path: string, sizeBytes: number | null = null): TargetIdentity {
-  const unknown = { model: null, serial: null, wwn: null, fileId: null };
-  return { kind, path, sizeBytes, ...unknown, logicalSectorBytes: 512, description: 'a test disk' };
-}
-
 test('a device is opened for one receiver alone, and again when that has closed it', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const identity = identityOf('device', device.path, MIB);
+  const identity = diskIdentity('device', device.path, MIB);
   const target = await DiskTarget.open(identity);
   const message = /^cannot open \/dev\/loop\d+ for writing: the device is in use$/;
   await assert.rejects(DiskTarget.open(identity), coded('target-refused', { message }));
@@ -35,7 +30,7 @@ test('a device that was mounted since it was looked at is refused by the kernel'
   await runOk('mkfs.ext4', ['-q', device.path]);
   await using _folder = await mounted(device.path);
   await assert.rejects(
-    DiskTarget.open(identityOf('device', device.path, 8 * MIB)),
+    DiskTarget.open(diskIdentity('device', device.path, 8 * MIB)),
     coded('target-refused', { message: /the device is in use$/ }),
   );
 });
@@ -43,9 +38,9 @@ test('a device that was mounted since it was looked at is refused by the kernel'
 test('a file is locked for one receiver alone, against other processes too', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(identityOf('file', path));
+  const target = await DiskTarget.open(diskIdentity('file', path));
   await assert.rejects(
-    DiskTarget.open(identityOf('file', path)),
+    DiskTarget.open(diskIdentity('file', path)),
     coded('target-refused', {
       message: /another process, perhaps another ddt-receive, is writing .*disk\.img$/,
     }),
@@ -53,13 +48,13 @@ test('a file is locked for one receiver alone, against other processes too', asy
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 1);
   await target.close();
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 0);
-  await (await DiskTarget.open(identityOf('file', path))).close();
+  await (await DiskTarget.open(diskIdentity('file', path))).close();
 });
 
 test('a file that does not exist is made, empty and for its owner alone', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(identityOf('file', path));
+  const target = await DiskTarget.open(diskIdentity('file', path));
   const { size, mode, dev, ino } = await stat(path);
   assert.deepEqual([size, mode & 0o777, target.identity.fileId], [0, 0o600, `${dev}:${ino}`]);
   await target.prepare(5 * MIB + 1);
@@ -73,7 +68,7 @@ test('what cannot be opened for writing is refused with the reason', async () =>
   await using folder = await tempDir();
   await mkdir(join(folder.path, 'folder'));
   const open = async (name: string): Promise<unknown> =>
-    await DiskTarget.open(identityOf('file', join(folder.path, name)));
+    await DiskTarget.open(diskIdentity('file', join(folder.path, name)));
   await assert.rejects(
     open('folder'),
     coded('target-refused', { message: /for writing: it is a directory$/ }),
@@ -86,7 +81,7 @@ test('what cannot be opened for writing is refused with the reason', async () =>
 
 test('a device must have room for the source, and may have more', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const target = await DiskTarget.open(identityOf('device', device.path, MIB));
+  const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
   const message = /\/dev\/loop\d+ is too small: it has 1048576 bytes, the source has 1049088/;
   await assert.rejects(target.prepare(MIB + 512), coded('target-too-small', { message }));
   await target.prepare(MIB);
@@ -116,7 +111,7 @@ async function checkBeyond4Gib(target: DiskTarget, folder: string): Promise<void
 
 test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
   await using folder = await tempDir();
-  const target = await DiskTarget.open(identityOf('file', join(folder.path, 'disk.img')));
+  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
   await target.prepare(5 * GIB);
   await checkBeyond4Gib(target, folder.path);
   await target.close();
@@ -125,7 +120,7 @@ test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
 test('offsets beyond 2 and 4 GiB are exact on a device', needsLoop, async () => {
   await using folder = await tempDir();
   await using device = await loopDevice(5 * GIB);
-  const target = await DiskTarget.open(identityOf('device', device.path, 5 * GIB));
+  const target = await DiskTarget.open(diskIdentity('device', device.path, 5 * GIB));
   await checkBeyond4Gib(target, folder.path);
   await target.close();
 });
@@ -133,7 +128,7 @@ test('offsets beyond 2 and 4 GiB are exact on a device', needsLoop, async () => 
 test('a long run of zeros takes no room in a file', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(identityOf('file', path));
+  const target = await DiskTarget.open(diskIdentity('file', path));
   await target.prepare(4 * MIB);
   await target.write(Buffer.alloc(4 * MIB, 1), 0);
   await target.flush();
@@ -150,7 +145,7 @@ test('where no hole can be punched, zeros are written', async (t) => {
   process.env['PATH'] = folder.path + delimiter + path;
   t.after(() => (process.env['PATH'] = path));
   const disk = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(identityOf('file', disk));
+  const target = await DiskTarget.open(diskIdentity('file', disk));
   await target.prepare(4 * MIB);
   await target.write(Buffer.alloc(4 * MIB, 1), 0);
   await target.writeZeros(4096, 3 * MIB + 17);
@@ -164,7 +159,7 @@ test(
   needsLoop,
   async () => {
     await using device = await loopDevice(MIB);
-    const target = await DiskTarget.open(identityOf('device', device.path, MIB));
+    const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
     using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
     slab.bytes.fill(1);
     await target.write(slab.bytes, 0);
