@@ -195,7 +195,7 @@ test(
     assert.equal(refused.status, 4, refused.stderr);
     assert.match(
       refused.stderr,
-      /error: the transfer is complete and sealed, but block 0 of \S+ differs now/,
+      /error: the transfer is complete and sealed, but block \d+ of \S+ differs now/,
     );
     await assertOnMedium(first, disk.path);
   },
