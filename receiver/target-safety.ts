@@ -6,6 +6,7 @@
 import { constants } from 'node:fs';
 import { access, open, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { hintOfPermission } from '../common/block-devices.ts';
 import { contentOf, describeDisk, usesOf, type DiskDescription } from '../common/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
@@ -157,8 +158,17 @@ async function inspectAbsent(path: string): Promise<TargetInspection> {
   return { identity, content: [], willCreate: true };
 }
 
+/** Programs that look for disks, udev's among them, open each one for a moment. */
+const LOOKS = 5;
+const LOOK_AGAIN_MS = 200;
+
 async function refuseUsed(disk: DiskDescription): Promise<void> {
-  const uses = await usesOf(disk);
+  let uses = await usesOf(disk);
+  for (let look = 1; look < LOOKS && uses.every((use) => use.startsWith('open for writing in ')); look++) {
+    if (uses.length === 0) return;
+    await delay(LOOK_AGAIN_MS);
+    uses = await usesOf(disk);
+  }
   if (uses.length === 0) return;
   const path = quoted(disk.path);
   const isLoop = uses.some((use) => use.includes('loop'));

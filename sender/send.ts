@@ -5,7 +5,7 @@ import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT, blockCountOf, type Geometry } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
-import { parseRanges } from '../common/ranges.ts';
+import { parseRanges, type Range } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
@@ -167,7 +167,7 @@ interface CompleteParts {
   readonly control: ReceiverClient;
   readonly attempts: Attempts;
   readonly clock: Clock;
-  readonly counters: Readonly<BlockCounters>;
+  readonly counters: BlockCounters;
   readonly request: SealRequest;
   readonly signal: AbortSignal;
 }
@@ -185,7 +185,25 @@ async function complete(transmission: Transmission, parts: CompleteParts): Promi
       const missing = parseRanges(error.details['missing'], counters.total, MISSING_RANGES_MAX);
       if (missing === undefined || missing.length === 0) throw error;
       round++;
-      await transmission.sendAgain(missing);
+      await sendMissing(transmission, missing, counters);
     }
+  }
+}
+
+/**
+ * An earlier `/complete` of ours, given up when its connection broke, may seal what is missing only for a
+ * moment.
+ */
+async function sendMissing(
+  transmission: Transmission,
+  missing: readonly Range[],
+  counters: BlockCounters,
+): Promise<void> {
+  try {
+    await transmission.sendAgain(missing);
+  } catch (error) {
+    if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;
+    // All of it is durable; the receipt is asked for next, and has to be for our root.
+    counters.durable = counters.total;
   }
 }

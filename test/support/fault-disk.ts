@@ -4,6 +4,7 @@
  * For root only.
  */
 import { rename, stat, truncate, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { skipUnlessLoop } from './loop-device.ts';
 import { until } from './processes.ts';
@@ -140,6 +141,8 @@ async function nbdDisk(folder: string, sizeBytes: number, plugin: readonly strin
   const socket = join(place.path, 'socket');
   const server = stack.use(await start('nbdkit', ['--foreground', '--unix', socket, ...plugin]));
   await made(server, socket);
+  // The name is there from bind(2) on; only listen(2) makes it answer.
+  await until(`${socket} to answer`, async () => await answers(socket));
   stack.defer(async () => void (await run('umount', ['--lazy', place.path])));
   const fuse = stack.use(await start('nbdfuse', [join(place.path, 'nbd'), '--unix', socket]));
   const file = join(place.path, 'nbd');
@@ -157,6 +160,14 @@ async function nbdDisk(folder: string, sizeBytes: number, plugin: readonly strin
     },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };
+}
+
+async function answers(socket: string): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    connection.once('connect', () => connection.destroy());
+  });
 }
 
 /** Waits for what a process makes. */
