@@ -87,9 +87,11 @@ export class SimDisk {
     if (lie === 'writeMisdirected') {
       const other = this.#random.below(this.#contents.blockCount);
       const there = wanted.subarray(0, Math.min(count, this.#contents.sectorsOf(other)));
-      // Through to the medium: what is read in the wrong place is there.
+      const sectors = (1 << there.length) - 1;
+      // Through to the medium: what is read in the wrong place is there, whatever waited to be flushed to it.
       for (const view of [this.#medium, this.#device, this.#cached]) view.set(there, other * SECTORS_MAX);
-      this.#spoil(other, (1 << there.length) - 1);
+      for (const entry of this.#unflushed) if (entry.block === other) entry.mask &= ~sectors;
+      this.#spoil(other, sectors);
       this.#spoilt.stray(block, other, this.#serial);
     }
     this.#put(block, spoilt, mask);
