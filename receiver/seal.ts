@@ -3,7 +3,7 @@ import { digestNow } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Clock } from '../common/clock.ts';
 import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
-import { formatRanges } from '../common/ranges.ts';
+import { formatBlocks } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
@@ -54,7 +54,7 @@ export async function sealTransfer(
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
-    throw new TransferError('incomplete', `not on the target: blocks ${formatRanges(missing)}`, {
+    throw new TransferError('incomplete', `not on the target: ${formatBlocks(missing)}`, {
       details: { missing },
     });
   }
@@ -84,7 +84,7 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
   ]);
   throw new TransferError(
     'verify-failed',
-    `blocks ${formatRanges(broken)} of ${transfer.target.identity.path} ` +
+    `${formatBlocks(broken)} of ${transfer.target.identity.path} ` +
       `were written ${MISMATCHES_MAX} times and read back wrong each time: ` +
       'the disk, its cable or its controller is broken',
     {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
-import { rangesOf, type Range } from '../common/ranges.ts';
+import { formatBlocks, rangesOf, type Range } from '../common/ranges.ts';
 import type { WritePermit } from './durability.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
@@ -127,12 +127,21 @@ async function write(
   try {
     await writeTarget();
   } catch (error) {
-    const failure =
-      error instanceof TransferError ? error : new TransferError('io-error', String(error), { cause: error });
+    const failure = failedWrite(indexes, error);
     durability.failWrite(permit, failure);
     throw failure;
   }
   return { generation: durability.finishWrite(permit, digestOf, lengthBytes), epoch: permit.epoch };
+}
+
+/** Whoever reads it looks for a block, not for an offset. */
+function failedWrite(indexes: readonly number[], error: unknown): TransferError {
+  const blocks = formatBlocks(rangesOf(indexes));
+  if (!(error instanceof TransferError))
+    return new TransferError('io-error', `${blocks}: ${String(error)}`, { cause: error });
+  const { code, message, details, hint } = error;
+  const options = { cause: error, details, ...(hint === undefined ? {} : { hint }) };
+  return new TransferError(code, `${blocks}: ${message}`, options);
 }
 
 async function flushTo({ durability }: OpenTransfer, generation: number, epoch: string): Promise<void> {

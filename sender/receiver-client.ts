@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import { DIGEST_BYTES } from '../common/digest.ts';
-import { ERROR_CODES, TransferError, isErrorCode, reasonOf, type ErrorCode } from '../common/errors.ts';
+import { TransferError, reasonOf } from '../common/errors.ts';
 import { blockCountOf } from '../common/geometry.ts';
 import {
   HEADER_BLOCK_STATE,
@@ -28,8 +28,8 @@ import {
   parseSeal,
   parseTransferStatus,
   parseZeroReceipt,
-  printable,
 } from './replies.ts';
+import { failureOf } from './problem.ts';
 import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
 
@@ -218,29 +218,4 @@ export class HttpReceiverClient implements ReceiverClient {
     if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
     this.#onReply({ epoch, durableGeneration, verifiedCount });
   }
-}
-
-/** The failure that the receiver names, or the nearest one for its status. */
-function failureOf(reply: Reply, what: string): TransferError {
-  let problem: Record<string, unknown> = {};
-  try {
-    const value: unknown = JSON.parse(reply.body.toString('utf8'));
-    if (typeof value === 'object' && value !== null) problem = { ...value };
-  } catch {
-    // Not from our receiver, or a HEAD: the status has to do.
-  }
-  const { code, detail } = problem;
-  const text =
-    typeof detail === 'string' ? printable(detail) : `${what} was answered with status ${reply.status}`;
-  const retryAfter = Number(reply.header('retry-after'));
-  return new TransferError(isErrorCode(code) ? code : codeOfStatus(reply.status), text, {
-    details: problem,
-    ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
-  });
-}
-
-function codeOfStatus(status: number): ErrorCode {
-  if (status === 401) return 'token-invalid';
-  const known: readonly ErrorCode[] = ['block-absent', 'sealed', 'too-slow', 'busy', 'no-space', 'io-error'];
-  return known.find((code) => ERROR_CODES[code].status === status) ?? 'bad-answer';
 }

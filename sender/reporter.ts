@@ -86,7 +86,8 @@ export class Reporter implements SendReporter {
     this.#lastOutageMs = now;
     const sinceMs = now - this.#outageSinceMs;
     const since = sinceMs < 1000 ? '' : ` (for ${formatDuration(sinceMs)} now)`;
-    this.#options.writeErr(`ddt-send: warning: ${redact(error.message)}; trying again${since}\n`);
+    const where = error.kind === 'device' || error.code === 'no-space' ? 'the target fails: ' : '';
+    this.#options.writeErr(`ddt-send: warning: ${where}${redact(error.message)}; trying again${since}\n`);
   }
 
   done(facts: DoneFacts, targetPath: string): void {

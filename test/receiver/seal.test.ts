@@ -133,7 +133,7 @@ test('a flush that fails at the end seals nothing, and the blocks it lost are mi
   await putBlock(opened, 1, 1);
   target.arm({ operation: 'flush', errno: 'EIO' });
   await assert.rejects(seal(opened), coded('io-error'));
-  await assert.rejects(seal(opened), coded('incomplete', { message: /^not on the target: blocks 1/ }));
+  await assert.rejects(seal(opened), coded('incomplete', { message: /^not on the target: block 1$/ }));
   await putBlock(opened, 1, 1);
   await seal(opened);
 });

@@ -66,13 +66,11 @@ export class SimTarget implements Target {
     await this.#write(writings);
   }
 
-  async read(into: Buffer, offset: number): Promise<void> {
-    await this.#readCached(into, offset, true);
-  }
-
   /** For a person who looks at a block: nobody draws conclusions from it. */
-  async readByHand(into: Buffer, offset: number): Promise<void> {
-    await this.#readCached(into, offset, false);
+  async read(into: Buffer, offset: number): Promise<void> {
+    const block = this.#blockAt(offset, into.length);
+    await this.#pause(this.#world.profile.diskMs, 'readCached');
+    fillStamps(into, this.#world.disk.readCached(block));
   }
 
   async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
@@ -135,12 +133,6 @@ export class SimTarget implements Target {
     if (!isFailing) return;
     const code = fault === 'writeFull' ? 'no-space' : 'io-error';
     throw new TransferError(code, `cannot write block ${writings[0]?.block}: ${fault}`);
-  }
-
-  async #readCached(into: Buffer, offset: number, isVerifying: boolean): Promise<void> {
-    const block = this.#blockAt(offset, into.length);
-    await this.#pause(this.#world.profile.diskMs, 'readCached');
-    fillStamps(into, this.#world.disk.readCached(block, isVerifying));
   }
 
   #checkStart(writings: readonly Writing[]): void {
