@@ -114,6 +114,8 @@ export class SimTarget implements Target {
   async #write(writings: readonly Writing[]): Promise<void> {
     const world = this.#world;
     const { disk, random, profile } = world;
+    // What ended in the same moment writes nothing any more.
+    if (!this.#process.isAlive) return await new Promise<never>(() => {});
     this.#checkStart(writings);
     for (const writing of writings) disk.begin(writing);
     const fault = world.ask('write');
