@@ -67,14 +67,14 @@ test('a file that does not exist is made, empty and for its owner alone', async 
 test('what cannot be opened for writing is refused with the reason', async () => {
   await using folder = await tempDir();
   await mkdir(join(folder.path, 'folder'));
-  const open = async (name: string): Promise<unknown> =>
+  const opening = async (name: string): Promise<unknown> =>
     await DiskTarget.open(diskIdentity('file', join(folder.path, name)));
   await assert.rejects(
-    open('folder'),
+    opening('folder'),
     coded('target-refused', { message: /for writing: it is a directory$/ }),
   );
   await assert.rejects(
-    open('absent/disk'),
+    opening('absent/disk'),
     coded('target-refused', { message: /no such file or directory$/ }),
   );
 });

@@ -9,6 +9,7 @@ import { SqliteJournal } from '../../receiver/journal.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
 import type { ReadBackMethod } from '../../receiver/target.ts';
 import { coded } from '../support/coded.ts';
+import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import {
@@ -142,7 +143,7 @@ test('a block that was read before another one went astray is read again', async
   await putBlock(opened, 2, 1, true);
   await wrong.arrived;
   wrong.open();
-  while (opened.mismatches.length === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  await eventually('block 2 reads back wrong', () => opened.mismatches.length > 0);
   early.open();
   await settled(opened);
   assert.deepEqual([opened.mismatches, listed(opened)], [[2, 0], []]);
@@ -199,9 +200,9 @@ test('nothing is sealed before all of it has been read back', async () => {
   for (const { arrived } of holds) await arrived;
   const clock = new FakeClock();
   const early = seal(opened, clock);
-  // A second is over, and it waits for the blocks that are being read.
-  while (clock.sleeperCount > 0 || clock.monotonicMs() === 0) await clock.advance(100);
-  for (const { open } of holds) open();
+  // Then it waits for the blocks that are being read.
+  await eventually('a second is over', () => clock.monotonicMs() >= 1000);
+  for (const hold of holds) hold.open();
   assert.deepEqual(await early, { outcome: 'verifying', verified: 2 });
   assert.equal(opened.transfer.sealed, undefined);
   await settled(opened);
