@@ -84,8 +84,8 @@ export const KEEPING: readonly Mutant[] = [
     file: JOURNAL,
     edits: [
       [
-        "'INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)'",
-        "'INSERT INTO block (block_index, digest) VALUES (?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest'",
+        'INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)',
+        'INSERT INTO block (block_index, digest) VALUES (?, ?) ON CONFLICT DO UPDATE SET digest = ?2',
       ],
     ],
     tests: JOURNAL_TESTS,

@@ -82,8 +82,8 @@ export const WRITING: readonly Mutant[] = [
     file: WRITE,
     edits: [
       [
-        '  if (durability.epoch !== epoch || durability.durableGeneration < generation) throw epochEnded();\n',
-        '',
+        'if (durability.epoch !== epoch || durability.durableGeneration < generation) throw',
+        'if (epoch === undefined && generation > 0) throw',
       ],
     ],
     tests: WRITE_TESTS,

@@ -113,7 +113,7 @@ test('what was verified is read again when a block is found elsewhere', async ()
   assert.deepEqual([opened.mismatches, listed(opened)], [[2, 0], [[1, true]]]);
 });
 
-test('what is verified when a block is found elsewhere stays so neither in memory nor in the journal', async () => {
+test('when a block is found elsewhere nothing stays verified, in memory and in the journal', async () => {
   const target = new OddDisk();
   await using opened = await openTransfer({ target, isReadBack: true });
   await putBlock(opened, 0, 1, true);
