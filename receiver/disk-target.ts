@@ -141,7 +141,8 @@ export class DiskTarget implements Target {
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
     // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
-    await runOn(this.#buffered, 'dd', ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none']);
+    const drop = ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none'];
+    if (!(await runOn(this.#buffered, 'dd', drop))) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }
@@ -192,6 +193,15 @@ export class DiskTarget implements Target {
   async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
     const range = ['--offset', String(offset), '--length', String(lengthBytes)];
     return await runOn(this.#buffered, 'fallocate', ['--punch-hole', '--keep-size', ...range, '/dev/fd/3']);
+  }
+
+  /** Else what was written would be compared with itself. */
+  #cacheKept(): TransferError {
+    return new TransferError(
+      'target-refused',
+      `cannot drop ${this.identity.path} from the page cache to read it back: dd iflag=nocache failed`,
+      { hint: 'install the dd of GNU coreutils; then the same command goes on' },
+    );
   }
 
   #writing(offset: number, lengthBytes: number): string {

@@ -4,10 +4,11 @@
  */
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { digestOf } from '../common/digest.ts';
+import { makeFolderDurably } from '../common/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeApp } from './app.ts';
@@ -213,7 +214,8 @@ async function refuseJournalInUse(path: string): Promise<void> {
 
 async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  // A journal whose folder is lost with the power is lost with it.
+  await makeFolderDurably(folder, 0o700);
   if (!options.discardTransfer) return await SqliteJournal.open(path);
   for (const name of await readdir(folder)) {
     if (name.startsWith('journal.db')) await rm(join(folder, name));
