@@ -188,11 +188,13 @@ export class Verifier {
 
   /** Where the lost bytes went nobody knows: perhaps over a block that was right when it was read. */
   async #doubtVerified(): Promise<boolean> {
-    if (!(await this.#whenRoom(() => this.#options.journal.forgetVerified()))) return false;
-    this.#doubts++;
-    this.#unjournalled = [];
-    this.#options.table.doubtVerified();
-    return true;
+    // All of it at once: the other reader must not journal in between what it verified before.
+    return await this.#whenRoom(() => {
+      this.#options.journal.forgetVerified();
+      this.#doubts++;
+      this.#unjournalled = [];
+      this.#options.table.doubtVerified();
+    });
   }
 
   /** @returns why it is not what was written; undefined when it is. */

@@ -36,19 +36,36 @@ export const PROVING: readonly Mutant[] = [
   {
     name: 'a block that reads back wrong stays in the journal',
     file: VERIFY,
-    edits: [['    await this.#whenRoom(() => this.#options.journal.forgetBlocks([number]));\n', '']],
+    edits: [['this.#options.journal.forgetBlocks([number])', '{}']],
     tests: VERIFY_TESTS,
   },
   {
     name: 'what was verified is not doubted when a block reads back wrong',
     file: VERIFY,
-    edits: [["    if (failure.kind === 'different') await this.#doubtVerified();\n", '']],
+    edits: [['    if (isDifferent && !(await this.#doubtVerified())) return;\n', '']],
     tests: VERIFY_TESTS,
   },
   {
     name: 'what was verified is doubted in memory only',
     file: VERIFY,
-    edits: [['    await this.#whenRoom(() => this.#options.journal.forgetVerified());\n', '']],
+    edits: [['      this.#options.journal.forgetVerified();\n', '']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'what was verified is not doubted when the second reading fails',
+    file: VERIFY,
+    edits: [["[first, failure].some((each) => each?.kind === 'different')", "failure.kind === 'different'"]],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'a wrong block that the journal could not forget is absent in memory',
+    file: VERIFY,
+    edits: [
+      [
+        'if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;',
+        'await this.#whenRoom(() => this.#options.journal.forgetBlocks([number]));',
+      ],
+    ],
     tests: VERIFY_TESTS,
   },
   {

@@ -7,13 +7,11 @@ import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey } from '../../common/ssh-signature.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
-import type { ReadBackMethod } from '../../receiver/target.ts';
 import { coded } from '../support/coded.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryTarget } from '../support/memory-target.ts';
+import { OddDisk } from '../support/odd-disk.ts';
 import {
-  BLOCK_BYTES,
   contentOf,
   fastTempDir,
   openTransfer,
@@ -24,40 +22,6 @@ import { bounded } from '../support/processes.ts';
 import { recordedJournal } from '../support/recorded.ts';
 
 const key = makeSigningKey(Buffer.alloc(32, 1));
-
-interface Hold {
-  /** Resolves when that block has been read. */
-  readonly arrived: Promise<void>;
-  open(): void;
-}
-
-/** A disk that writes to other places than it was told to, and whose answers can be held up. */
-class OddDisk extends MemoryTarget {
-  /** Block → the block in whose place its bytes go. */
-  readonly astray = new Map<number, number>();
-  readonly #holds = new Map<number, { arrive: () => void; opened: Promise<void> }>();
-
-  override async write(bytes: Buffer, offset: number): Promise<void> {
-    const to = this.astray.get(offset / BLOCK_BYTES);
-    await super.write(bytes, to === undefined ? offset : to * BLOCK_BYTES);
-  }
-
-  /** The next reading back of this block has its bytes, but does not end before it is opened. */
-  holdReadBack(index: number): Hold {
-    const [arrived, opened] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    this.#holds.set(index, { arrive: arrived.resolve, opened: opened.promise });
-    return { arrived: arrived.promise, open: opened.resolve };
-  }
-
-  override async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
-    const method = await super.readBack(into, offset);
-    const hold = this.#holds.get(offset / BLOCK_BYTES);
-    this.#holds.delete(offset / BLOCK_BYTES);
-    hold?.arrive();
-    await hold?.opened;
-    return method;
-  }
-}
 
 async function settled({ open }: TestTransfer): Promise<void> {
   await bounded('the readers to have nothing left to do', open.verifier?.settle() ?? Promise.resolve());
@@ -111,6 +75,41 @@ test('what was verified is read again when a block is found elsewhere', async ()
   await putBlock(opened, 2, 1, true);
   await settled(opened);
   assert.deepEqual([opened.mismatches, listed(opened)], [[2, 0], [[1, true]]]);
+});
+
+test('a block that reads back different, and then not at all, puts in doubt what was verified', async () => {
+  const target = new OddDisk();
+  await using opened = await openTransfer({ target, isReadBack: true });
+  await putBlock(opened, 0, 1, true);
+  await settled(opened);
+  target.astray.set(2, 0);
+  target.arm({ operation: 'read', nth: 2, errno: 'EIO' });
+  await putBlock(opened, 2, 1, true);
+  await settled(opened);
+  assert.deepEqual([opened.mismatches, listed(opened)], [[2, 0], []]);
+});
+
+test('a stopping receiver whose journal is full leaves a wrong block to the next one', async () => {
+  await using folder = await fastTempDir();
+  const sqlite = await SqliteJournal.open(join(folder.path, 'journal.db'));
+  for (const full of ['doubt', 'forget']) {
+    const journal = recordedJournal(sqlite, (text) => {
+      if (text.startsWith(full)) throw new TransferError('no-space', 'no room');
+    });
+    const target = new OddDisk();
+    await using opened = await openTransfer({ target, journal, isReadBack: true });
+    target.astray.set(2, 6);
+    const wrong = target.holdReadBack(2);
+    await putBlock(opened, 2, 1, true);
+    await wrong.arrived;
+    const stopped = opened.open.verifier?.stop();
+    wrong.open();
+    await stopped;
+    assert.deepEqual([opened.open.table.stateOf(2), listed(opened)], ['durable', [[2, false]]]);
+    assert.deepEqual(opened.mismatches, []);
+    sqlite.forgetBlocks([2]);
+  }
+  sqlite.close();
 });
 
 test('when a block is found elsewhere nothing stays verified, in memory and in the journal', async () => {
