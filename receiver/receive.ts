@@ -8,6 +8,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { digestOf } from '../common/digest.ts';
+import { placesOf } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeApp } from './app.ts';
@@ -23,6 +24,7 @@ import { sampleBlocks } from './sample-blocks.ts';
 import { SenderLease } from './sender-lease.ts';
 import { startServer, type RunningServer } from './server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target-safety.ts';
+import { recordOf } from './target-record.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
@@ -148,11 +150,13 @@ async function openTransfer(
   if (isResumed) refuseOtherTarget(journal, target.identity);
   else if (journal.property('targetIdentity') !== undefined) {
     // Nothing was written yet: whatever stands here now is the target.
-    journal.setProperties({ targetIdentity: JSON.stringify(target.identity) });
+    journal.setProperties(recordOf(target.identity, inspection.content));
   }
   const transfer = new Transfer({
     target,
     journal,
+    content: inspection.content,
+    places: await placesOf(target.identity.path),
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,

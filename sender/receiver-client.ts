@@ -19,6 +19,7 @@ import {
 } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
+import { printable } from './answer-text.ts';
 import { makeConnector } from './connector.ts';
 import {
   isCount,
@@ -28,7 +29,6 @@ import {
   parseSeal,
   parseTransferStatus,
   parseZeroReceipt,
-  printable,
 } from './replies.ts';
 import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
