@@ -24,7 +24,7 @@ import { sampleBlocks } from './sample-blocks.ts';
 import { SenderLease } from './sender-lease.ts';
 import { startServer, type RunningServer } from './server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target-safety.ts';
-import { recordOf } from './target-record.ts';
+import { recordOf, refuseInStateDir } from './target-record.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
@@ -61,6 +61,7 @@ export async function startReceiver(
     ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
   });
   const key = await loadOrMakeSigningKey(stateDir);
+  await refuseInStateDir(options.target, stateDir);
   await using opened = await openTransfer(options, stateDir, context);
   const { transfer, content, isResumed } = opened;
   const sampledBlocks =

@@ -1,4 +1,7 @@
-/** What the journal keeps of the target, and what senders and receipts are told of it. */
+/** The target and the journal: what that keeps of it, what is told of it, and that they keep apart. */
+import { realpath } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { TransferError } from '../common/errors.ts';
 import type { TargetDescription } from '../common/protocol.ts';
 import type { Journal } from './journal.ts';
 import type { TargetIdentity } from './target.ts';
@@ -22,4 +25,24 @@ export function describeTarget(identity: TargetIdentity, content: readonly strin
   const { kind, description, path, model, serial, byId, sizeBytes, logicalSectorBytes } = identity;
   const sectorBytes = kind === 'device' ? logicalSectorBytes : null;
   return { description, path, model, serial, byId, size: sizeBytes, sectorBytes, content };
+}
+
+/**
+ * A target among journals and keys would overwrite them, or go with them when the folder is removed. That the
+ * folder is on the disk that is the target needs no check: a mounted disk is refused.
+ * @throws TransferError `target-refused`.
+ */
+export async function refuseInStateDir(target: string, stateDir: string): Promise<void> {
+  const path = resolve(target);
+  const [folder, state] = await Promise.all(
+    [dirname(path), stateDir].map(async (each) => await realpath(each).catch(() => each)),
+  );
+  if (folder !== state && folder?.startsWith(`${state}/`) !== true) return;
+  throw new TransferError(
+    'target-refused',
+    `cannot write to ${path}: it is in the state folder ${stateDir}`,
+    {
+      hint: 'name a file in another folder, or another --state-dir',
+    },
+  );
 }
