@@ -65,7 +65,9 @@ export async function describeDisk(path: string, code: ErrorCode): Promise<DiskD
           ? 'a character device'
           : null;
       const present = other ?? (stats.isFIFO() ? 'a named pipe' : 'a socket');
-      throw new TransferError(code, `cannot use ${absolute}: it is ${present}, not a disk or a regular file`);
+      const hint = other === 'a directory' ? { hint: 'name a disk, which lsblk lists, or a file in it' } : {};
+      const message = `cannot use ${absolute}: it is ${present}, not a disk or a regular file`;
+      throw new TransferError(code, message, hint);
     }
     await access(realPath, constants.R_OK);
     const place = { path: absolute, realPath };

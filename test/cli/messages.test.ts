@@ -63,7 +63,10 @@ const MISTAKES: readonly Mistake[] = [
     name: 'a folder as the source',
     run: async ({ folder, receiver }) => await runSender([folder, receiver.ticket]),
     status: 4,
-    stderr: ['ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file'],
+    stderr: [
+      'ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file',
+      'ddt-send: hint: name a disk, which lsblk lists, or a file in it',
+    ],
   },
   {
     name: 'another block size when going on',

@@ -27,7 +27,11 @@ test('a dry run of a new transfer names both disks, reads nothing and claims not
   const { stdout } = await runSender([...DRY_JSON, source, receiver.ticket]);
   assert.deepEqual(eventsOf(stdout), [
     {
-      ...{ event: 'dry-run', blocksTotal: 3, blocksSkipped: 0, blocksToSend: 3, blocksZero: null },
+      event: 'dry-run',
+      blocksTotal: 3,
+      blocksSkipped: 0,
+      blocksToSend: 3,
+      blocksZero: null,
       bytesTotal: 9 * MIB,
     },
   ]);

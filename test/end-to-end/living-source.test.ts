@@ -78,7 +78,8 @@ test('a source that is a swap area in use, or open for writing, is named', needs
   await using swap = await loopDevice(8 * MIB);
   await runOk('mkswap', [swap.path]);
   await runOk('swapon', [swap.path]);
-  const ended = await sendToFile(swap.path).finally(async () => await runOk('swapoff', [swap.path]));
+  await using _area = { [Symbol.asyncDispose]: async () => void (await runOk('swapoff', [swap.path])) };
+  const ended = await sendToFile(swap.path);
   assert.match(ended.stderr, /warning: \S+ is in use: a swap area in use; .*\nddt-send: hint: swapoff it$/m);
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
