@@ -109,8 +109,8 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     lines: [
       'source   DIR/one/target: regular file, 0 bytes',
-      'ddt-send: warning: DIR/one/target is in use: open for writing in ddt-receive (process PID); if it is ' +
-        'written while it is sent, the copy is of no one moment',
+      'ddt-send: warning: DIR/one/target is in use: open for writing in ddt-receive (process PID); if it ' +
+        'is written while it is sent, the copy is of no one moment',
       'ddt-send: hint: end the program that has it open for writing',
       'target   DIR/one/target at HOST: regular file, empty, new transfer',
       'ddt-send: error: cannot send DIR/one/target to DIR/one/target: they are the same disk',
@@ -133,7 +133,8 @@ const MISTAKES: readonly Mistake[] = [
     lines: [
       SOURCE,
       'ddt-send: error: HOST:ONE is not the receiver of this ticket: its pin is sha256//PIN, not sha256//PIN',
-      'ddt-send: hint: check the address; if the receiver was installed anew, use the ticket that it prints now',
+      'ddt-send: hint: check the address; if the receiver was installed anew, use the ticket ' +
+        'that it prints now',
     ],
   },
   {

@@ -135,6 +135,6 @@ test('a source that was written while it was sent is told of at the end', needsL
     await disk.sync();
   });
   assert.equal(ended.status, 0, ended.stderr);
-  const warning = `ddt-send: warning: ${device.path} was written while it was sent: the copy is of no one moment\n`;
+  const warning = `warning: ${device.path} was written while it was sent: the copy is of no one moment\n`;
   assert(ended.stderr.includes(warning), ended.stderr);
 });

@@ -1,4 +1,4 @@
-/** Sparse sources onto fresh files and onto disks full of something else: equal, and the line is hardly used. */
+/** Sparse sources onto fresh files and disks full of something else: equal, and the line is hardly used. */
 import assert from 'node:assert/strict';
 import { open, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
