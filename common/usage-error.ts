@@ -7,8 +7,9 @@ import { TransferError } from './errors.ts';
  * @param command whose `--help` has the right ones.
  */
 export function usageErrorOf(error: Error, command: string): TransferError {
-  const [what = '', guess = ''] = error.message.replace(/^error: /, '').split('\n');
-  const meant = /^\(Did you mean (.+)\?\)$/.exec(guess)?.[1];
+  // Only the last line can be a guess: what was typed may have line ends, too.
+  const [, what = '', meant] =
+    /^(?:error: )?([^]*?)(?:\n\(Did you mean (.+)\?\))?$/.exec(error.message) ?? [];
   const hint = meant === undefined ? `${command} --help` : `did you mean ${meant}? ${command} --help`;
   return new TransferError('usage', what, { cause: error, hint });
 }
