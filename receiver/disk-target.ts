@@ -17,6 +17,8 @@ import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
 const ZEROS_BYTES = 1024 * 1024;
+/** fallocate(1) tells EOPNOTSUPP, ENOSYS and ENOTTY from the rest in words alone. */
+const NOT_OFFERED = /not supported|unsupported|not implemented|Inappropriate ioctl/i;
 
 export class DiskTarget implements Target {
   readonly identity: TargetIdentity;
@@ -104,8 +106,9 @@ export class DiskTarget implements Target {
     let at = offset;
     const punchable = lengthBytes - (lengthBytes % SLAB_ALIGNMENT_BYTES);
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
-      this.#canFallocate = await this.#punchHole(offset, punchable);
-      if (this.#canFallocate) at += punchable;
+      const outcome = await this.#punchHole(offset, punchable);
+      if (outcome === 'done') at += punchable;
+      this.#canFallocate = outcome !== 'not-offered';
     }
     if (at === end) return;
     using zeros = await this.#zeros.take();
@@ -188,11 +191,15 @@ export class DiskTarget implements Target {
 
   /**
    * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices,
-   * where the kernel offers it only when the device does it fast. false where it is not offered.
+   * where the kernel offers it only when the device does it fast. `failed`, as with EBUSY where something
+   * reads the range at that moment (invalidate_inode_pages2_range), says nothing of the next time.
    */
-  async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
+  async #punchHole(offset: number, lengthBytes: number): Promise<'done' | 'failed' | 'not-offered'> {
     const range = ['--offset', String(offset), '--length', String(lengthBytes)];
-    return await runOn(this.#buffered, 'fallocate', ['--punch-hole', '--keep-size', ...range, '/dev/fd/3']);
+    const args = ['--punch-hole', '--keep-size', ...range, '/dev/fd/3'];
+    const { isDone, complaint } = await runOn(this.#buffered, 'fallocate', args);
+    if (isDone) return 'done';
+    return NOT_OFFERED.test(complaint) ? 'not-offered' : 'failed';
   }
 
   /** Else what was written would be compared with itself. */
@@ -225,7 +232,7 @@ function codeOfWrite(errno: string | undefined): ErrorCode {
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */
 async function lockFile(handle: FileHandle, path: string): Promise<void> {
-  if (await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])) return;
+  if ((await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])).isDone) return;
   throw new TransferError(
     'target-refused',
     `another process, perhaps another ddt-receive, is writing ${path}`,
@@ -233,12 +240,19 @@ async function lockFile(handle: FileHandle, path: string): Promise<void> {
 }
 
 /** Runs a program of util-linux with the file as its descriptor 3. @returns whether it succeeded. */
-async function runOn(handle: FileHandle, command: string, args: readonly string[]): Promise<boolean> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'ignore', handle.fd] });
-  return await new Promise<boolean>((resolve, reject) => {
+async function runOn(
+  handle: FileHandle,
+  command: string,
+  args: readonly string[],
+): Promise<{ isDone: boolean; complaint: string }> {
+  const env = { ...process.env, LC_ALL: 'C' };
+  const child = spawn(command, args, { env, stdio: ['ignore', 'ignore', 'pipe', handle.fd] });
+  let complaint = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
+  return await new Promise((resolve, reject) => {
     child.once('error', (cause) =>
       reject(new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause })),
     );
-    child.once('close', (status) => resolve(status === 0));
+    child.once('close', (status) => resolve({ isDone: status === 0, complaint }));
   });
 }

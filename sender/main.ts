@@ -8,10 +8,12 @@ import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/er
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
+import { dryRun } from './dry-run.ts';
+import { Meeting } from './meeting.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
-import { send } from './send.ts';
+import { send, type SendContext, type SendRequest } from './send.ts';
 
 async function findTicket(options: SendOptions): Promise<Ticket> {
   if (options.ticket !== undefined) return parseTicket(options.ticket);
@@ -94,20 +96,33 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   const ticket = await findTicket(options);
   const senderId = randomUUID();
   await using source = await DiskSource.open(options.source);
-  const { facts, seal, targetPath } = await send(
-    {
-      source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
-      receiverName: ticket.host,
-      connections: options.connections,
-      blockSizeBytes: options.blockSizeBytes,
-      retryForMs: options.retryForMs,
-      memoryBytes: options.memoryBytes,
-    },
-    { clock: systemClock, digest: digestOf, random: systemRandom, signal, reporter },
-  );
+  const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
+  await meeting.begin();
+  const request: SendRequest = {
+    source,
+    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
+    receiverName: ticket.host,
+    meet: async (found) => await meeting.meet(found),
+    connections: options.connections,
+    blockSizeBytes: options.blockSizeBytes,
+    retryForMs: options.retryForMs,
+    memoryBytes: options.memoryBytes,
+  };
+  const context: SendContext = {
+    clock: systemClock,
+    digest: digestOf,
+    random: systemRandom,
+    signal,
+    reporter,
+  };
+  if (options.isDryRun) {
+    reporter.dryRun(await dryRun(request, context));
+    return EXIT_STATUS.unproven;
+  }
+  const { facts, seal, targetPath } = await send(request, context);
   if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
+  await meeting.end();
   if (facts.verified === 'read-back') return EXIT_STATUS.verified;
   process.stderr.write(
     'ddt-send: warning: the receiver was started with --verify none: nothing was read back\n',

@@ -9,10 +9,12 @@ import { RateMeter } from '../common/rate.ts';
 import {
   doneEvent,
   doneText,
+  dryRunText,
   progressEvent,
   progressLine,
   type BlockCounters,
   type DoneFacts,
+  type DryRunFacts,
 } from './progress.ts';
 
 export type ProgressFormat = 'plain' | 'json' | 'none';
@@ -78,6 +80,17 @@ export class Reporter implements SendReporter {
     clearInterval(this.#timer);
   }
 
+  /** For people, whatever the format, as it does not end the run. */
+  warning({ warning, hint }: { warning: string; hint?: string }): void {
+    this.#options.writeErr(`ddt-send: warning: ${redact(warning)}\n`);
+    if (hint !== undefined) this.#options.writeErr(`ddt-send: hint: ${redact(hint)}\n`);
+  }
+
+  /** What to type when all is done: for people, as a fact is. */
+  hint(text: string): void {
+    this.fact(`ddt-send: hint: ${redact(text)}`);
+  }
+
   /** A failure that is being tried again. */
   noteRetry(error: TransferError): void {
     const now = this.#options.clock.monotonicMs();
@@ -97,6 +110,12 @@ export class Reporter implements SendReporter {
       if (this.#observed !== undefined) this.#writeProgress(this.#observed);
       writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
     } else if (format === 'plain') writeOut(doneText(facts, targetPath));
+  }
+
+  dryRun(facts: DryRunFacts): void {
+    const { format, writeOut } = this.#options;
+    if (format === 'json') writeOut(`${JSON.stringify({ event: 'dry-run', ...facts })}\n`);
+    else if (format === 'plain') writeOut(dryRunText(facts));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {

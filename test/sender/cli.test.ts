@@ -14,6 +14,8 @@ const DEFAULTS: SendOptions = {
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
   receiptFile: undefined,
+  isConfirmed: false,
+  isDryRun: false,
   progress: 'auto',
 };
 
@@ -36,9 +38,12 @@ test('every option is read, in its own unit, before and after the arguments', ()
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
     receiptFile: 'receipt.json',
+    isConfirmed: true,
+    isDryRun: true,
     progress: 'json',
   };
-  const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
+  const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json'];
+  const rest = [...files, '--yes', '--progress', 'json', '--dry-run'];
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'plain', 'none'] as const) {
@@ -56,7 +61,7 @@ test('each mistake has its own sentence', () => {
   const choices = 'Allowed choices are auto, plain, json, none.';
   for (const [argv, message] of [
     [['--bogus', '/dev/sdc'], "unknown option '--bogus'"],
-    [['/dev/sdc', '--conections', '9'], "unknown option '--conections'\n(Did you mean --connections?)"],
+    [['/dev/sdc', '--conections', '9'], "unknown option '--conections'"],
     [['--memory'], "option '--memory <size>' argument missing"],
     [['--progress', 'json'], "missing required argument 'source'"],
     [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
@@ -116,7 +121,7 @@ test('help goes to standard output, fits one screen and names every option', () 
     }
     assert.match(
       text,
-      /Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 .*\n.*6 gave up/,
+      /Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 .*\n.*6 gave up/,
     );
     assert.match(text, /DDT_TICKET/);
   }

@@ -32,6 +32,7 @@ export class SimTarget implements Target {
       model: null,
       serial: null,
       wwn: null,
+      byId: null,
       sizeBytes: world.profile.geometry.sizeBytes,
       fileId: null,
       logicalSectorBytes: 512,
