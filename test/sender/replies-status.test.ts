@@ -15,6 +15,7 @@ const STATUS: TransferStatus = {
   size: 10_000_001,
   blockSize: 65_536,
   blockCount: 153,
+  sizeMax: null,
   source: null,
   target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: null, size: 20_000_000 },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },

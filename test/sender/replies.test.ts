@@ -45,6 +45,7 @@ const STATUS: TransferStatus = {
   size: 10_000_001,
   blockSize: 65_536,
   blockCount: 153,
+  sizeMax: null,
   source: { description: 'a stick', path: '/dev/sdc', model: 'Stick', serial: null },
   target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: 'S1', size: 20_000_000 },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
