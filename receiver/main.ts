@@ -44,8 +44,8 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
     const durable = open.table.countOf('durable') + open.table.countOf('verified');
     const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
     const of = open.claim.size === null ? '' : ` of ${open.blockCount}`;
-    const size = open.claim.size === null ? 'size not known yet, ' : '';
-    print(`journal  ${transfer.journal.path} (${state}: ${size}${durable}${of} blocks durable, `);
+    const unknown = open.claim.size === null ? 'size not known yet, ' : '';
+    print(`journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable, `);
     print(`${transfer.verifiedCount} verified; `);
     print(`a sample of ${receiver.sampledBlocks} compared)\n`);
   }

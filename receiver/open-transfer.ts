@@ -1,4 +1,4 @@
-/** What the operations of a claimed transfer share: its geometry, the table of blocks, who writes and who reads. */
+/** What the operations of a claimed transfer share: geometry, table of blocks, who writes and who reads. */
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import { ZeroDigests, type DigestBlock } from '../common/digest.ts';

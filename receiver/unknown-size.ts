@@ -75,7 +75,7 @@ async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number
   }
   const endBytes = Math.min(open.table.presentEnd() * geometry.blockSizeBytes, geometry.sizeBytes);
   if (sizeBytes < endBytes) {
-    const difference = `its source has at least ${endBytes} bytes (${formatSize(endBytes)}), which are here already`;
+    const difference = `its source has at least ${endBytes} bytes (${formatSize(endBytes)})`;
     const fixed = { ...claim, size: sizeBytes };
     throw otherTransfer(`${difference}, this one has ${sizeBytes}`, hintFor(claim, fixed));
   }

@@ -8,6 +8,7 @@ import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/er
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
+import { StandardInput } from './standard-input.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
@@ -93,7 +94,10 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
   const senderId = randomUUID();
-  await using source = await DiskSource.open(options.source);
+  await using source =
+    options.source === '-'
+      ? await StandardInput.open(options.sourceSizeBytes)
+      : await DiskSource.open(options.source);
   const { facts, seal, targetPath } = await send(
     {
       source,

@@ -1,17 +1,19 @@
 /** The sender's use case: describe, claim, transmit, complete. */
-import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { BLOCK_SIZE_BYTES_DEFAULT, blockCountOf, type Geometry } from '../common/geometry.ts';
+import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
+import { contentOf, noteRest, type ClaimParts } from './content.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
+import { isStream, type Stream } from './stream.ts';
+import { refuseEmpty } from './supplies.ts';
 import { Transmission } from './transmission.ts';
 
 /** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
@@ -22,7 +24,7 @@ const VERIFYING_POLL_MS = 250;
 const MISSING_RANGES_MAX = 4096;
 
 export interface SendRequest {
-  readonly source: Source;
+  readonly source: Source | Stream;
   readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
   /** For people: where the receiver is. */
   readonly receiverName: string;
@@ -54,9 +56,8 @@ export async function send(
     retryForMs: request.retryForMs,
     onRetry: (error) => reporter.noteRetry(error),
   });
-  reporter.fact(
-    `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
-  );
+  const size = source.sizeBytes === null ? 'size not known' : formatSize(source.sizeBytes);
+  reporter.fact(`source   ${source.description.path}: ${source.description.description}, ${size}`);
   await using clients = new AsyncDisposableStack();
   const noteReply: { current?: (info: ReplyInfo) => void } = {};
   const lanes = Array.from({ length: request.connections }, () => {
@@ -67,26 +68,26 @@ export async function send(
   const [control] = lanes;
   if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
   const status = await claim(request, { control, attempts, reporter, signal });
-  const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
-  const counters = newCounters(blockCountOf(geometry));
+  const content = contentOf(request, status, context, { control, attempts, reporter, signal });
+  const { counters, geometry } = content;
   const transmission = new Transmission({
-    source,
+    supply: content.supply,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     lanes,
-    slabs: makeSlabs(request, geometry),
     attempts,
     counters,
     clock,
-    digest: context.digest,
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
   const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
   reporter.start({
     counters,
-    bytesTotal: source.sizeBytes,
+    get bytesTotal() {
+      return content.bytesTotal;
+    },
     blockSizeBytes: geometry.blockSizeBytes,
     bytesWire,
     connections: () => lanes.filter((lane) => lane.isConnected).length,
@@ -97,30 +98,13 @@ export async function send(
   const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
-    bytesTotal: source.sizeBytes,
+    bytesTotal: geometry.sizeBytes,
     bytesWire: bytesWire(),
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
     verified: seal.verified,
   };
   return { facts, seal, targetPath: status.target.path };
-}
-
-function newCounters(total: number): BlockCounters {
-  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
-}
-
-/** One block for each lane, or fewer when memory is short. */
-function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }: Geometry): SlabPool {
-  const slabCount = Math.max(1, Math.min(connections, Math.floor(memoryBytes / blockSizeBytes)));
-  return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
-}
-
-interface ClaimParts {
-  readonly control: ReceiverClient;
-  readonly attempts: Attempts;
-  readonly reporter: SendReporter;
-  readonly signal: AbortSignal;
 }
 
 async function claim(
@@ -132,27 +116,22 @@ async function claim(
   attempts.noteProgress();
   const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
   const { target } = found;
-  if (target.size !== null && target.size < source.sizeBytes) {
+  if (target.size !== null && source.sizeBytes !== null && target.size < source.sizeBytes) {
     throw new TransferError(
       'target-too-small',
       `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
         `(${formatSize(target.size)}), the source has ${source.sizeBytes} (${formatSize(source.sizeBytes)})`,
     );
   }
-  const status = await attempts.run(
-    signal,
-    async () =>
-      await control.claim({ size: source.sizeBytes, blockSize, source: source.description }, signal),
-  );
+  if (isStream(source)) await refuseEmpty(source, signal);
+  const stream = isStream(source) ? { stream: true } : {};
+  const claimed = { size: source.sizeBytes, blockSize, source: source.description, ...stream };
+  const status = await attempts.run(signal, async () => await control.claim(claimed, signal));
   const size = target.size === null ? '' : `, ${formatSize(target.size)}`;
   reporter.fact(
     `target   ${target.path} at ${request.receiverName}: ${target.description}${size}, ${standOf(found)}`,
   );
-  if (target.size !== null && target.size > source.sizeBytes) {
-    reporter.fact(
-      `note     the last ${formatSize(target.size - source.sizeBytes)} of the target stay as they are`,
-    );
-  }
+  noteRest(status, status.size, reporter);
   return status;
 }
 
@@ -160,7 +139,8 @@ function standOf(found: TransferStatus): string {
   if (found.state === 'unclaimed') return 'new transfer';
   if (found.state === 'sealed') return 'complete and sealed: comparing';
   const there = found.blocks.durable + found.blocks.verified;
-  return `going on: ${there} of ${found.blockCount ?? 0} blocks are there`;
+  const of = found.blockCount === null ? '' : ` of ${found.blockCount}`;
+  return `going on: ${there}${of} blocks are there`;
 }
 
 interface CompleteParts {
