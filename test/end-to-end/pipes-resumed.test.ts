@@ -165,16 +165,6 @@ test('Ctrl-C while the pipe is silent ends at once with 130', async () => {
   assertFailed(ended, 130, 'interrupted');
 });
 
-test('an end of the pipe that comes with Ctrl-C is not taken for the end of the source', async () => {
-  await using the = await scene();
-  await endInput(the.sender);
-  the.sender.kill('SIGINT');
-  assertFailed(await bounded('the sender to end', the.sender.ended), 130, 'interrupted');
-  assert.equal((await the.receiver.status()).size, null);
-  doneOf(await pipeInto(the.receiver, 'cat "$0"', the.source));
-  await assertEqualFiles(the.source, the.target);
-});
-
 test('a producer without an end is stopped when the sender refuses', async () => {
   await using the = await scene();
   the.sender.kill('SIGKILL');
