@@ -1,91 +1,23 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { systemClock } from '../../common/clock.ts';
-import { digestNow, digestOf } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { blockIndexOf } from '../../common/geometry.ts';
 import { makeSigningKey } from '../../common/ssh-signature.ts';
-import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
 import type { Target } from '../../receiver/target.ts';
-import { Transfer } from '../../receiver/transfer.ts';
+import type { Transfer } from '../../receiver/transfer.ts';
 import { PIPE_BLOCKS_MAX, cutTarget, prepareForAnySize } from '../../receiver/unknown-size.ts';
-import { writeBlock, writeZeroBlocks } from '../../receiver/write-block.ts';
+import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { coded } from '../support/coded.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MEMORY_IDENTITY, MemoryTarget } from '../support/memory-target.ts';
-import { BLOCK_BYTES, claimOf, fastTempDir, settle } from '../support/open-transfer.ts';
+import { BLOCK_BYTES, claimOf, settle } from '../support/open-transfer.ts';
 import { prng } from '../support/prng.ts';
-import { recordedJournal, recordedTarget } from '../support/recorded.ts';
+import { recordedTarget } from '../support/recorded.ts';
+import { ROOM_BYTES, UNKNOWN, unclaimed } from '../support/unclaimed.ts';
 
 const MIB = 1024 * 1024;
-/** Of MemoryTarget. */
-const ROOM_BYTES = 16 * MIB;
-const SOURCE = { description: 'a pipe', path: 'standard input', model: null, serial: null };
-const UNKNOWN = { size: null, blockSize: BLOCK_BYTES, source: SOURCE, stream: true };
 const KEY = makeSigningKey(Buffer.alloc(32, 1));
-
-interface Scene extends AsyncDisposable {
-  readonly transfer: Transfer;
-  readonly target: MemoryTarget;
-  /** `prepare`, `set claim`, `flush`, … */
-  readonly notes: string[];
-  /** Another process over the same journal and target. */
-  restarted(): Transfer;
-  put(transfer: Transfer, index: number, lengthBytes?: number): Promise<void>;
-}
-
-/** @param onNote may throw instead of the call. */
-async function scene(onNote: (text: string) => void = () => {}): Promise<Scene> {
-  const folder = await fastTempDir();
-  const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
-  const target = new MemoryTarget();
-  const notes: string[] = [];
-  const note = (text: string): void => {
-    onNote(text);
-    notes.push(text);
-  };
-  const open: Transfer[] = [];
-  const restarted = (): Transfer => {
-    const transfer = transferOver(recordedJournal(journal, note), recordedTarget(target, note));
-    open.push(transfer);
-    return transfer;
-  };
-  return {
-    transfer: restarted(),
-    target,
-    notes,
-    restarted,
-    put: async (transfer, index, lengthBytes = BLOCK_BYTES) => {
-      const bytes = prng(index).bytes(lengthBytes);
-      const block = {
-        index: blockIndexOf(index, transfer.claimed().geometry),
-        bytes,
-        digest: digestNow(bytes),
-      };
-      await writeBlock(transfer, { ...block, isFlushed: true });
-    },
-    async [Symbol.asyncDispose]() {
-      for (const transfer of open) transfer.opened?.durability.close();
-      journal.close();
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
-
-function transferOver(journal: Journal, target: Target): Transfer {
-  return new Transfer({
-    target,
-    journal,
-    memoryBytes: 1,
-    connectionsMax: 7,
-    isReadBack: false,
-    clock: systemClock,
-    digest: digestOf,
-    events: { onJournalBroken: () => assert.fail('the journal is whole') },
-  });
-}
 
 /** With the digests of blocks as `put` writes them. */
 async function seal(transfer: Transfer, lengths: readonly number[]): Promise<SealOutcome> {
@@ -95,7 +27,7 @@ async function seal(transfer: Transfer, lengths: readonly number[]): Promise<Sea
 }
 
 test('without a size the transfer has room for what the target can take, and tells no size', async () => {
-  await using the = await scene();
+  await using the = await unclaimed();
   const { transfer } = the;
   assert.equal(await transfer.claim(UNKNOWN), 'new');
   const { state, size, blockCount, sizeMax, blockSize } = transfer.status();
@@ -110,7 +42,7 @@ test('without a size the transfer has room for what the target can take, and tel
 });
 
 test('the size comes with the end: then the last block is short, and the seal is of that size', async () => {
-  await using the = await scene();
+  await using the = await unclaimed();
   const { transfer } = the;
   await transfer.claim(UNKNOWN);
   const open = transfer.claimed();
@@ -132,7 +64,7 @@ test('the size comes with the end: then the last block is short, and the seal is
 });
 
 test('the journal has the size before anything else, and the cut is flushed before the seal', async () => {
-  await using the = await scene();
+  await using the = await unclaimed();
   const { transfer, notes } = the;
   await transfer.claim(UNKNOWN);
   await the.put(transfer, 0);
@@ -147,7 +79,7 @@ test('a crash at any step of it leaves a transfer that goes on', async () => {
   const size = BLOCK_BYTES + 5;
   for (let step = 0; ; step++) {
     let left = Infinity;
-    await using the = await scene(() => {
+    await using the = await unclaimed(() => {
       if (left-- === 0) throw new TransferError('io-error', 'the power is gone');
     });
     await the.transfer.claim(UNKNOWN);
@@ -171,7 +103,7 @@ test('a crash at any step of it leaves a transfer that goes on', async () => {
 
 test('a cut that failed is tried again by the same claim, and nothing is sealed before', async () => {
   let isFailing = false;
-  await using the = await scene((text) => {
+  await using the = await unclaimed((text) => {
     if (isFailing && text === 'prepare') throw new TransferError('io-error', 'EIO');
   });
   const { transfer, notes } = the;
@@ -189,7 +121,7 @@ test('a cut that failed is tried again by the same claim, and nothing is sealed 
 });
 
 test('the size must hold what is there, and fit into the target', async () => {
-  await using the = await scene();
+  await using the = await unclaimed();
   const { transfer } = the;
   await transfer.claim(UNKNOWN);
   await the.put(transfer, 2);
@@ -209,7 +141,7 @@ test('the size must hold what is there, and fit into the target', async () => {
 });
 
 test('writes that wait while the size is fixed are refused where they lie behind it', async () => {
-  await using the = await scene();
+  await using the = await unclaimed();
   const { transfer, target } = the;
   await transfer.claim(UNKNOWN);
   using gate = target.hold('write');
@@ -233,13 +165,13 @@ test('writes that wait while the size is fixed are refused where they lie behind
 });
 
 test('a disk and a pipe are never one transfer', async () => {
-  await using pipe = await scene();
+  await using pipe = await unclaimed();
   await pipe.transfer.claim(UNKNOWN);
   await assert.rejects(
     pipe.transfer.claim({ ...claimOf(3), blockSize: BLOCK_BYTES }),
     coded('transfer-mismatch', { message: /: its source is a pipe, this one is a disk or a file$/ }),
   );
-  await using disk = await scene();
+  await using disk = await unclaimed();
   await disk.transfer.claim(claimOf(3));
   for (const claim of [UNKNOWN, { ...claimOf(3), stream: true }]) {
     await assert.rejects(
@@ -250,7 +182,7 @@ test('a disk and a pipe are never one transfer', async () => {
 });
 
 test('a pipe whose size was told at once goes on with and without it', async () => {
-  await using the = await scene();
+  await using the = await unclaimed();
   const sized = { ...UNKNOWN, size: BLOCK_BYTES };
   assert.equal(await the.transfer.claim(sized), 'new');
   assert.deepEqual(the.notes.slice(1, 3), ['prepare', 'prepare done']);
@@ -258,7 +190,7 @@ test('a pipe whose size was told at once goes on with and without it', async () 
   assert.equal(await the.restarted().claim(sized), 'same');
 });
 
-test('a device is what it is; a file grows to what there is room for, in whole blocks, within limits', async () => {
+test('a device is what it is; a file grows to what it has room for, in whole blocks, within limits', async () => {
   const prepared: number[] = [];
   const target = (roomBytes: number, sizeBytes: number | null, mostBytes = Infinity): Target => ({
     ...recordedTarget(new MemoryTarget(), () => {}),

@@ -51,6 +51,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     ...DEFAULTS,
     connections: 3,
   });
+  assert.deepEqual(parse('-', '--source-size', '1000'), { ...DEFAULTS, source: '-', sourceSizeBytes: 1000 });
   assert.deepEqual(parse('--', '--odd-name'), { ...DEFAULTS, source: '--odd-name' });
 });
 
@@ -73,6 +74,8 @@ test('each mistake has its own sentence', () => {
     [['a', '--memory', '16777215'], '--memory 16777215 is less than one block of 16MiB'],
     [['a', '--memory', ''], "'' is not a size"],
     [['a', '--retry-for', '24'], "'24' is not a duration"],
+    [['-', '--source-size', 'all'], "'all' is not a size"],
+    [['a', '--source-size', '1G'], '--source-size is for standard input: disks and files have a size'],
   ] as const) {
     assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message }, argv.join(' '));
   }
@@ -109,6 +112,7 @@ test('help goes to standard output, fits one screen and names every option', () 
       'ticket-file',
       'connections',
       'block-size',
+      'source-size',
       'retry-for',
       'memory',
       'progress',
@@ -129,11 +133,12 @@ test('the examples of the help are command lines that are understood', () => {
   parseSendArgs(['--help'], (part) => {
     text += part;
   });
-  const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' )?ddt-send (.*)$/gm)].map(([, line = '']) =>
-    // A comment stands behind two blanks.
-    (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
+  const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' |zcat \S+ \| )?ddt-send (.*)$/gm)].map(
+    ([, line = '']) =>
+      // A comment stands behind two blanks.
+      (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 3);
+  assert.equal(examples.length, 4);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 
