@@ -190,7 +190,7 @@ test('a pipe whose size was told at once goes on with and without it', async () 
   assert.equal(await the.restarted().claim(sized), 'same');
 });
 
-test('a device is what it is; a file grows to what it has room for, in whole blocks, within limits', async () => {
+test('a device is what it is; a file grows to what it has room for, in whole blocks', async () => {
   const prepared: number[] = [];
   const target = (roomBytes: number, sizeBytes: number | null, mostBytes = Infinity): Target => ({
     ...recordedTarget(new MemoryTarget(), () => {}),

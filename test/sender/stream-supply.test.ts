@@ -37,7 +37,7 @@ interface Scene {
   readonly slabs: SlabPool;
   readonly ends: number[];
   /** The next block, with all the time that it takes. */
-  next(flush?: () => Promise<void>): Promise<SuppliedBlock | undefined>;
+  readonly next: (flush?: () => Promise<void>) => Promise<SuppliedBlock | undefined>;
 }
 
 function scene(bytes: Buffer, options: { slabCount?: number; sizeMax?: number } = {}): Scene {
