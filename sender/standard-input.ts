@@ -4,7 +4,7 @@ import { readlink } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isatty } from 'node:tty';
-import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
+import { TransferError, reasonOf } from '../common/errors.ts';
 import type { SourceDescription } from '../common/protocol.ts';
 import type { Stream } from './stream.ts';
 
@@ -87,7 +87,7 @@ export class StandardInput implements Stream {
       throw new TransferError(
         'source-read',
         `cannot read standard input after ${this.#doneBytes} bytes: ${reasonOf(error)}`,
-        { cause: error, details: { errno: errnoOf(error) } },
+        { cause: error, hint: 'what was sent is safe; run the same pipe again to go on' },
       );
     } finally {
       signal.removeEventListener('abort', abort);
