@@ -62,9 +62,17 @@ export interface TargetDescription {
 
 /** Body of `PUT /transfer`. */
 export interface Claim {
-  readonly size: number;
+  /** Bytes; `null` of a pipe that has not ended yet. */
+  readonly size: number | null;
   readonly blockSize: number;
   readonly source: SourceDescription;
+  /** A pipe: read once, in order. Tells the claim that fixes its size from that of a disk. */
+  readonly stream?: boolean;
+}
+
+/** Of a source whose size is known. */
+export interface SizedClaim extends Claim {
+  readonly size: number;
 }
 
 /** Body of `GET /transfer` and of the answer to `PUT /transfer`. */
@@ -76,6 +84,8 @@ export interface TransferStatus {
   readonly size: number | null;
   readonly blockSize: number | null;
   readonly blockCount: number | null;
+  /** While `size` is not known: how many bytes it may be at most. */
+  readonly sizeMax: number | null;
   readonly source: SourceDescription | null;
   readonly target: TargetDescription;
   /** A sender on the same machine finds its own source among them, if it is the target. */

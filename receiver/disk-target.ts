@@ -11,6 +11,7 @@ import { openDirect, readDirect } from '../common/direct-io.ts';
 import { syncFolder } from '../common/durable-file.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
+import { roomOfFile } from './file-room.ts';
 import { runOn } from './run-on.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 
@@ -78,6 +79,10 @@ export class DiskTarget implements Target {
     } catch (error) {
       throw this.#writeError(`cannot make ${path} ${sizeBytes} bytes long`, error);
     }
+  }
+
+  async roomBytes(): Promise<number> {
+    return this.identity.sizeBytes ?? (await roomOfFile(this.identity.path));
   }
 
   async write(bytes: Buffer, offset: number): Promise<void> {

@@ -44,7 +44,9 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
   else {
     const durable = open.table.countOf('durable') + open.table.countOf('verified');
     const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
-    print(`journal  ${transfer.journal.path} (${state}: ${durable} of ${open.blockCount} blocks durable, `);
+    const of = open.claim.size === null ? '' : ` of ${open.blockCount}`;
+    const unknown = open.claim.size === null ? 'size not known yet, ' : '';
+    print(`journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable, `);
     print(`${transfer.verifiedCount} verified; `);
     print(`a sample of ${receiver.sampledBlocks} compared)\n`);
   }

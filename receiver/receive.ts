@@ -28,6 +28,7 @@ import { inspectTarget, sameIdentity, type TargetInspection } from './target-saf
 import { recordOf, refuseInStateDir } from './target-record.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
+import { cutTarget } from './unknown-size.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
 
 /** Longer than writing a few blocks takes; then the client comes again. */
@@ -67,6 +68,7 @@ export async function startReceiver(
   const { transfer, content, isResumed } = opened;
   const sampledBlocks =
     transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
+  if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
   transfer.startVerifying();
   let isDraining = false;
   const app = makeApp({

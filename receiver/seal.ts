@@ -6,6 +6,7 @@ import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
 import { formatBlocks } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
+import { cutTarget } from './unknown-size.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
 
 /** Ranges that one 409 lists; the sender comes again for the rest. */
@@ -38,6 +39,16 @@ export async function sealTransfer(
   options: SealOptions,
 ): Promise<SealOutcome> {
   const open = transfer.claimed();
+  if (open.claim.size === null) {
+    throw new TransferError(
+      'size-unknown',
+      'the size of the source is not known yet: its pipe has not ended',
+      {
+        hint: 'PUT /transfer with {"size":<bytes>,"stream":true,…} when it has, as ddt-send does',
+      },
+    );
+  }
+  if (open.isCutPending) await cutTarget(transfer, open);
   if (request.blockCount !== open.blockCount) {
     throw new TransferError(
       'bad-request',

@@ -30,10 +30,12 @@ export type ReadBackMethod = 'direct' | 'cache-dropped';
 export interface Target {
   readonly identity: TargetIdentity;
   /**
-   * Makes the target ready for this many bytes.
+   * Makes the target ready for this many bytes; a file gets this length, what is behind it is cut off.
    * @throws TransferError `target-too-small`, `no-space`, `io-error`.
    */
   prepare(sizeBytes: number): Promise<void>;
+  /** Bytes that it could hold: of a device its size, of a file what its file system has left for it. */
+  roomBytes(): Promise<number>;
   /**
    * Writes all of `bytes` at `offset`; resolves when the kernel or device has taken them, durable or not.
    * `bytes` should start at a page-aligned address (a slab): then the page cache is passed by.

@@ -4,6 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
 import { formatBlocks, rangesOf, type Range } from '../common/ranges.ts';
+import { lengthMismatch } from './block-request.ts';
 import type { WritePermit } from './durability.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
@@ -25,6 +26,10 @@ export async function writeBlock(
   const written = await underLock(open, [index, 1], async () => {
     // A seal may have come while this block waited for its turn.
     transfer.writable();
+    refuseCut(open, [index, 1]);
+    if (bytes.length !== lengthOf(index, open.geometry)) {
+      throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
+    }
     isNew = open.table.stateOf(index) === 'absent';
     return await writeNeeded(
       open,
@@ -61,6 +66,7 @@ export async function writeZeroBlocks(
   for (const range of ranges) {
     const written = await underLock(open, range, async () => {
       transfer.writable();
+      refuseCut(open, range);
       return await writeNeeded(
         open,
         range,
@@ -75,6 +81,15 @@ export async function writeZeroBlocks(
   }
   if (isFlushed) await flushTo(open, generation, epoch);
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
+}
+
+/** The source may have ended while this write waited for its turn. */
+function refuseCut({ blockCount }: OpenTransfer, [first, count]: Range): void {
+  if (first + count <= blockCount) return;
+  throw new TransferError(
+    'block-out-of-range',
+    `there is no block ${first + count - 1} any more: the source has ended, the transfer has ${blockCount}`,
+  );
 }
 
 async function underLock<Result>(
@@ -117,8 +132,11 @@ async function writeNeeded(
   return { generation, epoch, isWritten: needed.length > 0 };
 }
 
-/** Announce, write, record: the order that keeps the journal true at every moment. */
-async function write(
+/**
+ * Announce, write, record: the order that keeps the journal true at every moment. Without any index: a change
+ * of the target that the next flush has to cover.
+ */
+export async function write(
   { durability }: OpenTransfer,
   indexes: readonly number[],
   digestOf: (index: number) => Buffer,
@@ -138,7 +156,7 @@ async function write(
 
 /** Whoever reads it looks for a block, not for an offset. */
 function failedWrite(indexes: readonly number[], error: unknown): TransferError {
-  const blocks = formatBlocks(rangesOf(indexes));
+  const blocks = indexes.length === 0 ? 'the end' : formatBlocks(rangesOf(indexes));
   if (!(error instanceof TransferError))
     return new TransferError('io-error', `${blocks}: ${String(error)}`, { cause: error });
   const { code, message, details, hint } = error;

@@ -5,9 +5,10 @@ import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import type { Claim, TransferStatus } from '../common/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { Source } from './source.ts';
+import { isStream, type Stream } from './stream.ts';
 
 export interface ClaimRequest {
-  readonly source: Pick<Source, 'description' | 'sizeBytes'>;
+  readonly source: Source | Stream;
   readonly receiverName: string;
   /** undefined: what the transfer has been claimed with, else the default. */
   readonly blockSizeBytes: number | undefined;
@@ -20,7 +21,7 @@ export interface ClaimRequest {
 export function claimFor(request: ClaimRequest, found: TransferStatus): Claim {
   const { description, sizeBytes: size } = request.source;
   const { target } = found;
-  if (target.size !== null && target.size < size) {
+  if (target.size !== null && size !== null && target.size < size) {
     throw new TransferError(
       'target-too-small',
       `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
@@ -29,6 +30,8 @@ export function claimFor(request: ClaimRequest, found: TransferStatus): Claim {
   }
   const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
   const claim: Claim = { size, blockSize, source: description };
+  // Whether it goes on with a pipe's transfer only the receiver knows.
+  if (isStream(request.source)) return { ...claim, stream: true };
   const { size: claimedSize, blockSize: claimedBlockSize, source } = found;
   if (claimedSize === null || claimedBlockSize === null || source === null) return claim;
   const claimed: Claim = { size: claimedSize, blockSize: claimedBlockSize, source };

@@ -4,16 +4,24 @@
  */
 import { SlabPool } from '../common/buffers.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
+import { LISTING_COUNT_MAX } from '../common/protocol.ts';
 import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
 import { Listing } from './listing.ts';
 import type { DryRunFacts } from './progress.ts';
 import { BlockReader } from './read-block.ts';
+import type { Source } from './source.ts';
 import type { SendContext, SendRequest } from './send.ts';
 
+/** A pipe could not be read again by the run that follows. */
+export interface DryRunRequest extends SendRequest {
+  readonly source: Source;
+}
+
 /** @throws TransferError as a run would at its start; `sealed` at the first block that differs. */
-export async function dryRun(request: SendRequest, context: SendContext): Promise<DryRunFacts> {
+export async function dryRun(request: DryRunRequest, context: SendContext): Promise<DryRunFacts> {
   const { source } = request;
+  const size = source.sizeBytes;
   const { clock, random, reporter, signal } = context;
   const onRetry = reporter.noteRetry.bind(reporter);
   const attempts = new Attempts({ clock, random, retryForMs: request.retryForMs, onRetry });
@@ -22,7 +30,7 @@ export async function dryRun(request: SendRequest, context: SendContext): Promis
   clients.defer(async () => await client.close());
   const found = await attempts.run(signal, async () => await client.transfer(signal));
   attempts.noteProgress();
-  const { size, blockSize } = claimFor(request, found);
+  const { blockSize } = claimFor(request, found);
   await request.meet?.(found);
   attempts.noteProgress();
   const geometry: Geometry = { sizeBytes: size, blockSizeBytes: blockSize };
@@ -32,7 +40,8 @@ export async function dryRun(request: SendRequest, context: SendContext): Promis
     return { blocksTotal, blocksSkipped: 0, blocksToSend: blocksTotal, blocksZero: null, bytesTotal: size };
   }
   reporter.fact('note     dry run: reads the whole source and compares it with the list of the receiver');
-  const listing = new Listing(blocksTotal, async (from, count) => {
+  const listing = new Listing(async (from) => {
+    const count = Math.min(LISTING_COUNT_MAX, blocksTotal - from);
     return await attempts.run(signal, async () => await client.listDigests(from, count, signal));
   });
   const reader = new BlockReader(source, geometry, context.digest);

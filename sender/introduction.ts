@@ -8,12 +8,14 @@ import type { Caution, SourceCare } from './source-care.ts';
 
 export interface NamedSource {
   readonly description: SourceDescription;
-  readonly sizeBytes: number;
+  /** null of a pipe. */
+  readonly sizeBytes: number | null;
 }
 
 /** `source   /dev/sdc: ATA WDC WD10EZEX, serial WD-1234, 931.5 GiB`. */
 export function sourceLine({ description, sizeBytes }: NamedSource): string {
-  return `source   ${diskName(description)}: ${diskKind(description)}, ${formatSize(sizeBytes)}`;
+  const size = sizeBytes === null ? 'size not known' : formatSize(sizeBytes);
+  return `source   ${diskName(description)}: ${diskKind(description)}, ${size}`;
 }
 
 /** `target   /dev/vdd at 203.0.113.7: virtio disk, 1 TiB, empty, new transfer`. */
@@ -30,7 +32,8 @@ function standOf(found: TransferStatus): string {
   }
   if (found.state === 'sealed') return 'complete and sealed: comparing';
   const there = found.blocks.durable + found.blocks.verified;
-  return `going on: ${there} of ${found.blockCount ?? 0} blocks are there`;
+  const of = found.blockCount === null ? '' : ` of ${found.blockCount}`;
+  return `going on: ${there}${of} blocks are there`;
 }
 
 /** @throws TransferError `source-refused` when source and target share bytes on one machine. */
@@ -84,7 +87,7 @@ export function cautionsOf(care: SourceCare, found: TransferStatus): Caution[] {
 
 /** How much of the target lies behind the end of the source; 0 where it takes the source's size. */
 function bytesBehind({ sizeBytes }: NamedSource, { target }: TransferStatus): number {
-  return target.size === null ? 0 : Math.max(0, target.size - sizeBytes);
+  return target.size === null || sizeBytes === null ? 0 : Math.max(0, target.size - sizeBytes);
 }
 
 export function notesOf(source: NamedSource, found: TransferStatus): string[] {

@@ -13,6 +13,7 @@ import { Meeting } from './meeting.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
+import { StandardInput } from './standard-input.ts';
 import { send, type SendContext, type SendRequest } from './send.ts';
 
 async function findTicket(options: SendOptions): Promise<Ticket> {
@@ -95,7 +96,10 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
   const senderId = randomUUID();
-  await using source = await DiskSource.open(options.source);
+  await using source =
+    options.source === '-'
+      ? await StandardInput.open(options.sourceSizeBytes)
+      : await DiskSource.open(options.source);
   const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
   await meeting.begin();
   const request: SendRequest = {
@@ -115,8 +119,8 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     signal,
     reporter,
   };
-  if (options.isDryRun) {
-    reporter.dryRun(await dryRun(request, context));
+  if (options.isDryRun && source instanceof DiskSource) {
+    reporter.dryRun(await dryRun({ ...request, source }, context));
     return EXIT_STATUS.unproven;
   }
   const { facts, seal, targetPath } = await send(request, context);

@@ -4,9 +4,10 @@
 import type { TransferStatus } from '../common/protocol.ts';
 import type { SendOptions } from './cli.ts';
 import { confirmOverwriting, needsConfirmation } from './confirm.ts';
-import type { DiskSource } from './disk-source.ts';
+import { DiskSource } from './disk-source.ts';
 import { cautionsOf, hintAfter, notesOf, refuseSameDisk, sourceLine, targetLine } from './introduction.ts';
 import type { Reporter } from './reporter.ts';
+import type { Stream } from './stream.ts';
 import { careFor, cautionsAtEnd, cautionsAtStart, type SourceCare } from './source-care.ts';
 
 export interface MeetingParts {
@@ -16,14 +17,14 @@ export interface MeetingParts {
 }
 
 export class Meeting {
-  readonly #source: DiskSource;
+  readonly #source: DiskSource | Stream;
   readonly #options: Pick<SendOptions, 'isConfirmed' | 'isDryRun'>;
   readonly #parts: MeetingParts;
   #care: SourceCare | undefined;
   #found: TransferStatus | undefined;
 
   constructor(
-    source: DiskSource,
+    source: DiskSource | Stream,
     options: Pick<SendOptions, 'isConfirmed' | 'isDryRun'>,
     parts: MeetingParts,
   ) {
@@ -36,6 +37,8 @@ export class Meeting {
   async begin(): Promise<void> {
     const { reporter } = this.#parts;
     reporter.fact(sourceLine(this.#source));
+    // A pipe comes from somewhere that can't be looked at from here.
+    if (!(this.#source instanceof DiskSource)) return;
     this.#care = await careFor(this.#source.disk);
     for (const caution of cautionsAtStart(this.#care)) reporter.warning(caution);
   }

@@ -3,7 +3,8 @@ import { formatDuration, formatRate, formatSize } from '../common/units.ts';
 
 /** Counted in blocks; only `durable` and `verified` are progress. */
 export interface BlockCounters {
-  readonly total: number;
+  /** Of a source whose size is not known: the most that is possible. */
+  total: number;
   read: number;
   durable: number;
   /** As the receiver last said. */
@@ -16,7 +17,8 @@ export interface BlockCounters {
 
 export interface Snapshot {
   readonly counters: Readonly<BlockCounters>;
-  readonly bytesTotal: number;
+  /** null while the source has not ended and may have any size. */
+  readonly bytesTotal: number | null;
   readonly blockSizeBytes: number;
   readonly bytesWire: number;
   readonly bytesPerSecond: number;
@@ -28,7 +30,7 @@ export function progressEvent(snapshot: Snapshot): Record<string, unknown> {
   const { counters } = snapshot;
   return {
     event: 'progress',
-    blocksTotal: counters.total,
+    blocksTotal: snapshot.bytesTotal === null ? null : counters.total,
     blocksDurable: counters.durable,
     blocksVerified: counters.verified,
     bytesTotal: snapshot.bytesTotal,
@@ -44,18 +46,19 @@ export function progressLine(snapshot: Snapshot): string {
   const { counters, bytesTotal, blockSizeBytes } = snapshot;
   // Not rounded up: 100 % is said when all is durable and not before.
   const percent = counters.total === 0 ? 100 : Math.floor((counters.durable * 100) / counters.total);
-  const bytesOf = (blocks: number): number => Math.min(bytesTotal, blocks * blockSizeBytes);
+  const bytesOf = (blocks: number): number => Math.min(bytesTotal ?? Infinity, blocks * blockSizeBytes);
   const parts = [
-    `${String(percent).padStart(3)} %`,
+    ...(bytesTotal === null ? [] : [`${String(percent).padStart(3)} %`]),
     `${formatSize(bytesOf(counters.durable))} durable`,
     ...(counters.verified > 0 ? [`${formatSize(bytesOf(counters.verified))} verified`] : []),
     formatRate(snapshot.bytesPerSecond),
     `${snapshot.connections} ${snapshot.connections === 1 ? 'connection' : 'connections'}`,
   ];
   if (counters.resent > 0) parts.push(`${counters.resent} resent`);
-  parts.push(
-    snapshot.secondsLeft === null ? 'ETA unknown' : `ETA ${formatDuration(snapshot.secondsLeft * 1000)}`,
-  );
+  const { secondsLeft } = snapshot;
+  if (bytesTotal !== null) {
+    parts.push(secondsLeft === null ? 'ETA unknown' : `ETA ${formatDuration(secondsLeft * 1000)}`);
+  }
   return parts.join('  ');
 }
 

@@ -53,15 +53,18 @@ export class BlockReader {
     );
   }
 
-  /** For a block that is not what a sealed transfer holds. */
   differsFromSealed(index: number): TransferError {
-    const { path } = this.#source.description;
-    return new TransferError(
-      'sealed',
-      `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
-      {
-        hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
-      },
-    );
+    return differsFromSealed(this.#source.description.path, index);
   }
+}
+
+/** For a block that is not what a sealed transfer holds. */
+export function differsFromSealed(path: string, index: number): TransferError {
+  return new TransferError(
+    'sealed',
+    `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
+    {
+      hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
+    },
+  );
 }

@@ -86,14 +86,19 @@ function marksIn(value: unknown): DiskMarks {
   return { itself: textsIn(itself), within: textsIn(within) };
 }
 
-type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount'>;
+type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount' | 'sizeMax'>;
 
-function geometryIn({ state, size, blockSize }: Record<string, unknown>): StatusGeometry {
-  if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null };
+function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>): StatusGeometry {
+  if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null, sizeMax: null };
+  if (size === null) {
+    const possible = { sizeBytes: Number(sizeMax), blockSizeBytes: Number(blockSize) };
+    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badAnswer('no size');
+    return { size, blockSize, blockCount: null, sizeMax };
+  }
   if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
   const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
   if (!isGeometry(geometry)) throw badAnswer('an impossible geometry');
-  return { size, blockSize, blockCount: blockCountOf(geometry) };
+  return { size, blockSize, blockCount: blockCountOf(geometry), sizeMax: null };
 }
 
 /** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
@@ -137,10 +142,15 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
   };
 }
 
+/** Who claims without a size may be told the one that an earlier claim brought. */
+function isSize(status: TransferStatus, claim: Claim): boolean {
+  return claim.size === null || status.size === claim.size;
+}
+
 /** The transfer as it was claimed, and not another one. */
 export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
   const status = parseTransferStatus(reply);
-  if (status.state === 'unclaimed' || status.size !== claim.size || status.blockSize !== claim.blockSize) {
+  if (status.state === 'unclaimed' || !isSize(status, claim) || status.blockSize !== claim.blockSize) {
     throw badAnswer('another claim than the one that was sent');
   }
   return status;

@@ -37,7 +37,8 @@ export interface ReporterOptions {
 /** What the reporter looks at when it is time for a line. */
 export interface Observed {
   readonly counters: Readonly<BlockCounters>;
-  readonly bytesTotal: number;
+  /** null while it is not known. */
+  readonly bytesTotal: number | null;
   readonly blockSizeBytes: number;
   readonly bytesWire: () => number;
   readonly connections: () => number;
@@ -158,7 +159,10 @@ export class Reporter implements SendReporter {
       bytesWire: observed.bytesWire(),
       connections: observed.connections(),
       bytesPerSecond: this.#rate.bytesPerSecond,
-      secondsLeft: this.#rate.secondsLeft((counters.total - counters.durable) * blockSizeBytes),
+      secondsLeft:
+        bytesTotal === null
+          ? null
+          : this.#rate.secondsLeft((counters.total - counters.durable) * blockSizeBytes),
     };
   }
 }

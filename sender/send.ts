@@ -1,17 +1,18 @@
 /** The sender's use case: describe, claim, transmit, complete. */
-import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
+import { contentOf } from './content.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
+import { isStream, type Stream } from './stream.ts';
+import { refuseEmpty } from './supplies.ts';
 import { Transmission } from './transmission.ts';
 
 /** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
@@ -22,7 +23,7 @@ const VERIFYING_POLL_MS = 250;
 const MISSING_RANGES_MAX = 4096;
 
 export interface SendRequest {
-  readonly source: Source;
+  readonly source: Source | Stream;
   readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
   /** For people: where the receiver is. */
   readonly receiverName: string;
@@ -66,26 +67,26 @@ export async function send(
   const [control] = lanes;
   if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
   const status = await claim(request, { control, attempts, signal });
-  const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
-  const counters = newCounters(blockCountOf(geometry));
+  const content = contentOf(request, status, context, { control, attempts, reporter, signal });
+  const { counters, geometry } = content;
   const transmission = new Transmission({
-    source,
+    supply: content.supply,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     lanes,
-    slabs: makeSlabs(request, geometry),
     attempts,
     counters,
     clock,
-    digest: context.digest,
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
   const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
   reporter.start({
     counters,
-    bytesTotal: source.sizeBytes,
+    get bytesTotal() {
+      return content.bytesTotal;
+    },
     blockSizeBytes: geometry.blockSizeBytes,
     bytesWire,
     connections: () => lanes.filter((lane) => lane.isConnected).length,
@@ -97,7 +98,7 @@ export async function send(
   const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
-    bytesTotal: source.sizeBytes,
+    bytesTotal: geometry.sizeBytes,
     bytesWire: bytesWire(),
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
@@ -106,18 +107,9 @@ export async function send(
   return { facts, seal, targetPath: status.target.path };
 }
 
-function newCounters(total: number): BlockCounters {
-  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
-}
-
-/** One block for each lane, or fewer when memory is short. */
-function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }: Geometry): SlabPool {
-  const slabCount = Math.max(1, Math.min(connections, Math.floor(memoryBytes / blockSizeBytes)));
-  return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
-}
-
 /** What was read fits what was claimed; what has come behind its end since was not read. */
-async function refuseResized(source: Source): Promise<void> {
+async function refuseResized(source: Source | Stream): Promise<void> {
+  if (isStream(source)) return;
   const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
   if (present === source.sizeBytes) return;
   const { path } = source.description;
@@ -142,6 +134,7 @@ async function claim(
   attempts.noteProgress();
   const wanted = claimFor(request, found);
   await request.meet?.(found);
+  if (isStream(request.source)) await refuseEmpty(request.source, signal);
   // Whoever was asked there may have taken his time.
   attempts.noteProgress();
   return await attempts.run(signal, async () => await control.claim(wanted, signal));

@@ -3,68 +3,62 @@
  * differs, and keep account until all of it is durable.
  */
 import assert from 'node:assert/strict';
-import type { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { RootDigest, type DigestBlock } from '../common/digest.ts';
+import { RootDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
+import type { BlockSupply, SuppliedBlock } from './block-supply.ts';
+import { LISTING_COUNT_MAX } from '../common/protocol.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
-import { BlockReader, type ReadBlock } from './read-block.ts';
+import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
-import type { Source } from './source.ts';
-import { WorkQueue, type WorkItem } from './work-queue.ts';
 import { ZeroBatches } from './zero-batches.ts';
 
 /** Rounds of sending in which nothing became durable; then something is wrong at the other end. */
 const IDLE_ROUNDS_MAX = 5;
 
 export interface TransmissionOptions {
-  readonly source: Source;
+  readonly supply: BlockSupply;
+  /** Of a source that has not ended its size may still change. */
   readonly geometry: Geometry;
   readonly transferId: string;
   /** Sealed already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
   readonly lanes: readonly ReceiverClient[];
-  readonly slabs: SlabPool;
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
   readonly clock: Clock;
-  readonly digest: DigestBlock;
   readonly signal: AbortSignal;
 }
 
 export class Transmission {
   readonly #options: TransmissionOptions;
-  readonly #queue: WorkQueue;
+  readonly #supply: BlockSupply;
   readonly #owed = new OwedLedger();
   readonly #listing: Listing;
   readonly #zeros: ZeroBatches;
-  readonly #reader: BlockReader;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
-    const blockCount = blockCountOf(options.geometry);
-    this.#queue = new WorkQueue(blockCount);
+    this.#supply = options.supply;
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
     const [first] = options.lanes;
     assert(first !== undefined);
+    // Counted anew in each attempt: a source that ends makes the listing shorter.
+    const countFrom = (from: number): number =>
+      Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
     this.#listing = new Listing(
-      blockCount,
-      async (from, count) =>
-        await options.attempts.run(
-          this.#signal,
-          async () => await first.listDigests(from, count, this.#signal),
-        ),
+      async (from) =>
+        await this.#retrying(async () => await first.listDigests(from, countFrom(from), this.#signal)),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
-    this.#reader = new BlockReader(options.source, options.geometry, options.digest);
   }
 
   /** To be called with every reply of every connection. */
@@ -88,9 +82,7 @@ export class Transmission {
 
   /** The receiver misses these after all. They are read and sent once more. */
   async sendAgain(ranges: readonly Range[]): Promise<void> {
-    for (const [first, count] of ranges) {
-      for (let index = first; index < first + count; index++) this.#queue.putBack(index, undefined);
-    }
+    this.#supply.sendAgain(ranges);
     this.#options.counters.durable -= countOf(ranges);
     await this.#drain();
   }
@@ -101,12 +93,8 @@ export class Transmission {
       const durableBefore = this.#options.counters.durable;
       await this.#runLanes();
       await this.#sendZeros(this.#control, this.#zeros.takeAll());
-      if (this.#owed.blockCount > 0) {
-        await this.#retrying(async () => await this.#control.flush(this.#signal));
-        // Its reply has settled all that is durable; what is owed still was lost without our being told.
-        this.#account({ durable: [], lost: this.#owed.takeAll() });
-      }
-      if (this.#queue.isEmpty) return;
+      if (this.#owed.blockCount > 0) await this.#flush(this.#control);
+      if (this.#supply.isEmpty) return;
       if (this.#options.counters.durable > durableBefore) idleRounds = 0;
     }
     throw new TransferError(
@@ -134,9 +122,12 @@ export class Transmission {
 
   async #runLane(lane: ReceiverClient): Promise<void> {
     try {
-      for (let item = this.#queue.take(); item !== undefined; item = this.#queue.take()) {
+      const flush = async (): Promise<void> => await this.#flush(lane);
+      for (;;) {
+        using supplied = await this.#supply.next(flush, this.#signal);
+        if (supplied === undefined) return;
         this.#signal.throwIfAborted();
-        await this.#process(lane, item);
+        await this.#process(lane, supplied);
       }
     } catch (error) {
       // The first reason wins; the other lanes see an aborted signal.
@@ -145,42 +136,46 @@ export class Transmission {
     }
   }
 
-  async #process(lane: ReceiverClient, item: WorkItem): Promise<void> {
-    using slab = await this.#options.slabs.take(this.#signal);
-    const block = await this.#reader.read(item.index, slab.bytes);
-    if (item.digest !== undefined && !item.digest.equals(block.digest))
-      throw this.#reader.changed(item.index);
-    if (item.isFirst) {
-      this.#root.add(item.index, block.digest);
+  /** All that was written when this was called is durable, or will be sent again. */
+  async #flush(lane: ReceiverClient): Promise<void> {
+    const owed = this.#owed.all();
+    await this.#retrying(async () => await lane.flush(this.#signal));
+    // Its reply has settled all that is durable; what is owed still was lost without our being told.
+    this.#account({ durable: [], lost: this.#owed.take(owed) });
+  }
+
+  async #process(lane: ReceiverClient, { block, isFirst }: SuppliedBlock): Promise<void> {
+    const { index } = block;
+    if (isFirst) {
+      this.#root.add(index, block.digest);
       this.#options.counters.read++;
-      const present = await this.#listing.digestAt(item.index);
+      const present = await this.#listing.digestAt(index);
       if (present?.equals(block.digest) === true) {
         this.#options.counters.skipped++;
         this.#options.counters.durable++;
         this.#options.attempts.noteProgress();
+        this.#supply.release([[index, 1]]);
         return;
       }
     }
-    if (this.#options.isSealed) throw this.#reader.differsFromSealed(item.index);
-    if (!item.isFirst) this.#options.counters.resent++;
+    if (this.#options.isSealed) throw this.#supply.differsFromSealed(index);
+    if (!isFirst) this.#options.counters.resent++;
     if (block.isZero) {
-      if (item.isFirst) this.#options.counters.zero++;
-      const full = this.#zeros.add(item.index);
+      if (isFirst) this.#options.counters.zero++;
+      this.#supply.release([[index, 1]]);
+      const full = this.#zeros.add(index);
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
     await this.#send(lane, block);
-    if (item.isFirst) this.#options.counters.sent++;
+    if (isFirst) this.#options.counters.sent++;
   }
 
   async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
     const { index, bytes, digest } = block;
     await this.#retrying(async (failure) => {
-      if (failure?.code === 'digest-mismatch') {
-        // Perhaps the block was damaged in our memory: from the disk once more.
-        const again = await this.#reader.read(index, bytes);
-        if (!again.digest.equals(digest)) throw this.#reader.changed(index);
-      }
+      // Perhaps the block was damaged in our memory.
+      if (failure?.code === 'digest-mismatch') await this.#supply.check(block);
       if (failure !== undefined && isFateUnknown(failure)) {
         const head = await lane.headBlock(index, this.#signal);
         if (head !== 'absent' && head.digest.equals(digest)) {
@@ -211,12 +206,15 @@ export class Transmission {
   }
 
   #account({ durable, lost }: Settled): void {
-    for (const { ranges } of durable) this.#options.counters.durable += countOf(ranges);
+    for (const { ranges } of durable) {
+      this.#options.counters.durable += countOf(ranges);
+      this.#supply.release(ranges);
+    }
     if (durable.length > 0) this.#options.attempts.noteProgress();
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
-          this.#queue.putBack(index, digest ?? this.#reader.zeroDigests.of(index));
+          this.#supply.putBack(index, digest ?? this.#supply.zeroDigests.of(index));
         }
       }
     }

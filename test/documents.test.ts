@@ -174,7 +174,7 @@ test('PROTOCOL.md has every code once: those that travel with their status, the 
 
 test('whatever code the routes of the receiver refuse with is among those that travel', async () => {
   const routes = ['app', 'auth', 'block-request', 'block-routes', 'listing', 'read-body', 'transfer-routes'];
-  for (const name of [...routes, 'durability', 'seal', 'transfer', 'write-block']) {
+  for (const name of [...routes, 'durability', 'seal', 'transfer', 'unknown-size', 'write-block']) {
     const text = await readFile(join(PROJECT, 'receiver', `${name}.ts`), 'utf8');
     for (const [, code = ''] of text.matchAll(/new TransferError\(\s*'([\w-]+)'/g)) {
       // Of a connection that was cut nobody hears.

@@ -11,6 +11,7 @@ const DEFAULTS: SendOptions = {
   ticketFile: undefined,
   connections: 8,
   blockSizeBytes: undefined,
+  sourceSizeBytes: null,
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
   receiptFile: undefined,
@@ -35,6 +36,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     ticketFile: 'ticket.txt',
     connections: 64,
     blockSizeBytes: 65_536,
+    sourceSizeBytes: null,
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
     receiptFile: 'receipt.json',
@@ -54,6 +56,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     ...DEFAULTS,
     connections: 3,
   });
+  assert.deepEqual(parse('-', '--source-size', '1000'), { ...DEFAULTS, source: '-', sourceSizeBytes: 1000 });
   assert.deepEqual(parse('--', '--odd-name'), { ...DEFAULTS, source: '--odd-name' });
 });
 
@@ -76,6 +79,8 @@ test('each mistake has its own sentence', () => {
     [['a', '--memory', '16777215'], '--memory 16777215 is less than one block of 16MiB'],
     [['a', '--memory', ''], "'' is not a size"],
     [['a', '--retry-for', '24'], "'24' is not a duration"],
+    [['-', '--source-size', 'all'], "'all' is not a size"],
+    [['a', '--source-size', '1G'], '--source-size is for standard input: disks and files have a size'],
   ] as const) {
     assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message }, argv.join(' '));
   }
@@ -112,6 +117,7 @@ test('help goes to standard output, fits one screen and names every option', () 
       'ticket-file',
       'connections',
       'block-size',
+      'source-size',
       'retry-for',
       'memory',
       'progress',
@@ -132,11 +138,12 @@ test('the examples of the help are command lines that are understood', () => {
   parseSendArgs(['--help'], (part) => {
     text += part;
   });
-  const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' )?ddt-send (.*)$/gm)].map(([, line = '']) =>
-    // A comment stands behind two blanks.
-    (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
+  const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' |zcat \S+ \| )?ddt-send (.*)$/gm)].map(
+    ([, line = '']) =>
+      // A comment stands behind two blanks.
+      (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 3);
+  assert.equal(examples.length, 4);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 

@@ -86,6 +86,13 @@ test('a line says what has been read back, too', () => {
   assert.equal(progressEvent({ ...SNAPSHOT, counters: { ...COUNTERS, verified: 7 } })['blocksVerified'], 7);
 });
 
+test('of a source that may have any size there is no total, no share and no end', () => {
+  const unknown = { bytesTotal: null, secondsLeft: null };
+  assert.equal(lineOf(unknown), '354.2 GiB durable  92.0 Mbit/s  8 connections');
+  const { blocksTotal, bytesTotal, secondsLeft, blocksDurable } = progressEvent({ ...SNAPSHOT, ...unknown });
+  assert.deepEqual([blocksTotal, bytesTotal, secondsLeft, blocksDurable], [null, null, null, 90_685]);
+});
+
 test('100 % is said when all is durable and not before', () => {
   for (const [durable, total, percent] of [
     [0, 3, '  0 %'],

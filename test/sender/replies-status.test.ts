@@ -16,6 +16,7 @@ const STATUS: TransferStatus = {
   size: 10_000_001,
   blockSize: 65_536,
   blockCount: 153,
+  sizeMax: null,
   source: null,
   target: {
     description: 'virtio disk',
@@ -113,6 +114,28 @@ test('the number of blocks follows from the geometry, whatever the receiver says
 test('while nothing is claimed there is no geometry, whatever the receiver says', () => {
   const status = parseTransferStatus(reply({ ...STATUS, state: 'unclaimed', blockSize: 'huge', size: -5 }));
   assert.deepEqual([status.size, status.blockSize, status.blockCount], [null, null, null]);
+});
+
+test('a size that is not known comes with the most that it may be', () => {
+  const unknown = { ...STATUS, size: null, blockCount: null, sizeMax: 20_000_000 };
+  assert.deepEqual(parseTransferStatus(reply(unknown)), unknown);
+  for (const change of [
+    { sizeMax: null },
+    { sizeMax: -1 },
+    { sizeMax: 1.5 },
+    { sizeMax: '9' },
+    { sizeMax: 2 ** 53 },
+    { blockSize: 1000 },
+    { blockSize: null },
+    { size: undefined },
+  ]) {
+    const answer = reply({ ...unknown, ...change });
+    assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
+  }
+  const claim = { ...CLAIM, size: null };
+  assert.equal(parseClaimAnswer(reply(unknown), claim).size, null);
+  assert.equal(parseClaimAnswer(reply(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
+  assert.throws(() => parseClaimAnswer(reply(unknown), CLAIM), { code: 'bad-answer' });
 });
 
 test('the answer to a claim is believed only if it is that very claim', () => {

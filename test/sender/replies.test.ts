@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { BlockReceipt, Claim, ZeroReceipt } from '../../common/protocol.ts';
-import type { Range } from '../../common/ranges.ts';
+import { rangesOf } from '../../common/ranges.ts';
 import { printable } from '../../sender/answer-text.ts';
 import {
   parseBlockReceipt,
@@ -27,10 +27,7 @@ const RECEIPT: BlockReceipt = {
   state: 'written',
   generation: 81,
 };
-const RANGES: readonly Range[] = [
-  [0, 5],
-  [9, 1],
-];
+const RANGES = rangesOf([0, 1, 2, 3, 4, 9]);
 const ZEROS: ZeroReceipt = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',

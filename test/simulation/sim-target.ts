@@ -49,6 +49,10 @@ export class SimTarget implements Target {
     await this.#pause(this.#world.profile.diskMs, 'prepare');
   }
 
+  async roomBytes(): Promise<number> {
+    return await Promise.resolve(this.#world.profile.geometry.sizeBytes);
+  }
+
   async write(bytes: Buffer, offset: number): Promise<void> {
     const block = this.#blockAt(offset, bytes.length);
     await this.#write([{ owner: this.#process, block, stamps: () => readStamps(bytes), taken: 0 }]);

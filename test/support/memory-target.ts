@@ -77,6 +77,7 @@ class OpenableGate implements Gate {
 
 export class MemoryTarget implements Target {
   readonly identity: TargetIdentity;
+  readonly roomBytes = async (): Promise<number> => await Promise.resolve(16 * 1024 * 1024);
   readonly #capacityBytes: number;
   #sizeBytes = 0;
   /** Page number → its bytes, which are never changed but replaced; what reads show. */

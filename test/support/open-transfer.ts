@@ -7,7 +7,7 @@ import { systemClock, type Clock } from '../../common/clock.ts';
 import { digestNow, digestOf } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
-import type { BlockReceipt, Claim } from '../../common/protocol.ts';
+import type { BlockReceipt, SizedClaim } from '../../common/protocol.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
 import { Transfer, type OpenTransfer } from '../../receiver/transfer.ts';
@@ -21,7 +21,7 @@ export const BLOCK_BYTES = 64 * 1024;
 export const LAST_BYTES = 1000;
 
 /** @param blockCount the last one is short. */
-export function claimOf(blockCount: number): Claim {
+export function claimOf(blockCount: number): SizedClaim {
   return {
     size: (blockCount - 1) * BLOCK_BYTES + LAST_BYTES,
     blockSize: BLOCK_BYTES,

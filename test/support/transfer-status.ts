@@ -8,6 +8,7 @@ export const STATUS: TransferStatus = {
   state: 'open',
   size: 10_000_001,
   blockSize: 65_536,
+  sizeMax: null,
   blockCount: 153,
   source: { description: 'a stick', path: '/dev/sdc', model: 'Stick', serial: null },
   target: {
