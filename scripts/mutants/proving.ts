@@ -130,14 +130,16 @@ export const PROVING: readonly Mutant[] = [
   },
   {
     name: 'what is durable counts as read back after another start',
-    file: TRANSFER,
+    file: 'receiver/open-transfer.ts',
     edits: [["isVerified ? 'verified' : 'durable'", "isVerified ? 'verified' : 'verified'"]],
     tests: TRANSFER_TESTS,
   },
   {
     name: 'another claim may follow the first one',
-    file: TRANSFER,
-    edits: [["if (difference === undefined) return 'same';", "if (difference !== '') return 'same';"]],
+    file: 'receiver/unknown-size.ts',
+    edits: [
+      ['if (difference !== undefined) throw otherTransfer(', 'if (difference === null) throw otherTransfer('],
+    ],
     tests: TRANSFER_TESTS,
   },
   {

@@ -69,7 +69,7 @@ export const SENDING: readonly Mutant[] = [
     file: TRANSMISSION,
     edits: [
       [
-        '          this.#queue.putBack(index, digest ?? this.#reader.zeroDigests.of(index));\n',
+        '          this.#supply.putBack(index, digest ?? this.#supply.zeroDigests.of(index));\n',
         '          void digest;\n',
       ],
     ],
@@ -100,7 +100,7 @@ export const SENDING: readonly Mutant[] = [
   },
   {
     name: 'a block that changed before it was sent again goes unnoticed',
-    file: TRANSMISSION,
+    file: 'sender/disk-supply.ts',
     edits: [['if (item.digest !== undefined && !item', 'if (item.digest === null && !item']],
     tests: SEND_TESTS,
   },

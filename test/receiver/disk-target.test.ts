@@ -207,7 +207,8 @@ test(
     // The backing file is what the device holds; the device's own page cache is not in it.
     const medium = async (): Promise<Buffer> => (await readFile(device.backingFile)).subarray(0, 131_072);
     const before = await medium();
-    assert.deepEqual([before[0], before[65_535], before[65_536], before[131_071]], [1, 1, 0, 0]);
+    // What went through the cache may be there by now as well: the kernel writes it when it likes.
+    assert.deepEqual([before[0], before[65_535]], [1, 1]);
     await target.flush();
     const after = await medium();
     assert(after.equals(Buffer.concat([Buffer.alloc(65_536, 1), Buffer.alloc(65_536, 2)])));

@@ -234,20 +234,3 @@ test('what a claim says of its source can steer no terminal and fill no disk', a
     byId: '/dev/disk/by-id/?x',
   });
 });
-
-test('JSON beyond 256 KiB is refused by its length, or at its first byte too many', async () => {
-  await using app = await startReceiverApp({ blockCount: null });
-  const body = `{"x":"${'x'.repeat(256 * 1024)}"}`;
-  const known = await app.request('PUT', '/transfer', { body });
-  assert.deepEqual([...told(known), known.headers.connection], [413, 'too-large', 'close']);
-  const unknown = await app.request('PUT', '/transfer', {
-    body,
-    headers: { 'transfer-encoding': 'chunked' },
-  });
-  assert.deepEqual(told(unknown), [413, 'too-large']);
-  const asked = await app.request('PUT', '/transfer', {
-    body: JSON.stringify(claimOf(1)),
-    headers: { expect: '100-continue', 'content-length': JSON.stringify(claimOf(1)).length },
-  });
-  assert.deepEqual([asked.status, asked.isContinued], [201, true]);
-});

@@ -6,7 +6,7 @@ import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol.ts';
 import { printable } from '../../sender/answer-text.ts';
-import { parseClaimAnswer, parseHead, parseTransferStatus } from '../../sender/replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/replies.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -34,7 +34,6 @@ const STATUS: TransferStatus = {
   encodings: ['zstd'],
 };
 const DIGEST = digestNow(Buffer.from('block 7'));
-const HEAD = { etag: `"${DIGEST.toString('hex')}"`, state: 'durable', generation: '81', epoch: 'an-epoch' };
 const CLAIM = {
   size: 10_000_001,
   blockSize: 65_536,
@@ -222,43 +221,4 @@ test('what is not JSON is said to be that, with its cause', () => {
         error instanceof TransferError && error.code === 'bad-answer' && error.cause instanceof Error,
     );
   }
-});
-
-test('a HEAD is believed only with digest, generation, epoch, and the state of a block that is there', () => {
-  const hex = DIGEST.toString('hex');
-  assert.deepEqual(parseHead(HEAD), { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' });
-  const wrong: readonly Record<string, string | undefined>[] = [
-    { etag: undefined },
-    { etag: hex },
-    { etag: `W/"${hex}"` },
-    { etag: `"${hex.toUpperCase()}"` },
-    { etag: `"${hex}", "${hex}"` },
-    { etag: `"${hex.slice(2)}"` },
-    { state: undefined },
-    { state: 'absent' },
-    { state: 'constructor' },
-    { generation: undefined },
-    { generation: '' },
-    { generation: ' ' },
-    { generation: '-1' },
-    { generation: '0x10' },
-    { generation: '1e3' },
-    { generation: '1.5' },
-    { generation: '9'.repeat(17) },
-    { generation: 'NaN' },
-    { epoch: undefined },
-  ];
-  for (const change of wrong) {
-    assert.throws(() => parseHead({ ...HEAD, ...change }), { code: 'bad-answer' }, JSON.stringify(change));
-  }
-  const text = fc.option(anyCharacters, { nil: undefined });
-  fc.assert(
-    fc.property(fc.record({ etag: text, state: text, generation: text, epoch: text }), (headers) => {
-      try {
-        assert.equal(parseHead({ ...HEAD, ...headers }).digest.length, 32);
-      } catch (error) {
-        assert(error instanceof TransferError && error.code === 'bad-answer', String(error));
-      }
-    }),
-  );
 });

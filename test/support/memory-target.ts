@@ -240,9 +240,8 @@ export class MemoryTarget implements Target {
   #fail(fault: Fault | undefined, operation: Operation): void {
     if (fault === undefined) return;
     const code = operation === 'write' && fault.errno === 'ENOSPC' ? 'no-space' : 'io-error';
-    throw new TransferError(code, `cannot ${operation} memory: ${fault.errno}`, {
-      details: { errno: fault.errno },
-    });
+    const { errno } = fault;
+    throw new TransferError(code, `cannot ${operation} memory: ${errno}`, { details: { errno } });
   }
 
   #assertOpen(): void {
