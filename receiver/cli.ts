@@ -2,7 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
-import { MEMORY_BYTES_MIN } from './transfer.ts';
+import { MEMORY_BYTES_MIN } from './memory.ts';
 
 export interface ReceiveOptions {
   readonly target: string;

@@ -6,6 +6,7 @@ import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
 import { formatRanges } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
+import { listUnreadable } from './unreadable.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
 
 /** Ranges that one 409 lists; the sender comes again for the rest. */
@@ -109,6 +110,7 @@ function makeReceipt(
     root: `sha256:${root.toString('hex')}`,
     verified: open.verifier === undefined ? 'none' : 'read-back',
     readBack: open.verifier?.method ?? null,
+    unreadable: listUnreadable(open.table).unreadable,
     sealedAt: new Date(options.clock.wallMs()).toISOString(),
     target: transfer.status().target,
     source: open.claim.source,

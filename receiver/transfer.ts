@@ -7,7 +7,7 @@ import { SlabPool } from '../common/buffers.ts';
 import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
-import { BLOCK_SIZE_BYTES_MAX, blockCountOf, isGeometry, type Geometry } from '../common/geometry.ts';
+import { blockCountOf, isGeometry, type Geometry } from '../common/geometry.ts';
 import {
   ENCODED_GROWTH_BYTES_MAX,
   LISTING_COUNT_MAX,
@@ -16,12 +16,16 @@ import {
   type Claim,
   type TransferStatus,
 } from '../common/protocol.ts';
-import { BlockTable } from './block-table.ts';
+import type { BlockTable } from './block-table.ts';
 import { claimDifference, hintFor } from './claim.ts';
-import { Durability, type DurabilityEvents } from './durability.ts';
+import { Durability } from './durability.ts';
+import type { DurabilityEvents } from './durability-events.ts';
+import { tableOf } from './journalled-table.ts';
 import type { Journal } from './journal.ts';
+import { slabCountOf } from './memory.ts';
 import { RangeLocks } from './range-locks.ts';
 import type { Target } from './target.ts';
+import { listUnreadable } from './unreadable.ts';
 import { Verifier, type VerifierEvents } from './verify-blocks.ts';
 
 /** What exists once a transfer is claimed. */
@@ -165,6 +169,13 @@ export class Transfer {
     this.#sealed = receipt;
   }
 
+  /** Withdraws the receipt, durably: only for `reopen.ts`. */
+  unseal(): void {
+    this.journal.removeProperties(['receipt', 'receiptSignature']);
+    this.#sealed = undefined;
+    this.startVerifying();
+  }
+
   status(): TransferStatus {
     const open = this.#open;
     const { identity } = this.target;
@@ -192,6 +203,7 @@ export class Transfer {
         durable: count('durable'),
         verified: count('verified'),
       },
+      ...listUnreadable(open?.table),
       limits: {
         connections: this.#options.connectionsMax,
         zeroRanges: ZERO_RANGES_MAX,
@@ -204,11 +216,8 @@ export class Transfer {
   #build(claim: Claim): OpenTransfer {
     const geometry: Geometry = { sizeBytes: claim.size, blockSizeBytes: claim.blockSize };
     const blockCount = blockCountOf(geometry);
-    const table = new BlockTable(blockCount);
-    for (const { index, digest, isVerified } of this.journal.blocks()) {
-      if (index < blockCount) table.set(index, isVerified ? 'verified' : 'durable', digest);
-    }
     const { target, journal } = this;
+    const table = tableOf(journal, blockCount);
     const { events, clock, digest, memoryBytes, isReadBack } = this.#options;
     const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
     const locks = new RangeLocks();
@@ -235,13 +244,4 @@ export class Transfer {
       zeroDigests,
     };
   }
-}
-
-/** Two slabs at least, or one client could hold up every other. */
-const SLAB_COUNT_MIN = 2;
-/** The least useful `--memory`: two slabs of the largest block. */
-export const MEMORY_BYTES_MIN = SLAB_COUNT_MIN * 2 * BLOCK_SIZE_BYTES_MAX;
-
-function slabCountOf(memoryBytes: number, slabSizeBytes: number): number {
-  return Math.max(SLAB_COUNT_MIN, Math.floor(memoryBytes / slabSizeBytes));
 }

@@ -18,6 +18,8 @@ export interface SendOptions {
   readonly retryForMs: number;
   readonly memoryBytes: number;
   readonly receiptFile: string | undefined;
+  readonly onReadError: 'stop' | 'zero';
+  readonly mapfile: string | undefined;
   readonly progress: 'auto' | 'plain' | 'json' | 'none';
 }
 
@@ -27,7 +29,7 @@ Examples:
   ddt-send --ticket-file ticket.txt --progress json disk.img
   DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815  keeps the ticket out of ps
 
-Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 device failure or
+Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 device failure or
 corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the same command goes on.
 `;
 
@@ -40,6 +42,12 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
     .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
     .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+    .addOption(
+      new Option('--on-read-error <what>', 'zero: bad sectors become zeros')
+        .choices(['stop', 'zero'])
+        .default('stop'),
+    )
+    .option('--mapfile <file>', 'as of ddrescue; what it says is read is not')
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(
@@ -84,6 +92,8 @@ function readOptions(command: Command): SendOptions {
     retryForMs: parseDuration(raw['retryFor'] ?? ''),
     memoryBytes: memory,
     receiptFile: raw['receipt'],
+    onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
+    mapfile: raw['mapfile'],
     progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',
   };
 }

@@ -8,6 +8,8 @@ import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/er
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
+import { doubtsOf } from './doubts.ts';
+import { MapfileKeeper } from './mapfile-keeper.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
@@ -93,8 +95,9 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
   const senderId = randomUUID();
-  await using source = await DiskSource.open(options.source);
-  const { facts, seal, targetPath } = await send(
+  await using source = await DiskSource.open(options.source, options.onReadError);
+  const mapfile = await openMapfile(options, source);
+  const sending = send(
     {
       source,
       connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
@@ -106,13 +109,37 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     },
     { clock: systemClock, digest: digestOf, random: systemRandom, signal, reporter },
   );
+  const { facts, seal, targetPath } = await closing(mapfile, sending);
   if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
-  if (facts.verified === 'read-back') return EXIT_STATUS.verified;
-  process.stderr.write(
-    'ddt-send: warning: the receiver was started with --verify none: nothing was read back\n',
-  );
-  return EXIT_STATUS.unproven;
+  const lists = [options.receiptFile, options.mapfile].filter((path) => path !== undefined);
+  const { warnings, hint } = doubtsOf(facts, source, lists);
+  for (const warning of warnings) warn(warning);
+  if (hint !== undefined) process.stderr.write(`ddt-send: hint: ${hint}\n`);
+  return warnings.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
+}
+
+/** The mapfile is written last, however the sending ends. */
+async function closing<Result>(
+  mapfile: MapfileKeeper | undefined,
+  sending: Promise<Result>,
+): Promise<Result> {
+  try {
+    return await sending;
+  } finally {
+    await mapfile?.close();
+  }
+}
+
+function warn(message: string): void {
+  process.stderr.write(`ddt-send: warning: ${message}\n`);
+}
+
+async function openMapfile(options: SendOptions, source: DiskSource): Promise<MapfileKeeper | undefined> {
+  if (options.mapfile === undefined) return undefined;
+  const { path, description } = source.description;
+  const comments = [`Source: ${path}: ${description}, ${source.sizeBytes} bytes`];
+  return await MapfileKeeper.open(options.mapfile, source.map, { comments, warn });
 }
 
 async function main(): Promise<number> {

@@ -1,4 +1,6 @@
 /** What a run has done so far, and how it is told: as JSON lines or as plain lines. Pure. */
+import { AREAS_NAMED_MAX } from '../common/area-report.ts';
+import { countAreas, formatAreas, type Area } from '../common/areas.ts';
 import { formatDuration, formatRate, formatSize } from '../common/units.ts';
 
 /** Counted in blocks; only `durable` and `verified` are progress. */
@@ -66,6 +68,8 @@ export interface DoneFacts {
   readonly seconds: number;
   readonly root: string;
   readonly verified: 'read-back' | 'none';
+  /** As the receipt says: not only those that this run met. */
+  readonly unreadable: readonly Area[];
 }
 
 export function doneEvent(facts: DoneFacts): Record<string, unknown> {
@@ -82,6 +86,7 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
     seconds: Math.round(facts.seconds * 1000) / 1000,
     root: facts.root,
     verified: facts.verified,
+    ...(facts.unreadable.length === 0 ? {} : { unreadable: facts.unreadable }),
   };
 }
 
@@ -94,6 +99,11 @@ export function doneText(facts: DoneFacts, targetPath: string): string {
       `${counters.zero} zero, ${counters.resent} resent`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
+    ...(facts.unreadable.length === 0 ? [] : [unreadableText(facts.unreadable)]),
     '',
   ].join('\n');
+}
+
+function unreadableText(areas: readonly Area[]): string {
+  return `zeros    ${countAreas(areas)} could not be read: ${formatAreas(areas, AREAS_NAMED_MAX)}`;
 }

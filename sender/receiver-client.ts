@@ -4,15 +4,17 @@
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
+import { formatAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
-import { ERROR_CODES, TransferError, isErrorCode, reasonOf, type ErrorCode } from '../common/errors.ts';
-import { blockCountOf } from '../common/geometry.ts';
+import { TransferError, reasonOf } from '../common/errors.ts';
+import { BLOCK_SIZE_BYTES_MAX, blockCountOf } from '../common/geometry.ts';
 import {
   HEADER_BLOCK_STATE,
   HEADER_DURABLE_GENERATION,
   HEADER_EPOCH,
   HEADER_GENERATION,
   HEADER_SENDER,
+  HEADER_SOURCE_ERRORS,
   HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
@@ -28,17 +30,17 @@ import {
   parseSeal,
   parseTransferStatus,
   parseZeroReceipt,
-  printable,
 } from './replies.ts';
-import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
+import { failureOf, type Reply } from './problem.ts';
+import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
 
 /** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
 const STALL_MS = 60_000;
 /** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
 const PATIENT_STALL_MS = 600_000;
-/** The largest answer is a page of 65,536 digests: 2 MiB. */
-const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+/** The largest answer is a block. */
+const REPLY_BYTES_MAX = BLOCK_SIZE_BYTES_MAX;
 /** Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection. */
 const KEEP_ALIVE_MS = 60_000;
 
@@ -49,12 +51,6 @@ interface RequestOptions {
   readonly body?: Buffer | string;
   readonly signal: AbortSignal;
   readonly stallMs?: number;
-}
-
-interface Reply {
-  readonly status: number;
-  readonly header: (name: string) => string | undefined;
-  readonly body: Buffer;
 }
 
 export class HttpReceiverClient implements ReceiverClient {
@@ -114,13 +110,16 @@ export class HttpReceiverClient implements ReceiverClient {
       state: header(HEADER_BLOCK_STATE),
       generation: header(HEADER_GENERATION),
       epoch: header(HEADER_EPOCH),
+      sourceErrors: header(HEADER_SOURCE_ERRORS),
     });
   }
 
+  async readBlock(index: number, signal: AbortSignal): Promise<Buffer> {
+    return (await this.#request({ method: 'GET', path: `/blocks/${index}`, signal })).body;
+  }
+
   async putBlock(
-    index: number,
-    bytes: Buffer,
-    digest: Buffer,
+    { index, bytes, digest, unreadable }: OutgoingBlock,
     signal: AbortSignal,
   ): ReturnType<ReceiverClient['putBlock']> {
     const reply = await this.#request({
@@ -129,6 +128,7 @@ export class HttpReceiverClient implements ReceiverClient {
       headers: {
         'content-type': 'application/octet-stream',
         'content-digest': `sha-256=:${digest.toString('base64')}:`,
+        ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
       },
       body: bytes,
       signal,
@@ -149,6 +149,10 @@ export class HttpReceiverClient implements ReceiverClient {
     const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
     const reply = await this.#postJson('POST', '/complete', body, signal);
     return reply.status === 202 ? 'verifying' : parseSeal(reply, request);
+  }
+
+  async reopen(signal: AbortSignal): Promise<void> {
+    await this.#request({ method: 'POST', path: '/reopen', signal });
   }
 
   async close(): Promise<void> {
@@ -218,29 +222,4 @@ export class HttpReceiverClient implements ReceiverClient {
     if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
     this.#onReply({ epoch, durableGeneration, verifiedCount });
   }
-}
-
-/** The failure that the receiver names, or the nearest one for its status. */
-function failureOf(reply: Reply, what: string): TransferError {
-  let problem: Record<string, unknown> = {};
-  try {
-    const value: unknown = JSON.parse(reply.body.toString('utf8'));
-    if (typeof value === 'object' && value !== null) problem = { ...value };
-  } catch {
-    // Not from our receiver, or a HEAD: the status has to do.
-  }
-  const { code, detail } = problem;
-  const text =
-    typeof detail === 'string' ? printable(detail) : `${what} was answered with status ${reply.status}`;
-  const retryAfter = Number(reply.header('retry-after'));
-  return new TransferError(isErrorCode(code) ? code : codeOfStatus(reply.status), text, {
-    details: problem,
-    ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
-  });
-}
-
-function codeOfStatus(status: number): ErrorCode {
-  if (status === 401) return 'token-invalid';
-  const known: readonly ErrorCode[] = ['block-absent', 'sealed', 'too-slow', 'busy', 'no-space', 'io-error'];
-  return known.find((code) => ERROR_CODES[code].status === status) ?? 'bad-answer';
 }

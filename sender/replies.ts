@@ -1,11 +1,13 @@
 /**
  * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
  */
+import { parseAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import {
   BLOCK_STATES,
   PROTOCOL_VERSION,
+  UNREADABLE_AREAS_MAX,
   type BlockReceipt,
   type BlockState,
   type Claim,
@@ -90,6 +92,14 @@ function geometryIn({ state, size, blockSize }: Record<string, unknown>): Status
   return { size, blockSize, blockCount: blockCountOf(geometry) };
 }
 
+function unreadableIn(
+  status: Record<string, unknown>,
+): Pick<TransferStatus, 'unreadable' | 'unreadableCount'> {
+  const areas = parseAreas(status['unreadable'], Number(status['size'] ?? 0), UNREADABLE_AREAS_MAX);
+  if (areas === undefined) throw badAnswer('no list of unreadable areas');
+  return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
+}
+
 /** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
 export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
   const status = objectOf(body);
@@ -121,6 +131,7 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
       durable: countIn(blocks, 'durable'),
       verified: countIn(blocks, 'verified'),
     },
+    ...unreadableIn(status),
     limits: {
       connections: countIn(limits, 'connections'),
       zeroRanges: countIn(limits, 'zeroRanges'),
@@ -199,6 +210,7 @@ export function parseHead(headers: {
   state: string | undefined;
   generation: string | undefined;
   epoch: string | undefined;
+  sourceErrors?: string | undefined;
 }): BlockHead {
   const hex = /^"([0-9a-f]{64})"$/.exec(headers.etag ?? '')?.[1] ?? '';
   const digest = Buffer.from(hex, 'hex');
@@ -208,7 +220,7 @@ export function parseHead(headers: {
   if (digest.length !== DIGEST_BYTES || !isThere || !isCount(generation) || epoch === undefined) {
     throw badAnswer('a HEAD without its headers');
   }
-  return { digest, state, generation, epoch };
+  return { digest, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
 }
 
 /** The receipt must be of this very copy. */
@@ -227,5 +239,7 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
   if (!isOurs) throw badAnswer('a receipt for another copy');
   if (verified !== 'none' && verified !== 'read-back')
     throw badAnswer('a receipt that does not say how it was verified');
-  return { verified, text, signature };
+  const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
+  if (unreadable === undefined) throw badAnswer('a receipt that does not say what could not be read');
+  return { verified, unreadable, text, signature };
 }

@@ -1,4 +1,5 @@
 /** The sender's use case: describe, claim, transmit, complete. */
+import { countAreas } from '../common/areas.ts';
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { DigestBlock } from '../common/digest.ts';
@@ -10,6 +11,7 @@ import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
+import { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
 import { Transmission } from './transmission.ts';
@@ -74,12 +76,14 @@ export async function send(
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
+    recorded: new RecordedAreas(status, geometry),
     lanes,
     slabs: makeSlabs(request, geometry),
     attempts,
     counters,
     clock,
     digest: context.digest,
+    reporter,
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
@@ -102,6 +106,7 @@ export async function send(
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
     verified: seal.verified,
+    unreadable: seal.unreadable,
   };
   return { facts, seal, targetPath: status.target.path };
 }
@@ -158,7 +163,11 @@ async function claim(
 
 function standOf(found: TransferStatus): string {
   if (found.state === 'unclaimed') return 'new transfer';
-  if (found.state === 'sealed') return 'complete and sealed: comparing';
+  if (found.state === 'sealed') {
+    const { unreadable } = found;
+    if (unreadable.length === 0) return 'complete and sealed: comparing';
+    return `complete but for ${countAreas(unreadable)} that could not be read: comparing`;
+  }
   const there = found.blocks.durable + found.blocks.verified;
   return `going on: ${there} of ${found.blockCount ?? 0} blocks are there`;
 }

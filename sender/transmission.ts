@@ -10,12 +10,16 @@ import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
+import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
 import { BlockReader, type ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import type { RecordedAreas } from './recorded-areas.ts';
+import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
+import { otherTransfer, sendBlock } from './send-block.ts';
 import { WorkQueue, type WorkItem } from './work-queue.ts';
 import { ZeroBatches } from './zero-batches.ts';
 
@@ -28,12 +32,14 @@ export interface TransmissionOptions {
   readonly transferId: string;
   /** Sealed already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
+  readonly recorded: RecordedAreas;
   readonly lanes: readonly ReceiverClient[];
   readonly slabs: SlabPool;
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
   readonly clock: Clock;
   readonly digest: DigestBlock;
+  readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
@@ -41,12 +47,15 @@ export class Transmission {
   readonly #options: TransmissionOptions;
   readonly #queue: WorkQueue;
   readonly #owed = new OwedLedger();
-  readonly #listing: Listing;
+  readonly #comparison: BlockComparison;
   readonly #zeros: ZeroBatches;
   readonly #reader: BlockReader;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
+  /** Blocks that had unreadable areas when they were read. */
+  readonly #damaged = new Set<number>();
+  #isReopened = false;
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
@@ -55,16 +64,15 @@ export class Transmission {
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
     const [first] = options.lanes;
     assert(first !== undefined);
-    this.#listing = new Listing(
+    const signal = this.#signal;
+    const retrying: ComparisonParts['retrying'] = async (attempt) => await this.#retrying(attempt);
+    const listing = new Listing(
       blockCount,
-      async (from, count) =>
-        await options.attempts.run(
-          this.#signal,
-          async () => await first.listDigests(from, count, this.#signal),
-        ),
+      async (from, count) => await retrying(async () => await first.listDigests(from, count, signal)),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     this.#reader = new BlockReader(options.source, options.geometry, options.digest);
+    this.#comparison = new BlockComparison({ ...options, reader: this.#reader, listing, retrying, signal });
   }
 
   /** To be called with every reply of every connection. */
@@ -146,24 +154,24 @@ export class Transmission {
   }
 
   async #process(lane: ReceiverClient, item: WorkItem): Promise<void> {
+    const known = item.isFirst ? await this.#comparison.readBefore(item.index) : undefined;
+    if (known !== undefined) return this.#skip(item.index, known);
     using slab = await this.#options.slabs.take(this.#signal);
-    const block = await this.#reader.read(item.index, slab.bytes);
-    if (item.digest !== undefined && !item.digest.equals(block.digest))
-      throw this.#reader.changed(item.index);
+    const read = await this.#reader.read(item.index, slab.bytes, this.#signal);
+    if (item.digest !== undefined && !item.digest.equals(read.digest)) throw this.#changed(read);
+    if (read.unreadable.length > 0) this.#damaged.add(item.index);
+    const { block, isThere } = item.isFirst
+      ? await this.#comparison.compare(read, lane)
+      : { block: read, isThere: false };
+    if (isThere) return this.#skip(item.index, block.digest);
     if (item.isFirst) {
       this.#root.add(item.index, block.digest);
       this.#options.counters.read++;
-      const present = await this.#listing.digestAt(item.index);
-      if (present?.equals(block.digest) === true) {
-        this.#options.counters.skipped++;
-        this.#options.counters.durable++;
-        this.#options.attempts.noteProgress();
-        return;
-      }
     }
-    if (this.#options.isSealed) throw this.#reader.differsFromSealed(item.index);
+    if (this.#options.isSealed) await this.#reopen(lane, item.index);
     if (!item.isFirst) this.#options.counters.resent++;
-    if (block.isZero) {
+    // What could not be read is no zero, though it looks like one: its place has to go along.
+    if (block.isZero && block.unreadable.length === 0) {
       if (item.isFirst) this.#options.counters.zero++;
       const full = this.#zeros.add(item.index);
       if (full !== undefined) await this.#sendZeros(lane, full);
@@ -173,26 +181,37 @@ export class Transmission {
     if (item.isFirst) this.#options.counters.sent++;
   }
 
+  /** It is there, just like that. */
+  #skip(index: number, digest: Buffer): void {
+    const { counters, attempts } = this.#options;
+    this.#root.add(index, digest);
+    counters.read++;
+    counters.skipped++;
+    counters.durable++;
+    this.#comparison.noteDurable([[index, 1]]);
+    attempts.noteProgress();
+  }
+
+  /** Into a sealed transfer only what could not be read before. @throws TransferError `sealed`. */
+  async #reopen(lane: ReceiverClient, index: number): Promise<void> {
+    if (!this.#options.recorded.has(index)) throw this.#reader.differsFromSealed(index);
+    if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
+    this.#isReopened = true;
+  }
+
+  #changed(again: ReadBlock): TransferError {
+    return this.#reader.changed(again, this.#damaged.has(again.index));
+  }
+
   async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    const { index, bytes, digest } = block;
-    await this.#retrying(async (failure) => {
-      if (failure?.code === 'digest-mismatch') {
-        // Perhaps the block was damaged in our memory: from the disk once more.
-        const again = await this.#reader.read(index, bytes);
-        if (!again.digest.equals(digest)) throw this.#reader.changed(index);
-      }
-      if (failure !== undefined && isFateUnknown(failure)) {
-        const head = await lane.headBlock(index, this.#signal);
-        if (head !== 'absent' && head.digest.equals(digest)) {
-          this.#owe({ ranges: [[index, 1]], digest, epoch: head.epoch, generation: head.generation });
-          return;
-        }
-      }
-      if (failure !== undefined) this.#options.counters.resent++;
-      const receipt = await lane.putBlock(index, bytes, digest, this.#signal);
-      if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
-      this.#owe({ ranges: [[index, 1]], digest, epoch: receipt.epoch, generation: receipt.generation });
-    });
+    const { transferId, attempts, counters } = this.#options;
+    const reread = async (): Promise<ReadBlock> => {
+      const again = await this.#reader.read(block.index, block.bytes, this.#signal);
+      if (!again.digest.equals(block.digest)) throw this.#changed(again);
+      return again;
+    };
+    const parts = { transferId, attempts, counters, reread, signal: this.#signal };
+    this.#owe(await sendBlock(lane, block, parts));
   }
 
   async #sendZeros(lane: ReceiverClient, ranges: readonly Range[]): Promise<void> {
@@ -211,7 +230,10 @@ export class Transmission {
   }
 
   #account({ durable, lost }: Settled): void {
-    for (const { ranges } of durable) this.#options.counters.durable += countOf(ranges);
+    for (const { ranges } of durable) {
+      this.#options.counters.durable += countOf(ranges);
+      this.#comparison.noteDurable(ranges);
+    }
     if (durable.length > 0) this.#options.attempts.noteProgress();
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
@@ -222,18 +244,7 @@ export class Transmission {
     }
   }
 
-  async #retrying<Result>(attempt: (failure: TransferError | undefined) => Promise<Result>): Promise<Result> {
+  async #retrying<Result>(attempt: () => Promise<Result>): Promise<Result> {
     return await this.#options.attempts.run(this.#signal, attempt);
   }
-}
-
-/** The request may have been carried out although no answer came. */
-function isFateUnknown({ code }: TransferError): boolean {
-  return code === 'connection-failed' || code === 'bad-answer' || code === 'too-slow';
-}
-
-function otherTransfer(): TransferError {
-  return new TransferError('transfer-mismatch', 'the receiver at this address serves another transfer now', {
-    hint: 'use the ticket that it prints now',
-  });
 }

@@ -14,6 +14,8 @@ const DEFAULTS: SendOptions = {
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
   receiptFile: undefined,
+  onReadError: 'stop',
+  mapfile: undefined,
   progress: 'auto',
 };
 
@@ -36,9 +38,12 @@ test('every option is read, in its own unit, before and after the arguments', ()
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
     receiptFile: 'receipt.json',
+    onReadError: 'zero',
+    mapfile: 'disk.map',
     progress: 'json',
   };
   const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
+  rest.push('--on-read-error', 'zero', '--mapfile', 'disk.map');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'plain', 'none'] as const) {
@@ -111,6 +116,8 @@ test('help goes to standard output, fits one screen and names every option', () 
       'memory',
       'progress',
       'receipt',
+      'on-read-error',
+      'mapfile',
     ]) {
       assert.match(text, new RegExp(`^ {2}--${name} <`, 'm'));
     }

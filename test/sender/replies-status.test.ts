@@ -18,6 +18,8 @@ const STATUS: TransferStatus = {
   source: null,
   target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: null, size: 20_000_000 },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
+  unreadable: [],
+  unreadableCount: 0,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
 };
@@ -178,7 +180,10 @@ test('what is not JSON is said to be that, with its cause', () => {
 
 test('a HEAD is believed only with digest, generation, epoch, and the state of a block that is there', () => {
   const hex = DIGEST.toString('hex');
-  assert.deepEqual(parseHead(HEAD), { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' });
+  const there = { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' };
+  assert.deepEqual(parseHead(HEAD), { ...there, sourceErrors: '' });
+  const damaged = { ...HEAD, sourceErrors: '512+1024' };
+  assert.deepEqual(parseHead(damaged), { ...there, sourceErrors: '512+1024' });
   const wrong: readonly Record<string, string | undefined>[] = [
     { etag: undefined },
     { etag: hex },

@@ -48,6 +48,7 @@ const STATUS: TransferStatus = {
   source: { description: 'a stick', path: '/dev/sdc', model: 'Stick', serial: null },
   target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: 'S1', size: 20_000_000 },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
+  ...{ unreadable: [], unreadableCount: 0 },
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd', 'gzip'],
 };
@@ -70,6 +71,7 @@ const SEAL = {
     blockCount: 153,
     root: `sha256:${'07'.repeat(32)}`,
     verified: 'read-back',
+    unreadable: [],
   }),
   signature: 'armored',
 };
@@ -110,7 +112,7 @@ test('what an honest receiver answers is read as it was meant', () => {
   assert.deepEqual(parseClaimAnswer(reply(STATUS), CLAIM), STATUS);
   assert.deepEqual(parseBlockReceipt(reply(RECEIPT), REQUEST), RECEIPT);
   assert.deepEqual(parseZeroReceipt(reply(ZEROS), RANGES), ZEROS);
-  assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', ...SEAL });
+  assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', unreadable: [], ...SEAL });
   const unclaimed = {
     ...STATUS,
     state: 'unclaimed',
