@@ -47,8 +47,12 @@ export function listBlocks(
 type StateRange = ReturnType<OpenTransfer['table']['statesByRange']>[number];
 
 /** With the unreadable areas of each range that has any. */
-function withUnreadable({ table, geometry }: OpenTransfer, ranges: readonly StateRange[]): object[] {
+function withUnreadable(
+  { table, geometry }: OpenTransfer,
+  ranges: readonly StateRange[],
+): readonly object[] {
   const all = table.unreadable();
+  if (all.length === 0) return ranges;
   return ranges.map((range) => {
     const { blockSizeBytes } = geometry;
     const unreadable = areasWithin(all, range.first * blockSizeBytes, range.count * blockSizeBytes);

@@ -47,7 +47,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
         .choices(['stop', 'zero'])
         .default('stop'),
     )
-    .option('--mapfile <file>', 'as of ddrescue; what it says is read is not')
+    .option('--mapfile <file>', "ddrescue's; what it lists as read is not read again")
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(

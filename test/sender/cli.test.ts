@@ -123,7 +123,7 @@ test('help goes to standard output, fits one screen and names every option', () 
     }
     assert.match(
       text,
-      /Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 .*\n.*6 gave up/,
+      /Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 .*\n.*6 gave up/,
     );
     assert.match(text, /DDT_TICKET/);
   }
