@@ -26,6 +26,9 @@ export function doubtsOf(
   warnings.push(`${what}; ${where}`);
   const note = runOutText(runOut, path, unreadable);
   if (note !== undefined) warnings.push(note);
+  // Of a run-out there is nothing more to be had.
+  const isDamage = note === undefined || unreadable.some(([offset]) => offset < (runOut?.isoSizeBytes ?? 0));
+  if (!isDamage) return { warnings, hint: undefined };
   const hint = 'run the same command again to try them once more: what can be read then takes their place';
   return { warnings, hint };
 }
