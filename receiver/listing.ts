@@ -47,10 +47,7 @@ export function listBlocks(
 type StateRange = ReturnType<OpenTransfer['table']['statesByRange']>[number];
 
 /** With the unreadable areas of each range that has any. */
-function withUnreadable(
-  { table, geometry }: OpenTransfer,
-  ranges: readonly StateRange[],
-): readonly object[] {
+function withUnreadable({ table, geometry }: OpenTransfer, ranges: readonly StateRange[]): readonly object[] {
   const all = table.unreadable();
   if (all.length === 0) return ranges;
   return ranges.map((range) => {

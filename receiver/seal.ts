@@ -116,7 +116,9 @@ function makeReceipt(
     source: open.claim.source,
     receiverKey: publicKeyLine(options.key.publicKey, 'ddt-receive'),
   };
-  const json = `${JSON.stringify(receipt, null, 2)}\n`;
+  // An area a line; no text within the JSON has a line end of its own.
+  const areas = /\[\n\s+(\d+),\n\s+(\d+)\n\s+\]/g;
+  const json = `${JSON.stringify(receipt, null, 2).replaceAll(areas, '[$1, $2]')}\n`;
   const sign = options.sign ?? signSsh;
   return { json, signature: armorSshsig(sign(options.key, RECEIPT_NAMESPACE, Buffer.from(json))) };
 }

@@ -7,7 +7,7 @@ import { Client, type Dispatcher } from 'undici';
 import { formatAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
-import { BLOCK_SIZE_BYTES_MAX, blockCountOf } from '../common/geometry.ts';
+import { blockCountOf } from '../common/geometry.ts';
 import {
   HEADER_BLOCK_STATE,
   HEADER_DURABLE_GENERATION,
@@ -39,8 +39,8 @@ import { watchProgress } from './socket-progress.ts';
 const STALL_MS = 60_000;
 /** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
 const PATIENT_STALL_MS = 600_000;
-/** The largest answer is a block. */
-const REPLY_BYTES_MAX = BLOCK_SIZE_BYTES_MAX;
+/** The largest answer is a block of the largest size. */
+const REPLY_BYTES_MAX = 16 * 1024 * 1024;
 /** Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection. */
 const KEEP_ALIVE_MS = 60_000;
 

@@ -6,7 +6,14 @@ import { test } from 'node:test';
 import { BLOCK_BYTES, SMALL_BLOCKS } from '../support/copied.ts';
 import { damagedDisk, type DamagedDisk, type Extent } from '../support/damaged-disk.ts';
 import { skipUnlessFaultDisk } from '../support/fault-disk.ts';
-import { eventsOf, runSender, startReceiver, type Receiver } from '../support/processes.ts';
+import {
+  eventsOf,
+  runSender,
+  startReceiver,
+  startSender,
+  until,
+  type Receiver,
+} from '../support/processes.ts';
 import { ddAround, ddrescue, sectorsIn, skipUnlessDdrescue } from '../support/rescued.ts';
 import { runOk, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -92,8 +99,10 @@ test(
     assert.equal(sending.status, 5);
     assert(
       sending.stderr.endsWith(
-        `ddt-send: error: cannot read 512 bytes at offset 5120 of ${disk.path}: input/output error (sector 10)\n` +
-          'ddt-send: hint: run the same command again to try once more, or with --on-read-error zero to go on: ' +
+        `ddt-send: error: cannot read 512 bytes at offset 5120 of ${disk.path}: ` +
+          'input/output error (sector 10)\n' +
+          'ddt-send: hint: run the same command again to try once more, ' +
+          'or with --on-read-error zero to go on: ' +
           'what cannot be read becomes zeros then, and is listed\n',
       ),
       sending.stderr,
@@ -118,6 +127,7 @@ test(
     assert.deepEqual(await sectorsIn(at('map'), '-'), [5 * 128 + 2]);
     await receiver.end('SIGKILL');
     await receiver.start();
+    await killInTheMiddle(receiver, disk, [...options, ...ZERO]);
     assert.equal((await send(receiver, disk.path, ...options, ...ZERO)).status, 3);
     assert.deepEqual(await sectorsIn(at('map'), '-'), [5 * 128 + 2, 11 * 128 - 1, 11 * 128]);
     await receiver.end('SIGKILL');
@@ -135,6 +145,21 @@ test(
     assert.equal((await receiver.request('GET', '/receipt')).status, 200);
   },
 );
+
+/** kill -9 of the sender while it waits for the last block. */
+async function killInTheMiddle(
+  receiver: Receiver,
+  disk: DamagedDisk,
+  options: readonly string[],
+): Promise<void> {
+  await disk.slow([[15 * BLOCK_BYTES, 16 * BLOCK_BYTES]], 5);
+  const places = ['--ticket-file', receiver.ticketFile, ...options, disk.path];
+  await using sender = await startSender([...SMALL_BLOCKS, ...places]);
+  await until('most blocks', async () => (await receiver.durableCount()) >= 12);
+  sender.kill('SIGKILL');
+  assert.equal((await sender.ended).signal, 'SIGKILL');
+  await disk.slow([], 0);
+}
 
 /** Nothing has healed: seal and receipt stay as they are. */
 async function assertUnchanged(

@@ -1,4 +1,4 @@
-/** Areas that the source could not give: taken with a block, kept with it, told, and mended after the seal. */
+/** Areas that the source could not give: taken and kept with a block, told, and mended after the seal. */
 import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
@@ -46,7 +46,7 @@ async function listed(app: ReceiverApp): Promise<unknown> {
   return (await app.request('GET', '/transfer')).json()['unreadable'];
 }
 
-test('the areas of a block become durable with it, are told everywhere, and outlive the process', async () => {
+test('the areas of a block become durable with it, are told everywhere, and outlive the run', async () => {
   await using folder = await fastTempDir();
   const target = new MemoryTarget();
   const path = join(folder.path, 'journal.db');

@@ -33,7 +33,7 @@ function readOf(disk: Disk, at: number, end: number, hasShortReads: boolean): nu
   return Math.max(0, reached - at);
 }
 
-test('every byte of a good sector comes to its place once, every bad sector is named once, in order', async () => {
+test('every good byte comes to its place once, every bad sector is named once, in order', async () => {
   await fc.assert(
     fc.asyncProperty(anyDisk, fc.boolean(), fc.nat(2), async (disk, hasShortReads, skipped) => {
       const { sizeBytes, sectorBytes, bad } = disk;

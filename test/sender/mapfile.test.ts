@@ -137,7 +137,7 @@ test('a mapfile that cannot be used is left as it was, and a new one is there at
   assert.deepEqual([await readdir(folder.path), warnings], [['map', 'new'], []]);
 });
 
-test('a mapfile that cannot be written is refused before anything is copied, and a warning later', async () => {
+test('a mapfile that cannot be written is refused at the start, and a warning later', async () => {
   await using folder = await tempDir();
   const place = join(folder.path, 'sub');
   const warnings: string[] = [];

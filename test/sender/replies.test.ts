@@ -48,7 +48,8 @@ const STATUS: TransferStatus = {
   source: { description: 'a stick', path: '/dev/sdc', model: 'Stick', serial: null },
   target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: 'S1', size: 20_000_000 },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
-  ...{ unreadable: [], unreadableCount: 0 },
+  unreadable: [],
+  unreadableCount: 0,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd', 'gzip'],
 };
@@ -218,7 +219,7 @@ test('a receipt for other zeros is not believed', () => {
   const wrong: readonly Record<string, unknown>[] = [
     { ranges: [[0, 5]] },
     { ranges: [...RANGES, [20, 1]] },
-    { ranges: [...RANGES].reverse() },
+    { ranges: RANGES.toReversed() },
     {
       ranges: [
         [0, 5],
