@@ -21,6 +21,7 @@ export async function openDirect(
 /**
  * Reads towards the end of `into`, from its byte `done` on, which lies at `offset + done` of the file. The
  * tail is asked for rounded up to whole sectors: what follows `into` in its slab may be overwritten.
+ * @param sectorBytes of the file's disk: places and lengths have to be multiples of it.
  * @returns how many bytes of `into` came, 0 at the end; undefined where O_DIRECT can't read: an odd place, a
  * buffer that is no slab, a file system that does not do it. @throws as pread(2) does.
  */
@@ -29,11 +30,12 @@ export async function readDirect(
   into: Buffer<ArrayBuffer>,
   done: number,
   offset: number,
+  sectorBytes = SLAB_ALIGNMENT_BYTES,
 ): Promise<number | undefined> {
   const left = into.length - done;
   const start = into.byteOffset + done;
-  const rounded = Math.ceil(left / SLAB_ALIGNMENT_BYTES) * SLAB_ALIGNMENT_BYTES;
-  const isAligned = (offset + done) % SLAB_ALIGNMENT_BYTES === 0 && start % SLAB_ALIGNMENT_BYTES === 0;
+  const rounded = Math.ceil(left / sectorBytes) * sectorBytes;
+  const isAligned = (offset + done) % sectorBytes === 0 && start % sectorBytes === 0;
   if (!isAligned || start + rounded > into.buffer.byteLength) return undefined;
   try {
     const { bytesRead } = await handle.read(

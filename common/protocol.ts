@@ -1,4 +1,5 @@
 /** Names, limits and shapes of the wire protocol, version 1. PROTOCOL.md describes them. */
+import type { Area } from './areas.ts';
 import { DIGEST_BYTES } from './digest.ts';
 import type { DiskMarks } from './disk-places.ts';
 import type { Range } from './ranges.ts';
@@ -13,6 +14,8 @@ export const HEADER_DURABLE_GENERATION = 'ddt-durable-generation';
 export const HEADER_VERIFIED_COUNT = 'ddt-verified-count';
 export const HEADER_GENERATION = 'ddt-generation';
 export const HEADER_BLOCK_STATE = 'ddt-block-state';
+/** Of a block: the areas that could not be read at the source, and are zeros in it. */
+export const HEADER_SOURCE_ERRORS = 'ddt-source-errors';
 
 export const TYPE_DIGESTS = 'application/vnd.ddt.digests';
 export const TYPE_PROBLEM = 'application/problem+json';
@@ -29,6 +32,11 @@ export const ZERO_BLOCKS_MAX = 65_536;
 export const ZERO_RANGES_MAX = 4096;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
 export const JSON_BODY_BYTES_MAX = 256 * 1024;
+/**
+ * Unreadable areas in `GET /transfer` and in the receipt; of more, the nearest are joined. 120 KB, which both
+ * sides and a person can take.
+ */
+export const UNREADABLE_AREAS_MAX = 4096;
 /** Random bytes grow by about 100 bytes in a zstd frame; a body that grew by more was not worth encoding. */
 export const ENCODED_GROWTH_BYTES_MAX = 1024;
 
@@ -96,6 +104,10 @@ export interface TransferStatus {
     readonly durable: number;
     readonly verified: number;
   };
+  /** Joined over blocks, and coarsened where there are too many to list. */
+  readonly unreadable: readonly Area[];
+  /** Before they were coarsened. */
+  readonly unreadableCount: number;
   readonly limits: { readonly connections: number; readonly zeroRanges: number; readonly listing: number };
   readonly encodings: readonly string[];
 }
@@ -135,6 +147,8 @@ export interface SealReceipt {
    * How: past the page cache, or after it was dropped where that is not possible; null when not read back.
    */
   readonly readBack: 'direct' | 'cache-dropped' | null;
+  /** Read as zeros because the source could not be read there; coarsened where there are too many. */
+  readonly unreadable: readonly Area[];
   readonly sealedAt: string;
   readonly target: TargetDescription;
   readonly source: SourceDescription | null;

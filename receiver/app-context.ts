@@ -1,6 +1,7 @@
 /** What every route is given. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'hono';
+import type { AreaReport } from '../common/area-report.ts';
 import type { Clock } from '../common/clock.ts';
 import type { SigningKey } from '../common/ssh-signature.ts';
 import type { Authenticator } from './auth.ts';
@@ -29,4 +30,10 @@ export interface AppOptions {
   readonly bodyProgressTimeoutMs: number;
   /** How long a block may wait for memory before the client is told to come again. */
   readonly memoryWaitMs: number;
+}
+
+/** What the routes are given besides. */
+export interface RouteOptions extends AppOptions {
+  /** Unreadable areas of the source, for the log. */
+  readonly areaReport: AreaReport;
 }

@@ -4,6 +4,8 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
+import { AREAS_NAMED_MAX, AreaReport } from '../common/area-report.ts';
+import { countAreas, formatAreas } from '../common/areas.ts';
 import { TransferError } from '../common/errors.ts';
 import {
   HEADER_DURABLE_GENERATION,
@@ -11,7 +13,7 @@ import {
   HEADER_SENDER,
   HEADER_VERIFIED_COUNT,
 } from '../common/protocol.ts';
-import type { AppContext, AppOptions, Bindings } from './app-context.ts';
+import type { AppContext, AppOptions, Bindings, RouteOptions } from './app-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
 import {
@@ -20,11 +22,12 @@ import {
   listing,
   postComplete,
   postFlush,
+  postReopen,
   postZero,
   putTransfer,
 } from './transfer-routes.ts';
 
-type Handler = (context: AppContext, options: AppOptions) => Promise<Response> | Response;
+type Handler = (context: AppContext, options: RouteOptions) => Promise<Response> | Response;
 
 /**
  * Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler.
@@ -37,10 +40,17 @@ const ROUTES: readonly (readonly [RegExp, Readonly<Record<string, Handler>>])[] 
   [/^\/zero$/, { POST: postZero }],
   [/^\/flush$/, { POST: postFlush }],
   [/^\/complete$/, { POST: postComplete }],
+  [/^\/reopen$/, { POST: postReopen }],
   [/^\/receipt$/, { GET: getReceipt }],
 ];
 
-export function makeApp(options: AppOptions): Hono<{ Bindings: Bindings }> {
+export function makeApp(given: AppOptions): Hono<{ Bindings: Bindings }> {
+  const { clock, log } = given;
+  const areaReport = new AreaReport(clock, (areas) => {
+    const where = formatAreas(areas, AREAS_NAMED_MAX);
+    log.warning(`the source could not be read at ${where}: ${countAreas(areas)} are zeros instead`);
+  });
+  const options: RouteOptions = { ...given, areaReport };
   const app = new Hono<{ Bindings: Bindings }>();
   app.all('*', async (context) => {
     let response: Response;
@@ -60,7 +70,7 @@ export function makeApp(options: AppOptions): Hono<{ Bindings: Bindings }> {
   return app;
 }
 
-async function answer(context: AppContext, options: AppOptions): Promise<Response> {
+async function answer(context: AppContext, options: RouteOptions): Promise<Response> {
   const path = rawPathOf(context);
   const method = context.req.method;
   if (path === '/health') {

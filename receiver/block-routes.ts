@@ -1,9 +1,10 @@
 /** HEAD, GET and PUT of `/blocks/:index`. */
-import type { AppContext, AppOptions } from './app-context.ts';
+import type { AppContext, AppOptions, RouteOptions } from './app-context.ts';
+import { areasOutside, formatAreas, parseSourceErrors } from '../common/areas.ts';
 import { digestNow, digestOf } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
-import { HEADER_BLOCK_STATE, HEADER_GENERATION } from '../common/protocol.ts';
+import { HEADER_BLOCK_STATE, HEADER_GENERATION, HEADER_SOURCE_ERRORS } from '../common/protocol.ts';
 import type { Slab } from '../common/buffers.ts';
 import { checkPrecondition, lengthMismatch, parseBlockRequest } from './block-request.ts';
 import { jsonResponse } from './json-response.ts';
@@ -26,11 +27,13 @@ function indexOf(context: AppContext, open: OpenTransfer): BlockIndex {
 
 function blockHeaders(open: OpenTransfer, index: BlockIndex): Record<string, string> {
   const digest = open.table.digestOf(index);
+  const unreadable = open.table.unreadableOf(index);
   return {
     etag: `"${digest.toString('hex')}"`,
     'repr-digest': `sha-256=:${digest.toString('base64')}:`,
     [HEADER_BLOCK_STATE]: open.table.stateOf(index),
     [HEADER_GENERATION]: String(open.durability.generationOf(index)),
+    ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
   };
 }
 
@@ -67,7 +70,7 @@ export async function getBlock(context: AppContext, options: AppOptions): Promis
   });
 }
 
-export async function putBlock(context: AppContext, options: AppOptions): Promise<Response> {
+export async function putBlock(context: AppContext, options: RouteOptions): Promise<Response> {
   const { transfer } = options;
   const open = transfer.writable();
   const index = indexOf(context, open);
@@ -77,6 +80,11 @@ export async function putBlock(context: AppContext, options: AppOptions): Promis
     lengthBytes,
     index,
   );
+  const unreadable = parseSourceErrors(context.req.header(HEADER_SOURCE_ERRORS), {
+    offset: offsetOf(index, open.geometry),
+    lengthBytes,
+    sizeBytes: open.geometry.sizeBytes,
+  });
   const present = open.table.isDurable(index) ? open.table.digestOf(index).toString('hex') : undefined;
   checkPrecondition(context.req.header('if-none-match'), present);
   using slab = await takeSlab(open, options);
@@ -91,7 +99,9 @@ export async function putBlock(context: AppContext, options: AppOptions): Promis
   const bytes = slab.bytes.subarray(0, lengthBytes);
   if (!(await digestOf(bytes)).equals(request.digest)) throw digestMismatch(index);
   const { digest, isFlushed } = request;
-  const { receipt, isNew } = await writeBlock(transfer, { index, bytes, digest, isFlushed });
+  const added = areasOutside(unreadable, open.table.unreadableOf(index));
+  const { receipt, isNew } = await writeBlock(transfer, { index, bytes, digest, unreadable, isFlushed });
+  options.areaReport.add(added);
   return jsonResponse(receipt, !isFlushed ? 202 : isNew ? 201 : 200);
 }
 

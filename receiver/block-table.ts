@@ -4,6 +4,7 @@
  * it.
  */
 import assert from 'node:assert/strict';
+import { joinAreas, type Area } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { BLOCK_STATES, type BlockState } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
@@ -17,6 +18,8 @@ export class BlockTable {
   readonly #states: Uint8Array;
   readonly #digests: Buffer;
   readonly #counts: number[];
+  /** Of the few blocks that have any. */
+  readonly #unreadable = new Map<number, readonly Area[]>();
 
   constructor(blockCount: number) {
     this.#blockCount = blockCount;
@@ -60,7 +63,22 @@ export class BlockTable {
     return this.#digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
   }
 
-  /** @param digest 32 bytes, copied; a block that becomes absent loses its digest. */
+  /** Areas of the block that could not be read at the source, and are zeros in it. */
+  unreadableOf(index: number): readonly Area[] {
+    return this.#unreadable.get(index) ?? [];
+  }
+
+  setUnreadable(index: number, areas: readonly Area[]): void {
+    if (areas.length > 0) this.#unreadable.set(index, areas);
+    else this.#unreadable.delete(index);
+  }
+
+  /** Of all blocks, joined over blocks. */
+  unreadable(): Area[] {
+    return joinAreas([...this.#unreadable.values()].flat());
+  }
+
+  /** @param digest 32 bytes, copied; a block that becomes absent loses its digest and unreadable areas. */
   set(index: number, state: BlockState, digest?: Buffer): void {
     const before = this.#states[index];
     assert(before !== undefined && index < this.#blockCount, `block ${index} of ${this.blockCount}`);
@@ -68,8 +86,10 @@ export class BlockTable {
     this.#counts[before] = (this.#counts[before] ?? 0) - 1;
     this.#counts[after] = (this.#counts[after] ?? 0) + 1;
     this.#states[index] = after;
-    if (after === ABSENT) this.digestOf(index).fill(0);
-    else if (digest !== undefined) digest.copy(this.digestOf(index));
+    if (after === ABSENT) {
+      this.digestOf(index).fill(0);
+      this.#unreadable.delete(index);
+    } else if (digest !== undefined) digest.copy(this.digestOf(index));
   }
 
   /** What was read back has to be read back again. */

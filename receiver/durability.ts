@@ -9,10 +9,12 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import type { Area } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
 import { SharedRun } from '../common/shared-run.ts';
 import type { BlockTable } from './block-table.ts';
+import type { DurabilityEvents } from './durability-events.ts';
 import type { Journal } from './journal.ts';
 import type { Target } from './target.ts';
 
@@ -39,15 +41,6 @@ interface WrittenBlock {
 export interface WritePermit {
   readonly epoch: string;
   readonly indexes: readonly number[];
-}
-
-export interface DurabilityEvents {
-  /** A flush or a write failed and the epoch changed. */
-  onEpochEnd?(error: TransferError, lostBlocks: number): void;
-  /** Blocks became durable. */
-  onDurable?(): void;
-  /** The journal can't be written for another reason than a full disk: the process must not go on. */
-  onJournalBroken(error: TransferError): void;
 }
 
 export class Durability {
@@ -139,6 +132,12 @@ export class Durability {
     if (error.code !== 'no-space' && permit.epoch === this.#epoch) this.#endEpoch(error);
   }
 
+  /** A durable block stays, what is known of its source changes. @throws as {@link announce}. */
+  recordUnreadable(index: number, unreadable: readonly Area[]): void {
+    this.#writeJournal(() => this.#journal.recordUnreadable(index, unreadable));
+    this.#table.setUnreadable(index, unreadable);
+  }
+
   /**
    * Barrier: every write that was finished before the call is durable when it resolves. Calls share flushes.
    * @throws TransferError `io-error`, `no-space`, `journal-error`.
@@ -178,9 +177,10 @@ export class Durability {
     // map.
     const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
     if (durable.length > 0) {
-      this.#writeJournal(() =>
-        this.#journal.recordDurable(durable.map(([index, block]) => ({ index, digest: block.digest }))),
-      );
+      const blocks = durable.map(([index, { digest }]) => {
+        return { index, digest, unreadable: this.#table.unreadableOf(index) };
+      });
+      this.#writeJournal(() => this.#journal.recordDurable(blocks));
     }
     for (const [index] of durable) {
       assert.equal(this.#table.stateOf(index), 'written');

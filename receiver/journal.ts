@@ -7,12 +7,13 @@
  */
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Area } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { syncFolder } from '../common/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
 
 /** Changes with the tables; a journal of another version is refused, never guessed at. */
-export const JOURNAL_VERSION = 1;
+export const JOURNAL_VERSION = 2;
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
 
@@ -21,7 +22,8 @@ const SCHEMA = `
   CREATE TABLE block (
     block_index INTEGER PRIMARY KEY CHECK (block_index >= 0),
     digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES}),
-    verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1))
+    verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1)),
+    unreadable TEXT CHECK (json_valid(unreadable))
   ) STRICT;
   PRAGMA user_version = ${JOURNAL_VERSION};
 `;
@@ -29,9 +31,11 @@ const SCHEMA = `
 export interface DurableBlock {
   readonly index: number;
   readonly digest: Buffer;
+  /** Areas of it that could not be read at the source; default none. */
+  readonly unreadable?: readonly Area[];
 }
 
-export interface JournalledBlock extends DurableBlock {
+export interface JournalledBlock extends Required<DurableBlock> {
   /** Read back since it became durable. */
   readonly isVerified: boolean;
 }
@@ -44,10 +48,13 @@ export interface Journal {
   readonly path: string;
   property(name: string): string | undefined;
   setProperties(properties: Readonly<Record<string, string>>): void;
+  removeProperties(names: readonly string[]): void;
   /** These blocks are on flushed storage with these digests. */
   recordDurable(blocks: Iterable<DurableBlock>): void;
   /** These blocks, listed already, were read back and equal. */
   recordVerified(indexes: Iterable<number>): void;
+  /** This block, listed already, stays; these areas of it are the unreadable ones from now on. */
+  recordUnreadable(index: number, unreadable: readonly Area[]): void;
   /** The listed blocks stay durable, but none of them counts as read back any more. */
   forgetVerified(): void;
   /** These blocks may hold anything from now on. */
@@ -62,11 +69,14 @@ export class SqliteJournal implements Journal {
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
   readonly #verify: StatementSync;
+  readonly #mark: StatementSync;
 
   private constructor(path: string, db: DatabaseSync) {
     this.path = path;
     this.#db = db;
-    this.#insert = db.prepare('INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)');
+    const columns = 'block_index, digest, unreadable';
+    this.#insert = db.prepare(`INSERT OR REPLACE INTO block (${columns}) VALUES (?, ?, ?)`);
+    this.#mark = db.prepare('UPDATE block SET unreadable = ? WHERE block_index = ?');
     this.#verify = db.prepare('UPDATE block SET verified = 1 WHERE block_index = ?');
     this.#delete = db.prepare('DELETE FROM block WHERE block_index = ?');
   }
@@ -121,10 +131,23 @@ export class SqliteJournal implements Journal {
     });
   }
 
+  removeProperties(names: readonly string[]): void {
+    this.#transaction(() => {
+      const statement = this.#db.prepare('DELETE FROM property WHERE name = ?');
+      for (const name of names) statement.run(name);
+    });
+  }
+
   recordDurable(blocks: Iterable<DurableBlock>): void {
     this.#transaction(() => {
-      for (const { index, digest } of blocks) this.#insert.run(index, digest);
+      for (const { index, digest, unreadable } of blocks) {
+        this.#insert.run(index, digest, asColumn(unreadable));
+      }
     });
+  }
+
+  recordUnreadable(index: number, unreadable: readonly Area[]): void {
+    this.#transaction(() => this.#mark.run(asColumn(unreadable), index));
   }
 
   recordVerified(indexes: Iterable<number>): void {
@@ -144,13 +167,14 @@ export class SqliteJournal implements Journal {
   }
 
   *blocks(): Iterable<JournalledBlock> {
-    const select = 'SELECT block_index, digest, verified FROM block ORDER BY block_index';
+    const select = 'SELECT block_index, digest, verified, unreadable FROM block ORDER BY block_index';
     try {
       for (const row of this.#db.prepare(select).iterate()) {
         const digest = row['digest'];
         if (!(digest instanceof Uint8Array)) continue;
         const index = Number(row['block_index']);
-        yield { index, digest: Buffer.from(digest), isVerified: row['verified'] === 1 };
+        const unreadable = fromColumn(row['unreadable']);
+        yield { index, digest: Buffer.from(digest), isVerified: row['verified'] === 1, unreadable };
       }
     } catch (error) {
       throw asReadError('read', error, this.path);
@@ -172,6 +196,15 @@ export class SqliteJournal implements Journal {
       throw asJournalError(error, this.path);
     }
   }
+}
+
+/** NULL for none: nearly every block. */
+function asColumn(unreadable: readonly Area[] = []): string | null {
+  return unreadable.length === 0 ? null : JSON.stringify(unreadable);
+}
+
+function fromColumn(value: unknown): readonly Area[] {
+  return typeof value === 'string' ? (JSON.parse(value) as Area[]) : [];
 }
 
 function sqliteCodeOf(error: unknown): number | undefined {

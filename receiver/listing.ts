@@ -1,4 +1,5 @@
 /** `GET /blocks`: which blocks are there, in three media types. */
+import { areasWithin, formatAreas } from '../common/areas.ts';
 import { TransferError } from '../common/errors.ts';
 import { LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../common/protocol.ts';
 import type { OpenTransfer } from './transfer.ts';
@@ -29,16 +30,31 @@ export function listBlocks(
   const ranges = open.table
     .statesByRange(request.from, request.count)
     .filter(({ state }) => isWanted(state, request.state));
-  if (accept?.includes('text/plain') !== true)
-    return { type: 'application/json', body: `${JSON.stringify(ranges)}\n` };
+  if (accept?.includes('text/plain') !== true) {
+    return { type: 'application/json', body: `${JSON.stringify(withUnreadable(open, ranges))}\n` };
+  }
   const lines: string[] = [];
   for (const { first, count, state } of ranges) {
     for (let index = first; index < first + count; index++) {
       const digest = state === 'absent' ? '-' : open.table.digestOf(index).toString('hex');
-      lines.push(`${index} ${state} ${digest}\n`);
+      const unreadable = formatAreas(open.table.unreadableOf(index)).replaceAll(' ', '');
+      lines.push(`${index} ${state} ${digest}${unreadable === '' ? '' : ` ${unreadable}`}\n`);
     }
   }
   return { type: 'text/plain; charset=utf-8', body: lines.join('') };
+}
+
+type StateRange = ReturnType<OpenTransfer['table']['statesByRange']>[number];
+
+/** With the unreadable areas of each range that has any. */
+function withUnreadable({ table, geometry }: OpenTransfer, ranges: readonly StateRange[]): readonly object[] {
+  const all = table.unreadable();
+  if (all.length === 0) return ranges;
+  return ranges.map((range) => {
+    const { blockSizeBytes } = geometry;
+    const unreadable = areasWithin(all, range.first * blockSizeBytes, range.count * blockSizeBytes);
+    return unreadable.length === 0 ? range : { ...range, unreadable };
+  });
 }
 
 function isWanted(state: BlockState, wanted: WantedState): boolean {

@@ -69,13 +69,11 @@ async function main(): Promise<number> {
   if (options === 'help') return 0;
   const end = Promise.withResolvers<number>();
   const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
-  let isSealed = false;
   const receiver = await startReceiver(options, {
     clock: systemClock,
     log,
     events: {
       onSealed: () => {
-        isSealed = true;
         if (options.once) end.resolve(EXIT_STATUS.verified);
       },
       onJournalBroken: (error) => {
@@ -85,7 +83,6 @@ async function main(): Promise<number> {
       },
     },
   });
-  isSealed = receiver.transfer.sealed !== undefined;
   for (const [signal, status] of [
     ['SIGINT', EXIT_STATUS.sigint],
     ['SIGTERM', EXIT_STATUS.sigterm],
@@ -93,7 +90,7 @@ async function main(): Promise<number> {
     process.on(signal, () => {
       // A second signal does not wait: what is journalled is safe.
       if (signals++ > 0) process.exit(status);
-      end.resolve(isSealed ? EXIT_STATUS.verified : status);
+      end.resolve(receiver.transfer.sealed === undefined ? status : EXIT_STATUS.verified);
     });
   }
   let signals = 0;

@@ -2,12 +2,15 @@
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
-import { BLOCK_SIZE_BYTES_MAX, blockCountOf, type Geometry } from '../common/geometry.ts';
+import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../common/protocol.ts';
-import { BlockTable } from './block-table.ts';
+import type { BlockTable } from './block-table.ts';
 import { isStream } from '../common/claim.ts';
-import { Durability, type DurabilityEvents } from './durability.ts';
+import type { DurabilityEvents } from './durability-events.ts';
+import { Durability } from './durability.ts';
+import { tableOf } from './journalled-table.ts';
 import type { Journal } from './journal.ts';
+import { slabCountOf } from './memory.ts';
 import { RangeLocks } from './range-locks.ts';
 import type { Target } from './target.ts';
 import { Verifier, type VerifierEvents } from './verify-blocks.ts';
@@ -51,10 +54,7 @@ export function openClaimed(
   sizeMax: string | undefined,
 ): OpenTransfer {
   const geometry = { sizeBytes: claim.size ?? Number(sizeMax), blockSizeBytes: claim.blockSize };
-  const table = new BlockTable(blockCountOf(geometry));
-  for (const { index, digest, isVerified } of options.journal.blocks()) {
-    if (index < table.blockCount) table.set(index, isVerified ? 'verified' : 'durable', digest);
-  }
+  const table = tableOf(options.journal, blockCountOf(geometry));
   const { target, journal, events, clock, digest, memoryBytes, isReadBack } = options;
   const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
   const locks = new RangeLocks();
@@ -96,13 +96,4 @@ export function openClaimed(
 /** Whether a file target of this claim may be longer than its source. */
 function mayBeTooLong(target: Target, claim: Claim, sizeMax: string | undefined): boolean {
   return isStream(claim) && sizeMax !== undefined && target.identity.sizeBytes === null;
-}
-
-/** Two slabs at least, or one client could hold up every other. */
-const SLAB_COUNT_MIN = 2;
-/** The least useful `--memory`: two slabs of the largest block. */
-export const MEMORY_BYTES_MIN = SLAB_COUNT_MIN * 2 * BLOCK_SIZE_BYTES_MAX;
-
-function slabCountOf(memoryBytes: number, slabSizeBytes: number): number {
-  return Math.max(SLAB_COUNT_MIN, Math.floor(memoryBytes / slabSizeBytes));
 }

@@ -7,6 +7,7 @@ import { formatBlocks } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './unknown-size.ts';
+import { listUnreadable } from './unreadable.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
 
 /** Ranges that one 409 lists; the sender comes again for the rest. */
@@ -120,12 +121,15 @@ function makeReceipt(
     root: `sha256:${root.toString('hex')}`,
     verified: open.verifier === undefined ? 'none' : 'read-back',
     readBack: open.verifier?.method ?? null,
+    unreadable: listUnreadable(open.table).unreadable,
     sealedAt: new Date(options.clock.wallMs()).toISOString(),
     target: transfer.status().target,
     source: open.claim.source,
     receiverKey: publicKeyLine(options.key.publicKey, 'ddt-receive'),
   };
-  const json = `${JSON.stringify(receipt, null, 2)}\n`;
+  // An area a line; no text within the JSON has a line end of its own.
+  const areas = /\[\n\s+(\d+),\n\s+(\d+)\n\s+\]/g;
+  const json = `${JSON.stringify(receipt, null, 2).replaceAll(areas, '[$1, $2]')}\n`;
   const sign = options.sign ?? signSsh;
   return { json, signature: armorSshsig(sign(options.key, RECEIPT_NAMESPACE, Buffer.from(json))) };
 }

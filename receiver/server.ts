@@ -17,7 +17,7 @@ export interface ServerLimits {
   readonly headersTimeoutMs: number;
   /** How long an idle connection is kept; longer than a slow source takes to read a block. */
   readonly keepAliveTimeoutMs: number;
-  /** Tokens have up to 2 KiB; everything else is small. */
+  /** Tokens have up to 2 KiB, the unreadable areas of a block up to 7 KiB; everything else is small. */
   readonly headerBytesMax: number;
 }
 
@@ -25,7 +25,7 @@ export const SERVER_LIMITS: ServerLimits = {
   handshakeTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,
   keepAliveTimeoutMs: 75_000,
-  headerBytesMax: 8 * 1024,
+  headerBytesMax: 16 * 1024,
 };
 /** What is answered to something that is no request, by Node's error code; else 400. */
 const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {

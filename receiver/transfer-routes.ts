@@ -1,5 +1,6 @@
 /** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
-import type { AppContext, AppOptions } from './app-context.ts';
+import type { AppContext, AppOptions, RouteOptions } from './app-context.ts';
+import { countAreas } from '../common/areas.ts';
 import { TransferError } from '../common/errors.ts';
 import { JSON_BODY_BYTES_MAX, ZERO_BLOCKS_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
 import { countOf, parseRanges } from '../common/ranges.ts';
@@ -8,6 +9,7 @@ import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from './seal.ts';
+import { reopen } from './unreadable.ts';
 import { writeZeroBlocks } from './write-block.ts';
 
 /** What a person reads in the claim; longer texts are cut. */
@@ -57,7 +59,7 @@ export async function postFlush(_context: AppContext, { transfer }: AppOptions):
   return jsonResponse({ epoch: durability.epoch, durableGeneration: durability.durableGeneration });
 }
 
-export async function postComplete(context: AppContext, options: AppOptions): Promise<Response> {
+export async function postComplete(context: AppContext, options: RouteOptions): Promise<Response> {
   const body = await readJson(context, options);
   const { blockCount, root } = body;
   const hex = typeof root === 'string' ? /^sha256:([0-9a-f]{64})$/.exec(root)?.[1] : undefined;
@@ -74,10 +76,23 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
     response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
     return response;
   }
-  if (isFirst) options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}`);
+  if (isFirst) {
+    options.areaReport.tell();
+    options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}${unreadableIn(options)}`);
+  }
   options.onSealed();
   const { json: text, signature } = result.receipt;
   return jsonResponse({ receipt: JSON.parse(text), text, signature });
+}
+
+export function postReopen(_context: AppContext, { transfer, log }: AppOptions): Response {
+  if (reopen(transfer)) log.info('opened again: what could not be read at the source may be sent now');
+  return jsonResponse(transfer.status());
+}
+
+function unreadableIn({ transfer }: AppOptions): string {
+  const areas = transfer.opened?.table.unreadable() ?? [];
+  return areas.length === 0 ? '' : `, with ${countAreas(areas)} that could not be read at the source`;
 }
 
 export function getReceipt(context: AppContext, { transfer }: AppOptions): Response {

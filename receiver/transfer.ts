@@ -15,12 +15,13 @@ import {
   type Claim,
   type TransferStatus,
 } from '../common/protocol.ts';
-import type { DurabilityEvents } from './durability.ts';
+import type { DurabilityEvents } from './durability-events.ts';
 import type { Journal } from './journal.ts';
 import { openClaimed, type OpenTransfer } from './open-transfer.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from './target.ts';
 import { claimAgain, prepareForAnySize } from './unknown-size.ts';
+import { listUnreadable } from './unreadable.ts';
 import type { VerifierEvents } from './verify-blocks.ts';
 
 export type { OpenTransfer } from './open-transfer.ts';
@@ -161,6 +162,13 @@ export class Transfer {
     this.#sealed = receipt;
   }
 
+  /** Withdraws the receipt, durably: only for `reopen.ts`. */
+  unseal(): void {
+    this.journal.removeProperties(['receipt', 'receiptSignature']);
+    this.#sealed = undefined;
+    this.startVerifying();
+  }
+
   status(): TransferStatus {
     const open = this.#open;
     const count = (state: 'absent' | 'written' | 'durable' | 'verified'): number =>
@@ -183,6 +191,7 @@ export class Transfer {
         durable: count('durable'),
         verified: count('verified'),
       },
+      ...listUnreadable(open?.table),
       limits: {
         connections: this.#options.connectionsMax,
         zeroRanges: ZERO_RANGES_MAX,

@@ -92,13 +92,17 @@ async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number
 export async function cutTarget(transfer: Transfer, open: OpenTransfer): Promise<void> {
   const { size } = open.claim;
   if (size === null || !open.isCutPending || transfer.sealed !== undefined) return;
-  await write(open, [], neverAsked, 0, async () => await transfer.target.prepare(size));
+  await write(open, [], NO_CONTENT, 0, async () => await transfer.target.prepare(size));
   open.isCutPending = false;
 }
 
-function neverAsked(index: number): Buffer {
-  throw new RangeError(`no block is written, yet block ${index} is asked for`);
-}
+/** Of a write of no block. */
+const NO_CONTENT = {
+  unreadable: [],
+  digestOf: (index: number): Buffer => {
+    throw new RangeError(`no block is written, yet block ${index} is asked for`);
+  },
+};
 
 function otherTransfer(difference: string, hint: string): TransferError {
   return new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {

@@ -1,5 +1,6 @@
 /** The operations that change the target: one block, or ranges of zeros. No HTTP here. */
 import assert from 'node:assert/strict';
+import { isSameAreas, type Area } from '../common/areas.ts';
 import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
@@ -11,14 +12,21 @@ import type { OpenTransfer, Transfer } from './transfer.ts';
 /**
  * Writes one block whose digest has been checked; the caller keeps `bytes` unchanged until it resolves.
  * @param bytes exactly the block. @param digest 32 bytes, of `bytes`.
+ * @param unreadable areas of it that the source could not give; kept with the block.
  * @param isFlushed wait until the block is durable.
  * @throws TransferError `sealed`, `io-error`, `no-space`, `journal-error`.
  */
 export async function writeBlock(
   transfer: Transfer,
-  block: { index: BlockIndex; bytes: Buffer; digest: Buffer; isFlushed: boolean },
+  block: {
+    index: BlockIndex;
+    bytes: Buffer;
+    digest: Buffer;
+    unreadable?: readonly Area[];
+    isFlushed: boolean;
+  },
 ): Promise<{ receipt: BlockReceipt; isNew: boolean }> {
-  const { index, bytes, digest } = block;
+  const { index, bytes, digest, unreadable = [] } = block;
   const open = transfer.writable();
   const offset = offsetOf(index, open.geometry);
   assert.equal(bytes.length, lengthOf(index, open.geometry));
@@ -34,7 +42,7 @@ export async function writeBlock(
     return await writeNeeded(
       open,
       [index, 1],
-      () => digest,
+      { digestOf: () => digest, unreadable },
       async () => await transfer.target.write(bytes, offset),
     );
   });
@@ -70,7 +78,7 @@ export async function writeZeroBlocks(
       return await writeNeeded(
         open,
         range,
-        (index) => open.zeroDigests.of(index),
+        { digestOf: (index) => open.zeroDigests.of(index), unreadable: [] },
         async (at, length) => await transfer.target.writeZeros(at, length),
       );
     });
@@ -101,21 +109,33 @@ async function underLock<Result>(
   return await work();
 }
 
+/** What blocks are to be. */
+interface Content {
+  readonly digestOf: (index: number) => Buffer;
+  readonly unreadable: readonly Area[];
+}
+
 /**
  * Writes what is not there already. A block that is durable with this very digest is left alone: a sender
  * that was started again sends blocks that became durable after its listing, and writing them anew would make
- * them absent for a while.
+ * them absent for a while. Only what is known of its source may change.
  */
 async function writeNeeded(
   open: OpenTransfer,
   [first, count]: Range,
-  digestOf: (index: number) => Buffer,
+  content: Content,
   writeTarget: (offset: number, lengthBytes: number) => Promise<void>,
 ): Promise<{ generation: number; epoch: string; isWritten: boolean }> {
   const { durability, geometry, table } = open;
   const isThere = (index: number): boolean =>
-    table.isDurable(index) && table.digestOf(index).equals(digestOf(index));
-  const needed = Array.from({ length: count }, (_, at) => first + at).filter((index) => !isThere(index));
+    table.isDurable(index) && table.digestOf(index).equals(content.digestOf(index));
+  const needed: number[] = [];
+  for (let index = first; index < first + count; index++) {
+    if (!isThere(index)) needed.push(index);
+    else if (!isSameAreas(table.unreadableOf(index), content.unreadable)) {
+      durability.recordUnreadable(index, content.unreadable);
+    }
+  }
   const { epoch } = durability;
   let generation = durability.durableGeneration;
   for (const [from, length] of rangesOf(needed)) {
@@ -123,7 +143,7 @@ async function writeNeeded(
     const lengthBytes = Math.min(geometry.sizeBytes, (from + length) * geometry.blockSizeBytes) - offset;
     assert(lengthBytes > 0 && offset + lengthBytes <= geometry.sizeBytes);
     const indexes = Array.from({ length }, (_, at) => from + at);
-    const written = await write(open, indexes, digestOf, lengthBytes, async () => {
+    const written = await write(open, indexes, content, lengthBytes, async () => {
       await writeTarget(offset, lengthBytes);
     });
     if (written.epoch !== epoch) throw epochEnded();
@@ -137,9 +157,9 @@ async function writeNeeded(
  * of the target that the next flush has to cover.
  */
 export async function write(
-  { durability }: OpenTransfer,
+  { durability, table }: OpenTransfer,
   indexes: readonly number[],
-  digestOf: (index: number) => Buffer,
+  content: Content,
   lengthBytes: number,
   writeTarget: () => Promise<void>,
 ): Promise<{ generation: number; epoch: string }> {
@@ -151,7 +171,11 @@ export async function write(
     durability.failWrite(permit, failure);
     throw failure;
   }
-  return { generation: durability.finishWrite(permit, digestOf, lengthBytes), epoch: permit.epoch };
+  const { digestOf, unreadable } = content;
+  const generation = durability.finishWrite(permit, digestOf, lengthBytes);
+  // Before anything else happens: a flush that begins now journals them with their blocks.
+  for (const index of indexes) table.setUnreadable(index, unreadable);
+  return { generation, epoch: permit.epoch };
 }
 
 /** Whoever reads it looks for a block, not for an offset. */

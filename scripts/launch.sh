@@ -10,11 +10,14 @@ for ddt_node in "$ddt_own" node; do
       echo "$ddt_name: hint: cd $ddt_home && npm ci" >&2
       exit 2
     fi
-    # Eight threads: reads, writes, flushes, digests and decoding share libuv's pool, and one slow flush must not
-    # hold up the others (libuv's own default is four).
-    export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-8}"
     ddt_part=$1
     shift
+    # Reads, writes, flushes, digests and decoding share libuv's pool (its own default is four threads). Eight for the
+    # receiver: one slow flush must not hold up the others. For the sender eight more than it has connections at most:
+    # a disk with bad sectors can keep as many reads waiting for minutes, and a thread costs nothing until it is used.
+    ddt_threads=8
+    if [ "$ddt_part" = sender ]; then ddt_threads=72; fi
+    export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-$ddt_threads}"
     exec "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_part/main.ts" "$@"
   fi
 done

@@ -25,6 +25,8 @@ export interface SendOptions {
   /** The question before something is overwritten is answered. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
+  readonly onReadError: 'stop' | 'zero';
+  readonly mapfile: string | undefined;
   readonly progress: 'auto' | 'plain' | 'json' | 'none';
 }
 
@@ -49,6 +51,12 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
     .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
     .option('--source-size <size>', 'what standard input has: if it ends before, that is an error')
+    .addOption(
+      new Option('--on-read-error <what>', 'zero: bad sectors become zeros')
+        .choices(['stop', 'zero'])
+        .default('stop'),
+    )
+    .option('--mapfile <file>', "ddrescue's; what it lists as read is not read again")
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(
@@ -111,6 +119,8 @@ function readOptions(command: Command): SendOptions {
     receiptFile: raw['receipt'],
     isConfirmed: yes === true,
     isDryRun: dryRun === true,
+    onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
+    mapfile: raw['mapfile'],
     progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',
   };
 }

@@ -8,7 +8,9 @@ import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/er
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
+import { doubtsOf } from './doubts.ts';
 import { dryRun } from './dry-run.ts';
+import { MapfileKeeper } from './mapfile-keeper.ts';
 import { Meeting } from './meeting.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
@@ -99,7 +101,7 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   await using source =
     options.source === '-'
       ? await StandardInput.open(options.sourceSizeBytes)
-      : await DiskSource.open(options.source);
+      : await DiskSource.open(options.source, options.onReadError);
   const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
   await meeting.begin();
   const request: SendRequest = {
@@ -123,15 +125,39 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     reporter.dryRun(await dryRun({ ...request, source }, context));
     return EXIT_STATUS.unproven;
   }
-  const { facts, seal, targetPath } = await send(request, context);
+  const mapfile = source instanceof DiskSource ? await openMapfile(options, source) : undefined;
+  const { facts, seal, targetPath } = await closing(mapfile, send(request, context));
   if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
+  const lists = [options.receiptFile, options.mapfile].filter((path) => path !== undefined);
+  const { warnings, hint } = doubtsOf(facts, source, lists);
+  for (const warning of warnings) warn(warning);
+  if (hint !== undefined) process.stderr.write(`ddt-send: hint: ${hint}\n`);
   await meeting.end();
-  if (facts.verified === 'read-back') return EXIT_STATUS.verified;
-  process.stderr.write(
-    'ddt-send: warning: the receiver was started with --verify none: nothing was read back\n',
-  );
-  return EXIT_STATUS.unproven;
+  return warnings.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
+}
+
+/** The mapfile is written last, however the sending ends. */
+async function closing<Result>(
+  mapfile: MapfileKeeper | undefined,
+  sending: Promise<Result>,
+): Promise<Result> {
+  try {
+    return await sending;
+  } finally {
+    await mapfile?.close();
+  }
+}
+
+function warn(message: string): void {
+  process.stderr.write(`ddt-send: warning: ${message}\n`);
+}
+
+async function openMapfile(options: SendOptions, source: DiskSource): Promise<MapfileKeeper | undefined> {
+  if (options.mapfile === undefined) return undefined;
+  const { path, description } = source.description;
+  const comments = [`Source: ${path}: ${description}, ${source.sizeBytes} bytes`];
+  return await MapfileKeeper.open(options.mapfile, source.map, { comments, warn });
 }
 
 async function main(): Promise<number> {

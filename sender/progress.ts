@@ -1,4 +1,6 @@
 /** What a run has done so far, and how it is told: as JSON lines or as plain lines. Pure. */
+import { AREAS_NAMED_MAX } from '../common/area-report.ts';
+import { countAreas, formatAreas, type Area } from '../common/areas.ts';
 import { formatDuration, formatRate, formatSize } from '../common/units.ts';
 
 /** Counted in blocks; only `durable` and `verified` are progress. */
@@ -69,6 +71,8 @@ export interface DoneFacts {
   readonly seconds: number;
   readonly root: string;
   readonly verified: 'read-back' | 'none';
+  /** As the receipt says: not only those that this run met. */
+  readonly unreadable: readonly Area[];
 }
 
 export function doneEvent(facts: DoneFacts): Record<string, unknown> {
@@ -85,6 +89,7 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
     seconds: Math.round(facts.seconds * 1000) / 1000,
     root: facts.root,
     verified: facts.verified,
+    ...(facts.unreadable.length === 0 ? {} : { unreadable: facts.unreadable }),
   };
 }
 
@@ -96,6 +101,7 @@ export function doneText(facts: DoneFacts, targetPath: string): string {
     `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
+    ...(facts.unreadable.length === 0 ? [] : [unreadableText(facts.unreadable)]),
     '',
   ].join('\n');
 }
@@ -126,4 +132,8 @@ export function dryRunText(facts: DryRunFacts): string {
       : `${blocksToSend} of ${blocksTotal} blocks would be sent, ${blocksZero} of them as zeros; ` +
         `${blocksSkipped} are there and equal`;
   return `dry run  ${what}; nothing was sent\n`;
+}
+
+function unreadableText(areas: readonly Area[]): string {
+  return `zeros    ${countAreas(areas)} could not be read: ${formatAreas(areas, AREAS_NAMED_MAX)}`;
 }

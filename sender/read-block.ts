@@ -1,4 +1,5 @@
 /** One block of the source in memory, with its digest, and what is said when it is not what it was. */
+import { SOURCE_ERROR_RANGES_MAX, coarsened, type Area } from '../common/areas.ts';
 import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
@@ -10,40 +11,71 @@ export interface ReadBlock {
   readonly bytes: Buffer<ArrayBuffer>;
   readonly digest: Buffer;
   readonly isZero: boolean;
+  /** Areas that are zeros because they could not be read, as they go over the line. */
+  readonly unreadable: readonly Area[];
 }
 
-export class BlockReader {
+/** Tells what a block's bytes are. */
+export class BlockDescriber {
   readonly zeroDigests: ZeroDigests;
-  readonly #source: Source;
-  readonly #geometry: Geometry;
   readonly #zeroBlock: Buffer;
-
   readonly #digest: DigestBlock;
 
-  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+  constructor(geometry: Geometry, digest: DigestBlock) {
     this.#digest = digest;
-    this.#source = source;
-    this.#geometry = geometry;
     this.#zeroBlock = Buffer.alloc(geometry.blockSizeBytes);
     this.zeroDigests = new ZeroDigests(geometry);
   }
 
+  /** 32 bytes. */
+  async digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> {
+    return await this.#digest(bytes);
+  }
+
   /**
-   * Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source
-   * does.
+   * Tells by comparing bytes, never from maps of holes, whether the block is zero.
+   * @param bytes exactly the block.
    */
-  async read(index: number, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
+  async describe(
+    index: number,
+    bytes: Buffer<ArrayBuffer>,
+    unreadable: readonly Area[] = [],
+  ): Promise<ReadBlock> {
+    const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
+    const digest = isZero ? this.zeroDigests.of(index) : await this.#digest(bytes);
+    return { index, bytes, isZero, digest, unreadable };
+  }
+}
+
+export class BlockReader {
+  readonly describer: BlockDescriber;
+  readonly #source: Source;
+  readonly #geometry: Geometry;
+
+  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+    this.#source = source;
+    this.#geometry = geometry;
+    this.describer = new BlockDescriber(geometry, digest);
+  }
+
+  /** @throws as the source does. */
+  async read(index: number, into: Buffer<ArrayBuffer>, signal?: AbortSignal): Promise<ReadBlock> {
     const blockIndex = blockIndexOf(index, this.#geometry);
     const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
-    await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry));
-    const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
-    return { index, bytes, isZero, digest: isZero ? this.zeroDigests.of(index) : await this.#digest(bytes) };
+    const areas = await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry), signal);
+    return await this.describer.describe(index, bytes, coarsened(areas, SOURCE_ERROR_RANGES_MAX));
   }
 
   /** For a block that was read twice in this run, with different results. */
-  changed(index: number): TransferError {
+  changed({ index, unreadable }: ReadBlock, wasUnreadable = false): TransferError {
     const offset = index * this.#geometry.blockSizeBytes;
     const { path } = this.#source.description;
+    if (wasUnreadable || unreadable.length > 0) {
+      const what = `block ${index} (offset ${offset}) of ${path} had other unreadable areas`;
+      return new TransferError('source-changed', `${what} when it was read again`, {
+        hint: 'run the same command again: it reads that block anew',
+      });
+    }
     return new TransferError(
       'source-changed',
       `block ${index} (offset ${offset}) of ${path} changed while it was copied`,

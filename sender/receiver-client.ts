@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
+import { formatAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
 import { blockCountOf } from '../common/geometry.ts';
@@ -13,6 +14,7 @@ import {
   HEADER_EPOCH,
   HEADER_GENERATION,
   HEADER_SENDER,
+  HEADER_SOURCE_ERRORS,
   HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
@@ -20,25 +22,19 @@ import {
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeConnector } from './connector.ts';
-import {
-  isCount,
-  parseBlockReceipt,
-  parseClaimAnswer,
-  parseHead,
-  parseSeal,
-  parseTransferStatus,
-  parseZeroReceipt,
-} from './replies.ts';
-import { failureOf } from './problem.ts';
-import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
+import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
+import { isCount } from './answer-values.ts';
+import { failureOf, type Reply } from './problem.ts';
+import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
 
 /** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
 const STALL_MS = 60_000;
 /** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
 const PATIENT_STALL_MS = 600_000;
-/** The largest answer is a page of 65,536 digests: 2 MiB. */
-const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+/** The largest answer is a block of the largest size. */
+const REPLY_BYTES_MAX = 16 * 1024 * 1024;
 /** Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection. */
 const KEEP_ALIVE_MS = 60_000;
 
@@ -49,12 +45,6 @@ interface RequestOptions {
   readonly body?: Buffer | string;
   readonly signal: AbortSignal;
   readonly stallMs?: number;
-}
-
-interface Reply {
-  readonly status: number;
-  readonly header: (name: string) => string | undefined;
-  readonly body: Buffer;
 }
 
 export class HttpReceiverClient implements ReceiverClient {
@@ -116,13 +106,16 @@ export class HttpReceiverClient implements ReceiverClient {
       state: header(HEADER_BLOCK_STATE),
       generation: header(HEADER_GENERATION),
       epoch: header(HEADER_EPOCH),
+      sourceErrors: header(HEADER_SOURCE_ERRORS),
     });
   }
 
+  async readBlock(index: number, signal: AbortSignal): Promise<Buffer> {
+    return (await this.#request({ method: 'GET', path: `/blocks/${index}`, signal })).body;
+  }
+
   async putBlock(
-    index: number,
-    bytes: Buffer,
-    digest: Buffer,
+    { index, bytes, digest, unreadable }: OutgoingBlock,
     signal: AbortSignal,
   ): ReturnType<ReceiverClient['putBlock']> {
     const reply = await this.#request({
@@ -131,6 +124,7 @@ export class HttpReceiverClient implements ReceiverClient {
       headers: {
         'content-type': 'application/octet-stream',
         'content-digest': `sha-256=:${digest.toString('base64')}:`,
+        ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
       },
       body: bytes,
       signal,
@@ -151,6 +145,10 @@ export class HttpReceiverClient implements ReceiverClient {
     const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
     const reply = await this.#postJson('POST', '/complete', body, signal);
     return reply.status === 202 ? 'verifying' : parseSeal(reply, request);
+  }
+
+  async reopen(signal: AbortSignal): Promise<void> {
+    await this.#request({ method: 'POST', path: '/reopen', signal });
   }
 
   async close(): Promise<void> {

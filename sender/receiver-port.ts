@@ -1,4 +1,5 @@
 /** What the sender asks of a receiver. Implementations: HTTPS (receiver-client.ts). */
+import type { Area } from '../common/areas.ts';
 import type { BlockReceipt, BlockState, Claim, TransferStatus, ZeroReceipt } from '../common/protocol.ts';
 import type { Geometry } from '../common/geometry.ts';
 import type { Range } from '../common/ranges.ts';
@@ -17,11 +18,23 @@ export interface BlockHead {
   readonly state: BlockState;
   readonly generation: number;
   readonly epoch: string;
+  /** `Ddt-Source-Errors`: areas that its sender could not read; empty for none. */
+  readonly sourceErrors: string;
+}
+
+/** A block on its way; `bytes` and `digest` must not change until it is there. */
+export interface OutgoingBlock {
+  readonly index: number;
+  readonly bytes: Buffer;
+  readonly digest: Buffer;
+  readonly unreadable: readonly Area[];
 }
 
 /** A sealed transfer: what was compared, and the receiver's signature over it. */
 export interface Seal {
   readonly verified: 'read-back' | 'none';
+  /** Areas of the source that could not be read, and are zeros on the target. */
+  readonly unreadable: readonly Area[];
   /** The exact bytes that are signed. */
   readonly text: string;
   readonly signature: string;
@@ -45,14 +58,15 @@ export interface ReceiverClient {
   /** 32 bytes a block, zeros where it is not durable. */
   listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer>;
   headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'>;
-  /**
-   * `bytes` must not change until it settles. Resolves when written; durable is told later, by {@link
-   * ReplyInfo}.
-   */
-  putBlock(index: number, bytes: Buffer, digest: Buffer, signal: AbortSignal): Promise<BlockReceipt>;
+  /** The block's bytes as they are on the target. */
+  readBlock(index: number, signal: AbortSignal): Promise<Buffer>;
+  /** Resolves when written; durable is told later, by {@link ReplyInfo}. */
+  putBlock(block: OutgoingBlock, signal: AbortSignal): Promise<BlockReceipt>;
   zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroReceipt>;
   flush(signal: AbortSignal): Promise<void>;
   /** `verifying`: ask again after a moment. */
   complete(request: SealRequest, signal: AbortSignal): Promise<Seal | 'verifying'>;
+  /** A sealed transfer with unreadable areas takes blocks again. */
+  reopen(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }

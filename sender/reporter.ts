@@ -1,6 +1,8 @@
 /**
  * Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error.
  */
+import { AREAS_NAMED_MAX, AreaReport } from '../common/area-report.ts';
+import { countAreas, formatAreas, type Area } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import type { TransferError } from '../common/errors.ts';
 import { redact } from '../common/ticket.ts';
@@ -49,6 +51,10 @@ export interface SendReporter {
   fact(text: string): void;
   start(observed: Observed): void;
   noteRetry(error: TransferError): void;
+  /** Areas of the source that cannot be read, and that the target has nothing better for: zeros. */
+  noteUnreadable(areas: readonly Area[]): void;
+  /** Areas that cannot be read any more, and that the target has from an earlier run. */
+  noteKept(areas: readonly Area[]): void;
 }
 
 export class Reporter implements SendReporter {
@@ -60,9 +66,17 @@ export class Reporter implements SendReporter {
   #lastText = '';
   #outageSinceMs: number | undefined;
   #lastOutageMs = -Infinity;
+  readonly #unreadable: AreaReport;
+  readonly #kept: AreaReport;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
+    const { clock } = options;
+    this.#unreadable = this.#areaReport(clock, 'cannot be read: zeros are sent instead');
+    this.#kept = this.#areaReport(
+      clock,
+      'cannot be read any more: the target has them from an earlier run, and keeps them',
+    );
   }
 
   /** A fact for people: `source   /dev/sdc: …`. */
@@ -79,6 +93,8 @@ export class Reporter implements SendReporter {
 
   stop(): void {
     clearInterval(this.#timer);
+    this.#unreadable.tell();
+    this.#kept.tell();
   }
 
   /** For people, whatever the format, as it does not end the run. */
@@ -104,6 +120,14 @@ export class Reporter implements SendReporter {
     this.#options.writeErr(`ddt-send: warning: ${where}${redact(error.message)}; trying again${since}\n`);
   }
 
+  noteUnreadable(areas: readonly Area[]): void {
+    this.#unreadable.add(areas);
+  }
+
+  noteKept(areas: readonly Area[]): void {
+    this.#kept.add(areas);
+  }
+
   done(facts: DoneFacts, targetPath: string): void {
     this.stop();
     const { format, writeOut } = this.#options;
@@ -127,9 +151,18 @@ export class Reporter implements SendReporter {
     this.#options.writeOut(`${JSON.stringify({ event: 'failed', code: error.code, message, ...hint })}\n`);
   }
 
+  #areaReport(clock: Clock, what: string): AreaReport {
+    return new AreaReport(clock, (areas) => {
+      const where = formatAreas(areas, AREAS_NAMED_MAX);
+      this.#options.writeErr(`ddt-send: warning: ${countAreas(areas)} of the source (${where}) ${what}\n`);
+    });
+  }
+
   #tick(): void {
     const observed = this.#observed;
     if (observed === undefined) return;
+    this.#unreadable.tellIfDue();
+    this.#kept.tellIfDue();
     const now = this.#options.clock.monotonicMs();
     const durable = observed.counters.durable;
     this.#rate.add(now, durable * observed.blockSizeBytes);

@@ -9,6 +9,7 @@ import { claimFor } from './claim-for.ts';
 import { contentOf } from './content.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
+import { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
 import { isStream, type Stream } from './stream.ts';
@@ -74,10 +75,13 @@ export async function send(
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
+    recorded: new RecordedAreas(status, geometry),
     lanes,
     attempts,
     counters,
     clock,
+    map: isStream(source) ? undefined : source.map,
+    reporter,
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
@@ -103,6 +107,7 @@ export async function send(
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
     verified: seal.verified,
+    unreadable: seal.unreadable,
   };
   return { facts, seal, targetPath: status.target.path };
 }

@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict';
 import type { Slab, SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
+import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Geometry } from '../common/geometry.ts';
 import { countOf, formatRanges, type Range } from '../common/ranges.ts';
-import type { BlockSupply, SuppliedBlock } from './block-supply.ts';
-import { differsFromSealed, type ReadBlock } from './read-block.ts';
+import type { BlockSupply, NextOptions, SuppliedBlock } from './block-supply.ts';
+import { BlockDescriber, differsFromSealed, type ReadBlock } from './read-block.ts';
 import type { Stream } from './stream.ts';
 
 /**
@@ -43,9 +43,8 @@ interface FilledSlab {
 }
 
 export class StreamSupply implements BlockSupply {
-  readonly zeroDigests: ZeroDigests;
+  readonly describer: BlockDescriber;
   readonly #options: StreamSupplyOptions;
-  readonly #zeroBlock: Buffer;
   readonly #kept = new Map<number, { readonly slab: Slab; readonly block: ReadBlock }>();
   #again: number[] = [];
   #nextIndex = 0;
@@ -57,15 +56,14 @@ export class StreamSupply implements BlockSupply {
   constructor(options: StreamSupplyOptions) {
     assert(options.slabs.slabCount >= 2);
     this.#options = options;
-    this.#zeroBlock = Buffer.alloc(options.geometry.blockSizeBytes);
-    this.zeroDigests = new ZeroDigests(options.geometry);
+    this.describer = new BlockDescriber(options.geometry, options.digest);
   }
 
   get isEmpty(): boolean {
     return this.#hasEnded && this.#again.length === 0;
   }
 
-  async next(flush: () => Promise<void>, signal: AbortSignal): Promise<SuppliedBlock | undefined> {
+  async next({ flush, signal }: NextOptions): Promise<SuppliedBlock | undefined> {
     // A lane has come back: what it sent is written.
     this.#noteChange();
     const again = this.#takeAgain();
@@ -74,7 +72,8 @@ export class StreamSupply implements BlockSupply {
     this.#turn = turn.catch(() => {});
     const filled = await turn;
     if (filled === undefined || !('slab' in filled)) return filled;
-    const block = await this.#blockOf(filled);
+    const bytes = filled.slab.bytes.subarray(0, filled.lengthBytes);
+    const block = await this.describer.describe(filled.index, bytes);
     this.#kept.set(filled.index, { slab: filled.slab, block });
     return supplied(block, true);
   }
@@ -125,7 +124,8 @@ export class StreamSupply implements BlockSupply {
     if (index === undefined) return undefined;
     const kept = this.#kept.get(index)?.block;
     // Of zeros nothing has to be kept.
-    const zeros = { index, bytes: NO_BYTES, digest: this.zeroDigests.of(index), isZero: true };
+    const digest = this.describer.zeroDigests.of(index);
+    const zeros = { index, bytes: NO_BYTES, digest, isZero: true, unreadable: [] };
     return supplied(kept ?? zeros, false);
   }
 
@@ -163,13 +163,6 @@ export class StreamSupply implements BlockSupply {
     await onEnd(offset + lengthBytes, signal);
     this.#hasEnded = true;
     return lengthBytes;
-  }
-
-  async #blockOf({ index, slab, lengthBytes }: FilledSlab): Promise<ReadBlock> {
-    const bytes = slab.bytes.subarray(0, lengthBytes);
-    const isZero = bytes.equals(this.#zeroBlock.subarray(0, lengthBytes));
-    const digest = isZero ? this.zeroDigests.of(index) : await this.#options.digest(bytes);
-    return { index, bytes, isZero, digest };
   }
 }
 

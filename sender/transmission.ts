@@ -9,13 +9,18 @@ import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
-import type { BlockSupply, SuppliedBlock } from './block-supply.ts';
+import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
+import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { LISTING_COUNT_MAX } from '../common/protocol.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
 import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import type { ReadMap } from './read-map.ts';
+import type { RecordedAreas } from './recorded-areas.ts';
+import type { SendReporter } from './reporter.ts';
+import { otherTransfer, sendBlock } from './send-block.ts';
 import { ZeroBatches } from './zero-batches.ts';
 
 /** Rounds of sending in which nothing became durable; then something is wrong at the other end. */
@@ -28,10 +33,14 @@ export interface TransmissionOptions {
   readonly transferId: string;
   /** Sealed already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
+  readonly recorded: RecordedAreas;
   readonly lanes: readonly ReceiverClient[];
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
   readonly clock: Clock;
+  /** Of a disk: what was read of it, and in which run. */
+  readonly map: ReadMap | undefined;
+  readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
@@ -39,11 +48,12 @@ export class Transmission {
   readonly #options: TransmissionOptions;
   readonly #supply: BlockSupply;
   readonly #owed = new OwedLedger();
-  readonly #listing: Listing;
+  readonly #comparison: BlockComparison;
   readonly #zeros: ZeroBatches;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
+  #isReopened = false;
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
@@ -51,14 +61,17 @@ export class Transmission {
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
     const [first] = options.lanes;
     assert(first !== undefined);
+    const signal = this.#signal;
+    const retrying: ComparisonParts['retrying'] = async (attempt) => await this.#retrying(attempt);
     // Counted anew in each attempt: a source that ends makes the listing shorter.
     const countFrom = (from: number): number =>
       Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
-    this.#listing = new Listing(
-      async (from) =>
-        await this.#retrying(async () => await first.listDigests(from, countFrom(from), this.#signal)),
+    const listing = new Listing(
+      async (from) => await retrying(async () => await first.listDigests(from, countFrom(from), signal)),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
+    const { describer } = options.supply;
+    this.#comparison = new BlockComparison({ ...options, describer, listing, retrying, signal });
   }
 
   /** To be called with every reply of every connection. */
@@ -122,9 +135,13 @@ export class Transmission {
 
   async #runLane(lane: ReceiverClient): Promise<void> {
     try {
-      const flush = async (): Promise<void> => await this.#flush(lane);
+      const next: NextOptions = {
+        flush: async () => await this.#flush(lane),
+        readBefore: async (index) => await this.#comparison.readBefore(index),
+        signal: this.#signal,
+      };
       for (;;) {
-        using supplied = await this.#supply.next(flush, this.#signal);
+        using supplied = await this.#supply.next(next);
         if (supplied === undefined) return;
         this.#signal.throwIfAborted();
         await this.#process(lane, supplied);
@@ -144,23 +161,21 @@ export class Transmission {
     this.#account({ durable: [], lost: this.#owed.take(owed) });
   }
 
-  async #process(lane: ReceiverClient, { block, isFirst }: SuppliedBlock): Promise<void> {
-    const { index } = block;
+  async #process(lane: ReceiverClient, supplied: SuppliedBlock | KnownBlock): Promise<void> {
+    if ('known' in supplied) return this.#skip(supplied.known.index, supplied.known.digest);
+    const { isFirst } = supplied;
+    const { index } = supplied.block;
+    const { block, isThere } = isFirst
+      ? await this.#comparison.compare(supplied.block, lane)
+      : { block: supplied.block, isThere: false };
+    if (isThere) return this.#skip(index, block.digest);
     if (isFirst) {
       this.#root.add(index, block.digest);
       this.#options.counters.read++;
-      const present = await this.#listing.digestAt(index);
-      if (present?.equals(block.digest) === true) {
-        this.#options.counters.skipped++;
-        this.#options.counters.durable++;
-        this.#options.attempts.noteProgress();
-        this.#supply.release([[index, 1]]);
-        return;
-      }
-    }
-    if (this.#options.isSealed) throw this.#supply.differsFromSealed(index);
-    if (!isFirst) this.#options.counters.resent++;
-    if (block.isZero) {
+      if (this.#options.isSealed) await this.#reopen(lane, index);
+    } else this.#options.counters.resent++;
+    // What could not be read is no zero, though it looks like one: its place has to go along.
+    if (block.isZero && block.unreadable.length === 0) {
       if (isFirst) this.#options.counters.zero++;
       this.#supply.release([[index, 1]]);
       const full = this.#zeros.add(index);
@@ -171,23 +186,30 @@ export class Transmission {
     if (isFirst) this.#options.counters.sent++;
   }
 
+  /** It is there, just like that. */
+  #skip(index: number, digest: Buffer): void {
+    const { counters, attempts } = this.#options;
+    this.#root.add(index, digest);
+    counters.read++;
+    counters.skipped++;
+    counters.durable++;
+    this.#supply.release([[index, 1]]);
+    this.#comparison.noteDurable([[index, 1]]);
+    attempts.noteProgress();
+  }
+
+  /** Into a sealed transfer only what could not be read before. @throws TransferError `sealed`. */
+  async #reopen(lane: ReceiverClient, index: number): Promise<void> {
+    if (!this.#options.recorded.has(index)) throw this.#supply.differsFromSealed(index);
+    if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
+    this.#isReopened = true;
+  }
+
   async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    const { index, bytes, digest } = block;
-    await this.#retrying(async (failure) => {
-      // Perhaps the block was damaged in our memory.
-      if (failure?.code === 'digest-mismatch') await this.#supply.check(block);
-      if (failure !== undefined && isFateUnknown(failure)) {
-        const head = await lane.headBlock(index, this.#signal);
-        if (head !== 'absent' && head.digest.equals(digest)) {
-          this.#owe({ ranges: [[index, 1]], digest, epoch: head.epoch, generation: head.generation });
-          return;
-        }
-      }
-      if (failure !== undefined) this.#options.counters.resent++;
-      const receipt = await lane.putBlock(index, bytes, digest, this.#signal);
-      if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
-      this.#owe({ ranges: [[index, 1]], digest, epoch: receipt.epoch, generation: receipt.generation });
-    });
+    const { transferId, attempts, counters } = this.#options;
+    const check = async (): Promise<void> => await this.#supply.check(block, this.#signal);
+    const parts = { transferId, attempts, counters, check, signal: this.#signal };
+    this.#owe(await sendBlock(lane, block, parts));
   }
 
   async #sendZeros(lane: ReceiverClient, ranges: readonly Range[]): Promise<void> {
@@ -209,29 +231,19 @@ export class Transmission {
     for (const { ranges } of durable) {
       this.#options.counters.durable += countOf(ranges);
       this.#supply.release(ranges);
+      this.#comparison.noteDurable(ranges);
     }
     if (durable.length > 0) this.#options.attempts.noteProgress();
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
-          this.#supply.putBack(index, digest ?? this.#supply.zeroDigests.of(index));
+          this.#supply.putBack(index, digest ?? this.#supply.describer.zeroDigests.of(index));
         }
       }
     }
   }
 
-  async #retrying<Result>(attempt: (failure: TransferError | undefined) => Promise<Result>): Promise<Result> {
+  async #retrying<Result>(attempt: () => Promise<Result>): Promise<Result> {
     return await this.#options.attempts.run(this.#signal, attempt);
   }
-}
-
-/** The request may have been carried out although no answer came. */
-function isFateUnknown({ code }: TransferError): boolean {
-  return code === 'connection-failed' || code === 'bad-answer' || code === 'too-slow';
-}
-
-function otherTransfer(): TransferError {
-  return new TransferError('transfer-mismatch', 'the receiver at this address serves another transfer now', {
-    hint: 'use the ticket that it prints now',
-  });
 }

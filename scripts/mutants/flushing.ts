@@ -29,8 +29,8 @@ export const FLUSHING: readonly Mutant[] = [
     file: DURABILITY,
     edits: [
       [
-        '    if (durable.length > 0) {\n      this.#writeJournal',
-        '    this.#durableGeneration = upTo;\n    if (durable.length > 0) {\n      this.#writeJournal',
+        '    if (durable.length > 0) {\n      const blocks',
+        '    this.#durableGeneration = upTo;\n    if (durable.length > 0) {\n      const blocks',
       ],
     ],
     tests: ORDER,

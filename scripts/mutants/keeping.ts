@@ -84,8 +84,8 @@ export const KEEPING: readonly Mutant[] = [
     file: JOURNAL,
     edits: [
       [
-        'INSERT OR REPLACE INTO block (block_index, digest) VALUES (?, ?)',
-        'INSERT INTO block (block_index, digest) VALUES (?, ?) ON CONFLICT DO UPDATE SET digest = ?2',
+        'INSERT OR REPLACE INTO block (${columns}) VALUES (?, ?, ?)',
+        'INSERT INTO block (${columns}) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest',
       ],
     ],
     tests: JOURNAL_TESTS,

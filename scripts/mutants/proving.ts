@@ -130,7 +130,7 @@ export const PROVING: readonly Mutant[] = [
   },
   {
     name: 'what is durable counts as read back after another start',
-    file: 'receiver/open-transfer.ts',
+    file: 'receiver/journalled-table.ts',
     edits: [["isVerified ? 'verified' : 'durable'", "isVerified ? 'verified' : 'verified'"]],
     tests: TRANSFER_TESTS,
   },

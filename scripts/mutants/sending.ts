@@ -69,7 +69,7 @@ export const SENDING: readonly Mutant[] = [
     file: TRANSMISSION,
     edits: [
       [
-        '          this.#supply.putBack(index, digest ?? this.#supply.zeroDigests.of(index));\n',
+        '          this.#supply.putBack(index, digest ?? this.#supply.describer.zeroDigests.of(index));\n',
         '          void digest;\n',
       ],
     ],
@@ -77,31 +77,26 @@ export const SENDING: readonly Mutant[] = [
   },
   {
     name: 'a receipt of another transfer is believed',
-    file: TRANSMISSION,
-    edits: [
-      [
-        'digest, this.#signal);\n      if (receipt.transferId !== this',
-        'digest, this.#signal);\n      if (receipt.transferId === undefined && this',
-      ],
-    ],
+    file: 'sender/send-block.ts',
+    edits: [['if (receipt.transferId !== transferId)', 'if (receipt.transferId === undefined)']],
     tests: SEND_TESTS,
   },
   {
     name: 'after a lost answer any block in its place will do',
-    file: TRANSMISSION,
-    edits: [["if (head !== 'absent' && head.digest.equals(digest)) {", "if (head !== 'absent') {"]],
+    file: 'sender/send-block.ts',
+    edits: [["if (head !== 'absent' && isAsSent(head, block)) {", "if (head !== 'absent') {"]],
     tests: SEND_TESTS,
   },
   {
     name: 'a listed block is skipped whatever its bytes are',
-    file: TRANSMISSION,
-    edits: [['if (present?.equals(block.digest) === true) {', 'if (present !== undefined) {']],
+    file: 'sender/compare-block.ts',
+    edits: [['kept.digest.equals(present) && isSame', 'isSame']],
     tests: SEND_TESTS,
   },
   {
     name: 'a block that changed before it was sent again goes unnoticed',
     file: 'sender/disk-supply.ts',
-    edits: [['if (item.digest !== undefined && !item', 'if (item.digest === null && !item']],
+    edits: [['if (digest !== undefined && !digest.equals', 'if (digest === null && !digest']],
     tests: SEND_TESTS,
   },
   {

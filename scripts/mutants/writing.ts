@@ -61,7 +61,10 @@ export const WRITING: readonly Mutant[] = [
     name: 'a durable block is left alone whatever its bytes are',
     file: WRITE,
     edits: [
-      ['table.isDurable(index) && table.digestOf(index).equals(digestOf(index))', 'table.isDurable(index)'],
+      [
+        'table.isDurable(index) && table.digestOf(index).equals(content.digestOf(index))',
+        'table.isDurable(index)',
+      ],
     ],
     tests: ['test/receiver/durability.test.ts'],
   },

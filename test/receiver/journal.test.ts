@@ -26,7 +26,7 @@ function block(index: number, version = 1): DurableBlock {
 
 /** A block as the journal lists it. */
 function asListed(of: DurableBlock, isVerified = false): JournalledBlock {
-  return { ...of, isVerified };
+  return { unreadable: [], ...of, isVerified };
 }
 
 const isDamaged = coded('state-refused', {

@@ -58,6 +58,7 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     root: `sha256:${rootOf(opened).toString('hex')}`,
     verified: 'none',
     readBack: null,
+    unreadable: [],
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
     target: {
       description: 'memory',

@@ -17,6 +17,8 @@ const DEFAULTS: SendOptions = {
   receiptFile: undefined,
   isConfirmed: false,
   isDryRun: false,
+  onReadError: 'stop',
+  mapfile: undefined,
   progress: 'auto',
 };
 
@@ -42,10 +44,12 @@ test('every option is read, in its own unit, before and after the arguments', ()
     receiptFile: 'receipt.json',
     isConfirmed: true,
     isDryRun: true,
+    onReadError: 'zero',
+    mapfile: 'disk.map',
     progress: 'json',
   };
-  const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json'];
-  const rest = [...files, '--yes', '--progress', 'json', '--dry-run'];
+  const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
+  const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'plain', 'none'] as const) {
@@ -122,6 +126,8 @@ test('help goes to standard output, fits one screen and names every option', () 
       'memory',
       'progress',
       'receipt',
+      'on-read-error',
+      'mapfile',
     ]) {
       assert.match(text, new RegExp(`^ {2}--${name} <`, 'm'));
     }

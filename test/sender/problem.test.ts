@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
 import { problemResponse } from '../../receiver/json-response.ts';
-import { failureOf, type FailedReply } from '../../sender/problem.ts';
+import { failureOf, type Reply } from '../../sender/problem.ts';
 
-async function replyTo(error: TransferError): Promise<FailedReply> {
+async function replyTo(error: TransferError): Promise<Reply> {
   const response = problemResponse(error);
   return {
     status: response.status,
@@ -13,7 +13,7 @@ async function replyTo(error: TransferError): Promise<FailedReply> {
   };
 }
 
-function replyOf(status: number, body: string): FailedReply {
+function replyOf(status: number, body: string): Reply {
   return { status, body: Buffer.from(body), header: () => undefined };
 }
 

@@ -38,6 +38,7 @@ const FACTS: DoneFacts = {
   seconds: 125.00049,
   root: `sha256:${'0'.repeat(64)}`,
   verified: 'none',
+  unreadable: [],
 };
 
 function lineOf(changes: Partial<Snapshot>, counters: Partial<BlockCounters> = {}): string {

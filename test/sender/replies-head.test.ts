@@ -16,7 +16,10 @@ const anyCharacters = fc
 
 test('a HEAD is believed only with digest, generation, epoch, and the state of a block that is there', () => {
   const hex = DIGEST.toString('hex');
-  assert.deepEqual(parseHead(HEAD), { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' });
+  const there = { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' };
+  assert.deepEqual(parseHead(HEAD), { ...there, sourceErrors: '' });
+  const damaged = { ...HEAD, sourceErrors: '512+1024' };
+  assert.deepEqual(parseHead(damaged), { ...there, sourceErrors: '512+1024' });
   const wrong: readonly Record<string, string | undefined>[] = [
     { etag: undefined },
     { etag: hex },

@@ -19,11 +19,13 @@ test('a seal is believed only if it is of this very copy and says how it was ver
     blockCount: 2,
     root: `sha256:${'00'.repeat(32)}`,
     verified: 'none',
+    unreadable: [[512, 1024]],
   };
   const sealOf = (receipt: object): { body: Buffer } =>
     reply({ text: JSON.stringify(receipt), signature: 's' });
   const text = JSON.stringify(good);
-  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', text, signature: 's' });
+  const unreadable = [[512, 1024]];
+  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', unreadable, text, signature: 's' });
   for (const wrong of [
     { transferId: 'u' },
     { size: 65_536 },
@@ -33,6 +35,15 @@ test('a seal is believed only if it is of this very copy and says how it was ver
     { verified: 'yes' },
     { verified: true },
     { verified: ['none'] },
+    { unreadable: undefined },
+    { unreadable: [[0, 0]] },
+    { unreadable: [[65_536, 2]] },
+    {
+      unreadable: [
+        [512, 512],
+        [0, 512],
+      ],
+    },
   ]) {
     const receipt = { ...good, ...wrong };
     assert.throws(() => parseSeal(sealOf(receipt), request), { code: 'bad-answer' }, JSON.stringify(wrong));

@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol.ts';
 import { printable } from '../../sender/answer-text.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../sender/replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -30,10 +29,11 @@ const STATUS: TransferStatus = {
   },
   targetMarks: { itself: ['a1'], within: [] },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
+  unreadable: [],
+  unreadableCount: 0,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
 };
-const DIGEST = digestNow(Buffer.from('block 7'));
 const CLAIM = {
   size: 10_000_001,
   blockSize: 65_536,

@@ -6,13 +6,8 @@ import { TransferError } from '../../common/errors.ts';
 import type { BlockReceipt, Claim, ZeroReceipt } from '../../common/protocol.ts';
 import { rangesOf } from '../../common/ranges.ts';
 import { printable } from '../../sender/answer-text.ts';
-import {
-  parseBlockReceipt,
-  parseClaimAnswer,
-  parseSeal,
-  parseTransferStatus,
-  parseZeroReceipt,
-} from '../../sender/replies.ts';
+import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
 import { STATUS } from '../support/transfer-status.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
@@ -54,6 +49,7 @@ const SEAL = {
     blockCount: 153,
     root: `sha256:${'07'.repeat(32)}`,
     verified: 'read-back',
+    unreadable: [],
   }),
   signature: 'armored',
 };
@@ -94,7 +90,7 @@ test('what an honest receiver answers is read as it was meant', () => {
   assert.deepEqual(parseClaimAnswer(reply(STATUS), CLAIM), STATUS);
   assert.deepEqual(parseBlockReceipt(reply(RECEIPT), REQUEST), RECEIPT);
   assert.deepEqual(parseZeroReceipt(reply(ZEROS), RANGES), ZEROS);
-  assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', ...SEAL });
+  assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', unreadable: [], ...SEAL });
   const unclaimed = {
     ...STATUS,
     state: 'unclaimed',
@@ -200,12 +196,7 @@ test('a receipt for other zeros is not believed', () => {
   const wrong: readonly Record<string, unknown>[] = [
     { ranges: [[0, 5]] },
     { ranges: [...RANGES, [20, 1]] },
-    {
-      ranges: [
-        [9, 1],
-        [0, 5],
-      ],
-    },
+    { ranges: RANGES.toReversed() },
     {
       ranges: [
         [0, 5],

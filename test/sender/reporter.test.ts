@@ -60,7 +60,15 @@ function scene(context: TestContext, format: ProgressFormat, isTerminal = false)
 
 function factsOf(counters: BlockCounters): DoneFacts {
   const root = `sha256:${'0'.repeat(64)}`;
-  return { counters, bytesTotal: 400 * MIB, bytesWire: 5, seconds: 9, root, verified: 'none' };
+  return {
+    counters,
+    bytesTotal: 400 * MIB,
+    bytesWire: 5,
+    seconds: 9,
+    root,
+    verified: 'none',
+    unreadable: [],
+  };
 }
 
 function eventsOf(out: readonly string[]): Record<string, unknown>[] {

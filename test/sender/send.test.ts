@@ -50,7 +50,7 @@ function missingForAMoment(seal: () => Promise<void>): { interposed: Interposed;
         });
       },
       async putBlock(ask, ...args) {
-        asked.push(`put ${args[0]}`);
+        asked.push(`put ${args[0].index}`);
         return await ask(...args);
       },
     },
@@ -111,9 +111,9 @@ test('a block that changes on the source before it is sent again ends it', async
   const blocks = blocksOf(app);
   const source = memorySource(blocks);
   const interposed: Interposed = {
-    async putBlock(ask, index, ...rest) {
-      if (index === 3) blocks[0] = Buffer.alloc(blocks[0]?.length ?? 0, 7);
-      return await ask(index, ...rest);
+    async putBlock(ask, block, ...rest) {
+      if (block.index === 3) blocks[0] = Buffer.alloc(blocks[0]?.length ?? 0, 7);
+      return await ask(block, ...rest);
     },
   };
   await assert.rejects(
@@ -134,11 +134,12 @@ test('a lost answer is asked for, and what is there in its place has to be this 
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const asked: number[] = [];
   const interposed: Interposed = {
-    async putBlock(ask, index, ...rest) {
+    async putBlock(ask, block, ...rest) {
+      const { index } = block;
       asked.push(index);
-      if (asked.length > 2) return await ask(index, ...rest);
+      if (asked.length > 2) return await ask(block, ...rest);
       // The first one came to the receiver; in place of the second one there is somebody else's.
-      if (index === 0) await ask(index, ...rest);
+      if (index === 0) await ask(block, ...rest);
       else await putByHand(app, index, blocksOf(app, 2)[index] ?? Buffer.alloc(0));
       throw new TransferError('connection-failed', 'the answer is lost');
     },

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { SlabPool } from '../../common/buffers.ts';
 import { digestNow, digestOf } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { SuppliedBlock } from '../../sender/block-supply.ts';
+import type { NextOptions, SuppliedBlock } from '../../sender/block-supply.ts';
 import { END_GRACE_MS, StreamSupply } from '../../sender/stream-supply.ts';
 import type { Stream } from '../../sender/stream.ts';
 import { coded } from '../support/coded.ts';
@@ -29,6 +29,10 @@ function streamOf(bytes: Buffer): Stream {
     isAtEnd: async () => await Promise.resolve(at === bytes.length),
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
+}
+
+function nextOptions(flush: () => Promise<void>, signal: AbortSignal): NextOptions {
+  return { flush, signal, readBefore: async () => await Promise.resolve(undefined) };
 }
 
 interface Scene {
@@ -59,7 +63,7 @@ function scene(bytes: Buffer, options: { slabCount?: number; sizeMax?: number } 
     tooLong: () => new TransferError('target-too-small', 'it goes on'),
   });
   const next = async (flush = noFlush): Promise<SuppliedBlock | undefined> =>
-    await clock.runToEnd(supply.next(flush, never));
+    await clock.runToEnd(supply.next(nextOptions(flush, never)));
   return { supply, clock, slabs, ends, next };
 }
 
@@ -100,7 +104,7 @@ test('blocks come in order, whole but for the last; the end is told before that 
 test('many lanes at once get all blocks, each once, and one of them is told the end', async () => {
   const bytes = prng(5).bytes(7 * BLOCK + 1);
   const { supply, clock, ends } = scene(bytes, { slabCount: 10 });
-  const lanes = Array.from({ length: 10 }, async () => await supply.next(noFlush, never));
+  const lanes = Array.from({ length: 10 }, async () => await supply.next(nextOptions(noFlush, never)));
   const blocks = await clock.runToEnd(Promise.all(lanes));
   assert.deepEqual(
     blocks.map((supplied) => supplied?.block.index),
@@ -172,10 +176,10 @@ test('blocks in the hands of other lanes are waited for, and then flushed', asyn
     if (++flushes === 2) supply.release([[0, 2]]);
     return await Promise.resolve();
   };
-  const third = supply.next(flush, never);
+  const third = supply.next(nextOptions(flush, never));
   await clock.advance(1000);
   assert.equal(flushes, 1);
-  const fourth = supply.next(flush, never);
+  const fourth = supply.next(nextOptions(flush, never));
   const both = await clock.runToEnd(Promise.all([third, fourth]));
   assert.deepEqual(
     both.map((supplied) => supplied?.block.index),
@@ -187,7 +191,7 @@ test('blocks in the hands of other lanes are waited for, and then flushed', asyn
 test('an interruption right after the end of the pipe is the end of the run, not of the source', async () => {
   const { supply, clock, ends } = scene(prng(10).bytes(100));
   const interruption = new AbortController();
-  const tail = supply.next(noFlush, interruption.signal);
+  const tail = supply.next(nextOptions(noFlush, interruption.signal));
   await clock.advance(END_GRACE_MS - 1);
   interruption.abort(new TransferError('interrupted', 'interrupted'));
   await assert.rejects(tail, coded('interrupted'));

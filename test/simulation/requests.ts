@@ -1,4 +1,5 @@
 /** What goes over the line: the requests of the protocol and their answers, without HTTP. */
+import type { Area } from '../../common/areas.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
@@ -11,6 +12,7 @@ export interface SentBlock {
   readonly lengthBytes: number;
   readonly digest: Buffer;
   readonly isFlushed: boolean;
+  readonly unreadable: readonly Area[];
   /** What has left the sender; to be called when the body has arrived. */
   stamps(): Stamps;
   /** How long the body takes after the head. */
@@ -28,6 +30,7 @@ export type Request =
   | { readonly kind: 'put'; readonly block: SentBlock }
   | { readonly kind: 'zero'; readonly ranges: readonly Range[] }
   | { readonly kind: 'flush' }
+  | { readonly kind: 'reopen' }
   | { readonly kind: 'complete'; readonly blockCount: number; readonly root: Buffer };
 
 /** `info` is in the head of every reply, of errors as well. */

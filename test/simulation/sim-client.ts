@@ -7,14 +7,16 @@ import { TransferError } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import type { Claim, TransferStatus } from '../../common/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
-import type { BlockHead, ReceiverClient, ReplyInfo, Seal, SealRequest } from '../../sender/receiver-port.ts';
-import {
-  parseBlockReceipt,
-  parseHead,
-  parseSeal,
-  parseTransferStatus,
-  parseZeroReceipt,
-} from '../../sender/replies.ts';
+import type {
+  BlockHead,
+  OutgoingBlock,
+  ReceiverClient,
+  ReplyInfo,
+  Seal,
+  SealRequest,
+} from '../../sender/receiver-port.ts';
+import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';
+import { parseTransferStatus } from '../../sender/status-reply.ts';
 import { readStamps, type Stamps } from './contents.ts';
 import { Line, PATIENT_STALL_MS, STALL_MS } from './line.ts';
 import type { Answer, Request, SentBlock } from './requests.ts';
@@ -65,10 +67,16 @@ export class SimClient implements ReceiverClient {
     }
   }
 
+  async readBlock(index: number, signal: AbortSignal): Promise<Buffer> {
+    return (await this.#ask({ kind: 'get', index }, signal)).body;
+  }
+
+  async reopen(signal: AbortSignal): Promise<void> {
+    await this.#ask({ kind: 'reopen' }, signal);
+  }
+
   async putBlock(
-    index: number,
-    bytes: Buffer,
-    digest: Buffer,
+    { index, bytes, digest, unreadable }: OutgoingBlock,
     signal: AbortSignal,
   ): ReturnType<ReceiverClient['putBlock']> {
     const { random, profile } = this.#world;
@@ -80,6 +88,7 @@ export class SimClient implements ReceiverClient {
       lengthBytes: bytes.length,
       digest: Buffer.from(digest),
       isFlushed: false,
+      unreadable,
       stamps: () => sent.stamps(),
       bodyMs: this.#world.latency(profile.lineMs),
       fate: 'whole',

@@ -1,4 +1,5 @@
 /** The journal's durable state, which outlives processes, and one process's hold on it. */
+import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { DurableBlock, Journal, JournalledBlock } from '../../receiver/journal.ts';
 import type { Stamps } from './contents.ts';
@@ -9,6 +10,7 @@ interface Listed {
   readonly digest: Buffer;
   readonly stamps: Stamps;
   isVerified: boolean;
+  unreadable: readonly Area[];
 }
 
 /**
@@ -32,7 +34,9 @@ export class JournalStore {
   }
 
   entries(): JournalledBlock[] {
-    return [...this.blocks].map(([index, { digest, isVerified }]) => ({ index, digest, isVerified }));
+    return [...this.blocks].map(([index, { digest, isVerified, unreadable }]) => {
+      return { index, digest, isVerified, unreadable };
+    });
   }
 }
 
@@ -65,16 +69,36 @@ export class SimJournal implements Journal {
     });
   }
 
+  removeProperties(names: readonly string[]): void {
+    const { journal } = this.#world;
+    this.#commit('remove', () => {
+      for (const name of names) journal.properties.delete(name);
+      journal.real?.removeProperties(names);
+    });
+  }
+
+  recordUnreadable(index: number, unreadable: readonly Area[]): void {
+    const { journal } = this.#world;
+    this.#refuseSealed('marked');
+    this.#commit('mark', () => {
+      const listed = journal.blocks.get(index);
+      if (listed !== undefined) listed.unreadable = unreadable;
+      journal.real?.recordUnreadable(index, unreadable);
+    });
+  }
+
   recordDurable(blocks: Iterable<DurableBlock>): void {
     const { journal, contents, scheduler } = this.#world;
-    const copies = [...blocks].map(({ index, digest }) => ({ index, digest: Buffer.from(digest) }));
+    const copies = [...blocks].map(({ index, digest, unreadable = [] }) => {
+      return { index, digest: Buffer.from(digest), unreadable };
+    });
     this.#refuseSealed('recorded');
     this.#commit('record', () => {
-      for (const { index, digest } of copies) {
+      for (const { index, digest, unreadable } of copies) {
         scheduler.trace('durable', index);
         const stamps = contents.withDigest(index, digest);
         if (stamps === undefined) this.#world.violate(`journalled block ${index} as the source never was`);
-        else journal.blocks.set(index, { digest, stamps, isVerified: false });
+        else journal.blocks.set(index, { digest, stamps, isVerified: false, unreadable });
         this.#noteDurable(index, digest);
       }
       journal.real?.recordDurable(copies);

@@ -2,6 +2,7 @@
  * A process of the receiver: it starts as `receive.ts` does, answers as `app.ts` and the routes do, without
  * HTTP, and ends in every way in which a process can.
  */
+import { formatAreas } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol.ts';
@@ -11,6 +12,7 @@ import { listBlocks } from '../../receiver/listing.ts';
 import { sampleBlocks } from '../../receiver/sample-blocks.ts';
 import { sealTransfer } from '../../receiver/seal.ts';
 import { Transfer, type OpenTransfer } from '../../receiver/transfer.ts';
+import { reopen } from '../../receiver/unreadable.ts';
 import { writeBlock, writeZeroBlocks } from '../../receiver/write-block.ts';
 import { fillStamps } from './contents.ts';
 import type { Answer, Request, SentBlock } from './requests.ts';
@@ -138,6 +140,9 @@ export class SimReceiver implements ReceiverProcess {
       case 'flush':
         await transfer.claimed().durability.flush();
         return json({});
+      case 'reopen':
+        reopen(transfer);
+        return json(transfer.status());
       case 'complete':
         return await this.#complete(transfer, request);
     }
@@ -158,9 +163,9 @@ export class SimReceiver implements ReceiverProcess {
     if (!(await this.#world.contents.digests.digest(bytes)).equals(block.digest)) {
       throw new TransferError('digest-mismatch', `the body of block ${index} has another digest`);
     }
-    const { digest, isFlushed } = block;
+    const { digest, unreadable, isFlushed } = block;
     const writesBefore = this.#target.writesOf(block.index);
-    const { receipt } = await writeBlock(transfer, { index, bytes, digest, isFlushed });
+    const { receipt } = await writeBlock(transfer, { index, bytes, digest, unreadable, isFlushed });
     if (isFlushed) this.#checkDurable(receipt, digest, writesBefore);
     return json(receipt);
   }
@@ -219,5 +224,6 @@ function head(open: OpenTransfer, index: number): Buffer {
   const state = open.table.stateOf(index);
   if (state === 'absent') throw new TransferError('block-absent', `block ${index} is not on the target`);
   const etag = `"${open.table.digestOf(index).toString('hex')}"`;
-  return json({ etag, state, generation: String(open.durability.generationOf(index)) });
+  const sourceErrors = formatAreas(open.table.unreadableOf(index));
+  return json({ etag, state, generation: String(open.durability.generationOf(index)), sourceErrors });
 }

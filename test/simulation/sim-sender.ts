@@ -71,6 +71,8 @@ export class SimSender implements SenderProcess {
           start: (observed) => {
             this.#observed = observed;
           },
+          noteUnreadable: () => {},
+          noteKept: () => {},
           noteRetry: (error) => scheduler.trace(`retry ${error.code}`),
         },
       },

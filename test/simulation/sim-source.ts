@@ -1,4 +1,5 @@
 /** The source disk, as one process of the sender has it open. */
+import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol.ts';
 import type { Source } from '../../sender/source.ts';
@@ -27,7 +28,7 @@ export class SimSource implements Source {
     this.sizeBytes = world.profile.geometry.sizeBytes;
   }
 
-  async read(into: Buffer<ArrayBuffer>, offset: number): Promise<void> {
+  async read(into: Buffer<ArrayBuffer>, offset: number): Promise<readonly Area[]> {
     const { contents, source, scheduler, profile } = this.#world;
     const index = offset / profile.geometry.blockSizeBytes;
     if (into.length !== contents.lengthOf(index))
@@ -42,6 +43,7 @@ export class SimSource implements Source {
     scheduler.trace('read', index, version);
     fillStamps(into, contents.of(index, version));
     if (!this.asRead.has(index)) this.asRead.set(index, version);
+    return [];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

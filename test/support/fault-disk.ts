@@ -36,6 +36,8 @@ export interface Rule {
 export interface NbdDisk extends AsyncDisposable {
   /** `/dev/loop7` */
   readonly path: string;
+  /** The same as a regular file. */
+  readonly file: string;
   /** What really is on the disk. */
   readonly medium: string;
   /** Whatever the disk kept in its memory is gone; afterwards nothing works but disposing. */
@@ -101,6 +103,7 @@ export async function faultDisk(sizeBytes: number): Promise<FaultDisk> {
   const owned = stack.move();
   return {
     path: disk.path,
+    file: disk.file,
     medium: disk.medium,
     cutPower: async () => await disk.cutPower(),
     setFault: async (rule) => await writeRule(join(folder.path, 'rule'), rule),
@@ -130,8 +133,16 @@ export async function cachingDisk(medium: { folder: string; sizeBytes: number })
   ]);
 }
 
-/** The medium is made unless it is there already. */
-async function nbdDisk(folder: string, sizeBytes: number, plugin: readonly string[]): Promise<NbdDisk> {
+/**
+ * The medium is made unless it is there already.
+ * @param plugin of nbdkit, and what it is told. @param loop more options for losetup(8).
+ */
+export async function nbdDisk(
+  folder: string,
+  sizeBytes: number,
+  plugin: readonly string[],
+  loop: readonly string[] = [],
+): Promise<NbdDisk> {
   await using stack = new AsyncDisposableStack();
   const medium = join(folder, 'medium');
   await writeFile(medium, '', { flag: 'a' });
@@ -139,23 +150,27 @@ async function nbdDisk(folder: string, sizeBytes: number, plugin: readonly strin
   // nbdkit refuses a socket that a killed one left behind.
   const place = stack.use(await tempDir());
   const socket = join(place.path, 'socket');
-  const server = stack.use(await start('nbdkit', ['--foreground', '--unix', socket, ...plugin]));
+  const serving = ['--foreground', '--threads', '32', '--unix', socket];
+  const server = stack.use(await start('nbdkit', [...serving, ...plugin]));
   await made(server, socket);
   // The name is there from bind(2) on; only listen(2) makes it answer.
   await until(`${socket} to answer`, async () => await answers(socket));
   stack.defer(async () => void (await run('umount', ['--lazy', place.path])));
-  const fuse = stack.use(await start('nbdfuse', [join(place.path, 'nbd'), '--unix', socket]));
+  // As many requests at once as there are connections, where the plugin takes several.
+  const mount = ['--connections', '16', join(place.path, 'nbd'), '--unix', socket];
+  const fuse = stack.use(await start('nbdfuse', mount));
   const file = join(place.path, 'nbd');
   await made(fuse, file);
-  const attach = ['--find', '--show', '--direct-io=on', file];
+  const attach = ['--find', '--show', '--direct-io=on', ...loop, file];
   const path = (await runOk('losetup', attach)).trim();
   stack.defer(async () => void (await run('losetup', ['--detach', path])));
   const owned = stack.move();
   return {
     path,
+    file,
     medium,
     cutPower: async () => {
-      server.kill('SIGKILL');
+      server.killAll();
       await server.ended;
     },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),

@@ -33,6 +33,8 @@ function interpose(client: HttpReceiverClient, { putBlock, complete }: Interpose
     claim: async (claim, signal) => await client.claim(claim, signal),
     listDigests: async (...args) => await client.listDigests(...args),
     headBlock: async (...args) => await client.headBlock(...args),
+    readBlock: async (...args) => await client.readBlock(...args),
+    reopen: async (signal) => await client.reopen(signal),
     putBlock: async (...args) => await (putBlock?.(askPut, ...args) ?? askPut(...args)),
     zero: async (...args) => await client.zero(...args),
     flush: async (signal) => await client.flush(signal),
@@ -49,7 +51,7 @@ export function memorySource(blocks: readonly Buffer[]): Source {
     sizeBytes: size,
     async read(into, offset) {
       blocks[offset / BLOCK_BYTES]?.copy(into);
-      return await Promise.resolve();
+      return await Promise.resolve([]);
     },
     [Symbol.asyncDispose]: async () => await Promise.resolve(),
   };
@@ -79,7 +81,13 @@ export async function sendThrough(
       digest: digestOf,
       random: () => 0,
       signal: new AbortController().signal,
-      reporter: { fact: () => {}, start: () => {}, noteRetry: () => {} },
+      reporter: {
+        fact: () => {},
+        start: () => {},
+        noteRetry: () => {},
+        noteUnreadable: () => {},
+        noteKept: () => {},
+      },
     },
   );
 }

@@ -39,6 +39,14 @@ export function recordedJournal(journal: Journal, note: Note): Journal {
       note(`set ${Object.keys(properties).join(',')}`);
       journal.setProperties(properties);
     },
+    removeProperties: (names) => {
+      note(`remove ${names.join(',')}`);
+      journal.removeProperties(names);
+    },
+    recordUnreadable: (index, unreadable) => {
+      note(`unreadable ${index}`);
+      journal.recordUnreadable(index, unreadable);
+    },
     recordDurable: (blocks: Iterable<DurableBlock>) => {
       const list = [...blocks];
       note(`record ${list.map(({ index }) => index).join(',')}`);

@@ -23,6 +23,8 @@ export const STATUS: TransferStatus = {
   },
   targetMarks: { itself: ['a1'], within: ['b2', 'c3'] },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
+  unreadable: [],
+  unreadableCount: 0,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd', 'gzip'],
 };

@@ -1,0 +1,119 @@
+/**
+ * What of the source has been read and is on the target, in this run or as a mapfile says: a sorted list of
+ * neighbouring areas of equal status. Pure.
+ */
+import assert from 'node:assert/strict';
+
+/**
+ * GNU ddrescue's: read; could not be read; not tried, or not to its end. One of ours besides: could not be
+ * read when the mapfile was written, and has not been tried in this run.
+ */
+export type ReadStatus = '+' | '-' | '?' | 'was-';
+
+export interface MapArea {
+  readonly offset: number;
+  readonly length: number;
+  readonly status: ReadStatus;
+}
+
+interface Run {
+  readonly from: number;
+  readonly status: ReadStatus;
+}
+
+export class ReadMap {
+  readonly sizeBytes: number;
+  /** Each reaches to the next one; neighbours differ. */
+  #runs: Run[];
+  #changes = 0;
+
+  constructor(sizeBytes: number) {
+    this.sizeBytes = sizeBytes;
+    this.#runs = sizeBytes === 0 ? [] : [{ from: 0, status: '?' }];
+  }
+
+  /** Counts up with each change. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** Takes over what a mapfile says. @param areas tile the source. */
+  load(areas: readonly MapArea[]): void {
+    for (const { offset, length, status } of areas) {
+      this.#set(offset, offset + length, status === '-' ? 'was-' : status);
+    }
+  }
+
+  areas(): MapArea[] {
+    return this.#runs.map(({ from, status }, at) => {
+      return { offset: from, length: this.#endOf(at) - from, status };
+    });
+  }
+
+  /** Whether all of it was read and was on the target then. */
+  isRead(offset: number, length: number): boolean {
+    const at = this.#at(offset);
+    return this.#runs[at]?.status === '+' && this.#endOf(at) >= offset + length;
+  }
+
+  /** @returns how many bytes in a row, these among them, could not be read in this run. */
+  noteUnreadable(offset: number, length: number): number {
+    this.#set(offset, offset + length, '-');
+    const at = this.#at(offset);
+    return this.#endOf(at) - (this.#runs[at]?.from ?? offset);
+  }
+
+  /** This was read; or it is on the target from an earlier reading, and stays. */
+  noteRead(offset: number, length: number): void {
+    this.#set(offset, offset + length, '+');
+  }
+
+  /** The block is on the target: all of it but what could not be read in this run counts as read. */
+  noteDurable(offset: number, length: number): void {
+    const end = offset + length;
+    const bad: MapArea[] = [];
+    for (let at = this.#at(offset); (this.#runs[at]?.from ?? end) < end; at++) {
+      const { from, status } = this.#runs[at] ?? { from: end, status: '?' };
+      if (status !== '-') continue;
+      const start = Math.max(from, offset);
+      bad.push({ offset: start, length: Math.min(this.#endOf(at), end) - start, status });
+    }
+    this.#set(offset, end, '+');
+    for (const each of bad) this.#set(each.offset, each.offset + each.length, '-');
+  }
+
+  #endOf(at: number): number {
+    return this.#runs[at + 1]?.from ?? this.sizeBytes;
+  }
+
+  /** Which run has this byte. */
+  #at(offset: number): number {
+    let low = 0;
+    let high = this.#runs.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((this.#runs[middle]?.from ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #set(from: number, end: number, status: ReadStatus): void {
+    assert(from >= 0 && from < end && end <= this.sizeBytes, `${from} to ${end} of ${this.sizeBytes}`);
+    const first = this.#at(from);
+    const last = this.#at(end - 1);
+    const before = this.#runs[first];
+    const behind = this.#runs[last];
+    assert(before !== undefined && behind !== undefined);
+    if (first === last && before.status === status) return;
+    this.#changes++;
+    const isJoined = before.from === from && this.#runs[first - 1]?.status === status;
+    const keepsStart = before.from < from;
+    const replaced: Run[] = keepsStart ? [before] : [];
+    if (!isJoined && !(keepsStart && before.status === status)) replaced.push({ from, status });
+    const endOfLast = this.#endOf(last);
+    if (endOfLast > end && behind.status !== status) replaced.push({ from: end, status: behind.status });
+    const joinsNext = endOfLast === end && this.#runs[last + 1]?.status === status;
+    this.#runs.splice(first, last - first + 1 + (joinsNext ? 1 : 0), ...replaced);
+  }
+}

@@ -1,0 +1,37 @@
+/** A disk that takes its time over some places: the rest of the copy does not wait for it. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { BLOCK_BYTES } from '../support/copied.ts';
+import { damagedDisk } from '../support/damaged-disk.ts';
+import { skipUnlessFaultDisk } from '../support/fault-disk.ts';
+import { startReceiver, startSender, until } from '../support/processes.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+/** As many as a process with few connections would have threads; a FUSE file takes ten requests at once. */
+const HANGING = 8;
+/** The mount has sixteen connections, which take turns: one that hangs would get the seventeenth request. */
+const BLOCKS = 14;
+
+test(
+  'reads that hang on every connection but one hold up neither the others nor their digests',
+  { skip: skipUnlessFaultDisk, timeout: 180_000 },
+  async () => {
+    await using folder = await tempDir();
+    await using disk = await damagedDisk(BLOCKS * BLOCK_BYTES);
+    // Longer than the test takes; what is waiting then ends with the disk.
+    await disk.slow([[0, HANGING * BLOCK_BYTES]], 150);
+    await using receiver = await startReceiver({ target: join(folder.path, 'target'), folder: folder.path });
+    const connections = ['--connections', String(HANGING + 1), '--block-size', '64KiB'];
+    // The file and not the loop device: that lets no others pass when so many requests are under way.
+    const places = ['--ticket-file', receiver.ticketFile, disk.file];
+    await using sender = await startSender([...connections, ...places]);
+    try {
+      await until('the other blocks', async () => (await receiver.durableCount()) === BLOCKS - HANGING);
+      assert.equal(sender.stderr.includes('error'), false);
+    } finally {
+      // A process does not end while the kernel reads for it.
+      await disk.cutPower();
+    }
+  },
+);

@@ -1,0 +1,211 @@
+/** Disks with bad sectors: what can be read is copied to its place, the rest is named to the byte. */
+import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { BLOCK_BYTES, SMALL_BLOCKS } from '../support/copied.ts';
+import { damagedDisk, type DamagedDisk, type Extent } from '../support/damaged-disk.ts';
+import { skipUnlessFaultDisk } from '../support/fault-disk.ts';
+import {
+  eventsOf,
+  runSender,
+  startReceiver,
+  startSender,
+  until,
+  type Receiver,
+} from '../support/processes.ts';
+import { ddAround, ddrescue, sectorsIn, skipUnlessDdrescue } from '../support/rescued.ts';
+import { runOk, type Ended } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const skip = skipUnlessFaultDisk || skipUnlessDdrescue;
+const ZERO = ['--on-read-error', 'zero'];
+
+async function send(to: Receiver, source: string, ...more: readonly string[]): Promise<Ended> {
+  return await runSender([...SMALL_BLOCKS, '--ticket-file', to.ticketFile, ...more, source]);
+}
+
+/** First, last, two neighbours on either side of a block's edge, one alone, and three with one between. */
+function manyOf(sectorBytes: number, sizeBytes: number): Extent[] {
+  const at = (sector: number, count = 1): Extent => [sector * sectorBytes, (sector + count) * sectorBytes];
+  const edge = BLOCK_BYTES / sectorBytes;
+  return [at(0), at(edge - 1, 2), at(edge + 3), at(edge + 5, 2), [sizeBytes - sectorBytes, sizeBytes]];
+}
+
+for (const sectorBytes of [512, 4096]) {
+  test(
+    `with sectors of ${sectorBytes} bytes the copy is what dd and ddrescue make of the disk`,
+    { skip },
+    async () => {
+      await using folder = await tempDir();
+      const at = (name: string): string => join(folder.path, name);
+      // The last block is one sector: a bad one.
+      const size = 2 * BLOCK_BYTES + sectorBytes;
+      await using disk = await damagedDisk(size, { sectorBytes });
+      const bad = manyOf(sectorBytes, size);
+      await disk.spoil(bad);
+      await using receiver = await startReceiver({ target: at('target'), folder: folder.path });
+      const options = ['--mapfile', at('map'), '--receipt', at('receipt'), '--progress', 'json'];
+      const sending = await send(receiver, disk.path, ...ZERO, ...options);
+      assert.equal(sending.status, 3, sending.stderr);
+      const unreadable = bad.map(([from, end]) => [from, end - from]);
+      assert.deepEqual(eventsOf(sending.stdout).at(-1)?.['unreadable'], unreadable);
+      const receipt = JSON.parse(await readFile(at('receipt'), 'utf8')) as Record<string, unknown>;
+      assert.deepEqual(receipt['unreadable'], unreadable);
+      const bytes = bad.reduce((sum, [from, end]) => sum + end - from, 0);
+      assert(
+        sending.stderr.includes(
+          `ddt-send: warning: ${bytes} bytes in 5 areas of ${disk.path} could not be read and are zeros ` +
+            `on the target; listed in ${at('receipt')} and ${at('map')}\n`,
+        ),
+        sending.stderr,
+      );
+      await ddAround(disk.path, at('by-dd'), { sectorBytes, size });
+      await runOk('cmp', [at('by-dd'), at('target')]);
+      const sectors = [`--sector-size=${sectorBytes}`];
+      await ddrescue(sectors, disk.path, at('by-ddrescue'), at('its-map'));
+      await runOk('truncate', ['--size', String(size), at('by-ddrescue')]);
+      await runOk('cmp', [at('by-ddrescue'), at('target')]);
+      assert.deepEqual(await sectorsIn(at('map'), '-'), await sectorsIn(at('its-map'), '-'));
+      assert.deepEqual(await sectorsIn(at('map'), '?'), []);
+    },
+  );
+}
+
+test('of a file with an odd end the unreadable tail is named with its own length', { skip }, async () => {
+  await using folder = await tempDir();
+  const size = BLOCK_BYTES + 700;
+  await using disk = await damagedDisk(size);
+  await disk.spoil([[BLOCK_BYTES + 600, BLOCK_BYTES + 601]]);
+  const target = join(folder.path, 'target');
+  await using receiver = await startReceiver({ target, folder: folder.path });
+  const sending = await send(receiver, disk.file, ...ZERO, '--progress', 'json');
+  assert.equal(sending.status, 3, sending.stderr);
+  assert.deepEqual(eventsOf(sending.stdout).at(-1)?.['unreadable'], [[BLOCK_BYTES + 512, 188]]);
+  assert.equal((await stat(target)).size, size);
+  await runOk('cmp', ['-n', String(BLOCK_BYTES + 512), disk.medium, target]);
+  await runOk('cmp', ['-n', '188', '-i', `${BLOCK_BYTES + 512}:0`, target, '/dev/zero']);
+});
+
+test(
+  'without being asked for zeros it stops at the first bad sector and says both ways on',
+  { skip },
+  async () => {
+    await using folder = await tempDir();
+    await using disk = await damagedDisk(BLOCK_BYTES);
+    await disk.spoil([[5120, 5632]]);
+    await using receiver = await startReceiver({ target: join(folder.path, 'target'), folder: folder.path });
+    const sending = await send(receiver, disk.path);
+    assert.equal(sending.status, 5);
+    assert(
+      sending.stderr.endsWith(
+        `ddt-send: error: cannot read 512 bytes at offset 5120 of ${disk.path}: ` +
+          'input/output error (sector 10)\n' +
+          'ddt-send: hint: run the same command again to try once more, ' +
+          'or with --on-read-error zero to go on: ' +
+          'what cannot be read becomes zeros then, and is listed\n',
+      ),
+      sending.stderr,
+    );
+  },
+);
+
+test(
+  'with a mapfile only what could not be read is read again, whoever was killed, until the copy is whole',
+  { skip },
+  async () => {
+    await using folder = await tempDir();
+    const at = (name: string): string => join(folder.path, name);
+    await using disk = await damagedDisk(16 * BLOCK_BYTES);
+    await disk.spoil([
+      [5 * BLOCK_BYTES + 1024, 5 * BLOCK_BYTES + 1536],
+      [11 * BLOCK_BYTES - 512, 11 * BLOCK_BYTES + 512],
+    ]);
+    const options = ['--mapfile', at('map')];
+    await using receiver = await startReceiver({ target: at('target'), folder: folder.path });
+    assert.equal((await send(receiver, disk.path, ...options, '--connections', '1')).status, 5);
+    assert.deepEqual(await sectorsIn(at('map'), '-'), [5 * 128 + 2]);
+    await receiver.end('SIGKILL');
+    await receiver.start();
+    await killInTheMiddle(receiver, disk, [...options, ...ZERO]);
+    assert.equal((await send(receiver, disk.path, ...options, ...ZERO)).status, 3);
+    assert.deepEqual(await sectorsIn(at('map'), '-'), [5 * 128 + 2, 11 * 128 - 1, 11 * 128]);
+    await receiver.end('SIGKILL');
+    await receiver.start();
+    await disk.bytesRead();
+    await assertUnchanged(receiver, disk, [...options, ...ZERO]);
+    await disk.spoil([]);
+    await disk.bytesRead();
+    const healed = await send(receiver, disk.path, ...options);
+    assert.equal(healed.status, 0, healed.stderr);
+    assert(healed.stdout.includes('blocks   3 sent, 13 there already, '), healed.stdout);
+    assert.equal(await disk.bytesRead(), 3 * BLOCK_BYTES);
+    await runOk('cmp', [disk.medium, at('target')]);
+    assert.deepEqual(await sectorsIn(at('map'), '-'), []);
+    assert.equal((await receiver.request('GET', '/receipt')).status, 200);
+  },
+);
+
+/** kill -9 of the sender while it waits for the last block. */
+async function killInTheMiddle(
+  receiver: Receiver,
+  disk: DamagedDisk,
+  options: readonly string[],
+): Promise<void> {
+  await disk.slow([[15 * BLOCK_BYTES, 16 * BLOCK_BYTES]], 5);
+  const places = ['--ticket-file', receiver.ticketFile, ...options, disk.path];
+  await using sender = await startSender([...SMALL_BLOCKS, ...places]);
+  await until('most blocks', async () => (await receiver.durableCount()) >= 12);
+  sender.kill('SIGKILL');
+  assert.equal((await sender.ended).signal, 'SIGKILL');
+  await disk.slow([], 0);
+}
+
+/** Nothing has healed: seal and receipt stay as they are. */
+async function assertUnchanged(
+  receiver: Receiver,
+  disk: DamagedDisk,
+  options: readonly string[],
+): Promise<void> {
+  const before = (await receiver.request('GET', '/receipt')).body.toString();
+  assert.equal((await send(receiver, disk.path, ...options)).status, 3);
+  assert.equal((await receiver.request('GET', '/receipt')).body.toString(), before);
+}
+
+test('ddrescue goes on with our mapfile on our copy', { skip }, async () => {
+  await using folder = await tempDir();
+  const at = (name: string): string => join(folder.path, name);
+  await using disk = await damagedDisk(2 * BLOCK_BYTES);
+  await disk.spoil([[70_000, 71_000]]);
+  await using receiver = await startReceiver({ target: at('target'), folder: folder.path });
+  const sending = await send(receiver, disk.path, ...ZERO, '--mapfile', at('map'));
+  assert.equal(sending.status, 3, sending.stderr);
+  await receiver.end('SIGTERM');
+  await disk.spoil([]);
+  await disk.bytesRead();
+  await ddrescue(['--sector-size=512', '--retry-passes=1'], disk.path, at('target'), at('map'));
+  await runOk('cmp', [disk.medium, at('target')]);
+  assert((await disk.bytesRead()) < 4096);
+  assert.deepEqual(await sectorsIn(at('map'), '-'), []);
+});
+
+test('sectors that go bad later do not take away what an earlier run has read', { skip }, async () => {
+  await using folder = await tempDir();
+  const target = join(folder.path, 'target');
+  await using disk = await damagedDisk(4 * BLOCK_BYTES);
+  await disk.spoil([[1024, 1536]]);
+  await using receiver = await startReceiver({ target, folder: folder.path });
+  assert.equal((await send(receiver, disk.path, ...ZERO)).status, 3);
+  // One has healed, two have gone bad, one of them beside the first.
+  await disk.spoil([
+    [1536, 2048],
+    [2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 512],
+  ]);
+  const sending = await send(receiver, disk.path, ...ZERO);
+  assert.equal(sending.status, 0, sending.stderr);
+  assert.match(
+    sending.stderr,
+    /warning: 512 bytes in 1 area of the source \(\d+\+512\) cannot be read any more: /,
+  );
+  await runOk('cmp', [disk.medium, target]);
+});

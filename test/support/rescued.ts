@@ -1,0 +1,39 @@
+/** What other programs make of a damaged disk: dd(1) and GNU ddrescue, to compare with. */
+import { runOk, run } from './run.ts';
+
+/** All that can be read, zeros in the place of the rest; dd pads a short tail, which is cut off again. */
+export async function ddAround(
+  disk: string,
+  copy: string,
+  options: { sectorBytes: number; size: number },
+): Promise<void> {
+  const { sectorBytes, size } = options;
+  const flags = ['conv=noerror,sync', 'iflag=direct', `bs=${sectorBytes}`, 'status=none'];
+  // Its status says that there were errors.
+  await run('dd', [`if=${disk}`, `of=${copy}`, ...flags]);
+  await runOk('truncate', ['--size', String(size), copy]);
+}
+
+export async function ddrescue(
+  options: readonly string[],
+  disk: string,
+  copy: string,
+  mapfile: string,
+): Promise<void> {
+  await runOk('ddrescue', ['--idirect', '--quiet', ...options, disk, copy, mapfile]);
+}
+
+/** Sectors of the status, one a line: ddrescuelog reads the file whole, and refuses what it can't. */
+export async function sectorsIn(mapfile: string, status: '+' | '-' | '?'): Promise<number[]> {
+  const list = await runOk('ddrescuelog', ['--block-size=512', `--list-blocks=${status}`, mapfile]);
+  await runOk('ddrescuelog', ['--show-status', mapfile]);
+  return list.split('\n').slice(0, -1).map(Number);
+}
+
+/** For node:test's `skip`. */
+export const skipUnlessDdrescue: string | false = await whyNoDdrescue();
+
+async function whyNoDdrescue(): Promise<string | false> {
+  const ended = await run('ddrescue', ['--version']).catch(() => null);
+  return ended?.status === 0 ? false : 'ddrescue is not installed (Debian: gddrescue)';
+}
