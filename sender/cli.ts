@@ -8,6 +8,8 @@ export const CONNECTIONS_DEFAULT = 8;
 /** More never helped on any line that was measured, and a receiver has its own limit. */
 export const CONNECTIONS_MAX = 64;
 
+const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
+
 export interface SendOptions {
   readonly source: string;
   readonly ticket: string | undefined;
@@ -17,8 +19,10 @@ export interface SendOptions {
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
   readonly memoryBytes: number;
+  /** A limit or a timetable, or `@` and the path of a file that holds one; undefined: no limit. */
+  readonly bwlimit: string | undefined;
   readonly receiptFile: string | undefined;
-  readonly progress: 'auto' | 'plain' | 'json' | 'none';
+  readonly progress: (typeof PROGRESS_FORMATS)[number];
 }
 
 const HELP_AFTER = `
@@ -40,11 +44,12 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
     .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
     .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+    .option('--bwlimit <limit>', "bytes a second: 2M, a timetable '08:00,512K 19:00,off', or @file with one")
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(
-      new Option('--progress <format>', 'auto is plain')
-        .choices(['auto', 'plain', 'json', 'none'])
+      new Option('--progress <format>', 'auto: tty on a terminal, else plain')
+        .choices(PROGRESS_FORMATS)
         .default('auto'),
     )
     .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
@@ -83,8 +88,9 @@ function readOptions(command: Command): SendOptions {
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
     retryForMs: parseDuration(raw['retryFor'] ?? ''),
     memoryBytes: memory,
+    bwlimit: raw['bwlimit'],
     receiptFile: raw['receipt'],
-    progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',
+    progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
   };
 }
 

@@ -8,8 +8,13 @@ import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/er
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
+import { LimitSource } from './limit-source.ts';
+import { LinePacer } from './line-pacer.ts';
+import { TerminalArea, canDrawOn, hasBlockCharacters } from './live-area.ts';
+import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
+import { formatLimit, type Limit } from './rate-limit.ts';
 import { Reporter } from './reporter.ts';
 import { send } from './send.ts';
 
@@ -88,16 +93,38 @@ async function writeReceipt(path: string, seal: Seal): Promise<void> {
   }
 }
 
+/** @returns undefined where nothing limits the rate. */
+async function openLimit(argument: string | undefined, reporter: Reporter): Promise<LimitSource | undefined> {
+  if (argument === undefined) return undefined;
+  const limits = await LimitSource.open(argument, {
+    clock: systemClock,
+    onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
+    onBroken: (error) => reporter.warn(`${error.message}; the limit stays as it was`),
+  });
+  // A terminal that goes away sends it, too: a transfer with a limit goes on then.
+  process.on('SIGHUP', () => void limits.reload(true));
+  return limits;
+}
+
+function makePacer(limits: LimitSource | undefined, reporter: Reporter): LinePacer | undefined {
+  if (limits === undefined) return undefined;
+  const limit = (): Limit => limits.bytesPerSecond;
+  reporter.showLimit(limit);
+  return new LinePacer({ clock: systemClock, limit });
+}
+
 /** @returns the exit status. */
 async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
+  using limits = await openLimit(options.bwlimit, reporter);
+  const pacer = makePacer(limits, reporter);
   const senderId = randomUUID();
   await using source = await DiskSource.open(options.source);
   const { facts, seal, targetPath } = await send(
     {
       source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
+      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply, pacer }),
       receiverName: ticket.host,
       connections: options.connections,
       blockSizeBytes: options.blockSizeBytes,
@@ -115,16 +142,25 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   return EXIT_STATUS.unproven;
 }
 
-async function main(): Promise<number> {
-  const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
-  if (options === 'help') return 0;
-  const reporter = new Reporter({
-    format: options.progress === 'auto' ? 'plain' : options.progress,
+function makeReporter({ progress }: SendOptions): Reporter {
+  const canDraw = canDrawOn(process.stderr, process.env['TERM']);
+  const format =
+    progress === 'auto' || (progress === 'tty' && !canDraw) ? (canDraw ? 'tty' : 'plain') : progress;
+  const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
+  return new Reporter({
+    format,
     isTerminal: process.stderr.isTTY,
     clock: systemClock,
     writeOut: (text) => process.stdout.write(text),
     writeErr: (text) => process.stderr.write(text),
+    ...(format === 'tty' ? { live: { area: new TerminalArea(process.stderr), style } } : {}),
   });
+}
+
+async function main(): Promise<number> {
+  const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
+  if (options === 'help') return 0;
+  const reporter = makeReporter(options);
   const interruption = catchSignals();
   try {
     return await run(options, reporter, interruption.signal);

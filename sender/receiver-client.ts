@@ -3,6 +3,7 @@
  * undici's own are not installed, redirects are not followed, proxies are not asked.
  */
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
@@ -30,6 +31,7 @@ import {
   parseZeroReceipt,
 } from './replies.ts';
 import { failureOf } from './problem.ts';
+import type { LinePacer } from './line-pacer.ts';
 import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
 
@@ -61,11 +63,18 @@ export class HttpReceiverClient implements ReceiverClient {
   readonly #client: Client;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
+  readonly #pacer: LinePacer | undefined;
   #socket: Socket | undefined;
   #closedBytes = 0;
 
-  /** @param options.senderId the same for all connections of a run. */
-  constructor(options: { ticket: Ticket; senderId: string; onReply: (info: ReplyInfo) => void }) {
+  /** @param options.senderId, pacer the same for all connections of a run; no pacer, no limit. */
+  constructor(options: {
+    ticket: Ticket;
+    senderId: string;
+    onReply: (info: ReplyInfo) => void;
+    pacer?: LinePacer | undefined;
+  }) {
+    this.#pacer = options.pacer;
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
     this.#client = new Client(options.ticket.origin, {
@@ -177,6 +186,9 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async #send(options: RequestOptions): Promise<Reply> {
+    using paced = Buffer.isBuffer(options.body)
+      ? await this.#pacer?.enter(options.body, options.signal)
+      : undefined;
     const stall = new AbortController();
     using _watch = watchProgress(
       () => this.#socket,
@@ -190,8 +202,9 @@ export class HttpReceiverClient implements ReceiverClient {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
         path: options.path,
-        headers: { ...this.#headers, ...options.headers },
-        body: options.body ?? null,
+        headers: { ...this.#headers, ...options.headers, ...paced?.headers },
+        // Async iterables are documented as bodies (undici, docs/api/Dispatcher.md); its types lack them.
+        body: paced === undefined ? (options.body ?? null) : (paced.pieces as unknown as Readable),
         signal: AbortSignal.any([options.signal, stall.signal]),
         // undici closes the connection after every HEAD otherwise.
         reset: false,

@@ -52,7 +52,7 @@ export async function send(
     clock,
     random: context.random,
     retryForMs: request.retryForMs,
-    onRetry: (error) => reporter.noteRetry(error),
+    onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
   });
   reporter.fact(
     `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,

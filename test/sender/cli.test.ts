@@ -13,6 +13,7 @@ const DEFAULTS: SendOptions = {
   blockSizeBytes: undefined,
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
+  bwlimit: undefined,
   receiptFile: undefined,
   progress: 'auto',
 };
@@ -35,13 +36,15 @@ test('every option is read, in its own unit, before and after the arguments', ()
     blockSizeBytes: 65_536,
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
+    bwlimit: '08:00,512K 19:00,off',
     receiptFile: 'receipt.json',
     progress: 'json',
   };
   const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
+  rest.push('--bwlimit', '08:00,512K 19:00,off');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
-  for (const progress of ['auto', 'plain', 'none'] as const) {
+  for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
     assert.deepEqual(parse('/dev/sdc', '--progress', progress), { ...DEFAULTS, progress });
   }
   assert.deepEqual(parse('--block-size', '16M', '/dev/sdc'), { ...DEFAULTS, blockSizeBytes: 16 * MIB });
@@ -53,7 +56,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
 });
 
 test('each mistake has its own sentence', () => {
-  const choices = 'Allowed choices are auto, plain, json, none.';
+  const choices = 'Allowed choices are auto, tty, plain, json, none.';
   for (const [argv, message] of [
     [['--bogus', '/dev/sdc'], "unknown option '--bogus'"],
     [['/dev/sdc', '--conections', '9'], "unknown option '--conections'\n(Did you mean --connections?)"],
