@@ -80,10 +80,10 @@ function partsOf(state: LiveState): Part[] {
     part(9, `  ETA ${state.timeLeft}`, '  ETA 23 h 50 m'.length),
     part(2, ` ${arrivedOf(state)}`, ' 1023.9 GiB verified'.length),
     part(3, `  ${formatRate(state.bytesPerSecond)}`, '  100.0 Mbit/s'.length),
-    part(5, `  ${connections} connection${connections === 1 ? '' : 's'}`, '  24 connections'.length),
+    part(6, `  ${connections} connection${connections === 1 ? '' : 's'}`, '  24 connections'.length),
   ];
   if (counters.resent > 0) parts.push(part(7, `  ${counters.resent} resent`, 0));
-  if (limitBytesPerSecond !== undefined) parts.push(part(6, `  limit ${formatRate(limitBytesPerSecond)}`, 0));
+  if (limitBytesPerSecond !== undefined) parts.push(part(5, `  limit ${formatRate(limitBytesPerSecond)}`, 0));
   const ratio = ((counters.sent + counters.zero) * blockSizeBytes) / Math.max(1, bytesWire);
   if (bytesWire > 0 && ratio >= RATIO_MIN)
     parts.push(part(8, `  ratio ${ratio.toFixed(1)}`, '  ratio 12.3'.length));

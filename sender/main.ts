@@ -116,8 +116,8 @@ function makePacer(limits: LimitSource | undefined, reporter: Reporter): LinePac
 /** @returns the exit status. */
 async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
   refuseUnsafeEnvironment();
-  const ticket = await findTicket(options);
   using limits = await openLimit(options.bwlimit, reporter);
+  const ticket = await findTicket(options);
   const pacer = makePacer(limits, reporter);
   const senderId = randomUUID();
   await using source = await DiskSource.open(options.source);

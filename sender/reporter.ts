@@ -107,6 +107,8 @@ export class Reporter implements SendReporter {
   /** Nothing is told by itself any more; what stands on the terminal stays. */
   stop(): void {
     clearInterval(this.#timer);
+    if (this.#isLive) this.#tick();
+    this.#observed = undefined;
     this.#options.live?.area.end();
   }
 
@@ -125,10 +127,11 @@ export class Reporter implements SendReporter {
   }
 
   done(facts: DoneFacts, targetPath: string): void {
-    this.stop();
     const { format, writeOut } = this.#options;
+    const observed = this.#observed;
+    this.stop();
     if (format === 'json') {
-      if (this.#observed !== undefined) this.#writeProgress(this.#observed);
+      if (observed !== undefined) this.#writeProgress(observed);
       writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
     } else if (format !== 'none') writeOut(doneText(facts, targetPath));
   }
