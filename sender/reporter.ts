@@ -72,6 +72,7 @@ export class Reporter implements SendReporter {
   #lastText = '';
   #lastWarningMs = -Infinity;
   #arrivedBefore = 0;
+  #connections = 0;
   #limit: (() => Limit) | undefined;
 
   constructor(options: ReporterOptions) {
@@ -107,7 +108,12 @@ export class Reporter implements SendReporter {
   /** Nothing is told by itself any more; what stands on the terminal stays. */
   stop(): void {
     clearInterval(this.#timer);
-    if (this.#isLive) this.#tick();
+    // The last state is that of a transfer: its connections are closed by now.
+    const connections = this.#connections;
+    if (this.#observed !== undefined && this.#isLive) {
+      this.#observed = { ...this.#observed, connections: () => connections };
+      this.#tick();
+    }
     this.#observed = undefined;
     this.#options.live?.area.end();
   }
@@ -193,6 +199,7 @@ export class Reporter implements SendReporter {
     if (trouble === undefined) this.#timeLeft.add(now, doneBytes, bytesTotal - doneBytes);
     else this.#timeLeft.skip(now, doneBytes);
     this.#lineRate.add(now, snapshot.bytesWire);
+    this.#connections = snapshot.connections;
     return {
       ...snapshot,
       counters: { ...counters },

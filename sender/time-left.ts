@@ -41,7 +41,8 @@ export class TimeLeft {
   add(nowMs: number, doneBytes: number, leftBytes: number): void {
     const last = this.#last;
     this.#last = { atMs: nowMs, doneBytes };
-    if (last === undefined || nowMs <= last.atMs) return;
+    if (leftBytes <= 0) this.#shownMs = 0;
+    if (last === undefined || nowMs <= last.atMs || leftBytes <= 0) return;
     const passedMs = nowMs - last.atMs;
     const fading = Math.exp(-passedMs / RATE_MEMORY_MS);
     this.#weightedBytes = this.#weightedBytes * fading + Math.max(0, doneBytes - last.doneBytes);
@@ -76,8 +77,7 @@ export class TimeLeft {
     const before = this.#endMs ?? nowMs + leftMs;
     const part = 1 - Math.exp(-passedMs / memoryMs);
     this.#endMs = before + (nowMs + leftMs - before) * part;
-    // Nothing left is nothing left, whatever the average says.
-    this.#show(leftBytes <= 0 ? 0 : Math.max(0, this.#endMs - nowMs));
+    this.#show(Math.max(0, this.#endMs - nowMs));
   }
 
   #show(leftMs: number): void {

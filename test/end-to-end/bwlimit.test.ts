@@ -66,7 +66,7 @@ for (const { limit, wanted, connections, megabytes } of [
   { limit: '8K', wanted: 8 * KIB, connections: 64, megabytes: 12 },
   { limit: '10M', wanted: 10 * MIB, connections: 16, megabytes: 160 },
 ]) {
-  test(`a limit of ${limit} is kept to 5 % over 10 s, by ${connections} connections together`, async (context) => {
+  test(`a limit of ${limit} is kept to 5 % over 10 s by ${connections} connections`, async (context) => {
     await using all = await scene(megabytes * MIB);
     await using sender = await all.send('--bwlimit', limit, '--connections', String(connections));
     await all.relay.reach(2 * wanted);

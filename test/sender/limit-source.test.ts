@@ -42,7 +42,7 @@ test('a timetable switches when its time has come, and tells it once', async () 
   assert.deepEqual(heard.changes, [MIB, undefined]);
 });
 
-test('a file that was edited counts; one that is broken, or gone, changes nothing and is told once', async () => {
+test('an edited file counts; a broken or missing one changes nothing and is told once', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'limit');
   await writeFile(path, '1M\n');

@@ -99,7 +99,7 @@ test('all lanes together keep the limit, whatever it is and however many they ar
   }
 });
 
-test('at a low limit few bodies are on their way, all in turn, and those that wait have not begun', async () => {
+test('at a low limit few bodies are on their way, in turn, and the others have not begun', async () => {
   const all = scene(8 * KIB);
   const stop = new AbortController();
   const running = Array.from({ length: 64 }, async (_, lane) =>

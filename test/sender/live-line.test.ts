@@ -45,9 +45,10 @@ test('the wider the terminal, the more it says; what matters most is left last',
       ' 38 % ▕██▎   ▏  354.2 GiB verified  ETA 13 h 40 m',
       ' 38 %  354.2 GiB verified   92.0 Mbit/s  ETA 13 h 40 m',
       ' 38 % ▕██▎   ▏  354.2 GiB verified   92.0 Mbit/s  24 connections  ETA 13 h 40 m',
-      ' 38 % ▕█████▎        ▏  354.2 GiB verified   92.0 Mbit/s  24 connections   ratio 2.3  ETA 13 h 40 m',
-      ' 38 % ▕█████████▌               ▏  354.2 GiB verified   92.0 Mbit/s   line 40.0 Mbit/s  24 connections' +
+      ' 38 % ▕█████▎        ▏  354.2 GiB verified   92.0 Mbit/s  24 connections' +
         '   ratio 2.3  ETA 13 h 40 m',
+      ' 38 % ▕█████████▌               ▏  354.2 GiB verified   92.0 Mbit/s   line 40.0 Mbit/s' +
+        '  24 connections   ratio 2.3  ETA 13 h 40 m',
     ],
   );
 });

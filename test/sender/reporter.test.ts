@@ -1,78 +1,11 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockCounters, DoneFacts } from '../../sender/progress.ts';
-import type { Draw } from '../../sender/live-area.ts';
-import { BLOCKS_STYLE } from '../../sender/live-line.ts';
-import { Reporter, type ProgressFormat } from '../../sender/reporter.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { factsOf, reporterScene as scene } from '../support/reporter-scene.ts';
 
-const MIB = 1024 * 1024;
 const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;
 
-interface Scene extends Disposable {
-  readonly reporter: Reporter;
-  readonly clock: FakeClock;
-  readonly counters: BlockCounters;
-  readonly line: { connections: number };
-  readonly out: string[];
-  readonly err: string[];
-  /** Of the live area, at 100 columns: each state that was drawn. */
-  readonly drawn: string[];
-  /** Lets time pass, for the clock and for the reporter's timer alike. */
-  pass(seconds: number): Promise<void>;
-  start(): void;
-}
-
-function scene(context: TestContext, format: ProgressFormat, isTerminal = false): Scene {
-  context.mock.timers.enable({ apis: ['setInterval'] });
-  const clock = new FakeClock();
-  const counters = { total: 100, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
-  const [out, err, drawn]: [string[], string[], string[]] = [[], [], []];
-  const area = {
-    draw: (draw: Draw) => drawn.push(draw(100).join('\n')),
-    print: (text: string) => err.push(text),
-    end: () => drawn.push('end'),
-  };
-  const line = { connections: 4 };
-  const reporter = new Reporter({
-    format,
-    isTerminal,
-    clock,
-    writeOut: (text) => out.push(text),
-    writeErr: (text) => err.push(text),
-    ...(format === 'tty' ? { live: { area, style: BLOCKS_STYLE } } : {}),
-  });
-  return {
-    reporter,
-    clock,
-    counters,
-    line,
-    out,
-    err,
-    drawn,
-    async pass(seconds) {
-      for (let at = 0; at < seconds; at++) {
-        await clock.advance(1000);
-        context.mock.timers.tick(1000);
-      }
-    },
-    start: () =>
-      reporter.start({
-        counters,
-        bytesTotal: 400 * MIB,
-        blockSizeBytes: 4 * MIB,
-        bytesWire: () => counters.durable * 1000,
-        connections: () => line.connections,
-      }),
-    [Symbol.dispose]: () => reporter.stop(),
-  };
-}
-
-function factsOf(counters: BlockCounters): DoneFacts {
-  const root = `sha256:${'0'.repeat(64)}`;
-  return { counters, bytesTotal: 400 * MIB, bytesWire: 5, seconds: 9, root, verified: 'none' };
-}
+const MIB = 1024 * 1024;
 
 function eventsOf(out: readonly string[]): Record<string, unknown>[] {
   for (const line of out) assert.match(line, /^\{.*\}\n$/, 'one object, one line');
@@ -207,70 +140,4 @@ test('the next outage, after blocks became durable again, counts from its own be
   await all.pass(100);
   all.reporter.noteRetry(new TransferError('connection-failed', 'second'));
   assert.equal(all.err.at(-1), 'ddt-send: warning: second; trying again\n');
-});
-
-test('on a terminal: one line, drawn anew every second, and the summary when it has ended', async (context) => {
-  using all = scene(context, 'tty');
-  all.reporter.fact('source   /dev/sdc: a disk');
-  all.start();
-  for (let second = 1; second <= 40; second++) {
-    all.counters.durable = second;
-    all.counters.verified = second - 1;
-    await all.pass(1);
-  }
-  assert.equal(all.drawn.length, 41);
-  const last = all.drawn.at(-1) ?? '';
-  assert.match(last, /^ 39 % ▕█+.?▒* *▏ +156 MiB verified +33\.6 Mbit\/s .* 4 connections .*ETA 1 m$/);
-  all.reporter.done(factsOf(all.counters), '/dev/vdd');
-  assert.equal(all.drawn.at(-1), 'end', 'it stays as it is');
-  assert.match(all.out.join(''), /^done /);
-  assert.deepEqual(all.err, ['source   /dev/sdc: a disk\n']);
-});
-
-test('on a terminal: what is wrong, since when, and until when it tries; one warning above', async (context) => {
-  using all = scene(context, 'tty');
-  all.start();
-  await all.pass(30);
-  all.line.connections = 0;
-  const refused = Object.assign(new Error('x'), { code: 'ECONNREFUSED' });
-  for (let second = 0; second < 192; second++) {
-    const message = 'cannot reach the receiver: connection refused';
-    const error = new TransferError('connection-failed', message, { cause: refused });
-    all.reporter.noteRetry(error, 86_400_000 - second * 1000);
-    await all.pass(1);
-  }
-  const [, trouble = ''] = (all.drawn.at(-1) ?? '').split('\n');
-  assert.equal(trouble, 'waiting for the receiver: connection refused, for 3 m 12 s; giving up in 23 h 56 m');
-  assert.match(all.drawn.at(-1) ?? '', /ETA unknown\n/);
-  assert.deepEqual(all.err, [
-    'ddt-send: warning: cannot reach the receiver: connection refused; trying again\n',
-  ]);
-  all.line.connections = 4;
-  all.counters.durable = 1;
-  await all.pass(1);
-  assert.doesNotMatch(all.drawn.at(-1) ?? '', /waiting/);
-  assert.equal(all.err.at(-1), 'note     going on after 3 m 13 s\n');
-});
-
-test('one broken connection of several is no outage, a failing target is one', async (context) => {
-  using all = scene(context, 'tty');
-  all.start();
-  all.reporter.noteRetry(new TransferError('connection-failed', 'the connection was cut'), 1000);
-  await all.pass(1);
-  assert.doesNotMatch(all.drawn.at(-1) ?? '', /waiting|cut/);
-  all.reporter.noteRetry(new TransferError('no-space', 'no space left'), 60_000);
-  await all.pass(1);
-  assert.match(all.drawn.at(-1) ?? '', /\nthe target fails: no space left, for 2 s; giving up in 59 s$/);
-});
-
-test('a limit is told when it holds from the start, and shown as long as it does', async (context) => {
-  using all = scene(context, 'tty');
-  let limit: number | undefined = 2 * MIB;
-  all.reporter.showLimit(() => limit);
-  assert.deepEqual(all.err, ['limit    2 MiB/s (16.8 Mbit/s)\n']);
-  all.start();
-  assert.match(all.drawn.at(-1) ?? '', / limit 16\.8 Mbit\/s /);
-  limit = undefined;
-  await all.pass(1);
-  assert.doesNotMatch(all.drawn.at(-1) ?? '', /limit/);
 });

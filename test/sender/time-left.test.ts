@@ -42,6 +42,7 @@ test('nothing is said until something has arrived for a while', () => {
     Array.from({ length: 5 }, () => 'unknown'),
   );
   assert.equal(shown[5], '17 m');
+  assert.equal(run(2 * MIB, 2, () => MIB).at(-1), '0 s', 'but that it is over');
 });
 
 test('on an even line it counts down in sensible steps', () => {
