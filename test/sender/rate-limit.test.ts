@@ -122,6 +122,7 @@ test('of a week, days may be named, in short or in full, and mixed with entries 
   assert.equal(limitOf(mixed, '2026-11-23T11:59'), 512 * KIB);
   assert.equal(limitOf(mixed, '2026-11-23T12:00'), MIB);
   assert.equal(limitOf(mixed, '2026-11-24T11:59'), MIB);
+  assert.equal(limitOf('08:00,1M 08:00,2M', '2026-11-23T12:00'), 2 * MIB, 'of two the later one');
 });
 
 test('the wall clock of the time zone counts, also where it is set forward or back', () => {

@@ -96,3 +96,15 @@ test('an outage does not count: afterwards it goes on where it was', () => {
   }
   assert.equal(timeLeft.text, '50 m');
 });
+
+test('between two steps it stays with the one that is shown', () => {
+  const timeLeft = new TimeLeft();
+  const shown: string[] = [];
+  for (let second = 0; second < 1200; second++) {
+    // 10 m 30 s, and a little more and less in turn: rounded it would be 10 and 11 minutes.
+    const leftSeconds = 630 + 30 * Math.sin(second / 30);
+    timeLeft.add(second * 1000, second * MIB, leftSeconds * MIB);
+    if (second >= 200) shown.push(timeLeft.text);
+  }
+  assert.equal(changesOf(shown).changes, 0, [...new Set(shown)].join());
+});
