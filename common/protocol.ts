@@ -1,5 +1,6 @@
 /** Names, limits and shapes of the wire protocol, version 1. PROTOCOL.md describes them. */
 import { DIGEST_BYTES } from './digest.ts';
+import type { DiskMarks } from './disk-places.ts';
 import type { Range } from './ranges.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -40,6 +41,23 @@ export interface SourceDescription {
   readonly path: string;
   readonly model: string | null;
   readonly serial: string | null;
+  /** A link in /dev/disk/by-id. */
+  readonly byId?: string | null;
+}
+
+/** What the receiver says of its target; `null` where unknown. */
+export interface TargetDescription {
+  readonly description: string;
+  readonly path: string;
+  readonly model: string | null;
+  readonly serial: string | null;
+  readonly byId: string | null;
+  /** Of a file: null, for it takes the size of the source. */
+  readonly size: number | null;
+  /** Logical sectors; of a file: null. */
+  readonly sectorBytes: number | null;
+  /** What was on it when the transfer began, in words; empty when nothing was. */
+  readonly content: readonly string[];
 }
 
 /** Body of `PUT /transfer`. */
@@ -59,13 +77,9 @@ export interface TransferStatus {
   readonly blockSize: number | null;
   readonly blockCount: number | null;
   readonly source: SourceDescription | null;
-  readonly target: {
-    readonly description: string;
-    readonly path: string;
-    readonly model: string | null;
-    readonly serial: string | null;
-    readonly size: number | null;
-  };
+  readonly target: TargetDescription;
+  /** A sender on the same machine finds its own source among them, if it is the target. */
+  readonly targetMarks: DiskMarks;
   readonly blocks: {
     readonly absent: number;
     readonly written: number;
@@ -112,7 +126,7 @@ export interface SealReceipt {
    */
   readonly readBack: 'direct' | 'cache-dropped' | null;
   readonly sealedAt: string;
-  readonly target: TransferStatus['target'];
+  readonly target: TargetDescription;
   readonly source: SourceDescription | null;
   readonly receiverKey: string;
 }

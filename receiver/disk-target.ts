@@ -17,6 +17,8 @@ import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
 const ZEROS_BYTES = 1024 * 1024;
+/** fallocate(1) tells EOPNOTSUPP, ENOSYS and ENOTTY from the rest in words alone. */
+const NOT_OFFERED = /not supported|unsupported|not implemented|Inappropriate ioctl/i;
 
 export class DiskTarget implements Target {
   readonly identity: TargetIdentity;
@@ -104,8 +106,9 @@ export class DiskTarget implements Target {
     let at = offset;
     const punchable = lengthBytes - (lengthBytes % SLAB_ALIGNMENT_BYTES);
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
-      this.#canFallocate = await this.#punchHole(offset, punchable);
-      if (this.#canFallocate) at += punchable;
+      const outcome = await this.#punchHole(offset, punchable);
+      if (outcome === 'done') at += punchable;
+      this.#canFallocate = outcome !== 'not-offered';
     }
     if (at === end) return;
     using zeros = await this.#zeros.take();
@@ -141,7 +144,8 @@ export class DiskTarget implements Target {
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
     // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
-    await runOn(this.#buffered, 'dd', ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none']);
+    const drop = ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none'];
+    if (!(await runOn(this.#buffered, 'dd', drop))) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }
@@ -187,11 +191,24 @@ export class DiskTarget implements Target {
 
   /**
    * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices,
-   * where the kernel offers it only when the device does it fast. false where it is not offered.
+   * where the kernel offers it only when the device does it fast. `failed`, as with EBUSY where something
+   * reads the range at that moment (invalidate_inode_pages2_range), says nothing of the next time.
    */
-  async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
+  async #punchHole(offset: number, lengthBytes: number): Promise<'done' | 'failed' | 'not-offered'> {
     const range = ['--offset', String(offset), '--length', String(lengthBytes)];
-    return await runOn(this.#buffered, 'fallocate', ['--punch-hole', '--keep-size', ...range, '/dev/fd/3']);
+    const args = ['--punch-hole', '--keep-size', ...range, '/dev/fd/3'];
+    const { isDone, complaint } = await runOn(this.#buffered, 'fallocate', args);
+    if (isDone) return 'done';
+    return NOT_OFFERED.test(complaint) ? 'not-offered' : 'failed';
+  }
+
+  /** Else what was written would be compared with itself. */
+  #cacheKept(): TransferError {
+    return new TransferError(
+      'target-refused',
+      `cannot drop ${this.identity.path} from the page cache to read it back: dd iflag=nocache failed`,
+      { hint: 'install the dd of GNU coreutils; then the same command goes on' },
+    );
   }
 
   #writing(offset: number, lengthBytes: number): string {
@@ -215,7 +232,7 @@ function codeOfWrite(errno: string | undefined): ErrorCode {
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */
 async function lockFile(handle: FileHandle, path: string): Promise<void> {
-  if (await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])) return;
+  if ((await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])).isDone) return;
   throw new TransferError(
     'target-refused',
     `another process, perhaps another ddt-receive, is writing ${path}`,
@@ -223,12 +240,19 @@ async function lockFile(handle: FileHandle, path: string): Promise<void> {
 }
 
 /** Runs a program of util-linux with the file as its descriptor 3. @returns whether it succeeded. */
-async function runOn(handle: FileHandle, command: string, args: readonly string[]): Promise<boolean> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'ignore', handle.fd] });
-  return await new Promise<boolean>((resolve, reject) => {
+async function runOn(
+  handle: FileHandle,
+  command: string,
+  args: readonly string[],
+): Promise<{ isDone: boolean; complaint: string }> {
+  const env = { ...process.env, LC_ALL: 'C' };
+  const child = spawn(command, args, { env, stdio: ['ignore', 'ignore', 'pipe', handle.fd] });
+  let complaint = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
+  return await new Promise((resolve, reject) => {
     child.once('error', (cause) =>
       reject(new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause })),
     );
-    child.once('close', (status) => resolve(status === 0));
+    child.once('close', (status) => resolve({ isDone: status === 0, complaint }));
   });
 }

@@ -84,8 +84,8 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
   ]);
   throw new TransferError(
     'verify-failed',
-    `${formatBlocks(broken)} of ${transfer.target.identity.path} ` +
-      `were written ${MISMATCHES_MAX} times and read back wrong each time: ` +
+    `cannot verify ${formatBlocks(broken)} of ${transfer.target.identity.path}: ` +
+      `written ${MISMATCHES_MAX} times and read back wrong each time: ` +
       'the disk, its cable or its controller is broken',
     {
       details: { blocks: broken, areas: offsets },

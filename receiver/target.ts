@@ -10,6 +10,8 @@ export interface TargetIdentity {
   readonly model: string | null;
   readonly serial: string | null;
   readonly wwn: string | null;
+  /** A link in /dev/disk/by-id; not compared, for udev may name it otherwise tomorrow. */
+  readonly byId: string | null;
   /** Device: its size. File: null, for it takes the size of the source when claimed. */
   readonly sizeBytes: number | null;
   /** File: device and inode number, which tell it from another file of the same name. Device: null. */

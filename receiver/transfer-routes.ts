@@ -128,6 +128,12 @@ function parseClaim(body: Record<string, unknown>): Claim {
   return {
     size,
     blockSize,
-    source: { description, path: text('path') ?? '', model: text('model'), serial: text('serial') },
+    source: {
+      description,
+      path: text('path') ?? '',
+      model: text('model'),
+      serial: text('serial'),
+      byId: text('byId'),
+    },
   };
 }

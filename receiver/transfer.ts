@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { SlabPool } from '../common/buffers.ts';
 import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
 import type { Clock } from '../common/clock.ts';
+import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, blockCountOf, isGeometry, type Geometry } from '../common/geometry.ts';
 import {
@@ -17,10 +18,11 @@ import {
   type TransferStatus,
 } from '../common/protocol.ts';
 import { BlockTable } from './block-table.ts';
-import { claimDifference, hintFor } from './claim.ts';
+import { claimDifference, hintFor } from '../common/claim.ts';
 import { Durability, type DurabilityEvents } from './durability.ts';
 import type { Journal } from './journal.ts';
 import { RangeLocks } from './range-locks.ts';
+import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from './target.ts';
 import { Verifier, type VerifierEvents } from './verify-blocks.ts';
 
@@ -47,6 +49,9 @@ export interface SealedReceipt {
 export interface TransferOptions {
   readonly target: Target;
   readonly journal: Journal;
+  /** What is on the target; recorded when the transfer begins. */
+  readonly content?: readonly string[];
+  readonly places?: DiskPlaces;
   readonly memoryBytes: number;
   readonly connectionsMax: number;
   readonly isReadBack: boolean;
@@ -63,6 +68,8 @@ export class Transfer {
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
+  readonly #content: readonly string[];
+  readonly #marks: DiskMarks;
   #claiming: Promise<unknown> = Promise.resolve();
 
   constructor(options: TransferOptions) {
@@ -73,9 +80,11 @@ export class Transfer {
     if (this.journal.property('transferId') === undefined) {
       this.journal.setProperties({
         transferId: this.id,
-        targetIdentity: JSON.stringify(this.target.identity),
+        ...recordOf(this.target.identity, options.content ?? []),
       });
     }
+    this.#content = recordedContent(this.journal);
+    this.#marks = options.places === undefined ? NO_MARKS : marksOf(options.places, this.id);
     const claim = this.journal.property('claim');
     if (claim !== undefined) this.#open = this.#build(JSON.parse(claim) as Claim);
     const json = this.journal.property('receipt');
@@ -167,7 +176,6 @@ export class Transfer {
 
   status(): TransferStatus {
     const open = this.#open;
-    const { identity } = this.target;
     const count = (state: 'absent' | 'written' | 'durable' | 'verified'): number =>
       open?.table.countOf(state) ?? 0;
     return {
@@ -179,13 +187,8 @@ export class Transfer {
       blockSize: open?.claim.blockSize ?? null,
       blockCount: open?.blockCount ?? null,
       source: open?.claim.source ?? null,
-      target: {
-        description: identity.description,
-        path: identity.path,
-        model: identity.model,
-        serial: identity.serial,
-        size: identity.sizeBytes,
-      },
+      target: describeTarget(this.target.identity, this.#content),
+      targetMarks: this.#marks,
       blocks: {
         absent: count('absent'),
         written: count('written'),

@@ -69,7 +69,9 @@ export async function writeZeroBlocks(
       );
     });
     if (generation > 0 && written.epoch !== epoch) throw epochEnded();
-    ({ generation, epoch } = written);
+    // A range that was there already names the published generation, which is behind that of a new write.
+    generation = Math.max(generation, written.generation);
+    ({ epoch } = written);
   }
   if (isFlushed) await flushTo(open, generation, epoch);
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };

@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
+import { usageErrorOf } from '../common/usage-error.ts';
 
 export const CONNECTIONS_DEFAULT = 8;
 /** More never helped on any line that was measured, and a receiver has its own limit. */
@@ -22,6 +23,9 @@ export interface SendOptions {
   /** A limit or a timetable, or `@` and the path of a file that holds one; undefined: no limit. */
   readonly bwlimit: string | undefined;
   readonly receiptFile: string | undefined;
+  /** The question before something is overwritten is answered. */
+  readonly isConfirmed: boolean;
+  readonly isDryRun: boolean;
   readonly progress: (typeof PROGRESS_FORMATS)[number];
 }
 
@@ -31,7 +35,7 @@ Examples:
   ddt-send --ticket-file ticket.txt --progress json disk.img
   DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815  keeps the ticket out of ps
 
-Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 device failure or
+Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 device failure or
 corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the same command goes on.
 `;
 
@@ -52,6 +56,8 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
         .choices(PROGRESS_FORMATS)
         .default('auto'),
     )
+    .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
+    .option('--yes', 'overwrite what is on the target without asking')
     .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
@@ -63,16 +69,18 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
-    throw new TransferError('usage', error.message.replace(/^error: /, ''), {
-      cause: error,
-      hint: 'ddt-send --help',
-    });
+    throw usageErrorOf(error, 'ddt-send');
   }
   return readOptions(command);
 }
 
+interface Flags {
+  readonly dryRun?: true;
+  readonly yes?: true;
+}
+
 function readOptions(command: Command): SendOptions {
-  const raw = command.opts<Record<string, string | undefined>>();
+  const { dryRun, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
   const [source, ticket] = command.args;
   const blockSize = raw['blockSize'];
   const memory = parseSize(raw['memory'] ?? '');
@@ -90,6 +98,8 @@ function readOptions(command: Command): SendOptions {
     memoryBytes: memory,
     bwlimit: raw['bwlimit'],
     receiptFile: raw['receipt'],
+    isConfirmed: yes === true,
+    isDryRun: dryRun === true,
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
   };
 }

@@ -5,24 +5,26 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { openDirect, readDirect } from '../common/direct-io.ts';
-import { describeDisk } from '../common/disks.ts';
+import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../common/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import type { SourceDescription } from '../common/protocol.ts';
 import type { Source } from './source.ts';
 
 export class DiskSource implements Source {
+  readonly disk: DiskDescription;
   readonly description: SourceDescription;
   readonly sizeBytes: number;
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
 
   private constructor(
-    description: SourceDescription,
-    sizeBytes: number,
+    disk: DiskDescription,
     handles: { buffered: FileHandle; direct: FileHandle | undefined },
   ) {
-    this.description = description;
-    this.sizeBytes = sizeBytes;
+    const { description, path, model, serial, byId } = disk;
+    this.disk = disk;
+    this.description = { description, path, model, serial, byId };
+    this.sizeBytes = disk.sizeBytes;
     this.#buffered = handles.buffered;
     this.#direct = handles.direct;
   }
@@ -30,11 +32,10 @@ export class DiskSource implements Source {
   /** @throws TransferError `source-refused`. */
   static async open(path: string): Promise<DiskSource> {
     const disk = await describeDisk(path, 'source-refused');
-    const { description, model, serial, sizeBytes } = disk;
     try {
       const buffered = await open(disk.realPath, constants.O_RDONLY);
       const direct = await openDirect(disk.realPath, 'read');
-      return new DiskSource({ description, path: disk.path, model, serial }, sizeBytes, { buffered, direct });
+      return new DiskSource(disk, { buffered, direct });
     } catch (error) {
       const hint = errnoOf(error) === 'EACCES' ? 'disks are read as root: sudo ddt-send …' : undefined;
       throw new TransferError('source-refused', `cannot open ${path} for reading: ${reasonOf(error)}`, {
@@ -55,6 +56,17 @@ export class DiskSource implements Source {
         );
       }
       done += bytesRead;
+    }
+  }
+
+  async presentSizeBytes(): Promise<number> {
+    const { majorMinor, path } = this.disk;
+    if (majorMinor !== null) return await deviceSizeBytesOf(majorMinor);
+    try {
+      return (await this.#buffered.stat()).size;
+    } catch (error) {
+      const message = `cannot see how large ${path} is now: ${reasonOf(error)}`;
+      throw new TransferError('source-read', message, { cause: error });
     }
   }
 

@@ -8,15 +8,17 @@ import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/er
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
+import { dryRun } from './dry-run.ts';
 import { LimitSource } from './limit-source.ts';
 import { LinePacer } from './line-pacer.ts';
 import { TerminalArea, canDrawOn, hasBlockCharacters } from './live-area.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
+import { Meeting } from './meeting.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { formatLimit, type Limit } from './rate-limit.ts';
 import { Reporter } from './reporter.ts';
-import { send } from './send.ts';
+import { send, type SendContext, type SendRequest } from './send.ts';
 
 async function findTicket(options: SendOptions): Promise<Ticket> {
   if (options.ticket !== undefined) return parseTicket(options.ticket);
@@ -99,7 +101,7 @@ async function openLimit(argument: string | undefined, reporter: Reporter): Prom
   const limits = await LimitSource.open(argument, {
     clock: systemClock,
     onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
-    onBroken: (error) => reporter.warn(`${error.message}; the limit stays as it was`),
+    onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
   });
   // A terminal that goes away sends it, too: a transfer with a limit goes on then.
   process.on('SIGHUP', () => void limits.reload(true));
@@ -121,20 +123,33 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   const pacer = makePacer(limits, reporter);
   const senderId = randomUUID();
   await using source = await DiskSource.open(options.source);
-  const { facts, seal, targetPath } = await send(
-    {
-      source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply, pacer }),
-      receiverName: ticket.host,
-      connections: options.connections,
-      blockSizeBytes: options.blockSizeBytes,
-      retryForMs: options.retryForMs,
-      memoryBytes: options.memoryBytes,
-    },
-    { clock: systemClock, digest: digestOf, random: systemRandom, signal, reporter },
-  );
+  const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
+  await meeting.begin();
+  const request: SendRequest = {
+    source,
+    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply, pacer }),
+    receiverName: ticket.host,
+    meet: async (found) => await meeting.meet(found),
+    connections: options.connections,
+    blockSizeBytes: options.blockSizeBytes,
+    retryForMs: options.retryForMs,
+    memoryBytes: options.memoryBytes,
+  };
+  const context: SendContext = {
+    clock: systemClock,
+    digest: digestOf,
+    random: systemRandom,
+    signal,
+    reporter,
+  };
+  if (options.isDryRun) {
+    reporter.dryRun(await dryRun(request, context));
+    return EXIT_STATUS.unproven;
+  }
+  const { facts, seal, targetPath } = await send(request, context);
   if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
+  await meeting.end();
   if (facts.verified === 'read-back') return EXIT_STATUS.verified;
   process.stderr.write(
     'ddt-send: warning: the receiver was started with --verify none: nothing was read back\n',

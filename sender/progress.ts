@@ -90,10 +90,37 @@ export function doneText(facts: DoneFacts, targetPath: string): string {
   const how = facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
-    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ` +
-      `${counters.zero} zero, ${counters.resent} resent`,
+    `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
     '',
   ].join('\n');
+}
+
+/** Where blocks were there already, what is new comes first. */
+function blocksText({ total, sent, skipped, zero, resent }: Readonly<BlockCounters>): string {
+  if (skipped === 0) return `${sent} sent, ${zero} zero, ${resent} resent`;
+  const missed = total - skipped;
+  const what = `${missed} of ${total} blocks had changed or were missing and were sent`;
+  return `${what}, ${zero} of them as zeros; ${resent} resent`;
+}
+
+export interface DryRunFacts {
+  readonly blocksTotal: number;
+  /** On the target and equal. */
+  readonly blocksSkipped: number;
+  readonly blocksToSend: number;
+  /** Of those to send, the blocks of zeros, which do not travel; null where the source was not read. */
+  readonly blocksZero: number | null;
+  readonly bytesTotal: number;
+}
+
+export function dryRunText(facts: DryRunFacts): string {
+  const { blocksTotal, blocksToSend, blocksSkipped, blocksZero, bytesTotal } = facts;
+  const what =
+    blocksZero === null
+      ? `all ${blocksTotal} blocks, ${formatSize(bytesTotal)}, would be read, and sent unless they are zero`
+      : `${blocksToSend} of ${blocksTotal} blocks would be sent, ${blocksZero} of them as zeros; ` +
+        `${blocksSkipped} are there and equal`;
+  return `dry run  ${what}; nothing was sent\n`;
 }

@@ -20,6 +20,7 @@ import {
 } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
+import { printable } from './answer-text.ts';
 import { makeConnector } from './connector.ts';
 import {
   isCount,
@@ -61,6 +62,7 @@ interface Reply {
 
 export class HttpReceiverClient implements ReceiverClient {
   readonly #client: Client;
+  readonly #address: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
   readonly #pacer: LinePacer | undefined;
@@ -77,6 +79,7 @@ export class HttpReceiverClient implements ReceiverClient {
     this.#pacer = options.pacer;
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
+    this.#address = options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
       allowH2: false,
@@ -218,9 +221,8 @@ export class HttpReceiverClient implements ReceiverClient {
       return { status: statusCode, header, body: bytes };
     } catch (error) {
       if (error instanceof TransferError) throw error;
-      throw new TransferError('connection-failed', `cannot reach the receiver: ${reasonOf(error)}`, {
-        cause: error,
-      });
+      const message = `cannot reach the receiver at ${this.#address}: ${reasonOf(error)}`;
+      throw new TransferError('connection-failed', message, { cause: error });
     }
   }
 

@@ -2,6 +2,7 @@
  * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
  */
 import { DIGEST_BYTES } from '../common/digest.ts';
+import { NO_MARKS, type DiskMarks } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import {
   BLOCK_STATES,
@@ -10,22 +11,14 @@ import {
   type BlockState,
   type Claim,
   type SourceDescription,
+  type TargetDescription,
   type TransferStatus,
   type ZeroReceipt,
 } from '../common/protocol.ts';
 import { blockCountOf, isGeometry } from '../common/geometry.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
+import { printable, textOrNull, textsIn } from './answer-text.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
-
-/** Texts of the receiver that a person is shown. */
-const TEXT_LENGTH_MAX = 500;
-
-/** Nothing that could steer a terminal, and not endless. */
-export function printable(text: string): string {
-  const start = text.slice(0, TEXT_LENGTH_MAX);
-  // Control characters, marks that turn the direction of the text, halves of characters, and line separators.
-  return start.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
-}
 
 function badAnswer(what: string): TransferError {
   return new TransferError('bad-answer', `the receiver's answer is not one: ${what}`);
@@ -62,10 +55,6 @@ function countIn(members: Record<string, unknown>, name: string): number {
   return value;
 }
 
-function textOrNull(value: unknown): string | null {
-  return typeof value === 'string' ? printable(value) : null;
-}
-
 /** Of a disk at the other end. */
 function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
   const { description, path, model, serial } = members;
@@ -78,6 +67,23 @@ function describedIn(members: Record<string, unknown>, name: string): SourceDesc
     model: textOrNull(model),
     serial: textOrNull(serial),
   };
+}
+
+function targetIn(target: Record<string, unknown>): TargetDescription {
+  const { byId, size, sectorBytes, content } = target;
+  return {
+    ...describedIn(target, 'target'),
+    byId: textOrNull(byId),
+    size: isCount(size) ? size : null,
+    sectorBytes: isCount(sectorBytes) ? sectorBytes : null,
+    content: textsIn(content),
+  };
+}
+
+/** They are only compared; what is none matches nothing. */
+function marksIn(value: unknown): DiskMarks {
+  const { itself, within } = memberOf(value ?? NO_MARKS, 'marks of the target');
+  return { itself: textsIn(itself), within: textsIn(within) };
 }
 
 type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount'>;
@@ -114,7 +120,8 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
     state,
     ...geometryIn(status),
     source: source === null ? null : describedIn(memberOf(source, 'source'), 'source'),
-    target: { ...describedIn(target, 'target'), size: isCount(target['size']) ? target['size'] : null },
+    target: targetIn(target),
+    targetMarks: marksIn(status['targetMarks']),
     blocks: {
       absent: countIn(blocks, 'absent'),
       written: countIn(blocks, 'written'),
@@ -126,9 +133,7 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
       zeroRanges: countIn(limits, 'zeroRanges'),
       listing: countIn(limits, 'listing'),
     },
-    encodings: Array.isArray(encodings)
-      ? encodings.filter((each: unknown) => typeof each === 'string').map(printable)
-      : [],
+    encodings: textsIn(encodings),
   };
 }
 

@@ -12,10 +12,12 @@ import { liveLines, type BarStyle, type LiveState } from './live-line.ts';
 import {
   doneEvent,
   doneText,
+  dryRunText,
   progressEvent,
   progressLine,
   type BlockCounters,
   type DoneFacts,
+  type DryRunFacts,
 } from './progress.ts';
 import { formatLimit, type Limit } from './rate-limit.ts';
 import { TimeLeft } from './time-left.ts';
@@ -91,11 +93,6 @@ export class Reporter implements SendReporter {
     this.fact(`limit    ${formatLimit(limit())}`);
   }
 
-  /** What people should know although it goes on. */
-  warn(text: string): void {
-    this.#print(`ddt-send: warning: ${redact(text)}\n`);
-  }
-
   start(observed: Observed): void {
     this.#observed = observed;
     // Whatever was wrong before, the receiver has answered.
@@ -118,6 +115,17 @@ export class Reporter implements SendReporter {
     this.#options.live?.area.end();
   }
 
+  /** For people, whatever the format, as it does not end the run. */
+  warning({ warning, hint }: { warning: string; hint?: string }): void {
+    this.#print(`ddt-send: warning: ${redact(warning)}\n`);
+    if (hint !== undefined) this.#print(`ddt-send: hint: ${redact(hint)}\n`);
+  }
+
+  /** What to type when all is done: for people, as a fact is. */
+  hint(text: string): void {
+    this.fact(`ddt-send: hint: ${redact(text)}`);
+  }
+
   /** A failure that is being tried again. */
   noteRetry(error: TransferError, giveUpInMs = Infinity): void {
     const now = this.#options.clock.monotonicMs();
@@ -129,7 +137,7 @@ export class Reporter implements SendReporter {
     if (this.#isLive && sinceMs >= OUTAGE_INTERVAL_MS) return;
     const since = sinceMs < 1000 ? '' : ` (for ${formatDuration(sinceMs)} now)`;
     const where = isOfTarget(error) ? 'the target fails: ' : '';
-    this.warn(`${where}${error.message}; trying again${since}`);
+    this.warning({ warning: `${where}${error.message}; trying again${since}` });
   }
 
   done(facts: DoneFacts, targetPath: string): void {
@@ -140,6 +148,12 @@ export class Reporter implements SendReporter {
       if (observed !== undefined) this.#writeProgress(observed);
       writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
     } else if (format !== 'none') writeOut(doneText(facts, targetPath));
+  }
+
+  dryRun(facts: DryRunFacts): void {
+    const { format, writeOut } = this.#options;
+    if (format === 'json') writeOut(`${JSON.stringify({ event: 'dry-run', ...facts })}\n`);
+    else if (format !== 'none') writeOut(dryRunText(facts));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {

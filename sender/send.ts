@@ -3,11 +3,11 @@ import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { BLOCK_SIZE_BYTES_DEFAULT, blockCountOf, type Geometry } from '../common/geometry.ts';
+import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
-import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
+import { claimFor } from './claim-for.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import type { SendReporter } from './reporter.ts';
@@ -26,6 +26,8 @@ export interface SendRequest {
   readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
   /** For people: where the receiver is. */
   readonly receiverName: string;
+  /** Told what was found, before the claim; throws to stop there. */
+  readonly meet?: (found: TransferStatus) => Promise<void>;
   readonly connections: number;
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
@@ -54,9 +56,6 @@ export async function send(
     retryForMs: request.retryForMs,
     onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
   });
-  reporter.fact(
-    `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
-  );
   await using clients = new AsyncDisposableStack();
   const noteReply: { current?: (info: ReplyInfo) => void } = {};
   const lanes = Array.from({ length: request.connections }, () => {
@@ -66,7 +65,7 @@ export async function send(
   });
   const [control] = lanes;
   if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
-  const status = await claim(request, { control, attempts, reporter, signal });
+  const status = await claim(request, { control, attempts, signal });
   const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
   const counters = newCounters(blockCountOf(geometry));
   const transmission = new Transmission({
@@ -92,6 +91,7 @@ export async function send(
     connections: () => lanes.filter((lane) => lane.isConnected).length,
   });
   const root = await transmission.run();
+  await refuseResized(source);
   const sealRequest = { transferId: status.transferId, geometry, root };
   const parts = { control, attempts, clock, counters, request: sealRequest, signal };
   const seal = await complete(transmission, parts);
@@ -116,51 +116,35 @@ function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }
   return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
 }
 
+/** What was read fits what was claimed; what has come behind its end since was not read. */
+async function refuseResized(source: Source): Promise<void> {
+  const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
+  if (present === source.sizeBytes) return;
+  const { path } = source.description;
+  throw new TransferError(
+    'source-changed',
+    `${path} had ${source.sizeBytes} bytes when the copy began and has ${present} now`,
+    { hint: 'to copy it as it is now, start ddt-receive with --discard-transfer --overwrite-target' },
+  );
+}
+
 interface ClaimParts {
   readonly control: ReceiverClient;
   readonly attempts: Attempts;
-  readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
 async function claim(
   request: SendRequest,
-  { control, attempts, reporter, signal }: ClaimParts,
+  { control, attempts, signal }: ClaimParts,
 ): Promise<TransferStatus> {
-  const { source } = request;
   const found = await attempts.run(signal, async () => await control.transfer(signal));
   attempts.noteProgress();
-  const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
-  const { target } = found;
-  if (target.size !== null && target.size < source.sizeBytes) {
-    throw new TransferError(
-      'target-too-small',
-      `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
-        `(${formatSize(target.size)}), the source has ${source.sizeBytes} (${formatSize(source.sizeBytes)})`,
-    );
-  }
-  const status = await attempts.run(
-    signal,
-    async () =>
-      await control.claim({ size: source.sizeBytes, blockSize, source: source.description }, signal),
-  );
-  const size = target.size === null ? '' : `, ${formatSize(target.size)}`;
-  reporter.fact(
-    `target   ${target.path} at ${request.receiverName}: ${target.description}${size}, ${standOf(found)}`,
-  );
-  if (target.size !== null && target.size > source.sizeBytes) {
-    reporter.fact(
-      `note     the last ${formatSize(target.size - source.sizeBytes)} of the target stay as they are`,
-    );
-  }
-  return status;
-}
-
-function standOf(found: TransferStatus): string {
-  if (found.state === 'unclaimed') return 'new transfer';
-  if (found.state === 'sealed') return 'complete and sealed: comparing';
-  const there = found.blocks.durable + found.blocks.verified;
-  return `going on: ${there} of ${found.blockCount ?? 0} blocks are there`;
+  const wanted = claimFor(request, found);
+  await request.meet?.(found);
+  // Whoever was asked there may have taken his time.
+  attempts.noteProgress();
+  return await attempts.run(signal, async () => await control.claim(wanted, signal));
 }
 
 interface CompleteParts {

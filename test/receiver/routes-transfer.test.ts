@@ -192,11 +192,18 @@ test('what a claim says of its source can steer no terminal and fill no disk', a
     path: 'x'.repeat(5000),
     model: 7,
     serial: 'ä',
+    byId: '/dev/disk/by-id/\u001bx',
     other: 1,
   };
   await app.request('PUT', '/transfer', { body: JSON.stringify({ ...claimOf(1), source }) });
   const { source: kept } = (await app.request('GET', '/transfer')).json();
-  assert.deepEqual(kept, { description: 'a?[31mdisk?', path: 'x'.repeat(200), model: null, serial: 'ä' });
+  assert.deepEqual(kept, {
+    description: 'a?[31mdisk?',
+    path: 'x'.repeat(200),
+    model: null,
+    serial: 'ä',
+    byId: '/dev/disk/by-id/?x',
+  });
 });
 
 test('JSON beyond 256 KiB is refused by its length, or at its first byte too many', async () => {

@@ -59,7 +59,16 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     verified: 'none',
     readBack: null,
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
-    target: { description: 'memory', path: '/memory', model: null, serial: null, size: null },
+    target: {
+      description: 'memory',
+      path: '/memory',
+      model: null,
+      serial: null,
+      byId: null,
+      size: null,
+      sectorBytes: null,
+      content: [],
+    },
     source: open.claim.source,
     receiverKey: publicKeyLine(key.publicKey, 'ddt-receive'),
   });

@@ -15,6 +15,8 @@ const DEFAULTS: SendOptions = {
   memoryBytes: 512 * MIB,
   bwlimit: undefined,
   receiptFile: undefined,
+  isConfirmed: false,
+  isDryRun: false,
   progress: 'auto',
 };
 
@@ -38,9 +40,12 @@ test('every option is read, in its own unit, before and after the arguments', ()
     memoryBytes: 16 * MIB,
     bwlimit: '08:00,512K 19:00,off',
     receiptFile: 'receipt.json',
+    isConfirmed: true,
+    isDryRun: true,
     progress: 'json',
   };
-  const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
+  const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json'];
+  const rest = [...files, '--yes', '--progress', 'json', '--dry-run'];
   rest.push('--bwlimit', '08:00,512K 19:00,off');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
@@ -59,7 +64,7 @@ test('each mistake has its own sentence', () => {
   const choices = 'Allowed choices are auto, tty, plain, json, none.';
   for (const [argv, message] of [
     [['--bogus', '/dev/sdc'], "unknown option '--bogus'"],
-    [['/dev/sdc', '--conections', '9'], "unknown option '--conections'\n(Did you mean --connections?)"],
+    [['/dev/sdc', '--conections', '9'], "unknown option '--conections'"],
     [['--memory'], "option '--memory <size>' argument missing"],
     [['--progress', 'json'], "missing required argument 'source'"],
     [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
@@ -119,7 +124,7 @@ test('help goes to standard output, fits one screen and names every option', () 
     }
     assert.match(
       text,
-      /Exit status: 0 all verified, 2 usage, 3 finished but not read back, 4 refused, 5 .*\n.*6 gave up/,
+      /Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 .*\n.*6 gave up/,
     );
     assert.match(text, /DDT_TICKET/);
   }

@@ -5,7 +5,8 @@ import * as fc from 'fast-check';
 import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol.ts';
-import { parseClaimAnswer, parseHead, parseTransferStatus, printable } from '../../sender/replies.ts';
+import { printable } from '../../sender/answer-text.ts';
+import { parseClaimAnswer, parseHead, parseTransferStatus } from '../../sender/replies.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -16,7 +17,17 @@ const STATUS: TransferStatus = {
   blockSize: 65_536,
   blockCount: 153,
   source: null,
-  target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: null, size: 20_000_000 },
+  target: {
+    description: 'virtio disk',
+    path: '/dev/vdd',
+    model: null,
+    serial: null,
+    byId: null,
+    size: 20_000_000,
+    sectorBytes: 4096,
+    content: ['ext4 file system "photos"', 'swap space'],
+  },
+  targetMarks: { itself: ['a1'], within: [] },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
@@ -123,7 +134,17 @@ test('texts of the receiver that are shown to a person are made harmless', () =>
     reply({
       ...STATUS,
       source: { description: evil, path: evil, model: evil, serial: 5 },
-      target: { description: evil, path: 'x'.repeat(5000), model: evil, serial: {}, size: '5' },
+      target: {
+        description: evil,
+        path: 'x'.repeat(5000),
+        model: evil,
+        serial: {},
+        byId: evil,
+        size: '5',
+        sectorBytes: '512',
+        content: [evil, 5, 'x'.repeat(5000)],
+      },
+      targetMarks: { itself: 'all', within: [evil, null] },
       encodings: [evil, 5],
     }),
   );
@@ -135,8 +156,12 @@ test('texts of the receiver that are shown to a person are made harmless', () =>
     path: 'x'.repeat(500),
     model: harmless,
     serial: null,
+    byId: harmless,
     size: null,
+    sectorBytes: null,
+    content: [harmless, 'x'.repeat(500)],
   });
+  assert.deepEqual(status.targetMarks, { itself: [], within: [harmless] });
   assert.deepEqual(encodings, [harmless]);
 });
 

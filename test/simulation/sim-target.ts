@@ -32,6 +32,7 @@ export class SimTarget implements Target {
       model: null,
       serial: null,
       wwn: null,
+      byId: null,
       sizeBytes: world.profile.geometry.sizeBytes,
       fileId: null,
       logicalSectorBytes: 512,
@@ -114,6 +115,8 @@ export class SimTarget implements Target {
   async #write(writings: readonly Writing[]): Promise<void> {
     const world = this.#world;
     const { disk, random, profile } = world;
+    // What ended in the same moment writes nothing any more.
+    if (!this.#process.isAlive) return await new Promise<never>(() => {});
     this.#checkStart(writings);
     for (const writing of writings) disk.begin(writing);
     const fault = world.ask('write');

@@ -41,7 +41,7 @@ export async function loopDevice(sizeBytes: number, options: LoopDeviceOptions =
     async [Symbol.asyncDispose]() {
       // Partitions that partx made stay behind otherwise, and the next user of the number finds them.
       await run('partx', ['--delete', path]);
-      // The kernel keeps this for the number as well, of a test that ended early.
+      // So would the mark of `blockdev --setro`.
       await run('blockdev', ['--setrw', path]);
       await runOk('losetup', ['--detach', path]);
       await folder[Symbol.asyncDispose]();

@@ -36,6 +36,7 @@ export const MEMORY_IDENTITY: TargetIdentity = {
   model: null,
   serial: null,
   wwn: null,
+  byId: null,
   sizeBytes: null,
   fileId: null,
   logicalSectorBytes: 512,

@@ -51,6 +51,8 @@ export interface TestTransfer extends AsyncDisposable {
   readonly journal: Journal;
   readonly epochEnds: { readonly error: TransferError; readonly lostBlocks: number }[];
   readonly brokenJournals: TransferError[];
+  /** Blocks that read back wrong. */
+  readonly mismatches: number[];
 }
 
 export interface TestTransferOptions {
@@ -60,6 +62,8 @@ export interface TestTransferOptions {
   readonly blockCount?: number;
   /** Default: the system's. */
   readonly clock?: Clock;
+  /** Default: durable is enough. */
+  readonly isReadBack?: boolean;
 }
 
 export async function openTransfer(options: TestTransferOptions = {}): Promise<TestTransfer> {
@@ -67,17 +71,19 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
   const journal = options.journal ?? (await SqliteJournal.open(join(folder.path, 'journal.db')));
   const epochEnds: { error: TransferError; lostBlocks: number }[] = [];
   const brokenJournals: TransferError[] = [];
+  const mismatches: number[] = [];
   const transfer = new Transfer({
     target: options.target ?? new MemoryTarget(),
     journal,
     memoryBytes: 8 * BLOCK_BYTES,
     connectionsMax: 4,
-    isReadBack: false,
+    isReadBack: options.isReadBack ?? false,
     clock: options.clock ?? systemClock,
     digest: digestOf,
     events: {
       onEpochEnd: (error, lostBlocks) => epochEnds.push({ error, lostBlocks }),
       onJournalBroken: (error) => brokenJournals.push(error),
+      onMismatch: (index) => mismatches.push(index),
     },
   });
   if (transfer.opened === undefined) await transfer.claim(claimOf(options.blockCount ?? 8));
@@ -88,8 +94,10 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
     journal,
     epochEnds,
     brokenJournals,
+    mismatches,
     async [Symbol.asyncDispose]() {
       open.durability.close();
+      await open.verifier?.stop();
       if (options.journal === undefined) journal.close();
       await folder[Symbol.asyncDispose]();
     },

@@ -1,6 +1,6 @@
 /** When two claims are of one transfer. */
-import type { Claim, SourceDescription } from '../common/protocol.ts';
-import { formatSize } from '../common/units.ts';
+import type { Claim, SourceDescription } from './protocol.ts';
+import { formatSize } from './units.ts';
 
 /** What makes two claims different transfers, in words; undefined when they are the same. */
 export function claimDifference(before: Claim, after: Claim): string | undefined {
