@@ -3,7 +3,6 @@
  * are kept: a write-back error is reported to descriptors that were open when it happened, and to no later
  * one. Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
  */
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -12,6 +11,7 @@ import { openDirect, readDirect } from '../common/direct-io.ts';
 import { syncFolder } from '../common/durable-file.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
+import { runOn } from './run-on.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
@@ -145,7 +145,7 @@ export class DiskTarget implements Target {
     }
     // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
     const drop = ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none'];
-    if (!(await runOn(this.#buffered, 'dd', drop))) throw this.#cacheKept();
+    if (!(await runOn(this.#buffered, 'dd', drop)).isDone) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }
@@ -237,22 +237,4 @@ async function lockFile(handle: FileHandle, path: string): Promise<void> {
     'target-refused',
     `another process, perhaps another ddt-receive, is writing ${path}`,
   );
-}
-
-/** Runs a program of util-linux with the file as its descriptor 3. @returns whether it succeeded. */
-async function runOn(
-  handle: FileHandle,
-  command: string,
-  args: readonly string[],
-): Promise<{ isDone: boolean; complaint: string }> {
-  const env = { ...process.env, LC_ALL: 'C' };
-  const child = spawn(command, args, { env, stdio: ['ignore', 'ignore', 'pipe', handle.fd] });
-  let complaint = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
-  return await new Promise((resolve, reject) => {
-    child.once('error', (cause) =>
-      reject(new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause })),
-    );
-    child.once('close', (status) => resolve({ isDone: status === 0, complaint }));
-  });
 }

@@ -1,6 +1,6 @@
 /** What the receiver says when it did not do what it was asked for (RFC 9457). Pure and total. */
 import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../common/errors.ts';
-import { printable } from './replies.ts';
+import { printable } from './answer-text.ts';
 
 export interface FailedReply {
   readonly status: number;

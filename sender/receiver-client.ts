@@ -20,7 +20,6 @@ import {
 } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
-import { printable } from './answer-text.ts';
 import { makeConnector } from './connector.ts';
 import {
   isCount,

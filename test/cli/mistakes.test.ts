@@ -143,8 +143,8 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     lines: [
       SOURCE,
-      'ddt-send: error: the token has expired; restart ddt-receive on the same target: it prints a new ' +
-        'ticket for the same transfer',
+      'ddt-send: error: the token has expired',
+      'ddt-send: hint: restart ddt-receive on the same target: it prints a new ticket for the same transfer',
     ],
   },
   {
