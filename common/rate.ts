@@ -5,11 +5,16 @@ const WINDOW_MS = 30_000;
 
 export class RateMeter {
   readonly #samples: { atMs: number; total: number }[] = [];
+  readonly #windowMs: number;
+
+  constructor(windowMs = WINDOW_MS) {
+    this.#windowMs = windowMs;
+  }
 
   /** @param total in bytes; it may shrink, where blocks are found missing after all. */
   add(atMs: number, total: number): void {
     this.#samples.push({ atMs, total });
-    while (this.#samples.length > 2 && (this.#samples[1]?.atMs ?? atMs) < atMs - WINDOW_MS)
+    while (this.#samples.length > 2 && (this.#samples[1]?.atMs ?? atMs) < atMs - this.#windowMs)
       this.#samples.shift();
   }
 

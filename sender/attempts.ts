@@ -14,8 +14,11 @@ export interface AttemptsOptions {
   readonly random: () => number;
   /** How long to go on without any progress. */
   readonly retryForMs: number;
-  /** Told of each failure that will be tried again. */
-  readonly onRetry: (error: TransferError, delayMs: number) => void;
+  /**
+   * Told of each failure that will be tried again, and of when that will end; Infinity where not time
+   * decides.
+   */
+  readonly onRetry: (error: TransferError, delayMs: number, giveUpInMs: number) => void;
 }
 
 /** What a sender does about failures, shared by all its lanes. */
@@ -78,10 +81,15 @@ export class Attempts {
         if (error.code === 'io-error') this.#noteTargetError(targetErrorsBefore);
         this.#giveUpIfHopeless(error, corruptCount);
         const delayMs = retryDelayMs(failureCount, this.#options.random(), error.retryAfterSeconds);
-        this.#options.onRetry(error, delayMs);
+        this.#options.onRetry(error, delayMs, this.#giveUpInMs(error));
         await this.#options.clock.sleep(delayMs, signal);
       }
     }
+  }
+
+  #giveUpInMs({ kind }: TransferError): number {
+    if (kind !== 'transient') return Infinity;
+    return Math.max(0, this.#lastProgressMs + this.#options.retryForMs - this.#options.clock.monotonicMs());
   }
 
   /** One failed write fails all that were under way with it: together they are one error of the target. */

@@ -9,6 +9,8 @@ export const CONNECTIONS_DEFAULT = 8;
 /** More never helped on any line that was measured, and a receiver has its own limit. */
 export const CONNECTIONS_MAX = 64;
 
+const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
+
 export interface SendOptions {
   /** `-`: standard input. */
   readonly source: string;
@@ -21,13 +23,15 @@ export interface SendOptions {
   readonly sourceSizeBytes: number | null;
   readonly retryForMs: number;
   readonly memoryBytes: number;
+  /** A limit or a timetable, or `@` and the path of a file that holds one; undefined: no limit. */
+  readonly bwlimit: string | undefined;
   readonly receiptFile: string | undefined;
   /** The question before something is overwritten is answered. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
-  readonly progress: 'auto' | 'plain' | 'json' | 'none';
+  readonly progress: (typeof PROGRESS_FORMATS)[number];
 }
 
 const HELP_AFTER = `
@@ -57,11 +61,12 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
         .default('stop'),
     )
     .option('--mapfile <file>', "ddrescue's; what it lists as read is not read again")
+    .option('--bwlimit <limit>', "bytes a second: 2M, a timetable '08:00,512K 19:00,off', or @file with one")
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(
-      new Option('--progress <format>', 'auto is plain')
-        .choices(['auto', 'plain', 'json', 'none'])
+      new Option('--progress <format>', 'auto: tty on a terminal, else plain')
+        .choices(PROGRESS_FORMATS)
         .default('auto'),
     )
     .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
@@ -116,12 +121,13 @@ function readOptions(command: Command): SendOptions {
     sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize),
     retryForMs: parseDuration(raw['retryFor'] ?? ''),
     memoryBytes: memory,
+    bwlimit: raw['bwlimit'],
     receiptFile: raw['receipt'],
     isConfirmed: yes === true,
     isDryRun: dryRun === true,
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
-    progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',
+    progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
   };
 }
 

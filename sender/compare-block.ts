@@ -10,7 +10,7 @@ import type { BlockDescriber, ReadBlock } from './read-block.ts';
 import type { ReadMap } from './read-map.ts';
 import type { ReceiverClient } from './receiver-port.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
-import type { SendReporter } from './reporter.ts';
+import type { SendReporter } from './send-reporter.ts';
 
 export interface ComparisonParts {
   /** What was read of the source, and in which run; none of a pipe. */

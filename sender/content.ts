@@ -8,7 +8,7 @@ import type { Attempts } from './attempts.ts';
 import type { BlockSupply } from './block-supply.ts';
 import type { BlockCounters } from './progress.ts';
 import type { ReceiverClient } from './receiver-port.ts';
-import type { SendReporter } from './reporter.ts';
+import type { SendReporter } from './send-reporter.ts';
 import type { Source } from './source.ts';
 import type { Stream } from './stream.ts';
 import { makeSupply } from './supplies.ts';

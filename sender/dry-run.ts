@@ -5,7 +5,7 @@
 import { SlabPool } from '../common/buffers.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { LISTING_COUNT_MAX } from '../common/protocol.ts';
-import { Attempts } from './attempts.ts';
+import { Attempts, type AttemptsOptions } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
 import { Listing } from './listing.ts';
 import type { DryRunFacts } from './progress.ts';
@@ -23,7 +23,8 @@ export async function dryRun(request: DryRunRequest, context: SendContext): Prom
   const { source } = request;
   const size = source.sizeBytes;
   const { clock, random, reporter, signal } = context;
-  const onRetry = reporter.noteRetry.bind(reporter);
+  const onRetry: AttemptsOptions['onRetry'] = (error, _delayMs, giveUpInMs) =>
+    reporter.noteRetry(error, giveUpInMs);
   const attempts = new Attempts({ clock, random, retryForMs: request.retryForMs, onRetry });
   await using clients = new AsyncDisposableStack();
   const client = request.connect(() => {});

@@ -10,10 +10,15 @@ import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
 import { doubtsOf } from './doubts.ts';
 import { dryRun } from './dry-run.ts';
+import { LimitSource } from './limit-source.ts';
+import { LinePacer } from './line-pacer.ts';
+import { TerminalArea, canDrawOn, hasBlockCharacters } from './live-area.ts';
+import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
 import { MapfileKeeper } from './mapfile-keeper.ts';
 import { Meeting } from './meeting.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
+import { formatLimit, type Limit } from './rate-limit.ts';
 import { Reporter } from './reporter.ts';
 import { StandardInput } from './standard-input.ts';
 import { send, type SendContext, type SendRequest } from './send.ts';
@@ -93,10 +98,32 @@ async function writeReceipt(path: string, seal: Seal): Promise<void> {
   }
 }
 
+/** @returns undefined where nothing limits the rate. */
+async function openLimit(argument: string | undefined, reporter: Reporter): Promise<LimitSource | undefined> {
+  if (argument === undefined) return undefined;
+  const limits = await LimitSource.open(argument, {
+    clock: systemClock,
+    onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
+    onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
+  });
+  // A terminal that goes away sends it, too: a transfer with a limit goes on then.
+  process.on('SIGHUP', () => void limits.reload(true));
+  return limits;
+}
+
+function makePacer(limits: LimitSource | undefined, reporter: Reporter): LinePacer | undefined {
+  if (limits === undefined) return undefined;
+  const limit = (): Limit => limits.bytesPerSecond;
+  reporter.showLimit(limit);
+  return new LinePacer({ clock: systemClock, limit });
+}
+
 /** @returns the exit status. */
 async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
   refuseUnsafeEnvironment();
+  using limits = await openLimit(options.bwlimit, reporter);
   const ticket = await findTicket(options);
+  const pacer = makePacer(limits, reporter);
   const senderId = randomUUID();
   await using source =
     options.source === '-'
@@ -106,7 +133,7 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   await meeting.begin();
   const request: SendRequest = {
     source,
-    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
+    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply, pacer }),
     receiverName: ticket.host,
     meet: async (found) => await meeting.meet(found),
     connections: options.connections,
@@ -125,14 +152,14 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     reporter.dryRun(await dryRun({ ...request, source }, context));
     return EXIT_STATUS.unproven;
   }
-  const mapfile = source instanceof DiskSource ? await openMapfile(options, source) : undefined;
+  const mapfile = source instanceof DiskSource ? await openMapfile(options, source, reporter) : undefined;
   const { facts, seal, targetPath } = await closing(mapfile, send(request, context));
   if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
   const lists = [options.receiptFile, options.mapfile].filter((path) => path !== undefined);
   const { warnings, hint } = doubtsOf(facts, source, lists);
-  for (const warning of warnings) warn(warning);
-  if (hint !== undefined) process.stderr.write(`ddt-send: hint: ${hint}\n`);
+  for (const warning of warnings) reporter.warning({ warning });
+  if (hint !== undefined) reporter.hint(hint);
   await meeting.end();
   return warnings.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
@@ -149,27 +176,37 @@ async function closing<Result>(
   }
 }
 
-function warn(message: string): void {
-  process.stderr.write(`ddt-send: warning: ${message}\n`);
-}
-
-async function openMapfile(options: SendOptions, source: DiskSource): Promise<MapfileKeeper | undefined> {
+async function openMapfile(
+  options: SendOptions,
+  source: DiskSource,
+  reporter: Reporter,
+): Promise<MapfileKeeper | undefined> {
   if (options.mapfile === undefined) return undefined;
   const { path, description } = source.description;
   const comments = [`Source: ${path}: ${description}, ${source.sizeBytes} bytes`];
+  const warn = (warning: string): void => reporter.warning({ warning });
   return await MapfileKeeper.open(options.mapfile, source.map, { comments, warn });
+}
+
+function makeReporter({ progress }: SendOptions): Reporter {
+  const canDraw = canDrawOn(process.stderr, process.env['TERM']);
+  const format =
+    progress === 'auto' || (progress === 'tty' && !canDraw) ? (canDraw ? 'tty' : 'plain') : progress;
+  const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
+  return new Reporter({
+    format,
+    isTerminal: process.stderr.isTTY,
+    clock: systemClock,
+    writeOut: (text) => process.stdout.write(text),
+    writeErr: (text) => process.stderr.write(text),
+    ...(format === 'tty' ? { live: { area: new TerminalArea(process.stderr), style } } : {}),
+  });
 }
 
 async function main(): Promise<number> {
   const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
   if (options === 'help') return 0;
-  const reporter = new Reporter({
-    format: options.progress === 'auto' ? 'plain' : options.progress,
-    isTerminal: process.stderr.isTTY,
-    clock: systemClock,
-    writeOut: (text) => process.stdout.write(text),
-    writeErr: (text) => process.stderr.write(text),
-  });
+  const reporter = makeReporter(options);
   const interruption = catchSignals();
   try {
     return await run(options, reporter, interruption.signal);

@@ -3,6 +3,7 @@
  * undici's own are not installed, redirects are not followed, proxies are not asked.
  */
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import { formatAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
@@ -22,6 +23,7 @@ import {
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeConnector } from './connector.ts';
+import type { LinePacer } from './line-pacer.ts';
 import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
 import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
 import { isCount } from './answer-values.ts';
@@ -52,11 +54,18 @@ export class HttpReceiverClient implements ReceiverClient {
   readonly #address: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
+  readonly #pacer: LinePacer | undefined;
   #socket: Socket | undefined;
   #closedBytes = 0;
 
-  /** @param options.senderId the same for all connections of a run. */
-  constructor(options: { ticket: Ticket; senderId: string; onReply: (info: ReplyInfo) => void }) {
+  /** @param options.senderId, pacer the same for all connections of a run; no pacer, no limit. */
+  constructor(options: {
+    ticket: Ticket;
+    senderId: string;
+    onReply: (info: ReplyInfo) => void;
+    pacer?: LinePacer | undefined;
+  }) {
+    this.#pacer = options.pacer;
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
     this.#address = options.ticket.origin.replace('https://', '');
@@ -177,6 +186,9 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async #send(options: RequestOptions): Promise<Reply> {
+    using paced = Buffer.isBuffer(options.body)
+      ? await this.#pacer?.enter(options.body, options.signal)
+      : undefined;
     const stall = new AbortController();
     using _watch = watchProgress(
       () => this.#socket,
@@ -190,8 +202,9 @@ export class HttpReceiverClient implements ReceiverClient {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
         path: options.path,
-        headers: { ...this.#headers, ...options.headers },
-        body: options.body ?? null,
+        headers: { ...this.#headers, ...options.headers, ...paced?.headers },
+        // Async iterables are documented as bodies (undici, docs/api/Dispatcher.md); its types lack them.
+        body: paced === undefined ? (options.body ?? null) : (paced.pieces as unknown as Readable),
         signal: AbortSignal.any([options.signal, stall.signal]),
         // undici closes the connection after every HEAD otherwise.
         reset: false,

@@ -1,25 +1,31 @@
 /**
- * Tells a person or a program how far it is: JSON lines on standard output, or plain lines on standard error.
+ * Tells a person or a program how far it is: JSON lines on standard output; plain lines, or a live area at
+ * the bottom of the terminal, on standard error.
  */
-import { AREAS_NAMED_MAX, AreaReport } from '../common/area-report.ts';
-import { countAreas, formatAreas, type Area } from '../common/areas.ts';
+import type { Area } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import type { TransferError } from '../common/errors.ts';
 import { redact } from '../common/ticket.ts';
 import { formatDuration } from '../common/units.ts';
 import { RateMeter } from '../common/rate.ts';
+import { DamageReport } from './damage-report.ts';
+import type { LiveArea } from './live-area.ts';
+import { liveLines, type BarStyle, type LiveState } from './live-line.ts';
 import {
   doneEvent,
   doneText,
   dryRunText,
   progressEvent,
   progressLine,
-  type BlockCounters,
   type DoneFacts,
   type DryRunFacts,
 } from './progress.ts';
+import { formatLimit, type Limit } from './rate-limit.ts';
+import type { Observed, SendReporter } from './send-reporter.ts';
+import { TimeLeft } from './time-left.ts';
+import { Trouble, isOfTarget } from './trouble.ts';
 
-export type ProgressFormat = 'plain' | 'json' | 'none';
+export type ProgressFormat = 'tty' | 'plain' | 'json' | 'none';
 
 const JSON_INTERVAL_MS = 1000;
 /** A line a minute where a log is kept, more often where somebody looks. */
@@ -27,6 +33,9 @@ const PLAIN_INTERVAL_MS = 60_000;
 const TERMINAL_INTERVAL_MS = 5000;
 /** An outage is told when it begins and then at this interval. */
 const OUTAGE_INTERVAL_MS = 60_000;
+/** In the live area: what becomes durable comes in steps, what goes over the line less so. */
+const DURABLE_WINDOW_MS = 60_000;
+const LINE_WINDOW_MS = 10_000;
 
 export interface ReporterOptions {
   readonly format: ProgressFormat;
@@ -34,73 +43,70 @@ export interface ReporterOptions {
   readonly clock: Clock;
   readonly writeOut: (text: string) => void;
   readonly writeErr: (text: string) => void;
-}
-
-/** What the reporter looks at when it is time for a line. */
-export interface Observed {
-  readonly counters: Readonly<BlockCounters>;
-  /** null while it is not known. */
-  readonly bytesTotal: number | null;
-  readonly blockSizeBytes: number;
-  readonly bytesWire: () => number;
-  readonly connections: () => number;
-}
-
-/** What the use case tells while it runs. */
-export interface SendReporter {
-  fact(text: string): void;
-  start(observed: Observed): void;
-  noteRetry(error: TransferError): void;
-  /** Areas of the source that cannot be read, and that the target has nothing better for: zeros. */
-  noteUnreadable(areas: readonly Area[]): void;
-  /** Areas that cannot be read any more, and that the target has from an earlier run. */
-  noteKept(areas: readonly Area[]): void;
+  /** Of the format `tty`; whatever else is for people goes through it, too. */
+  readonly live?: { readonly area: LiveArea; readonly style: BarStyle };
 }
 
 export class Reporter implements SendReporter {
   readonly #options: ReporterOptions;
-  readonly #rate = new RateMeter();
+  readonly #rate: RateMeter;
+  readonly #lineRate = new RateMeter(LINE_WINDOW_MS);
+  readonly #timeLeft = new TimeLeft();
+  readonly #trouble = new Trouble();
   #observed: Observed | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastLineMs = -Infinity;
   #lastText = '';
-  #outageSinceMs: number | undefined;
-  #lastOutageMs = -Infinity;
-  readonly #unreadable: AreaReport;
-  readonly #kept: AreaReport;
+  #lastWarningMs = -Infinity;
+  #arrivedBefore = 0;
+  #connections = 0;
+  #limit: (() => Limit) | undefined;
+  readonly #damage: DamageReport;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
-    const { clock } = options;
-    this.#unreadable = this.#areaReport(clock, 'cannot be read: zeros are sent instead');
-    this.#kept = this.#areaReport(
-      clock,
-      'cannot be read any more: the target has them from an earlier run, and keeps them',
-    );
+    this.#rate = options.format === 'tty' ? new RateMeter(DURABLE_WINDOW_MS) : new RateMeter();
+    this.#damage = new DamageReport(options.clock, (warning) => this.warning({ warning }));
   }
 
   /** A fact for people: `source   /dev/sdc: …`. */
   fact(text: string): void {
-    if (this.#options.format !== 'none') this.#options.writeErr(`${text}\n`);
+    if (this.#options.format !== 'none') this.#print(`${text}\n`);
+  }
+
+  /** Told now, and shown in a live area from now on. */
+  showLimit(limit: () => Limit): void {
+    this.#limit = limit;
+    this.fact(`limit    ${formatLimit(limit())}`);
   }
 
   start(observed: Observed): void {
     this.#observed = observed;
+    // Whatever was wrong before, the receiver has answered.
+    this.#trouble.end(this.#options.clock.monotonicMs());
     this.#tick();
     this.#timer = setInterval(() => this.#tick(), JSON_INTERVAL_MS);
     this.#timer.unref();
   }
 
+  /** Nothing is told by itself any more; what stands on the terminal stays. */
   stop(): void {
     clearInterval(this.#timer);
-    this.#unreadable.tell();
-    this.#kept.tell();
+    this.#damage.tell();
+    // The last state is that of a transfer: its connections are closed by now.
+    const connections = this.#connections;
+    if (this.#observed !== undefined && this.#isLive) {
+      this.#observed = { ...this.#observed, connections: () => connections };
+      this.#tick();
+    }
+    this.#observed = undefined;
+    this.#options.live?.area.end();
   }
 
   /** For people, whatever the format, as it does not end the run. */
   warning({ warning, hint }: { warning: string; hint?: string }): void {
-    this.#options.writeErr(`ddt-send: warning: ${redact(warning)}\n`);
-    if (hint !== undefined) this.#options.writeErr(`ddt-send: hint: ${redact(hint)}\n`);
+    this.#print(`ddt-send: warning: ${redact(warning)}\n`);
+    if (hint !== undefined) this.#print(`ddt-send: hint: ${redact(hint)}\n`);
   }
 
   /** What to type when all is done: for people, as a fact is. */
@@ -109,38 +115,41 @@ export class Reporter implements SendReporter {
   }
 
   /** A failure that is being tried again. */
-  noteRetry(error: TransferError): void {
+  noteRetry(error: TransferError, giveUpInMs = Infinity): void {
     const now = this.#options.clock.monotonicMs();
-    this.#outageSinceMs ??= now;
-    if (now - this.#lastOutageMs < OUTAGE_INTERVAL_MS) return;
-    this.#lastOutageMs = now;
-    const sinceMs = now - this.#outageSinceMs;
+    this.#trouble.note(error, now, giveUpInMs);
+    if (now - this.#lastWarningMs < OUTAGE_INTERVAL_MS) return;
+    this.#lastWarningMs = now;
+    const sinceMs = this.#trouble.lengthMs(now) ?? 0;
+    // A live area shows by itself how long it lasts.
+    if (this.#isLive && sinceMs >= OUTAGE_INTERVAL_MS) return;
     const since = sinceMs < 1000 ? '' : ` (for ${formatDuration(sinceMs)} now)`;
-    const where = error.kind === 'device' || error.code === 'no-space' ? 'the target fails: ' : '';
-    this.#options.writeErr(`ddt-send: warning: ${where}${redact(error.message)}; trying again${since}\n`);
+    const where = isOfTarget(error) ? 'the target fails: ' : '';
+    this.warning({ warning: `${where}${error.message}; trying again${since}` });
   }
 
   noteUnreadable(areas: readonly Area[]): void {
-    this.#unreadable.add(areas);
+    this.#damage.unreadable.add(areas);
   }
 
   noteKept(areas: readonly Area[]): void {
-    this.#kept.add(areas);
+    this.#damage.kept.add(areas);
   }
 
   done(facts: DoneFacts, targetPath: string): void {
-    this.stop();
     const { format, writeOut } = this.#options;
+    const observed = this.#observed;
+    this.stop();
     if (format === 'json') {
-      if (this.#observed !== undefined) this.#writeProgress(this.#observed);
+      if (observed !== undefined) this.#writeProgress(observed);
       writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
-    } else if (format === 'plain') writeOut(doneText(facts, targetPath));
+    } else if (format !== 'none') writeOut(doneText(facts, targetPath));
   }
 
   dryRun(facts: DryRunFacts): void {
     const { format, writeOut } = this.#options;
     if (format === 'json') writeOut(`${JSON.stringify({ event: 'dry-run', ...facts })}\n`);
-    else if (format === 'plain') writeOut(dryRunText(facts));
+    else if (format !== 'none') writeOut(dryRunText(facts));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {
@@ -151,32 +160,66 @@ export class Reporter implements SendReporter {
     this.#options.writeOut(`${JSON.stringify({ event: 'failed', code: error.code, message, ...hint })}\n`);
   }
 
-  #areaReport(clock: Clock, what: string): AreaReport {
-    return new AreaReport(clock, (areas) => {
-      const where = formatAreas(areas, AREAS_NAMED_MAX);
-      this.#options.writeErr(`ddt-send: warning: ${countAreas(areas)} of the source (${where}) ${what}\n`);
-    });
+  get #isLive(): boolean {
+    return this.#options.format === 'tty' && this.#observed !== undefined;
+  }
+
+  #print(text: string): void {
+    const { live, writeErr } = this.#options;
+    if (live === undefined) writeErr(text);
+    else live.area.print(text);
   }
 
   #tick(): void {
     const observed = this.#observed;
     if (observed === undefined) return;
-    this.#unreadable.tellIfDue();
-    this.#kept.tellIfDue();
+    this.#damage.tellIfDue();
     const now = this.#options.clock.monotonicMs();
     const durable = observed.counters.durable;
     this.#rate.add(now, durable * observed.blockSizeBytes);
-    if (this.#rate.bytesPerSecond > 0 && this.#outageSinceMs !== undefined && observed.connections() > 0) {
-      this.#outageSinceMs = undefined;
-    }
-    const { format, isTerminal } = this.#options;
+    this.#followTrouble(observed, now);
+    const { format, isTerminal, live } = this.#options;
     if (format === 'json') this.#writeProgress(observed);
+    if (format === 'tty' && live !== undefined) {
+      const state = this.#liveState(observed, now);
+      live.area.draw((columns) => liveLines(state, columns, live.style));
+    }
     if (format !== 'plain') return;
     if (now - this.#lastLineMs < (isTerminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS)) return;
     this.#lastLineMs = now;
     const text = progressLine(this.#snapshot(observed));
-    if (text !== this.#lastText) this.#options.writeErr(`${text}\n`);
+    if (text !== this.#lastText) this.#print(`${text}\n`);
     this.#lastText = text;
+  }
+
+  /** It is over when something has arrived, or was found to be there. */
+  #followTrouble({ counters, connections }: Observed, now: number): void {
+    const arrived = counters.durable + counters.verified + counters.read;
+    const hasArrived = arrived > this.#arrivedBefore && connections() > 0;
+    this.#arrivedBefore = arrived;
+    if (!hasArrived) return;
+    const lengthMs = this.#trouble.end(now);
+    if (lengthMs !== undefined) this.fact(`note     going on after ${formatDuration(lengthMs)}`);
+  }
+
+  #liveState(observed: Observed, now: number): LiveState {
+    const { counters, bytesTotal, blockSizeBytes } = observed;
+    const snapshot = this.#snapshot(observed);
+    const trouble = this.#trouble.text(now, snapshot.connections);
+    const doneBytes = Math.min(bytesTotal ?? Infinity, counters.durable * blockSizeBytes);
+    if (trouble === undefined && bytesTotal !== null)
+      this.#timeLeft.add(now, doneBytes, bytesTotal - doneBytes);
+    else this.#timeLeft.skip(now, doneBytes);
+    this.#lineRate.add(now, snapshot.bytesWire);
+    this.#connections = snapshot.connections;
+    return {
+      ...snapshot,
+      counters: { ...counters },
+      lineBytesPerSecond: this.#lineRate.bytesPerSecond,
+      timeLeft: trouble === undefined ? this.#timeLeft.text : 'unknown',
+      limitBytesPerSecond: this.#limit?.(),
+      trouble,
+    };
   }
 
   #writeProgress(observed: Observed): void {

@@ -10,7 +10,7 @@ import { contentOf } from './content.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
-import type { SendReporter } from './reporter.ts';
+import type { SendReporter } from './send-reporter.ts';
 import type { Source } from './source.ts';
 import { isStream, type Stream } from './stream.ts';
 import { refuseEmpty } from './supplies.ts';
@@ -56,7 +56,7 @@ export async function send(
     clock,
     random: context.random,
     retryForMs: request.retryForMs,
-    onRetry: (error) => reporter.noteRetry(error),
+    onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
   });
   await using clients = new AsyncDisposableStack();
   const noteReply: { current?: (info: ReplyInfo) => void } = {};

@@ -19,7 +19,7 @@ import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
 import type { ReadMap } from './read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
-import type { SendReporter } from './reporter.ts';
+import type { SendReporter } from './send-reporter.ts';
 import { otherTransfer, sendBlock } from './send-block.ts';
 import { ZeroBatches } from './zero-batches.ts';
 

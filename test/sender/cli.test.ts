@@ -14,6 +14,7 @@ const DEFAULTS: SendOptions = {
   sourceSizeBytes: null,
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
+  bwlimit: undefined,
   receiptFile: undefined,
   isConfirmed: false,
   isDryRun: false,
@@ -41,6 +42,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     sourceSizeBytes: null,
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
+    bwlimit: '08:00,512K 19:00,off',
     receiptFile: 'receipt.json',
     isConfirmed: true,
     isDryRun: true,
@@ -50,9 +52,10 @@ test('every option is read, in its own unit, before and after the arguments', ()
   };
   const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
   const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
+  rest.push('--bwlimit', '08:00,512K 19:00,off');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
-  for (const progress of ['auto', 'plain', 'none'] as const) {
+  for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
     assert.deepEqual(parse('/dev/sdc', '--progress', progress), { ...DEFAULTS, progress });
   }
   assert.deepEqual(parse('--block-size', '16M', '/dev/sdc'), { ...DEFAULTS, blockSizeBytes: 16 * MIB });
@@ -65,7 +68,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
 });
 
 test('each mistake has its own sentence', () => {
-  const choices = 'Allowed choices are auto, plain, json, none.';
+  const choices = 'Allowed choices are auto, tty, plain, json, none.';
   for (const [argv, message] of [
     [['--bogus', '/dev/sdc'], "unknown option '--bogus'"],
     [['/dev/sdc', '--conections', '9'], "unknown option '--conections'"],

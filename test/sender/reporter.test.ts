@@ -1,75 +1,11 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockCounters, DoneFacts } from '../../sender/progress.ts';
-import { Reporter, type ProgressFormat } from '../../sender/reporter.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { factsOf, reporterScene as scene } from '../support/reporter-scene.ts';
 
-const MIB = 1024 * 1024;
 const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;
 
-interface Scene extends Disposable {
-  readonly reporter: Reporter;
-  readonly clock: FakeClock;
-  readonly counters: BlockCounters;
-  readonly line: { connections: number };
-  readonly out: string[];
-  readonly err: string[];
-  /** Lets time pass, for the clock and for the reporter's timer alike. */
-  pass(seconds: number): Promise<void>;
-  start(): void;
-}
-
-function scene(context: TestContext, format: ProgressFormat, isTerminal = false): Scene {
-  context.mock.timers.enable({ apis: ['setInterval'] });
-  const clock = new FakeClock();
-  const counters = { total: 100, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
-  const [out, err]: [string[], string[]] = [[], []];
-  const line = { connections: 4 };
-  const reporter = new Reporter({
-    format,
-    isTerminal,
-    clock,
-    writeOut: (text) => out.push(text),
-    writeErr: (text) => err.push(text),
-  });
-  return {
-    reporter,
-    clock,
-    counters,
-    line,
-    out,
-    err,
-    async pass(seconds) {
-      for (let at = 0; at < seconds; at++) {
-        await clock.advance(1000);
-        context.mock.timers.tick(1000);
-      }
-    },
-    start: () =>
-      reporter.start({
-        counters,
-        bytesTotal: 400 * MIB,
-        blockSizeBytes: 4 * MIB,
-        bytesWire: () => counters.durable * 1000,
-        connections: () => line.connections,
-      }),
-    [Symbol.dispose]: () => reporter.stop(),
-  };
-}
-
-function factsOf(counters: BlockCounters): DoneFacts {
-  const root = `sha256:${'0'.repeat(64)}`;
-  return {
-    counters,
-    bytesTotal: 400 * MIB,
-    bytesWire: 5,
-    seconds: 9,
-    root,
-    verified: 'none',
-    unreadable: [],
-  };
-}
+const MIB = 1024 * 1024;
 
 function eventsOf(out: readonly string[]): Record<string, unknown>[] {
   for (const line of out) assert.match(line, /^\{.*\}\n$/, 'one object, one line');

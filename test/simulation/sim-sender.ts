@@ -1,7 +1,7 @@
 /** A process of the sender: one call of `send()`. */
 import { TransferError } from '../../common/errors.ts';
 import type { BlockCounters } from '../../sender/progress.ts';
-import type { Observed } from '../../sender/reporter.ts';
+import type { Observed } from '../../sender/send-reporter.ts';
 import { send } from '../../sender/send.ts';
 import { SimProcess, clockOf } from './scheduler.ts';
 import { SimClient } from './sim-client.ts';

@@ -82,6 +82,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@peculiar/x509': /^receiver\/certificate\.ts$/,
   commander: /^(sender|receiver)\/cli\.ts$/,
   hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
+  'log-update': /^sender\/live-area\.ts$/,
   'lru-cache': /^receiver\/auth\.ts$/,
   'node:sqlite': /^receiver\/journal\.ts$/,
   tweetnacl: /^common\/ssh-signature\.ts$/,

@@ -1,0 +1,26 @@
+/** What is told while a transfer goes on, and looked at. */
+import type { Area } from '../common/areas.ts';
+import type { TransferError } from '../common/errors.ts';
+import type { BlockCounters } from './progress.ts';
+
+/** What the reporter looks at when it is time for a line. */
+export interface Observed {
+  readonly counters: Readonly<BlockCounters>;
+  /** null while it is not known. */
+  readonly bytesTotal: number | null;
+  readonly blockSizeBytes: number;
+  readonly bytesWire: () => number;
+  readonly connections: () => number;
+}
+
+/** What the use case tells while it runs. */
+export interface SendReporter {
+  fact(text: string): void;
+  start(observed: Observed): void;
+  /** @param giveUpInMs when that ends without progress; Infinity where not time decides. */
+  noteRetry(error: TransferError, giveUpInMs?: number): void;
+  /** Areas of the source that cannot be read, and that the target has nothing better for: zeros. */
+  noteUnreadable(areas: readonly Area[]): void;
+  /** Areas that cannot be read any more, and that the target has from an earlier run. */
+  noteKept(areas: readonly Area[]): void;
+}

@@ -1,0 +1,226 @@
+/** What people see: a real transfer, drawn on a real terminal, as tmux(1) shows it. */
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { canDrawOn, hasBlockCharacters } from '../../sender/live-area.ts';
+import { prng } from '../support/prng.ts';
+import {
+  environment,
+  MIB,
+  SCRIPTS,
+  startReceiver,
+  startSender,
+  until,
+  writeTicketVia,
+  type Receiver,
+} from '../support/processes.ts';
+import { Relay } from '../support/relay.ts';
+import { run, runOk } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const skip = (await run('bash', ['-c', 'command -v tmux'])).status !== 0 && 'not installed: tmux';
+
+/** A terminal with a shell in it. */
+class Terminal implements AsyncDisposable {
+  readonly #socket: string;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  static async open(folder: string, columns: number): Promise<Terminal> {
+    const terminal = new Terminal(join(folder, 'tmux'));
+    const size = ['-x', String(columns), '-y', '20'];
+    await terminal.#tmux(
+      '-f',
+      '/dev/null',
+      'new-session',
+      '-d',
+      ...size,
+      "PS1='$ ' exec bash --norc --noprofile",
+    );
+    return terminal;
+  }
+
+  async type(line: string): Promise<void> {
+    await this.#tmux('send-keys', line, 'Enter');
+  }
+
+  async press(key: string): Promise<void> {
+    await this.#tmux('send-keys', key);
+  }
+
+  async resize(columns: number): Promise<void> {
+    await this.#tmux('resize-window', '-x', String(columns));
+  }
+
+  /** Without the lines that are empty at the end. */
+  async screen(): Promise<string[]> {
+    return (await this.#tmux('capture-pane', '-p')).trimEnd().split('\n');
+  }
+
+  async hasCursor(): Promise<boolean> {
+    return (await this.#tmux('display', '-p', '#{cursor_flag}')).trim() === '1';
+  }
+
+  /** Waits until the screen looks so. @returns its lines. */
+  async shows(pattern: RegExp): Promise<string[]> {
+    let lines: string[] = [];
+    try {
+      await until(`${pattern}`, async () => pattern.test((lines = await this.screen()).join('\n')));
+    } catch (error) {
+      throw new Error(`${String(error)}\n${lines.join('\n')}`, { cause: error });
+    }
+    return lines;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await run('tmux', ['-S', this.#socket, 'kill-server']);
+  }
+
+  async #tmux(...args: readonly string[]): Promise<string> {
+    const env = environment({ LC_ALL: 'C.UTF-8', TMUX: undefined });
+    return await runOk('tmux', ['-u', '-S', this.#socket, ...args], { env });
+  }
+}
+
+interface Scene extends AsyncDisposable {
+  readonly receiver: Receiver;
+  readonly relay: Relay;
+  readonly terminal: Terminal;
+  readonly command: string;
+}
+
+/** Sixteen blocks of 256 KiB over a line that takes eight seconds for them. */
+async function scene(columns: number): Promise<Scene> {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await tempDir());
+  const source = join(folder.path, 'source.img');
+  await writeFile(source, prng(5).bytes(4 * MIB));
+  const receiver = stack.use(
+    await startReceiver({ folder: folder.path, target: join(folder.path, 'target.img') }),
+  );
+  const to = { host: receiver.host, port: receiver.port };
+  const relay = stack.use(await Relay.start({ to, bytesPerSecond: MIB / 2 }));
+  const ticketFile = await writeTicketVia(receiver, relay, join(folder.path, 'ticket-via'));
+  const terminal = stack.use(await Terminal.open(folder.path, columns));
+  const options = `--block-size 256KiB --connections 2 --ticket-file ${ticketFile} ${source}`;
+  const moved = stack.move();
+  const command = `clear; ${join(SCRIPTS, 'ddt-send')} ${options}; echo "status $?"`;
+  return {
+    receiver,
+    relay,
+    terminal,
+    command,
+    [Symbol.asyncDispose]: async () => await moved.disposeAsync(),
+  };
+}
+
+const LIVE_LINE = /^ *\d+ % .*(verified|durable).*$/;
+
+for (const columns of [60, 80, 200]) {
+  test(`at ${columns} columns it is one line, from the first block to the last`, { skip }, async () => {
+    await using all = await scene(columns);
+    await all.terminal.type(all.command);
+    const early = await all.terminal.shows(/^ *[1-9]\d? % .* verified.* ETA \d+ s$/m);
+    assert.equal(early.filter((line) => LIVE_LINE.test(line)).length, 1, early.join('\n'));
+    assert.equal(early.join('\n').includes('▕'), columns >= 80);
+    assert.equal(early.join('\n').includes('2 connections'), columns >= 80);
+    const late = await all.terminal.shows(/^status 0$/m);
+    assert.equal(late.filter((line) => LIVE_LINE.test(line)).length, 1, late.join('\n'));
+    assert.match(late.join('\n'), /^100 % .*4 MiB verified.*\n(done .*\n)/m);
+  });
+}
+
+test('an outage is drawn below with its length, and goes away; warnings stay above', { skip }, async () => {
+  await using all = await scene(100);
+  await all.terminal.type(all.command);
+  await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+  await all.receiver.end('SIGKILL');
+  const down = await all.terminal.shows(
+    /^waiting for the receiver: .*, for [1-9] s; giving up in 23 h 59 m$/m,
+  );
+  const [warning, line] = [/^ddt-send: warning: cannot reach the receiver at /, LIVE_LINE].map((pattern) =>
+    down.findIndex((text) => pattern.test(text)),
+  );
+  assert(warning !== undefined && line !== undefined && warning >= 0 && warning < line, down.join('\n'));
+  await all.receiver.start();
+  const after = await all.terminal.shows(/^status 0$/m);
+  assert.doesNotMatch(after.join('\n'), /waiting for/);
+  assert.equal(after.filter((text) => LIVE_LINE.test(text)).length, 1, after.join('\n'));
+});
+
+test('a terminal that changes its width in between has one line all the same', { skip }, async () => {
+  await using all = await scene(120);
+  await all.terminal.type(all.command);
+  await all.terminal.shows(/^ *[1-9]\d? % .*2 connections/m);
+  for (const columns of [70, 150, 60]) {
+    await all.terminal.resize(columns);
+    const pattern =
+      columns < 80 ? /^ *\d+ %(?!.*connections).*ETA [^ ]+( s)?$/m : /^ *\d+ % ▕.*2 connections/m;
+    const lines = await all.terminal.shows(pattern);
+    assert.equal(lines.filter((text) => LIVE_LINE.test(text)).length, 1, lines.join('\n'));
+  }
+});
+
+test('Ctrl-C leaves the last state, the message below it, and the cursor', { skip }, async () => {
+  await using all = await scene(80);
+  await all.terminal.type(all.command);
+  await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+  await all.terminal.press('C-c');
+  const lines = await all.terminal.shows(/^status 130$/m);
+  const at = lines.findIndex((text) => LIVE_LINE.test(text));
+  assert.deepEqual(lines.slice(at + 1, at + 4), [
+    'ddt-send: error: interrupted',
+    'ddt-send: hint: run the same command again to go on',
+    'status 130',
+  ]);
+  assert(await all.terminal.hasCursor());
+});
+
+test(
+  'stopped by Ctrl-Z it leaves the shell its terminal, and draws on when it is continued',
+  { skip },
+  async () => {
+    await using all = await scene(80);
+    await all.terminal.type(all.command.replace(/; echo .*/, ''));
+    await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+    await all.terminal.press('C-z');
+    await all.terminal.shows(/Stopped/);
+    assert(await all.terminal.hasCursor());
+    await all.terminal.type('echo in between; fg');
+    await all.terminal.shows(/^done /m);
+    const lines = await all.terminal.screen();
+    assert(lines.includes('in between'), lines.join('\n'));
+  },
+);
+
+test('where nothing can be drawn there are plain lines, also on request', { skip }, async () => {
+  await using all = await scene(80);
+  const dumb = all.command.replace('clear; ', 'clear; TERM=dumb NO_COLOR=1 ');
+  await all.terminal.type(dumb);
+  const lines = await all.terminal.shows(/^status 0$/m);
+  assert(lines.filter((text) => LIVE_LINE.test(text)).length > 1, lines.join('\n'));
+  assert.doesNotMatch(lines.join('\n'), /▕/);
+  const [, options = ''] = /ddt-send (.*); echo/.exec(all.command) ?? [];
+  await using sender = await startSender(['--progress', 'tty', ...options.split(' ')]);
+  const { status, stderr } = await sender.ended;
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, LIVE_LINE_AMONG);
+  assert(!stderr.includes('\x1B'), stderr);
+});
+
+const LIVE_LINE_AMONG = /^ *\d+ % {2}.* durable .*$/m;
+
+test('lines are drawn over on terminals that know how, and bars are of what they can show', () => {
+  assert.equal(canDrawOn({ isTTY: true }, 'xterm-256color'), true);
+  assert.equal(canDrawOn({ isTTY: true }, 'dumb'), false);
+  assert.equal(canDrawOn({ isTTY: true }, undefined), false);
+  assert.equal(canDrawOn({}, 'xterm'), false);
+  assert.equal(hasBlockCharacters({ LANG: 'de_DE.UTF-8', TERM: 'xterm' }), true);
+  assert.equal(hasBlockCharacters({ LANG: 'de_DE.UTF-8', LC_ALL: 'C' }), false);
+  assert.equal(hasBlockCharacters({ LANG: 'C', LC_CTYPE: 'C.utf8' }), true);
+  assert.equal(hasBlockCharacters({ LANG: 'C.UTF-8', TERM: 'linux' }), false);
+  assert.equal(hasBlockCharacters({}), false);
+});

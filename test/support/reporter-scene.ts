@@ -1,0 +1,85 @@
+/** A reporter under observation: what it writes and draws, and time as the test wants it. */
+import type { TestContext } from 'node:test';
+import type { Draw } from '../../sender/live-area.ts';
+import { BLOCKS_STYLE } from '../../sender/live-line.ts';
+import type { BlockCounters, DoneFacts } from '../../sender/progress.ts';
+import { Reporter, type ProgressFormat } from '../../sender/reporter.ts';
+import { FakeClock } from './fake-clock.ts';
+
+const MIB = 1024 * 1024;
+
+export interface ReporterScene extends Disposable {
+  readonly reporter: Reporter;
+  readonly clock: FakeClock;
+  readonly counters: BlockCounters;
+  readonly line: { connections: number };
+  readonly out: string[];
+  readonly err: string[];
+  /** Of the live area, at 100 columns: each state that was drawn. */
+  readonly drawn: string[];
+  /** Lets time pass, for the clock and for the reporter's timer alike. */
+  pass(seconds: number): Promise<void>;
+  start(): void;
+}
+
+export function reporterScene(
+  context: TestContext,
+  format: ProgressFormat,
+  isTerminal = false,
+): ReporterScene {
+  context.mock.timers.enable({ apis: ['setInterval'] });
+  const clock = new FakeClock();
+  const counters = { total: 100, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+  const [out, err, drawn]: [string[], string[], string[]] = [[], [], []];
+  const area = {
+    draw: (draw: Draw) => drawn.push(draw(100).join('\n')),
+    print: (text: string) => err.push(text),
+    end: () => drawn.push('end'),
+  };
+  const line = { connections: 4 };
+  const reporter = new Reporter({
+    format,
+    isTerminal,
+    clock,
+    writeOut: (text) => out.push(text),
+    writeErr: (text) => err.push(text),
+    ...(format === 'tty' ? { live: { area, style: BLOCKS_STYLE } } : {}),
+  });
+  return {
+    reporter,
+    clock,
+    counters,
+    line,
+    out,
+    err,
+    drawn,
+    async pass(seconds) {
+      for (let at = 0; at < seconds; at++) {
+        await clock.advance(1000);
+        context.mock.timers.tick(1000);
+      }
+    },
+    start: () =>
+      reporter.start({
+        counters,
+        bytesTotal: 400 * MIB,
+        blockSizeBytes: 4 * MIB,
+        bytesWire: () => counters.durable * 1000,
+        connections: () => line.connections,
+      }),
+    [Symbol.dispose]: () => reporter.stop(),
+  };
+}
+
+export function factsOf(counters: BlockCounters): DoneFacts {
+  const root = `sha256:${'0'.repeat(64)}`;
+  return {
+    counters,
+    bytesTotal: 400 * MIB,
+    bytesWire: 5,
+    seconds: 9,
+    root,
+    verified: 'none',
+    unreadable: [],
+  };
+}
