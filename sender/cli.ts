@@ -4,7 +4,6 @@ import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 
-export const CONNECTIONS_DEFAULT = 8;
 /** More never helped on any line that was measured, and a receiver has its own limit. */
 export const CONNECTIONS_MAX = 64;
 
@@ -12,7 +11,7 @@ export interface SendOptions {
   readonly source: string;
   readonly ticket: string | undefined;
   readonly ticketFile: string | undefined;
-  readonly connections: number;
+  readonly connections: number | 'auto';
   /** undefined: 4 MiB, or what the transfer has been claimed with. */
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
@@ -38,7 +37,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .argument('<source>', 'block device or file')
     .argument('[ticket]', 'what ddt-receive printed; in single quotes')
     .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
-    .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
+    .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
     .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
@@ -74,12 +73,14 @@ function readOptions(command: Command): SendOptions {
   if (memory < BLOCK_SIZE_BYTES_MAX) {
     throw new TransferError('usage', `--memory ${raw['memory']} is less than one block of 16MiB`);
   }
+  const connections = raw['connections'] ?? 'auto';
   const progress = raw['progress'];
   return {
     source: source ?? '',
     ticket,
     ticketFile: raw['ticketFile'],
-    connections: parseWhole(raw['connections'] ?? '', '--connections', 1, CONNECTIONS_MAX),
+    connections:
+      connections === 'auto' ? 'auto' : parseWhole(connections, '--connections', 1, CONNECTIONS_MAX),
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
     retryForMs: parseDuration(raw['retryFor'] ?? ''),
     memoryBytes: memory,

@@ -11,6 +11,7 @@ import { DiskSource } from './disk-source.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
+import { SendQueues } from './send-queues.ts';
 import { send } from './send.ts';
 
 async function findTicket(options: SendOptions): Promise<Ticket> {
@@ -93,11 +94,12 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
   const senderId = randomUUID();
+  const queues = new SendQueues();
   await using source = await DiskSource.open(options.source);
   const { facts, seal, targetPath } = await send(
     {
       source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
+      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, queues, onReply }),
       receiverName: ticket.host,
       connections: options.connections,
       blockSizeBytes: options.blockSizeBytes,

@@ -3,6 +3,7 @@
  * undici's own are not installed, redirects are not followed, proxies are not asked.
  */
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
@@ -19,6 +20,7 @@ import {
 } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
+import { inPieces } from './body-pieces.ts';
 import { makeConnector } from './connector.ts';
 import {
   isCount,
@@ -31,6 +33,7 @@ import {
 } from './replies.ts';
 import { failureOf } from './problem.ts';
 import type { BlockHead, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
+import { ArrivedBytes, type SendQueues } from './send-queues.ts';
 import { watchProgress } from './socket-progress.ts';
 
 /** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
@@ -46,9 +49,17 @@ interface RequestOptions {
   readonly method: Dispatcher.HttpMethod;
   readonly path: string;
   readonly headers?: Record<string, string>;
-  readonly body?: Buffer | string;
+  readonly body?: Readable | string;
   readonly signal: AbortSignal;
   readonly stallMs?: number;
+}
+
+export interface HttpReceiverOptions {
+  readonly ticket: Ticket;
+  /** This and `queues` are the same for all connections of a run. */
+  readonly senderId: string;
+  readonly queues: SendQueues;
+  readonly onReply: (info: ReplyInfo) => void;
 }
 
 interface Reply {
@@ -62,10 +73,13 @@ export class HttpReceiverClient implements ReceiverClient {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
   #socket: Socket | undefined;
+  readonly #queues: SendQueues;
+  readonly #arrived: ArrivedBytes;
   #closedBytes = 0;
 
-  /** @param options.senderId the same for all connections of a run. */
-  constructor(options: { ticket: Ticket; senderId: string; onReply: (info: ReplyInfo) => void }) {
+  constructor(options: HttpReceiverOptions) {
+    this.#queues = options.queues;
+    this.#arrived = new ArrivedBytes(options.queues);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
     this.#client = new Client(options.ticket.origin, {
@@ -87,6 +101,14 @@ export class HttpReceiverClient implements ReceiverClient {
 
   get isConnected(): boolean {
     return this.#socket !== undefined;
+  }
+
+  get acknowledgedBytes(): number {
+    return this.#arrived.bytes;
+  }
+
+  async look(): Promise<void> {
+    await this.#arrived.look();
   }
 
   async transfer(signal: AbortSignal): ReturnType<ReceiverClient['transfer']> {
@@ -128,9 +150,10 @@ export class HttpReceiverClient implements ReceiverClient {
       path: `/blocks/${index}?flush=n`,
       headers: {
         'content-type': 'application/octet-stream',
+        'content-length': String(bytes.length),
         'content-digest': `sha-256=:${digest.toString('base64')}:`,
       },
-      body: bytes,
+      body: inPieces(bytes),
       signal,
     });
     return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest });
@@ -157,6 +180,7 @@ export class HttpReceiverClient implements ReceiverClient {
 
   #adopt(socket: Socket): void {
     this.#socket = socket;
+    this.#arrived.adopt(socket);
     socket.once('close', () => {
       this.#closedBytes += socket.bytesWritten;
       if (this.#socket === socket) this.#socket = undefined;
@@ -179,6 +203,7 @@ export class HttpReceiverClient implements ReceiverClient {
   async #send(options: RequestOptions): Promise<Reply> {
     const stall = new AbortController();
     using _watch = watchProgress(
+      this.#queues,
       () => this.#socket,
       options.stallMs ?? STALL_MS,
       () => {

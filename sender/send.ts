@@ -8,6 +8,9 @@ import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
+import { CONNECTIONS_MAX } from './cli.ts';
+import { keepPace } from './keep-pace.ts';
+import { Lanes } from './lanes.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import type { SendReporter } from './reporter.ts';
@@ -26,7 +29,8 @@ export interface SendRequest {
   readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
   /** For people: where the receiver is. */
   readonly receiverName: string;
-  readonly connections: number;
+  /** `auto`: as many as help, up to {@link CONNECTIONS_MAX}. */
+  readonly connections: number | 'auto';
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
   readonly memoryBytes: number;
@@ -48,34 +52,34 @@ export async function send(
   const { source } = request;
   const { clock, reporter, signal } = context;
   const startMs = clock.monotonicMs();
+  let busyCount = 0;
   const attempts = new Attempts({
     clock,
     random: context.random,
     retryForMs: request.retryForMs,
-    onRetry: (error) => reporter.noteRetry(error),
+    onRetry: (error) => {
+      if (error.code === 'busy' || error.code === 'draining') busyCount++;
+      // What the pace of the lanes answers to is nothing to worry about.
+      if (error.code !== 'busy' || request.connections !== 'auto') reporter.noteRetry(error);
+    },
   });
   reporter.fact(
     `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
   );
-  await using clients = new AsyncDisposableStack();
   const noteReply: { current?: (info: ReplyInfo) => void } = {};
-  const lanes = Array.from({ length: request.connections }, () => {
-    const client = request.connect((info) => noteReply.current?.(info));
-    clients.defer(async () => await client.close());
-    return client;
-  });
-  const [control] = lanes;
-  if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
+  await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
+  const { control } = lanes;
   const status = await claim(request, { control, attempts, reporter, signal });
   const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
   const counters = newCounters(blockCountOf(geometry));
+  const { slabs, lanesMax } = makeSlabs(request, geometry, status.limits.connections);
   const transmission = new Transmission({
     source,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     lanes,
-    slabs: makeSlabs(request, geometry),
+    slabs,
     attempts,
     counters,
     clock,
@@ -83,14 +87,24 @@ export async function send(
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
-  const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
   reporter.start({
     counters,
     bytesTotal: source.sizeBytes,
     blockSizeBytes: geometry.blockSizeBytes,
-    bytesWire,
-    connections: () => lanes.filter((lane) => lane.isConnected).length,
+    bytesWire: () => lanes.bytesWire,
+    connections: () => lanes.connectedCount,
   });
+  lanes.want(lanesMax);
+  using _pace =
+    request.connections === 'auto'
+      ? keepPace({
+          lanes,
+          lanesMax,
+          sendingMs: () => transmission.sendingMs,
+          busyCount: () => busyCount,
+          clock,
+        })
+      : undefined;
   const root = await transmission.run();
   const sealRequest = { transferId: status.transferId, geometry, root };
   const parts = { control, attempts, clock, counters, request: sealRequest, signal };
@@ -98,7 +112,7 @@ export async function send(
   const facts: DoneFacts = {
     counters,
     bytesTotal: source.sizeBytes,
-    bytesWire: bytesWire(),
+    bytesWire: lanes.bytesWire,
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
     verified: seal.verified,
@@ -111,9 +125,19 @@ function newCounters(total: number): BlockCounters {
 }
 
 /** One block for each lane, or fewer when memory is short. */
-function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }: Geometry): SlabPool {
-  const slabCount = Math.max(1, Math.min(connections, Math.floor(memoryBytes / blockSizeBytes)));
-  return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
+function makeSlabs(
+  { connections, memoryBytes }: SendRequest,
+  { blockSizeBytes }: Geometry,
+  receiverConnectionsMax: number,
+): { slabs: SlabPool; lanesMax: number } {
+  const slabCountMax = Math.max(1, Math.floor(memoryBytes / blockSizeBytes));
+  // One is left to whoever looks at the transfer by hand.
+  const lanesMax =
+    connections === 'auto'
+      ? Math.max(1, Math.min(CONNECTIONS_MAX, slabCountMax, receiverConnectionsMax - 1))
+      : connections;
+  const slabCount = Math.min(lanesMax, slabCountMax);
+  return { slabs: new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount }), lanesMax };
 }
 
 interface ClaimParts {

@@ -10,11 +10,13 @@ import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
+import type { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
-import { BlockReader, type ReadBlock } from './read-block.ts';
+import { BlockReader } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import { BlockSender, otherTransfer } from './send-block.ts';
 import type { Source } from './source.ts';
 import { WorkQueue, type WorkItem } from './work-queue.ts';
 import { ZeroBatches } from './zero-batches.ts';
@@ -28,7 +30,7 @@ export interface TransmissionOptions {
   readonly transferId: string;
   /** Sealed already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
-  readonly lanes: readonly ReceiverClient[];
+  readonly lanes: Lanes;
   readonly slabs: SlabPool;
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
@@ -44,6 +46,7 @@ export class Transmission {
   readonly #listing: Listing;
   readonly #zeros: ZeroBatches;
   readonly #reader: BlockReader;
+  readonly #blocks: BlockSender;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
@@ -53,18 +56,27 @@ export class Transmission {
     const blockCount = blockCountOf(options.geometry);
     this.#queue = new WorkQueue(blockCount);
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
-    const [first] = options.lanes;
-    assert(first !== undefined);
     this.#listing = new Listing(
       blockCount,
       async (from, count) =>
         await options.attempts.run(
           this.#signal,
-          async () => await first.listDigests(from, count, this.#signal),
+          async () => await this.#control.listDigests(from, count, this.#signal),
         ),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     this.#reader = new BlockReader(options.source, options.geometry, options.digest);
+    this.#blocks = new BlockSender({
+      ...options,
+      reader: this.#reader,
+      signal: this.#signal,
+      owe: (blocks) => this.#owe(blocks),
+    });
+  }
+
+  /** Milliseconds that blocks have been under way so far, all lanes together. */
+  get sendingMs(): number {
+    return this.#blocks.sendingMs;
   }
 
   /** To be called with every reply of every connection. */
@@ -119,25 +131,27 @@ export class Transmission {
   }
 
   get #control(): ReceiverClient {
-    const [first] = this.#options.lanes;
-    assert(first !== undefined);
-    return first;
+    return this.#options.lanes.control;
   }
 
   async #runLanes(): Promise<void> {
-    const results = await Promise.allSettled(
-      this.#options.lanes.map(async (lane) => await this.#runLane(lane)),
-    );
-    this.#signal.throwIfAborted();
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    try {
+      await this.#options.lanes.run(async (lane, isWanted) => await this.#runLane(lane, isWanted));
+    } finally {
+      this.#signal.throwIfAborted();
+    }
   }
 
-  async #runLane(lane: ReceiverClient): Promise<void> {
+  async #runLane(lane: ReceiverClient, isWanted: () => boolean): Promise<'done' | 'sent away'> {
+    const hasWork = (): boolean => !this.#queue.isEmpty;
     try {
-      for (let item = this.#queue.take(); item !== undefined; item = this.#queue.take()) {
+      while (isWanted()) {
         this.#signal.throwIfAborted();
-        await this.#process(lane, item);
+        const item = this.#queue.take();
+        if (item !== undefined) await this.#process(lane, item);
+        else if (!(await this.#blocks.help(lane, hasWork)) && !hasWork()) return 'done';
       }
+      return 'sent away';
     } catch (error) {
       // The first reason wins; the other lanes see an aborted signal.
       this.#failure.abort(error);
@@ -169,30 +183,8 @@ export class Transmission {
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
-    await this.#send(lane, block);
+    await this.#blocks.send(lane, block);
     if (item.isFirst) this.#options.counters.sent++;
-  }
-
-  async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    const { index, bytes, digest } = block;
-    await this.#retrying(async (failure) => {
-      if (failure?.code === 'digest-mismatch') {
-        // Perhaps the block was damaged in our memory: from the disk once more.
-        const again = await this.#reader.read(index, bytes);
-        if (!again.digest.equals(digest)) throw this.#reader.changed(index);
-      }
-      if (failure !== undefined && isFateUnknown(failure)) {
-        const head = await lane.headBlock(index, this.#signal);
-        if (head !== 'absent' && head.digest.equals(digest)) {
-          this.#owe({ ranges: [[index, 1]], digest, epoch: head.epoch, generation: head.generation });
-          return;
-        }
-      }
-      if (failure !== undefined) this.#options.counters.resent++;
-      const receipt = await lane.putBlock(index, bytes, digest, this.#signal);
-      if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
-      this.#owe({ ranges: [[index, 1]], digest, epoch: receipt.epoch, generation: receipt.generation });
-    });
   }
 
   async #sendZeros(lane: ReceiverClient, ranges: readonly Range[]): Promise<void> {
@@ -225,15 +217,4 @@ export class Transmission {
   async #retrying<Result>(attempt: (failure: TransferError | undefined) => Promise<Result>): Promise<Result> {
     return await this.#options.attempts.run(this.#signal, attempt);
   }
-}
-
-/** The request may have been carried out although no answer came. */
-function isFateUnknown({ code }: TransferError): boolean {
-  return code === 'connection-failed' || code === 'bad-answer' || code === 'too-slow';
-}
-
-function otherTransfer(): TransferError {
-  return new TransferError('transfer-mismatch', 'the receiver at this address serves another transfer now', {
-    hint: 'use the ticket that it prints now',
-  });
 }
