@@ -8,6 +8,14 @@ import type { ReceiverClient } from './receiver-port.ts';
  */
 export type LaneWork = (lane: ReceiverClient, isWanted: () => boolean) => Promise<'done' | 'sent away'>;
 
+interface Run {
+  readonly work: LaneWork;
+  /** Nothing is left, or something has failed: no lane begins any more. */
+  isOver: boolean;
+  readonly failures: unknown[];
+  readonly ended: { readonly promise: Promise<void>; readonly resolve: () => void };
+}
+
 export class Lanes implements AsyncDisposable {
   readonly #connect: () => ReceiverClient;
   readonly #all: ReceiverClient[] = [];
@@ -15,7 +23,7 @@ export class Lanes implements AsyncDisposable {
   readonly #idle: ReceiverClient[] = [];
   readonly #running = new Set<ReceiverClient>();
   #wanted = 1;
-  #start: (() => void) | undefined;
+  #run: Run | undefined;
 
   /** @param connect makes one that connects when it is used. */
   constructor(connect: () => ReceiverClient) {
@@ -54,7 +62,7 @@ export class Lanes implements AsyncDisposable {
   want(count: number): void {
     assert(count >= 1);
     this.#wanted = count;
-    this.#start?.();
+    if (this.#run !== undefined) this.#start(this.#run);
   }
 
   /**
@@ -62,38 +70,39 @@ export class Lanes implements AsyncDisposable {
    * @throws the first failure, when the other lanes have ended too: `work` has to see to it that they do.
    */
   async run(work: LaneWork): Promise<void> {
-    assert.equal(this.#running.size, 0);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const failures: unknown[] = [];
-    let isOver = false;
-    const runOne = async (lane: ReceiverClient): Promise<void> => {
-      try {
-        if ((await work(lane, () => this.#running.size <= this.#wanted)) === 'done') isOver = true;
-      } catch (error) {
-        isOver = true;
-        failures.push(error);
-      }
-      this.#running.delete(lane);
-      this.#idle.push(lane);
-      start();
-      if (this.#running.size === 0) resolve();
-    };
-    const start = (): void => {
-      while (!isOver && this.#running.size < this.#wanted) {
-        const lane = this.#idle.pop() ?? this.#add();
-        this.#running.add(lane);
-        void runOne(lane);
-      }
-    };
-    this.#start = start;
-    start();
-    await promise;
-    this.#start = undefined;
-    if (failures.length > 0) throw failures[0];
+    assert(this.#run === undefined);
+    const run: Run = { work, isOver: false, failures: [], ended: Promise.withResolvers<void>() };
+    this.#run = run;
+    this.#start(run);
+    await run.ended.promise;
+    this.#run = undefined;
+    if (run.failures.length > 0) throw run.failures[0];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled(this.#all.map(async (lane) => await lane.close()));
+  }
+
+  #start(run: Run): void {
+    while (!run.isOver && this.#running.size < this.#wanted) {
+      const lane = this.#idle.pop() ?? this.#add();
+      this.#running.add(lane);
+      void this.#runOne(lane, run);
+    }
+    if (this.#running.size === 0) run.ended.resolve();
+  }
+
+  async #runOne(lane: ReceiverClient, run: Run): Promise<void> {
+    try {
+      const end = await run.work(lane, () => this.#running.size <= this.#wanted);
+      if (end === 'done') run.isOver = true;
+    } catch (error) {
+      run.isOver = true;
+      run.failures.push(error);
+    }
+    this.#running.delete(lane);
+    this.#idle.push(lane);
+    this.#start(run);
   }
 
   #add(): ReceiverClient {

@@ -2,7 +2,8 @@
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Attempts } from './attempts.ts';
-import { Flights, type Flight } from './flights.ts';
+import type { Flight } from './flight.ts';
+import { Flights } from './flights.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
 import type { BlockReader, ReadBlock } from './read-block.ts';
@@ -25,7 +26,7 @@ export class BlockSender {
 
   constructor(options: BlockSenderOptions) {
     this.#options = options;
-    this.#flights = new Flights(options.clock);
+    this.#flights = new Flights(options.clock, options.signal);
   }
 
   /** Milliseconds that blocks have been under way so far, all lanes together. */
@@ -35,8 +36,7 @@ export class BlockSender {
 
   /** The block's bytes are not used any more when it has settled. @throws TransferError as attempts do. */
   async send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    const { signal } = this.#options;
-    await this.#flights.fly(block, { lane, signal }, async (flight) => await this.#sendOn(lane, flight));
+    await this.#flights.fly(block, lane, async (flight) => await this.#sendOn(lane, flight));
   }
 
   /**
@@ -45,7 +45,7 @@ export class BlockSender {
    */
   async help(lane: ReceiverClient, hasWork: () => boolean): Promise<boolean> {
     const { signal, counters } = this.#options;
-    const flight = await this.#flights.late(lane, signal, hasWork);
+    const flight = await this.#flights.late(lane, hasWork);
     if (flight === undefined) return false;
     counters.resent++;
     await flight.help(signal, async (helping) => await this.#put(lane, flight, helping));
