@@ -15,7 +15,7 @@ import {
 
 /** A probe is judged as soon as it is clear, and then at the latest. */
 export const JUDGE_MS_MIN = 2000;
-const JUDGE_MS_MAX = 8000;
+export const JUDGE_MS_MAX = 8000;
 /** How many standard errors are clear. */
 const CLEAR = 2;
 /** Twice the lanes have to bring this much more to be worth keeping, fewer of them less. */
@@ -60,9 +60,9 @@ export function judge(state: PaceState, probe: Probe): PaceState {
   const wanted = probe.isUp ? 1 + GAIN_WANTED * grown : 1 - COST_TAKEN;
   const isClear = Math.abs(ratio.value - wanted) > CLEAR * ratio.error;
   if (!isClear && measuredMs < JUDGE_MS_MAX) return state;
-  // In doubt for more of them: too many cost nothing, too few cost goodput.
-  const most = ratio.value + ratio.error;
-  return (probe.isUp ? most : ratio.value) > wanted ? keep(state, probe, ratio) : giveUp(state, probe);
+  // In doubt for more of them, if there was some gain: too many cost little, too few cost goodput.
+  const isHopeful = probe.isUp && ratio.value + ratio.error > wanted && ratio.value > (1 + wanted) / 2;
+  return isHopeful || ratio.value > wanted ? keep(state, probe, ratio) : giveUp(state, probe);
 }
 
 /**

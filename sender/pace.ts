@@ -5,7 +5,7 @@
  * ARCHITECTURE.md tells why it is made so.
  */
 import { ratioOf } from './pace-samples.ts';
-import { JUDGE_MS_MIN, judge, lookBack, search, startProbe } from './pace-probe.ts';
+import { JUDGE_MS_MAX, JUDGE_MS_MIN, judge, lookBack, search, startProbe } from './pace-probe.ts';
 import {
   PACE_INTERVAL_MS,
   REST_MS_MIN,
@@ -21,6 +21,8 @@ const RECENT_SAMPLES = 6;
 /** The line is another one: the recent goodput differs by this much at least, and clearly. */
 const CHANGE = 0.15;
 const CHANGE_CLEAR = 4;
+/** More than this between the halves of what was measured is no steady line. */
+const MOVING = 0.1;
 /** Lanes that wait for the source, or for a connection, tell nothing about the line. */
 const SENDING_SHARE_MIN = 0.6;
 /** After the receiver had no memory for more, so many are not tried again for a while. */
@@ -56,7 +58,11 @@ function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState 
   const waiting = [...state.waiting, sample].slice(-RECENT_SAMPLES);
   const before = state.probe?.base ?? state.samples;
   if (lanes < state.lanes || !hasChanged([...before, ...waiting])) return { ...state, settledAtMs, waiting };
-  return search({ ...withLanes(state, lanes), probe: undefined, restMs: REST_MS_MIN });
+  return search({
+    ...withLanes(state, Math.min(lanes, state.lanesMax)),
+    probe: undefined,
+    restMs: REST_MS_MIN,
+  });
 }
 
 /** Nothing is being tried: is the line another one, or is it time to try something? */
@@ -69,7 +75,15 @@ function steady(state: PaceState): PaceState {
   if (state.doubt !== undefined) return lookBack(state, state.doubt);
   const isMeasured = samples.length * PACE_INTERVAL_MS >= JUDGE_MS_MIN;
   if (!isMeasured || state.lineMs < state.nextProbeAtMs) return state;
-  return startProbe(state);
+  const isYoung = state.lineMs < state.settledAtMs + JUDGE_MS_MAX;
+  return isYoung && isMoving(samples) ? { ...state, samples: samples.slice(1) } : startProbe(state);
+}
+
+/** New connections still get faster, or slower: a probe would be compared with what is over already. */
+function isMoving(samples: readonly number[]): boolean {
+  const half = Math.floor(samples.length / 2);
+  const ratio = ratioOf(samples.slice(half), samples.slice(0, half));
+  return Math.abs(ratio.value - 1) > MOVING;
 }
 
 function hasChanged(samples: readonly number[]): boolean {

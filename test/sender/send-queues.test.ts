@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { BODY_PIECE_BYTES, inPieces } from '../../sender/body-pieces.ts';
+import { BODY_PIECE_BYTES_MAX, BODY_PIECE_BYTES_MIN, inPieces } from '../../sender/body-pieces.ts';
 import { ArrivedBytes, SendQueues } from '../../sender/send-queues.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { eventually } from '../support/eventually.ts';
 
 const MIB = 1024 * 1024;
@@ -83,19 +84,28 @@ test('a new connection does not take back what has arrived, and one that is gone
   assert.equal(await queues.unacknowledgedBytes(second.far), 0);
 });
 
-test('pieces are views, in order, none too large, and all of it', async () => {
+test('pieces are views, in order, and all of it; larger where they are taken soon, smaller where late', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 1, max: 5 * BODY_PIECE_BYTES }), async (length) => {
+    fc.asyncProperty(fc.integer({ min: 1, max: 8 * MIB }), fc.boolean(), async (length, isSlow) => {
       const bytes = Buffer.alloc(length);
+      const clock = new FakeClock();
+      const lengths: number[] = [];
       let at = 0;
-      for await (const piece of inPieces(bytes) as AsyncIterable<Buffer>) {
-        assert(piece.length <= BODY_PIECE_BYTES && piece.length > 0);
+      for await (const piece of inPieces(bytes, clock) as AsyncIterable<Buffer>) {
         assert.equal(piece.buffer, bytes.buffer);
         assert.equal(piece.byteOffset, bytes.byteOffset + at);
         at += piece.length;
+        lengths.push(piece.length);
+        if (isSlow) await clock.advance(100);
       }
       assert.equal(at, length);
+      const whole = lengths.slice(4, -1);
+      const usual = isSlow ? BODY_PIECE_BYTES_MIN : BODY_PIECE_BYTES_MAX;
+      assert(
+        whole.every((bytesOfPiece) => bytesOfPiece === usual),
+        lengths.join(' '),
+      );
     }),
-    { numRuns: 30 },
+    { numRuns: 20 },
   );
 });
