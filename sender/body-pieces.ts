@@ -14,8 +14,8 @@ const LATE_MS = 40;
 /**
  * Given as a whole, a block lies in the process until the kernel takes it, and counts as written meanwhile:
  * half a minute on a slow line. In pieces the next one is asked for when the kernel has taken the one before,
- * so that no more than one is unaccounted for. The pieces are views: `bytes` must not change until the request
- * has ended.
+ * so that no more than one is unaccounted for. The pieces are views: `bytes` must not change until the
+ * request has ended.
  */
 export function inPieces(bytes: Buffer, clock: Clock = systemClock): Readable {
   return Readable.from(piecesOf(bytes, clock), { objectMode: false, highWaterMark: 0 });

@@ -43,7 +43,9 @@ export class Flight {
     return this.#isWon;
   }
 
-  /** To be asked with a receipt in hand, and at once before it is counted. @returns whether it is the first. */
+  /**
+   * To be asked with a receipt in hand, and at once before it is counted. @returns whether it is the first.
+   */
   win(): boolean {
     if (this.#isWon) return false;
     this.#isWon = true;
@@ -66,8 +68,8 @@ export class Flight {
   }
 
   /**
-   * @param usualMs what blocks take at present. @returns whether this one takes so much longer that a lane that
-   * begins now would be done before; where all has arrived and no answer comes nobody knows.
+   * @param usualMs what blocks take at present. @returns whether this one takes so much longer that a lane
+   * that begins now would be done before; where all has arrived and no answer comes nobody knows.
    */
   isLate(usualMs: number, nowMs: number): boolean {
     const elapsedMs = nowMs - this.startMs;

@@ -37,8 +37,8 @@ export class Flights {
   }
 
   /**
-   * Sends a block on its lane; while that goes on another may help. Nobody uses its bytes any more when it has
-   * settled.
+   * Sends a block on its lane; while that goes on another may help. Nobody uses its bytes any more when it
+   * has settled.
    * @param send obeys the flight's signal, and asks it whether it has won. @throws as `send` does.
    */
   async fly(block: ReadBlock, lane: ReceiverClient, send: (flight: Flight) => Promise<void>): Promise<void> {
@@ -63,8 +63,8 @@ export class Flights {
 
   /**
    * Waits for a block that is late.
-   * @param hasWork ends the waiting. @returns undefined when there is work, or nothing under way; otherwise it
-   * has to be helped.
+   * @param hasWork ends the waiting. @returns undefined when there is work, or nothing under way; otherwise
+   * it has to be helped.
    */
   async late(lane: ReceiverClient, hasWork: () => boolean): Promise<Flight | undefined> {
     while (this.#flights.size > 0 && !hasWork()) {

@@ -68,6 +68,8 @@ export interface PaceState {
   /** As many as the receiver was last found to bear, and until when that is believed. */
   readonly ceiling: number;
   readonly ceilingUntilMs: number;
+  /** Until then more of the same answers change nothing. */
+  readonly yieldedUntilMs: number;
 }
 
 /** @param lanesMax at least 1. */
@@ -90,6 +92,7 @@ export function startPace(lanesMax: number): PaceState {
     doubt: undefined,
     ceiling: lanesMax,
     ceilingUntilMs: 0,
+    yieldedUntilMs: 0,
   };
 }
 

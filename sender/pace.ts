@@ -28,6 +28,8 @@ const SENDING_SHARE_MIN = 0.6;
 /** After the receiver had no memory for more, so many are not tried again for a while. */
 const BUSY_STEP = 0.75;
 const CEILING_MS = 60_000;
+/** Answers that come together have one cause. */
+const YIELD_MS = 3000;
 
 /** @returns the next state; its `lanes` is how many there should be from now on. */
 export function pace(state: PaceState, seen: Observation): PaceState {
@@ -36,7 +38,7 @@ export function pace(state: PaceState, seen: Observation): PaceState {
   const spanMs = seen.atMs - last.atMs;
   if (spanMs <= 0) return state;
   const next = { ...state, last: seen };
-  if (seen.busyCount > last.busyCount) return yieldTo(next, seen);
+  if (seen.busyCount > last.busyCount && seen.atMs >= state.yieldedUntilMs) return yieldTo(next, seen);
   const bytes = seen.acknowledgedBytes - last.acknowledgedBytes;
   // No byte at all: the line is down, or nothing has to be sent here.
   if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
@@ -101,6 +103,7 @@ function yieldTo(state: PaceState, seen: Observation): PaceState {
     probe: undefined,
     ceiling: lanes,
     ceilingUntilMs: state.lineMs + CEILING_MS,
+    yieldedUntilMs: seen.atMs + YIELD_MS,
     nextProbeAtMs: state.lineMs + REST_MS_MIN,
   };
 }

@@ -1,4 +1,6 @@
-/** One block to the receiver, until it is written there: tried again, and near the end on two lanes at once. */
+/**
+ * One block to the receiver, until it is written there: tried again, and near the end on two lanes at once.
+ */
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Attempts } from './attempts.ts';

@@ -11,14 +11,15 @@ const TCP_LINE = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A
 type Table = ReadonlyMap<string, number>;
 
 /**
- * One look at the table of connections serves all who ask while it is taken: it has a line for each connection
- * of the machine, and there are up to 64 lanes.
+ * One look at the table of connections serves all who ask while it is taken: it has a line for each
+ * connection of the machine, and there are up to 64 lanes.
  */
 export class SendQueues {
   readonly #looks = new Map<string, Promise<Table>>();
 
   /**
-   * A block of megabytes fits into the kernel's buffers, so that nothing else moves for minutes on a slow line.
+   * A block of megabytes fits into the kernel's buffers, so that nothing else moves for minutes on a slow
+   * line.
    * @returns bytes, or undefined where the connection is not found.
    */
   async unacknowledgedBytes({ localPort, remotePort, remoteFamily }: Socket): Promise<number | undefined> {

@@ -52,17 +52,8 @@ export async function send(
   const { source } = request;
   const { clock, reporter, signal } = context;
   const startMs = clock.monotonicMs();
-  let busyCount = 0;
-  const attempts = new Attempts({
-    clock,
-    random: context.random,
-    retryForMs: request.retryForMs,
-    onRetry: (error) => {
-      if (error.code === 'busy' || error.code === 'draining') busyCount++;
-      // What the pace of the lanes answers to is nothing to worry about.
-      if (error.code !== 'busy' || request.connections !== 'auto') reporter.noteRetry(error);
-    },
-  });
+  const busy = { count: 0 };
+  const attempts = makeAttempts(request, context, busy);
   reporter.fact(
     `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
   );
@@ -95,16 +86,14 @@ export async function send(
     connections: () => lanes.connectedCount,
   });
   lanes.want(lanesMax);
-  using _pace =
-    request.connections === 'auto'
-      ? keepPace({
-          lanes,
-          lanesMax,
-          sendingMs: () => transmission.sendingMs,
-          busyCount: () => busyCount,
-          clock,
-        })
-      : undefined;
+  const pace = {
+    lanes,
+    lanesMax,
+    sendingMs: () => transmission.sendingMs,
+    busyCount: () => busy.count,
+    clock,
+  };
+  using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
   const root = await transmission.run();
   const sealRequest = { transferId: status.transferId, geometry, root };
   const parts = { control, attempts, clock, counters, request: sealRequest, signal };
@@ -118,6 +107,20 @@ export async function send(
     verified: seal.verified,
   };
   return { facts, seal, targetPath: status.target.path };
+}
+
+/** @param busy counts the answers that the receiver takes no more now. */
+function makeAttempts(request: SendRequest, context: SendContext, busy: { count: number }): Attempts {
+  return new Attempts({
+    clock: context.clock,
+    random: context.random,
+    retryForMs: request.retryForMs,
+    onRetry: (error) => {
+      if (error.code === 'busy') busy.count++;
+      // What the pace of the lanes answers to is nothing to worry about.
+      if (error.code !== 'busy' || request.connections !== 'auto') context.reporter.noteRetry(error);
+    },
+  });
 }
 
 function newCounters(total: number): BlockCounters {

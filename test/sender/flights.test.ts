@@ -73,7 +73,7 @@ test('a block that stands still while others had nothing left is late, and helpe
   assert.equal(await second, undefined, 'one helper is enough');
 });
 
-test('a block that goes as fast as the others, or will be done before another lane could be, is not late', async () => {
+test('a block as fast as the others, or done before another lane could be, is not late', async () => {
   const scene = new Scene();
   await scene.usual(10_000);
   const steady = scene.fly(0);
@@ -144,7 +144,7 @@ test('a helper that fails changes nothing, unless it is a bug', async () => {
   await slow.landed;
 });
 
-test('who waits for late blocks goes when there is work, when nothing is under way, and when all ends', async () => {
+test('who waits for late blocks goes when there is work, nothing under way, or all ends', async () => {
   const scene = new Scene();
   assert.equal(await scene.flights.late(fakeLane(), nothing), undefined);
   const flown = scene.fly(0);

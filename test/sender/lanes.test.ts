@@ -45,7 +45,7 @@ test('as many lanes are at work as are wanted, and more at once when more are', 
   assert.equal(lanes.runningCount, 0);
 });
 
-test('of lanes too many those go that have finished their block first, and they come back first', async () => {
+test('of lanes too many those go that finish their block first, and they come back first', async () => {
   const { lanes, made, blocks, run } = scene();
   lanes.want(4);
   const ended = run();

@@ -10,7 +10,9 @@ const PACKET_BYTES = 1448;
 const WINDOW_START = 10;
 const CUT = 0.7;
 const CUBIC_C = 0.4;
-/** Below it three duplicate acknowledgements do not come together: a timeout (RFC 6298 via Linux's 200 ms). */
+/**
+ * Below it three duplicate acknowledgements do not come together: a timeout (RFC 6298 via Linux's 200 ms).
+ */
 const WINDOW_FAST = 4;
 const TIMEOUT_MS_MIN = 200;
 const BLOCK_BYTES = 4 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { LANES_START, PACE_INTERVAL_MS, startPace, type Observation } from '../../sender/pace-state.ts';
 import { pace } from '../../sender/pace.ts';
 
@@ -86,7 +86,9 @@ test('when the receiver is busy there are fewer at once, and a minute without mo
   assert.equal(scene.state.lanes, 48);
   assert(Math.max(...scene.run(55)) <= 48);
   assert.equal(scene.run(60).at(-1), 64, 'then it is tried again');
-  for (let left = 30; left > 0; left--) scene.refuse();
+  for (let left = 6; left > 0; left--) scene.refuse();
+  assert.equal(scene.state.lanes, 48, 'answers that come together count once');
+  for (let left = 150; left > 0; left--) scene.refuse();
   assert.equal(scene.state.lanes, 1);
 });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { BODY_PIECE_BYTES_MAX, BODY_PIECE_BYTES_MIN, inPieces } from '../../sender/body-pieces.ts';
 import { ArrivedBytes, SendQueues } from '../../sender/send-queues.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -56,7 +56,7 @@ for (const host of ['127.0.0.1', '::1']) {
   });
 }
 
-test('a new connection does not take back what has arrived, and one that is gone brings nothing', async () => {
+test('a new connection takes nothing back that has arrived, and one that is gone brings none', async () => {
   const queues = new SendQueues();
   const arrived = new ArrivedBytes(queues);
   await arrived.look();
@@ -84,7 +84,7 @@ test('a new connection does not take back what has arrived, and one that is gone
   assert.equal(await queues.unacknowledgedBytes(second.far), 0);
 });
 
-test('pieces are views, in order, and all of it; larger where they are taken soon, smaller where late', async () => {
+test('pieces are views, in order, and all of it; larger where taken soon, smaller where late', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 8 * MIB }), fc.boolean(), async (length, isSlow) => {
       const bytes = Buffer.alloc(length);
