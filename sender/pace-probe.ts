@@ -47,6 +47,9 @@ export function startProbe(state: PaceState): PaceState {
   const canUp = up > state.lanes;
   const canDown = down < state.lanes;
   if (!canUp && !canDown) return { ...state, nextProbeAtMs: state.lineMs + state.restMs };
+  // As many as may be, and the last ones helped: fewer are not tried in the same breath.
+  if (state.nextIsUp && !canUp && state.wasUp === true && state.lineMs < state.nextProbeAtMs + state.restMs)
+    return state;
   const isUp = canUp && (state.nextIsUp || !canDown);
   const probe = { from: state.lanes, base: state.samples, isUp };
   return { ...withLanes(state, isUp ? up : down), probe };
@@ -87,7 +90,14 @@ function longer(restMs: number): number {
   return Math.min(REST_MS_MAX, restMs * 2);
 }
 
-function giveUp(state: PaceState, probe: Probe): PaceState {
+/** Fewer lanes are being tried, and they are not even that few yet. */
+export function isCostly(samples: readonly number[], { isUp, base }: Probe): boolean {
+  if (isUp || samples.length * PACE_INTERVAL_MS < JUDGE_MS_MIN) return false;
+  const ratio = ratioOf(samples, base);
+  return 1 - COST_TAKEN - ratio.value > CLEAR * ratio.error;
+}
+
+export function giveUp(state: PaceState, probe: Probe): PaceState {
   const base = probe.base.slice(-STEADY_SAMPLES_MAX / 2);
   return {
     ...withLanes(state, probe.from),

@@ -5,7 +5,16 @@
  * ARCHITECTURE.md tells why it is made so.
  */
 import { ratioOf } from './pace-samples.ts';
-import { JUDGE_MS_MAX, JUDGE_MS_MIN, judge, lookBack, search, startProbe } from './pace-probe.ts';
+import {
+  JUDGE_MS_MAX,
+  JUDGE_MS_MIN,
+  giveUp,
+  isCostly,
+  judge,
+  lookBack,
+  search,
+  startProbe,
+} from './pace-probe.ts';
 import {
   PACE_INTERVAL_MS,
   REST_MS_MIN,
@@ -58,7 +67,9 @@ export function pace(state: PaceState, seen: Observation): PaceState {
 function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState {
   const settledAtMs = Math.max(state.settledAtMs, state.lineMs + SETTLE_UP_MS);
   const waiting = [...state.waiting, sample].slice(-RECENT_SAMPLES);
-  const before = state.probe?.base ?? state.samples;
+  const { probe } = state;
+  if (probe !== undefined && isCostly(waiting, probe)) return giveUp(state, probe);
+  const before = probe?.base ?? state.samples;
   if (lanes < state.lanes || !hasChanged([...before, ...waiting])) return { ...state, settledAtMs, waiting };
   return search({
     ...withLanes(state, Math.min(lanes, state.lanesMax)),
