@@ -5,7 +5,6 @@ import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../comm
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 
-export const CONNECTIONS_DEFAULT = 8;
 /** More never helped on any line that was measured, and a receiver has its own limit. */
 export const CONNECTIONS_MAX = 64;
 
@@ -16,7 +15,7 @@ export interface SendOptions {
   readonly source: string;
   readonly ticket: string | undefined;
   readonly ticketFile: string | undefined;
-  readonly connections: number;
+  readonly connections: number | 'auto';
   /** undefined: 4 MiB, or what the transfer has been claimed with. */
   readonly blockSizeBytes: number | undefined;
   /** Of standard input, where the user knows it. */
@@ -52,7 +51,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .argument('<source>', 'block device, file, or - for standard input')
     .argument('[ticket]', 'what ddt-receive printed; in single quotes')
     .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
-    .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
+    .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
     .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
     .option('--source-size <size>', 'what standard input has: if it ends before, that is an error')
     .addOption(
@@ -100,6 +99,7 @@ function readOptions(command: Command): SendOptions {
   if (memory < BLOCK_SIZE_BYTES_MAX) {
     throw new TransferError('usage', `--memory ${raw['memory']} is less than one block of 16MiB`);
   }
+  const connections = raw['connections'] ?? 'auto';
   const progress = raw['progress'];
   const sourceSize = raw['sourceSize'];
   if (sourceSize !== undefined && source !== '-') {
@@ -116,7 +116,8 @@ function readOptions(command: Command): SendOptions {
     source: source ?? '',
     ticket,
     ticketFile: raw['ticketFile'],
-    connections: parseWhole(raw['connections'] ?? '', '--connections', 1, CONNECTIONS_MAX),
+    connections:
+      connections === 'auto' ? 'auto' : parseWhole(connections, '--connections', 1, CONNECTIONS_MAX),
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
     sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize),
     retryForMs: parseDuration(raw['retryFor'] ?? ''),

@@ -13,6 +13,9 @@ import { BlockReader } from './read-block.ts';
 import type { Source } from './source.ts';
 import type { SendContext, SendRequest } from './send.ts';
 
+/** Enough for a disk to be busy, whatever the line will need. */
+const READERS = 8;
+
 /** A pipe could not be read again by the run that follows. */
 export interface DryRunRequest extends SendRequest {
   readonly source: Source;
@@ -47,7 +50,7 @@ export async function dryRun(request: DryRunRequest, context: SendContext): Prom
   });
   const reader = new BlockReader(source, geometry, context.digest);
   const facts = { blocksTotal, blocksSkipped: 0, blocksToSend: 0, blocksZero: 0, bytesTotal: size };
-  const laneCount = Math.max(1, Math.min(request.connections, Math.floor(request.memoryBytes / blockSize)));
+  const laneCount = Math.max(1, Math.min(READERS, Math.floor(request.memoryBytes / blockSize)));
   const slabs = new SlabPool({ slabSizeBytes: blockSize, slabCount: laneCount });
   let next = 0;
   const compareSome = async (): Promise<void> => {

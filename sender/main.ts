@@ -20,6 +20,7 @@ import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { formatLimit, type Limit } from './rate-limit.ts';
 import { Reporter } from './reporter.ts';
+import { SendQueues } from './send-queues.ts';
 import { StandardInput } from './standard-input.ts';
 import { send, type SendContext, type SendRequest } from './send.ts';
 
@@ -131,9 +132,10 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
       : await DiskSource.open(options.source, options.onReadError);
   const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
   await meeting.begin();
+  const queues = new SendQueues();
   const request: SendRequest = {
     source,
-    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply, pacer }),
+    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, queues, onReply, pacer }),
     receiverName: ticket.host,
     meet: async (found) => await meeting.meet(found),
     connections: options.connections,

@@ -3,7 +3,6 @@
  * undici's own are not installed, redirects are not followed, proxies are not asked.
  */
 import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import { formatAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
@@ -22,6 +21,7 @@ import {
 } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
+import { bodyOf } from './body-pieces.ts';
 import { makeConnector } from './connector.ts';
 import type { LinePacer } from './line-pacer.ts';
 import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
@@ -29,6 +29,7 @@ import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
 import { isCount } from './answer-values.ts';
 import { failureOf, type Reply } from './problem.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
+import { ArrivedBytes, type SendQueues } from './send-queues.ts';
 import { watchProgress } from './socket-progress.ts';
 
 /** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
@@ -49,6 +50,16 @@ interface RequestOptions {
   readonly stallMs?: number;
 }
 
+export interface HttpReceiverOptions {
+  readonly ticket: Ticket;
+  /** This, `queues` and `pacer` are the same for all connections of a run. */
+  readonly senderId: string;
+  readonly queues: SendQueues;
+  readonly onReply: (info: ReplyInfo) => void;
+  /** None, no limit. */
+  readonly pacer?: LinePacer | undefined;
+}
+
 export class HttpReceiverClient implements ReceiverClient {
   readonly #client: Client;
   readonly #address: string;
@@ -56,16 +67,14 @@ export class HttpReceiverClient implements ReceiverClient {
   readonly #onReply: (info: ReplyInfo) => void;
   readonly #pacer: LinePacer | undefined;
   #socket: Socket | undefined;
+  readonly #queues: SendQueues;
+  readonly #arrived: ArrivedBytes;
   #closedBytes = 0;
 
-  /** @param options.senderId, pacer the same for all connections of a run; no pacer, no limit. */
-  constructor(options: {
-    ticket: Ticket;
-    senderId: string;
-    onReply: (info: ReplyInfo) => void;
-    pacer?: LinePacer | undefined;
-  }) {
+  constructor(options: HttpReceiverOptions) {
     this.#pacer = options.pacer;
+    this.#queues = options.queues;
+    this.#arrived = new ArrivedBytes(options.queues);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
     this.#address = options.ticket.origin.replace('https://', '');
@@ -88,6 +97,14 @@ export class HttpReceiverClient implements ReceiverClient {
 
   get isConnected(): boolean {
     return this.#socket !== undefined;
+  }
+
+  get acknowledgedBytes(): number {
+    return this.#arrived.bytes;
+  }
+
+  async look(): Promise<void> {
+    await this.#arrived.look();
   }
 
   async transfer(signal: AbortSignal): ReturnType<ReceiverClient['transfer']> {
@@ -132,6 +149,7 @@ export class HttpReceiverClient implements ReceiverClient {
       path: `/blocks/${index}?flush=n`,
       headers: {
         'content-type': 'application/octet-stream',
+        'content-length': String(bytes.length),
         'content-digest': `sha-256=:${digest.toString('base64')}:`,
         ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
       },
@@ -166,6 +184,7 @@ export class HttpReceiverClient implements ReceiverClient {
 
   #adopt(socket: Socket): void {
     this.#socket = socket;
+    this.#arrived.adopt(socket);
     socket.once('close', () => {
       this.#closedBytes += socket.bytesWritten;
       if (this.#socket === socket) this.#socket = undefined;
@@ -191,6 +210,7 @@ export class HttpReceiverClient implements ReceiverClient {
       : undefined;
     const stall = new AbortController();
     using _watch = watchProgress(
+      this.#queues,
       () => this.#socket,
       options.stallMs ?? STALL_MS,
       () => {
@@ -203,8 +223,7 @@ export class HttpReceiverClient implements ReceiverClient {
         method: options.method,
         path: options.path,
         headers: { ...this.#headers, ...options.headers, ...paced?.headers },
-        // Async iterables are documented as bodies (undici, docs/api/Dispatcher.md); its types lack them.
-        body: paced === undefined ? (options.body ?? null) : (paced.pieces as unknown as Readable),
+        body: bodyOf(options.body, paced?.pieces),
         signal: AbortSignal.any([options.signal, stall.signal]),
         // undici closes the connection after every HEAD otherwise.
         reset: false,

@@ -53,6 +53,9 @@ export interface ReceiverClient {
   /** Bytes written to the line so far, requests and bodies. */
   readonly bytesWire: number;
   readonly isConnected: boolean;
+  /** Bytes that have reached the other end's kernel, when {@link look} was last called. Never shrinks. */
+  readonly acknowledgedBytes: number;
+  look(): Promise<void>;
   transfer(signal: AbortSignal): Promise<TransferStatus>;
   claim(claim: Claim, signal: AbortSignal): Promise<TransferStatus>;
   /** 32 bytes a block, zeros where it is not durable. */

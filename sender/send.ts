@@ -6,7 +6,10 @@ import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
+import { CONNECTIONS_MAX } from './cli.ts';
 import { contentOf } from './content.ts';
+import { keepPace } from './keep-pace.ts';
+import { Lanes } from './lanes.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
@@ -30,7 +33,8 @@ export interface SendRequest {
   readonly receiverName: string;
   /** Told what was found, before the claim; throws to stop there. */
   readonly meet?: (found: TransferStatus) => Promise<void>;
-  readonly connections: number;
+  /** `auto`: as many as help, up to {@link CONNECTIONS_MAX}. */
+  readonly connections: number | 'auto';
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
   readonly memoryBytes: number;
@@ -52,23 +56,20 @@ export async function send(
   const { source } = request;
   const { clock, reporter, signal } = context;
   const startMs = clock.monotonicMs();
-  const attempts = new Attempts({
-    clock,
-    random: context.random,
-    retryForMs: request.retryForMs,
-    onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
-  });
-  await using clients = new AsyncDisposableStack();
+  const busy = { count: 0 };
+  const attempts = makeAttempts(request, context, busy);
   const noteReply: { current?: (info: ReplyInfo) => void } = {};
-  const lanes = Array.from({ length: request.connections }, () => {
-    const client = request.connect((info) => noteReply.current?.(info));
-    clients.defer(async () => await client.close());
-    return client;
-  });
-  const [control] = lanes;
-  if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
+  await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
+  const { control } = lanes;
   const status = await claim(request, { control, attempts, signal });
-  const content = contentOf(request, status, context, { control, attempts, reporter, signal });
+  const lanesMax = lanesMaxOf(request, status);
+  const { memoryBytes } = request;
+  const content = contentOf({ source, memoryBytes, connections: lanesMax }, status, context, {
+    control,
+    attempts,
+    reporter,
+    signal,
+  });
   const { counters, geometry } = content;
   const transmission = new Transmission({
     supply: content.supply,
@@ -85,16 +86,24 @@ export async function send(
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);
-  const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
   reporter.start({
     counters,
     get bytesTotal() {
       return content.bytesTotal;
     },
     blockSizeBytes: geometry.blockSizeBytes,
-    bytesWire,
-    connections: () => lanes.filter((lane) => lane.isConnected).length,
+    bytesWire: () => lanes.bytesWire,
+    connections: () => lanes.connectedCount,
   });
+  lanes.want(lanesMax);
+  const pace = {
+    lanes,
+    lanesMax,
+    sendingMs: () => transmission.sendingMs,
+    busyCount: () => busy.count,
+    clock,
+  };
+  using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
   const root = await transmission.run();
   await refuseResized(source);
   const sealRequest = { transferId: status.transferId, geometry, root };
@@ -103,13 +112,39 @@ export async function send(
   const facts: DoneFacts = {
     counters,
     bytesTotal: geometry.sizeBytes,
-    bytesWire: bytesWire(),
+    bytesWire: lanes.bytesWire,
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
     verified: seal.verified,
     unreadable: seal.unreadable,
   };
   return { facts, seal, targetPath: status.target.path };
+}
+
+/** @param busy counts the answers that the receiver takes no more now. */
+function makeAttempts(request: SendRequest, context: SendContext, busy: { count: number }): Attempts {
+  return new Attempts({
+    clock: context.clock,
+    random: context.random,
+    retryForMs: request.retryForMs,
+    onRetry: (error, _delayMs, giveUpInMs) => {
+      if (error.code === 'busy') busy.count++;
+      // What the pace of the lanes answers to is nothing to worry about.
+      if (error.code === 'busy' && request.connections === 'auto') return;
+      context.reporter.noteRetry(error, giveUpInMs);
+    },
+  });
+}
+
+/** One block for each lane: fewer when memory is short. */
+function lanesMaxOf(
+  { connections, memoryBytes }: SendRequest,
+  { blockSize, limits }: TransferStatus,
+): number {
+  if (connections !== 'auto') return connections;
+  const blocksMax = Math.floor(memoryBytes / (blockSize ?? 1));
+  // One connection is left to whoever looks at the transfer by hand.
+  return Math.max(1, Math.min(CONNECTIONS_MAX, blocksMax, limits.connections - 1));
 }
 
 /** What was read fits what was claimed; what has come behind its end since was not read. */

@@ -12,15 +12,15 @@ import type { Attempts } from './attempts.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { LISTING_COUNT_MAX } from '../common/protocol.ts';
+import type { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
-import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
 import type { ReadMap } from './read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './send-reporter.ts';
-import { otherTransfer, sendBlock } from './send-block.ts';
+import { BlockSender, otherTransfer } from './send-block.ts';
 import { ZeroBatches } from './zero-batches.ts';
 
 /** Rounds of sending in which nothing became durable; then something is wrong at the other end. */
@@ -34,7 +34,7 @@ export interface TransmissionOptions {
   /** Sealed already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
   readonly recorded: RecordedAreas;
-  readonly lanes: readonly ReceiverClient[];
+  readonly lanes: Lanes;
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
   readonly clock: Clock;
@@ -50,6 +50,7 @@ export class Transmission {
   readonly #owed = new OwedLedger();
   readonly #comparison: BlockComparison;
   readonly #zeros: ZeroBatches;
+  readonly #blocks: BlockSender;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
@@ -59,19 +60,28 @@ export class Transmission {
     this.#options = options;
     this.#supply = options.supply;
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
-    const [first] = options.lanes;
-    assert(first !== undefined);
     const signal = this.#signal;
     const retrying: ComparisonParts['retrying'] = async (attempt) => await this.#retrying(attempt);
     // Counted anew in each attempt: a source that ends makes the listing shorter.
     const countFrom = (from: number): number =>
       Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
-    const listing = new Listing(
-      async (from) => await retrying(async () => await first.listDigests(from, countFrom(from), signal)),
-    );
+    const list = async (from: number): Promise<Buffer> =>
+      await this.#control.listDigests(from, countFrom(from), signal);
+    const listing = new Listing(async (from) => await retrying(async () => await list(from)));
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     const { describer } = options.supply;
     this.#comparison = new BlockComparison({ ...options, describer, listing, retrying, signal });
+    this.#blocks = new BlockSender({
+      ...options,
+      check: async (block) => await options.supply.check(block, signal),
+      signal,
+      owe: (blocks) => this.#owe(blocks),
+    });
+  }
+
+  /** Milliseconds that blocks have been under way so far, all lanes together. */
+  get sendingMs(): number {
+    return this.#blocks.sendingMs;
   }
 
   /** To be called with every reply of every connection. */
@@ -113,39 +123,38 @@ export class Transmission {
     throw new TransferError(
       'io-error',
       `the receiver wrote blocks ${IDLE_ROUNDS_MAX} times, but none became durable`,
-      {
-        hint: 'look at the messages of ddt-receive and at its disk; the same command goes on',
-      },
+      { hint: 'look at the messages of ddt-receive and at its disk; the same command goes on' },
     );
   }
 
   get #control(): ReceiverClient {
-    const [first] = this.#options.lanes;
-    assert(first !== undefined);
-    return first;
+    return this.#options.lanes.control;
   }
 
   async #runLanes(): Promise<void> {
-    const results = await Promise.allSettled(
-      this.#options.lanes.map(async (lane) => await this.#runLane(lane)),
-    );
-    this.#signal.throwIfAborted();
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    try {
+      await this.#options.lanes.run(async (lane, isWanted) => await this.#runLane(lane, isWanted));
+    } finally {
+      this.#signal.throwIfAborted();
+    }
   }
 
-  async #runLane(lane: ReceiverClient): Promise<void> {
+  async #runLane(lane: ReceiverClient, isWanted: () => boolean): Promise<'done' | 'sent away'> {
+    const hasWork = (): boolean => !this.#supply.isEmpty;
     try {
       const next: NextOptions = {
         flush: async () => await this.#flush(lane),
         readBefore: async (index) => await this.#comparison.readBefore(index),
         signal: this.#signal,
       };
-      for (;;) {
-        using supplied = await this.#supply.next(next);
-        if (supplied === undefined) return;
+      while (isWanted()) {
         this.#signal.throwIfAborted();
-        await this.#process(lane, supplied);
+        using supplied = await this.#supply.next(next);
+        this.#signal.throwIfAborted();
+        if (supplied !== undefined) await this.#process(lane, supplied);
+        else if (!(await this.#blocks.help(lane, hasWork)) && !hasWork()) return 'done';
       }
+      return 'sent away';
     } catch (error) {
       // The first reason wins; the other lanes see an aborted signal.
       this.#failure.abort(error);
@@ -182,7 +191,7 @@ export class Transmission {
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
-    await this.#send(lane, block);
+    await this.#blocks.send(lane, block);
     if (isFirst) this.#options.counters.sent++;
   }
 
@@ -203,13 +212,6 @@ export class Transmission {
     if (!this.#options.recorded.has(index)) throw this.#supply.differsFromSealed(index);
     if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
     this.#isReopened = true;
-  }
-
-  async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    const { transferId, attempts, counters } = this.#options;
-    const check = async (): Promise<void> => await this.#supply.check(block, this.#signal);
-    const parts = { transferId, attempts, counters, check, signal: this.#signal };
-    this.#owe(await sendBlock(lane, block, parts));
   }
 
   async #sendZeros(lane: ReceiverClient, ranges: readonly Range[]): Promise<void> {

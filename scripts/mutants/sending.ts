@@ -78,7 +78,9 @@ export const SENDING: readonly Mutant[] = [
   {
     name: 'a receipt of another transfer is believed',
     file: 'sender/send-block.ts',
-    edits: [['if (receipt.transferId !== transferId)', 'if (receipt.transferId === undefined)']],
+    edits: [
+      ['if (receipt.transferId !== this.#options.transferId)', 'if (receipt.transferId === undefined)'],
+    ],
     tests: SEND_TESTS,
   },
   {

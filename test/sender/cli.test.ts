@@ -9,7 +9,7 @@ const DEFAULTS: SendOptions = {
   source: '/dev/sdc',
   ticket: undefined,
   ticketFile: undefined,
-  connections: 8,
+  connections: 'auto',
   blockSizeBytes: undefined,
   sourceSizeBytes: null,
   retryForMs: 86_400_000,
@@ -177,7 +177,8 @@ test('whatever the arguments are: options, help or a usage error', () => {
     fc.property(fc.array(word, { maxLength: 6 }), (argv) => {
       try {
         const options = parseSendArgs(argv, () => {});
-        assert(options === 'help' || (options.connections >= 1 && options.memoryBytes >= 16 * MIB));
+        assert(options === 'help' || options.memoryBytes >= 16 * MIB);
+        assert(options === 'help' || options.connections === 'auto' || options.connections >= 1);
       } catch (error) {
         assert(error instanceof TransferError && error.code === 'usage', String(error));
       }

@@ -34,6 +34,7 @@ export function randomProfile(random: Random): Profile {
     isSourceChanging: random.chance(0.3),
     isLying: isReadBack && random.chance(0.2),
     isRepeated: random.chance(0.3),
+    isAuto: random.chance(0.3),
   };
 }
 
@@ -58,4 +59,5 @@ export const PLAIN_PROFILE: Profile = {
   isSourceChanging: false,
   isLying: false,
   isRepeated: false,
+  isAuto: false,
 };

@@ -40,6 +40,14 @@ export class SimClient implements ReceiverClient {
     this.#line = new Line(world, process);
   }
 
+  get acknowledgedBytes(): number {
+    return this.bytesWire;
+  }
+
+  async look(): Promise<void> {
+    // Nothing is between the process and the line here.
+  }
+
   async transfer(signal: AbortSignal): Promise<TransferStatus> {
     return parseTransferStatus(await this.#ask({ kind: 'transfer' }, signal));
   }

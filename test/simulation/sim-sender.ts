@@ -56,7 +56,7 @@ export class SimSender implements SenderProcess {
         source: this.source,
         connect: (onReply) => new SimClient(this.#world, this.process, onReply),
         receiverName: 'receiver',
-        connections: profile.connections,
+        connections: profile.isAuto ? 'auto' : profile.connections,
         blockSizeBytes: profile.geometry.blockSizeBytes,
         retryForMs: profile.retryForMs,
         memoryBytes: profile.senderSlabs * profile.geometry.blockSizeBytes,

@@ -16,6 +16,8 @@ import type { JournalStore } from './sim-journal.ts';
 export interface Profile {
   readonly geometry: Geometry;
   readonly connections: number;
+  /** As many as help; then `connections` does not count. */
+  readonly isAuto: boolean;
   /** Block buffers of the sender and of the receiver. */
   readonly senderSlabs: number;
   readonly receiverSlabs: number;

@@ -7,6 +7,7 @@ import { digestOf } from '../../common/digest.ts';
 import type { ReceiverClient } from '../../sender/receiver-port.ts';
 import { HttpReceiverClient } from '../../sender/receiver-client.ts';
 import { send } from '../../sender/send.ts';
+import { SendQueues } from '../../sender/send-queues.ts';
 import type { Source } from '../../sender/source.ts';
 import { BLOCK_BYTES, claimOf } from './open-transfer.ts';
 import type { ReceiverApp } from './receiver-app.ts';
@@ -29,6 +30,10 @@ function interpose(client: HttpReceiverClient, { putBlock, complete }: Interpose
     get isConnected() {
       return client.isConnected;
     },
+    get acknowledgedBytes() {
+      return client.acknowledgedBytes;
+    },
+    look: async () => await client.look(),
     transfer: async (signal) => await client.transfer(signal),
     claim: async (claim, signal) => await client.claim(claim, signal),
     listDigests: async (...args) => await client.listDigests(...args),
@@ -65,11 +70,12 @@ export async function sendThrough(
 ): ReturnType<typeof send> {
   const { port, pin, token } = app;
   const ticket = { origin: `https://127.0.0.1:${port}`, host: '127.0.0.1', port, pin, token };
+  const queues = new SendQueues();
   return await send(
     {
       source,
       connect: (onReply) =>
-        interpose(new HttpReceiverClient({ ticket, senderId: 'test', onReply }), interposed),
+        interpose(new HttpReceiverClient({ ticket, senderId: 'test', queues, onReply }), interposed),
       receiverName: 'receiver',
       connections: 1,
       blockSizeBytes: BLOCK_BYTES,

@@ -157,6 +157,7 @@ export interface Done {
   readonly blocksZero: number;
   readonly blocksResent: number;
   readonly bytesWire: number;
+  readonly seconds: number;
   readonly root: string;
 }
 
