@@ -114,6 +114,8 @@ export class SimTarget implements Target {
   async #write(writings: readonly Writing[]): Promise<void> {
     const world = this.#world;
     const { disk, random, profile } = world;
+    // Killed in a commit, in the middle of what it was doing: it does not get here.
+    if (!this.#process.isAlive) return await new Promise<never>(() => {});
     this.#checkStart(writings);
     for (const writing of writings) disk.begin(writing);
     const fault = world.ask('write');
