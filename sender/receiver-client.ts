@@ -228,10 +228,7 @@ export class HttpReceiverClient implements ReceiverClient {
         // undici closes the connection after every HEAD otherwise.
         reset: false,
       });
-      const header = (name: string): string | undefined => {
-        const value = headers[name];
-        return Array.isArray(value) ? value[0] : value;
-      };
+      const header = (name: string): string | undefined => [headers[name]].flat()[0];
       const bytes = Buffer.from(await body.arrayBuffer());
       this.#report(header);
       return { status: statusCode, header, body: bytes };

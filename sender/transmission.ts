@@ -31,7 +31,7 @@ export interface TransmissionOptions {
   /** Of a source that has not ended its size may still change. */
   readonly geometry: Geometry;
   readonly transferId: string;
-  /** Sealed already: nothing may be sent, only compared. */
+  /** Already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
   readonly recorded: RecordedAreas;
   readonly lanes: Lanes;
@@ -66,7 +66,7 @@ export class Transmission {
     const countFrom = (from: number): number =>
       Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
     const list = async (from: number): Promise<Buffer> =>
-      await this.#control.listDigests(from, countFrom(from), signal);
+      await this.#options.lanes.control.listDigests(from, countFrom(from), signal);
     const listing = new Listing(async (from) => await retrying(async () => await list(from)));
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     const { describer } = options.supply;
@@ -115,8 +115,8 @@ export class Transmission {
     for (let idleRounds = 0; idleRounds < IDLE_ROUNDS_MAX; idleRounds++) {
       const durableBefore = this.#options.counters.durable;
       await this.#runLanes();
-      await this.#sendZeros(this.#control, this.#zeros.takeAll());
-      if (this.#owed.blockCount > 0) await this.#flush(this.#control);
+      await this.#sendZeros(this.#options.lanes.control, this.#zeros.takeAll());
+      if (this.#owed.blockCount > 0) await this.#flush(this.#options.lanes.control);
       if (this.#supply.isEmpty) return;
       if (this.#options.counters.durable > durableBefore) idleRounds = 0;
     }
@@ -125,10 +125,6 @@ export class Transmission {
       `the receiver wrote blocks ${IDLE_ROUNDS_MAX} times, but none became durable`,
       { hint: 'look at the messages of ddt-receive and at its disk; the same command goes on' },
     );
-  }
-
-  get #control(): ReceiverClient {
-    return this.#options.lanes.control;
   }
 
   async #runLanes(): Promise<void> {
