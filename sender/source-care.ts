@@ -1,5 +1,6 @@
 /** What may go wrong with the source because it lives: who uses it, and whether it was written meanwhile. */
 import { open, stat } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { deviceFolderOf, readLine } from '../common/block-devices.ts';
 import { placesOf, type DiskPlaces } from '../common/disk-places.ts';
 import { lastingUsesOf, type DiskDescription, type DiskUse } from '../common/disks.ts';
@@ -27,7 +28,10 @@ export async function careFor(disk: DiskDescription): Promise<SourceCare> {
     disk,
     uses: await lastingUsesOf(disk),
     places: await placesOf(disk.realPath),
-    gptSectorBytes: await gptSectorBytesOf(disk.realPath),
+    gptSectorBytes: await Promise.race([
+      gptSectorBytesOf(disk.realPath),
+      delay(GPT_WAIT_MS, null, { ref: false }),
+    ]),
     writes: await writesOf(disk),
   };
 }
@@ -80,6 +84,8 @@ async function writesOf({ majorMinor, realPath }: DiskDescription): Promise<stri
 }
 
 const GPT_SIGNATURE = 'EFI PART';
+/** Only for advice: a disk that hangs in its first sectors is copied without it. */
+const GPT_WAIT_MS = 2000;
 
 /**
  * The header of a GPT is in the second sector (UEFI specification 2.10, section 5.3.2), whatever its size.

@@ -65,5 +65,5 @@ function whatOf(error: TransferError): string {
 
 /** The line is fine, the disk at its end is not. */
 export function isOfTarget(error: TransferError): boolean {
-  return error.kind === 'device' || error.code === 'no-space';
+  return error.code === 'io-error';
 }

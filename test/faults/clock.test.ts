@@ -56,8 +56,9 @@ test('a ticket that has expired ends the sender with 4 and says what to do', { s
   await clock.set(31);
   const refused = await runSender(options);
   assert.equal(refused.status, 4);
-  const said = 'the token has expired; restart ddt-receive on the same target: it prints a new ticket';
-  assert(refused.stderr.endsWith(`error: ${said} for the same transfer\n`), refused.stderr);
+  const hint = 'restart ddt-receive on the same target: it prints a new ticket for the same transfer';
+  const said = `ddt-send: error: the token has expired\nddt-send: hint: ${hint}\n`;
+  assert(refused.stderr.endsWith(said), refused.stderr);
   await receiver.end('SIGTERM');
   await receiver.start(clock.wrapping);
   await assertCopied(await runSender(options), source, target);
