@@ -157,9 +157,7 @@ export class Transmission {
     const known = item.isFirst ? await this.#comparison.readBefore(item.index) : undefined;
     if (known !== undefined) return this.#skip(item.index, known);
     using slab = await this.#options.slabs.take(this.#signal);
-    const read = await this.#reader.read(item.index, slab.bytes, this.#signal);
-    if (item.digest !== undefined && !item.digest.equals(read.digest)) throw this.#changed(read);
-    if (read.unreadable.length > 0) this.#damaged.add(item.index);
+    const read = await this.#read(item, slab.bytes);
     const { block, isThere } = item.isFirst
       ? await this.#comparison.compare(read, lane)
       : { block: read, isThere: false };
@@ -167,9 +165,8 @@ export class Transmission {
     if (item.isFirst) {
       this.#root.add(item.index, block.digest);
       this.#options.counters.read++;
-    }
-    if (this.#options.isSealed) await this.#reopen(lane, item.index);
-    if (!item.isFirst) this.#options.counters.resent++;
+      if (this.#options.isSealed) await this.#reopen(lane, item.index);
+    } else this.#options.counters.resent++;
     // What could not be read is no zero, though it looks like one: its place has to go along.
     if (block.isZero && block.unreadable.length === 0) {
       if (item.isFirst) this.#options.counters.zero++;
@@ -199,17 +196,20 @@ export class Transmission {
     this.#isReopened = true;
   }
 
-  #changed(again: ReadBlock): TransferError {
-    return this.#reader.changed(again, this.#damaged.has(again.index));
+  /** What was read before in this run must be what it was. */
+  async #read({ index, digest }: Omit<WorkItem, 'isFirst'>, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
+    const block = await this.#reader.read(index, into, this.#signal);
+    const wasDamaged = this.#damaged.has(index);
+    if (digest !== undefined && !digest.equals(block.digest)) throw this.#reader.changed(block, wasDamaged);
+    // These very bytes were read without an error before: zeros.
+    if (digest !== undefined && !wasDamaged) return { ...block, unreadable: [] };
+    if (block.unreadable.length > 0) this.#damaged.add(index);
+    return block;
   }
 
   async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
     const { transferId, attempts, counters } = this.#options;
-    const reread = async (): Promise<ReadBlock> => {
-      const again = await this.#reader.read(block.index, block.bytes, this.#signal);
-      if (!again.digest.equals(block.digest)) throw this.#changed(again);
-      return again;
-    };
+    const reread = async (): Promise<ReadBlock> => await this.#read(block, block.bytes);
     const parts = { transferId, attempts, counters, reread, signal: this.#signal };
     this.#owe(await sendBlock(lane, block, parts));
   }

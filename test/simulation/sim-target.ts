@@ -116,6 +116,8 @@ export class SimTarget implements Target {
   async #write(writings: readonly Writing[]): Promise<void> {
     const world = this.#world;
     const { disk, random, profile } = world;
+    // Whoever waited for the lock of one that was ended in the middle.
+    if (!this.#process.isAlive) throw new TransferError('io-error', 'this process has ended');
     this.#checkStart(writings);
     for (const writing of writings) disk.begin(writing);
     const fault = world.ask('write');
