@@ -87,7 +87,7 @@ export function faultOfSuccess(
     const version = sender.versionsRead.get(block);
     if (version === undefined) return `the sender succeeded and has not read block ${block}`;
     const stamps = wantedOf(world, sender, { block, version, unreadable: seal.unreadable });
-    if (stamps === undefined) return `block ${block} is listed as unreadable and is not`;
+    if (stamps === undefined) return `the receipt is wrong about whether block ${block} was read`;
     const isThere = profile.isReadBack ? disk.isAsReadBack(block, stamps) : disk.holds(block, stamps);
     if (!isThere) return `the sender succeeded and block ${block} differs`;
   }
@@ -99,19 +99,23 @@ export function faultOfSuccess(
  * @returns undefined when the receipt is wrong about it.
  */
 function wantedOf(
-  { contents, journal, source }: World,
+  world: World,
   sender: SimSender,
   { block, version, unreadable }: { block: number; version: number; unreadable: readonly Area[] },
 ): Stamps | undefined {
+  const { contents, journal, source, profile, faults } = world;
   const lengthBytes = contents.lengthOf(block);
   const listed = areasWithin(unreadable, block * contents.geometry.blockSizeBytes, lengthBytes);
   if (listed.length > 0) {
     const isRight = source.unreadable.has(block) && bytesOf(listed) === lengthBytes;
     return isRight ? contents.of(block, 0) : undefined;
   }
-  return sender.source.unreadable.has(block)
-    ? journal.blocks.get(block)?.stamps
-    : contents.of(block, version);
+  if (!sender.source.unreadable.has(block)) return contents.of(block, version);
+  // Of an earlier reading; zeros for want of one would be listed.
+  const stamps = journal.blocks.get(block)?.stamps;
+  const isSteady = !profile.isSourceChanging && faults.hitsOf('sourceChange') === 0;
+  const isLost = isSteady && source.versions[block] !== 0 && stamps?.every((stamp) => stamp === 0) === true;
+  return isLost ? undefined : stamps;
 }
 
 /** When nobody asks for anything, nothing is held. */
