@@ -192,7 +192,7 @@ test('ddrescue goes on with our mapfile on our copy', { skip }, async () => {
   assert.deepEqual(await sectorsIn(at('map'), '-'), []);
 });
 
-test('what ddrescue has read into another file is no reason not to mend our copy', { skip }, async () => {
+test('areas that ddrescue has read into another file are mended all the same', { skip }, async () => {
   await using folder = await tempDir();
   const at = (name: string): string => join(folder.path, name);
   await using disk = await damagedDisk(2 * BLOCK_BYTES);

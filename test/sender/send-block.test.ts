@@ -35,7 +35,7 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
   return puts;
 }
 
-test('a block whose answer was lost is sent again unless it is there with its unreadable areas', async () => {
+test('a block whose answer was lost is sent again unless it is there with its areas', async () => {
   const there: BlockHead = { digest, state: 'durable', generation: 1, epoch: 'e', sourceErrors: '' };
   const damaged = { ...there, sourceErrors: '0+512' };
   assert.equal(await putsOf([], there), 1);
