@@ -95,7 +95,8 @@ export function faultOfSuccess(
 }
 
 /**
- * What is to be on the target: what was read; zeros where nothing ever was; else what an earlier run has read.
+  const isZero = stamps?.every((stamp) => stamp === 0) === true;
+  const isLost = isSteady && isZero && source.versions[block] !== 0;
  * @returns undefined when the receipt is wrong about it.
  */
 function wantedOf(
