@@ -1,6 +1,6 @@
 /** SHA-256 of blocks, and the root: SHA-256 over all raw block digests in index order. */
 import { createHash, hash, webcrypto } from 'node:crypto';
-import { blockCountOf, lengthOf, blockIndexOf, type Geometry } from './geometry.ts';
+import { lengthOf, blockIndexOf, type Geometry } from './geometry.ts';
 
 export const DIGEST_BYTES = 32;
 
@@ -20,24 +20,29 @@ export function digestNow(bytes: Uint8Array): Buffer {
   return hash('sha256', bytes, 'buffer');
 }
 
-/** Digests of all-zero blocks, of the two lengths that a geometry has. */
+/** Digests of all-zero blocks, of the two lengths that a geometry has; follows it when its size changes. */
 export class ZeroDigests {
   readonly full: Buffer;
-  readonly last: Buffer;
-  readonly #lastIndex: number;
+  readonly #geometry: Geometry;
+  readonly #zeros: Buffer;
+  #lastLength = 0;
+  #last: Buffer;
 
   constructor(geometry: Geometry) {
-    const zeros = Buffer.alloc(geometry.blockSizeBytes);
-    this.#lastIndex = blockCountOf(geometry) - 1;
-    this.full = digestNow(zeros);
-    this.last =
-      this.#lastIndex < 0
-        ? this.full
-        : digestNow(zeros.subarray(0, lengthOf(blockIndexOf(this.#lastIndex, geometry), geometry)));
+    this.#geometry = geometry;
+    this.#zeros = Buffer.alloc(geometry.blockSizeBytes);
+    this.full = digestNow(this.#zeros);
+    this.#last = this.full;
   }
 
   of(index: number): Buffer {
-    return index === this.#lastIndex ? this.last : this.full;
+    const length = lengthOf(blockIndexOf(index, this.#geometry), this.#geometry);
+    if (length === this.#geometry.blockSizeBytes) return this.full;
+    if (length !== this.#lastLength) {
+      this.#last = digestNow(this.#zeros.subarray(0, length));
+      this.#lastLength = length;
+    }
+    return this.#last;
   }
 }
 

@@ -34,13 +34,19 @@ export interface SystemFolders {
 const SYSTEM: SystemFolders = { sys: SYS_FOLDER, proc: '/proc' };
 
 /** The disk, or what shares its bytes: its partitions, or the disk that a partition is part of. */
-interface Part {
+interface Part extends Omit<DiskToCheck, 'realPath'> {
   readonly isDiskItself: boolean;
   readonly node: string;
-  readonly fileId: string | null;
-  readonly majorMinor: string | null;
   /** In sysfs; of a file, null. */
   readonly folder: string | null;
+}
+
+export type UseKind = 'mounted' | 'mounted-read-only' | 'swap' | 'held' | 'attached' | 'open' | 'claimed';
+
+export interface DiskUse {
+  readonly kind: UseKind;
+  /** For people: `/dev/sdb2: a swap area in use`. */
+  readonly text: string;
 }
 
 interface Inquiry {
@@ -53,7 +59,7 @@ interface Inquiry {
  * swap area in use`, `held by dm-0 (vg-root)`, `attached to /dev/loop3`. To be asked before the caller opens
  * the disk itself: an exclusive open shows as a claim.
  */
-export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM): Promise<string[]> {
+export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM): Promise<DiskUse[]> {
   const inquiry = { parts: await partsOf(disk, system), system };
   const uses = [
     ...(await mountsOf(inquiry)),
@@ -62,8 +68,9 @@ export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM):
     ...(await loopDevicesOf(inquiry)),
     ...(await writersOf(inquiry)),
   ];
-  if (uses.length === 0 && (await isClaimed(disk))) uses.push('claimed by the kernel or by another program');
-  return [...new Set(uses)];
+  const claimed: DiskUse = { kind: 'claimed', text: 'claimed by the kernel or by another program' };
+  if (uses.length === 0 && (await isClaimed(disk))) uses.push(claimed);
+  return uses.filter(({ text }, at) => uses.findIndex((use) => use.text === text) === at);
 }
 
 async function partsOf(disk: DiskToCheck, system: SystemFolders): Promise<Part[]> {
@@ -89,8 +96,8 @@ async function partAt(path: string, { parts }: Inquiry): Promise<Part | undefine
   return parts.find((part) => part.fileId === fileId || part.majorMinor === majorMinor);
 }
 
-function say(part: Part, use: string): string {
-  return part.isDiskItself ? use : `${part.node}: ${use}`;
+function say(kind: UseKind, part: Part, use: string): DiskUse {
+  return { kind, text: part.isDiskItself ? use : `${part.node}: ${use}` };
 }
 
 /** The kernel writes blanks and backslashes in paths as octal (proc_pid_mountinfo(5)). */
@@ -104,8 +111,8 @@ function unescaped(path: string): string {
  */
 const MOUNT_LINE = /^\d+ \d+ (\S+) \S+ (\S+) .*? - \S+ (\S*) (\S+)$/;
 
-async function mountsOf(inquiry: Inquiry): Promise<string[]> {
-  const uses = new Map<string, string>();
+async function mountsOf(inquiry: Inquiry): Promise<DiskUse[]> {
+  const uses = new Map<string, DiskUse>();
   for (const { text, processId } of await mountTables(inquiry.system)) {
     for (const line of text.split('\n')) {
       const [, majorMinor = '', point = '', source = '', options = ''] = MOUNT_LINE.exec(line) ?? [];
@@ -115,12 +122,13 @@ async function mountsOf(inquiry: Inquiry): Promise<string[]> {
         ? await partAt(unescaped(source), inquiry)
         : inquiry.parts.find((candidate) => candidate.majorMinor === majorMinor);
       if (part === undefined) continue;
-      const how = options.split(',').includes('ro') ? 'mounted read-only on' : 'mounted on';
+      const kind = options.split(',').includes('ro') ? 'mounted-read-only' : 'mounted';
+      const how = kind === 'mounted' ? 'mounted on' : 'mounted read-only on';
       const root = point === '/' ? ' (it holds the running system)' : '';
       const where = processId === null ? root : ` (as process ${processId} sees it)`;
       // Most namespaces repeat the mounts of the first: said once.
       const key = `${part.node} ${point}`;
-      if (!uses.has(key)) uses.set(key, say(part, `${how} ${unescaped(point)}${where}`));
+      if (!uses.has(key)) uses.set(key, say(kind, part, `${how} ${unescaped(point)}${where}`));
     }
   }
   return uses.size > 0 ? [...uses.values()] : btrfsOf(inquiry);
@@ -150,59 +158,62 @@ async function processesIn(system: SystemFolders): Promise<string[]> {
 }
 
 /** A btrfs over several disks names only one of them as the source of its mount. */
-async function btrfsOf({ parts, system }: Inquiry): Promise<string[]> {
-  const uses: string[] = [];
+async function btrfsOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
+  const uses: DiskUse[] = [];
   for (const name of await namesIn(`${system.sys}/fs/btrfs`)) {
     for (const device of await namesIn(`${system.sys}/fs/btrfs/${name}/devices`)) {
       const part = parts.find(({ folder }) => folder?.endsWith(`/${device}`));
-      if (part !== undefined) uses.push(say(part, `part of the mounted btrfs file system ${name}`));
+      if (part !== undefined)
+        uses.push(say('mounted', part, `part of the mounted btrfs file system ${name}`));
     }
   }
   return uses;
 }
 
-async function swapAreasOf(inquiry: Inquiry): Promise<string[]> {
-  const uses: string[] = [];
+async function swapAreasOf(inquiry: Inquiry): Promise<DiskUse[]> {
+  const uses: DiskUse[] = [];
   const [, ...lines] = ((await readText(`${inquiry.system.proc}/swaps`)) ?? '').split('\n');
   for (const line of lines) {
     const part = await partAt(unescaped(line.split(/\s/)[0] ?? ''), inquiry);
-    if (part !== undefined) uses.push(say(part, 'a swap area in use'));
+    if (part !== undefined) uses.push(say('swap', part, 'a swap area in use'));
   }
   return uses;
 }
 
 /** Whatever is stacked on top: device mapper (LVM, LUKS, multipath), RAID arrays, bcache. */
-async function holdersOf({ parts, system }: Inquiry): Promise<string[]> {
-  const uses: string[] = [];
+async function holdersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
+  const uses: DiskUse[] = [];
   for (const part of parts.filter(({ folder }) => folder !== null)) {
     for (const holder of await namesIn(`${part.folder}/holders`)) {
       const name = await readLine(`${system.sys}/block/${holder}/dm/name`);
-      uses.push(say(part, `held by ${holder}${name === null ? '' : ` (${name})`}`));
+      uses.push(say('held', part, `held by ${holder}${name === null ? '' : ` (${name})`}`));
     }
   }
   return uses;
 }
 
 /** Loop devices over the disk or file; and when it is a loop device itself, others over the same file. */
-async function loopDevicesOf(inquiry: Inquiry): Promise<string[]> {
+async function loopDevicesOf(inquiry: Inquiry): Promise<DiskUse[]> {
   const backingFileOf = async (folder: string): Promise<string | null> =>
     (await readText(`${folder}/loop/backing_file`))?.replace(/\n$/, '') ?? null;
   const ownFolder = inquiry.parts[0]?.folder ?? null;
   const ownFile = ownFolder === null ? null : await backingFileOf(ownFolder);
-  const uses: string[] = [];
+  const uses: DiskUse[] = [];
   for (const name of (await namesIn(`${inquiry.system.sys}/block`)).filter((it) => it.startsWith('loop'))) {
     const file = await backingFileOf(`${inquiry.system.sys}/block/${name}`);
     if (file === null || ownFolder?.endsWith(`/${name}`)) continue;
     const part = await partAt(file, inquiry);
-    if (part !== undefined) uses.push(say(part, `attached to /dev/${name}`));
-    else if (file === ownFile) uses.push(`its backing file ${file} is attached to /dev/${name} too`);
+    if (part !== undefined) uses.push(say('attached', part, `attached to /dev/${name}`));
+    else if (file === ownFile) {
+      uses.push({ kind: 'attached', text: `its backing file ${file} is attached to /dev/${name} too` });
+    }
   }
   return uses;
 }
 
 /** Programs that write without claiming the disk, such as a virtual machine that has it as its own. */
-async function writersOf({ parts, system }: Inquiry): Promise<string[]> {
-  const uses: string[] = [];
+async function writersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
+  const uses: DiskUse[] = [];
   for (const processId of await processesIn(system)) {
     const folder = `${system.proc}/${processId}`;
     if (processId === String(process.pid)) continue;
@@ -214,7 +225,9 @@ async function writersOf({ parts, system }: Inquiry): Promise<string[]> {
         (await readText(`${folder}/fdinfo/${descriptor}`)) ?? '',
       )?.[1];
       if ((parseInt(flags ?? '0', 8) & (constants.O_WRONLY | constants.O_RDWR)) === 0) continue;
-      uses.push(say(part, `open for writing in ${await readLine(`${folder}/comm`)} (process ${processId})`));
+      uses.push(
+        say('open', part, `open for writing in ${await readLine(`${folder}/comm`)} (process ${processId})`),
+      );
     }
   }
   return uses;

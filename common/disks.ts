@@ -17,6 +17,7 @@ import { TransferError, errnoOf, reasonOf, type ErrorCode } from './errors.ts';
 
 export { contentOf } from './disk-content.ts';
 export { usesOf } from './disk-uses.ts';
+export { lastingUsesOf, type DiskUse } from './lasting-uses.ts';
 
 /** Unknown properties are `null`. */
 export interface DiskDescription {
@@ -64,7 +65,9 @@ export async function describeDisk(path: string, code: ErrorCode): Promise<DiskD
           ? 'a character device'
           : null;
       const present = other ?? (stats.isFIFO() ? 'a named pipe' : 'a socket');
-      throw new TransferError(code, `cannot use ${absolute}: it is ${present}, not a disk or a regular file`);
+      const hint = other === 'a directory' ? { hint: 'name a disk, which lsblk lists, or a file in it' } : {};
+      const message = `cannot use ${absolute}: it is ${present}, not a disk or a regular file`;
+      throw new TransferError(code, message, hint);
     }
     await access(realPath, constants.R_OK);
     const place = { path: absolute, realPath };
@@ -117,7 +120,7 @@ async function describeDevice(place: Place, majorMinor: string): Promise<DiskDes
     kind: 'device',
     ...place,
     // stat(2) says 0 for every device.
-    sizeBytes: Number((await readLine(`${folder}/size`)) ?? 0) * SYSFS_SECTOR_BYTES,
+    sizeBytes: await deviceSizeBytesOf(majorMinor),
     // A partition has no queue of its own.
     logicalSectorBytes: Number((await readLine(`${diskFolder}/queue/logical_block_size`)) ?? 512),
     model: disk.model,
@@ -129,6 +132,12 @@ async function describeDevice(place: Place, majorMinor: string): Promise<DiskDes
     isReadOnly: (await readLine(`${folder}/ro`)) === '1',
     description: partition === null ? description : `partition ${partition} of ${description}`,
   };
+}
+
+/** As the kernel has it now; 0 for a device without a medium, or one that is gone. */
+export async function deviceSizeBytesOf(majorMinor: string): Promise<number> {
+  const folder = await deviceFolderOf(majorMinor).catch(() => null);
+  return Number((await readLine(`${folder}/size`)) ?? 0) * SYSFS_SECTOR_BYTES;
 }
 
 interface Hardware {

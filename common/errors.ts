@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   'transfer-mismatch': { kind: 'refused', status: 409 },
   sealed: { kind: 'refused', status: 409 },
   incomplete: { kind: 'corrupt', status: 409 },
+  'size-unknown': { kind: 'refused', status: 409 },
   'root-mismatch': { kind: 'corrupt', status: 409 },
   precondition: { kind: 'refused', status: 412 },
   'too-large': { kind: 'refused', status: 413 },
@@ -54,6 +55,8 @@ export const ERROR_CODES = {
   'verify-failed': { kind: 'device', status: 409 },
   'source-read': { kind: 'device', status: 500 },
   'source-changed': { kind: 'corrupt', status: 409 },
+  'source-size': { kind: 'device', status: 409 },
+  'source-spent': { kind: 'transient', status: 409 },
   'journal-error': { kind: 'device', status: 500 },
 
   // refusals before anything is written

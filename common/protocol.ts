@@ -1,6 +1,7 @@
 /** Names, limits and shapes of the wire protocol, version 1. PROTOCOL.md describes them. */
 import type { Area } from './areas.ts';
 import { DIGEST_BYTES } from './digest.ts';
+import type { DiskMarks } from './disk-places.ts';
 import type { Range } from './ranges.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -48,13 +49,38 @@ export interface SourceDescription {
   readonly path: string;
   readonly model: string | null;
   readonly serial: string | null;
+  /** A link in /dev/disk/by-id. */
+  readonly byId?: string | null;
+}
+
+/** What the receiver says of its target; `null` where unknown. */
+export interface TargetDescription {
+  readonly description: string;
+  readonly path: string;
+  readonly model: string | null;
+  readonly serial: string | null;
+  readonly byId: string | null;
+  /** Of a file: null, for it takes the size of the source. */
+  readonly size: number | null;
+  /** Logical sectors; of a file: null. */
+  readonly sectorBytes: number | null;
+  /** What was on it when the transfer began, in words; empty when nothing was. */
+  readonly content: readonly string[];
 }
 
 /** Body of `PUT /transfer`. */
 export interface Claim {
-  readonly size: number;
+  /** Bytes; `null` of a pipe that has not ended yet. */
+  readonly size: number | null;
   readonly blockSize: number;
   readonly source: SourceDescription;
+  /** A pipe: read once, in order. Tells the claim that fixes its size from that of a disk. */
+  readonly stream?: boolean;
+}
+
+/** Of a source whose size is known. */
+export interface SizedClaim extends Claim {
+  readonly size: number;
 }
 
 /** Body of `GET /transfer` and of the answer to `PUT /transfer`. */
@@ -66,14 +92,12 @@ export interface TransferStatus {
   readonly size: number | null;
   readonly blockSize: number | null;
   readonly blockCount: number | null;
+  /** While `size` is not known: how many bytes it may be at most. */
+  readonly sizeMax: number | null;
   readonly source: SourceDescription | null;
-  readonly target: {
-    readonly description: string;
-    readonly path: string;
-    readonly model: string | null;
-    readonly serial: string | null;
-    readonly size: number | null;
-  };
+  readonly target: TargetDescription;
+  /** A sender on the same machine finds its own source among them, if it is the target. */
+  readonly targetMarks: DiskMarks;
   readonly blocks: {
     readonly absent: number;
     readonly written: number;
@@ -126,7 +150,7 @@ export interface SealReceipt {
   /** Read as zeros because the source could not be read there; coarsened where there are too many. */
   readonly unreadable: readonly Area[];
   readonly sealedAt: string;
-  readonly target: TransferStatus['target'];
+  readonly target: TargetDescription;
   readonly source: SourceDescription | null;
   readonly receiverKey: string;
 }

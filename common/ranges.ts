@@ -19,6 +19,11 @@ export function countOf(ranges: readonly Range[]): number {
   return ranges.reduce((sum, [, count]) => sum + count, 0);
 }
 
+/** `block 4`, or `blocks 4-6, 9`. */
+export function formatBlocks(ranges: readonly Range[]): string {
+  return `${countOf(ranges) === 1 ? 'block' : 'blocks'} ${formatRanges(ranges)}`;
+}
+
 /** `7, 12-15 and 3 more ranges`, for messages. */
 export function formatRanges(ranges: readonly Range[], most = 8): string {
   const shown = ranges

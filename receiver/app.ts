@@ -102,7 +102,9 @@ function rawPathOf(context: AppContext): string {
 function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
   const { incoming } = context.env;
   if (error instanceof TransferError) {
-    if (error.kind === 'device' || error.status === 401) {
+    // The end of an epoch has been told once, for all the requests that it fails.
+    const isTold = error.code === 'io-error' && incoming.method !== 'GET';
+    if ((error.kind === 'device' && !isTold) || error.status === 401) {
       options.log.warning(`${incoming.method} ${rawPathOf(context).slice(0, 60)}: ${error.message}`);
     }
     return problemResponse(error);

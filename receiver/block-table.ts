@@ -14,7 +14,7 @@ const DURABLE = BLOCK_STATES.indexOf('durable');
 const VERIFIED = BLOCK_STATES.indexOf('verified');
 
 export class BlockTable {
-  readonly blockCount: number;
+  #blockCount: number;
   readonly #states: Uint8Array;
   readonly #digests: Buffer;
   readonly #counts: number[];
@@ -22,12 +22,31 @@ export class BlockTable {
   readonly #unreadable = new Map<number, readonly Area[]>();
 
   constructor(blockCount: number) {
-    this.blockCount = blockCount;
+    this.#blockCount = blockCount;
     this.#states = new Uint8Array(blockCount);
     this.#digests = Buffer.alloc(blockCount * DIGEST_BYTES);
     this.#counts = BLOCK_STATES.map((_, at) => (at === ABSENT ? blockCount : 0));
   }
 
+  get blockCount(): number {
+    return this.#blockCount;
+  }
+
+  /** The blocks from `blockCount` on, all absent, are none any more. Their memory was never touched. */
+  shrinkTo(blockCount: number): void {
+    assert(blockCount <= this.#blockCount && this.presentEnd() <= blockCount);
+    this.#counts[ABSENT] = (this.#counts[ABSENT] ?? 0) - (this.#blockCount - blockCount);
+    this.#blockCount = blockCount;
+  }
+
+  /** Behind the last block that is not absent; 0 when all are. */
+  presentEnd(): number {
+    let end = this.countOf('absent') === this.#blockCount ? 0 : this.#blockCount;
+    while (end > 0 && this.#states[end - 1] === ABSENT) end--;
+    return end;
+  }
+
+  /** `absent` also behind the last block. */
   stateOf(index: number): BlockState {
     const state = BLOCK_STATES[this.#states[index] ?? -1];
     assert(state !== undefined, `block ${index} of ${this.blockCount}`);
@@ -62,7 +81,7 @@ export class BlockTable {
   /** @param digest 32 bytes, copied; a block that becomes absent loses its digest and unreadable areas. */
   set(index: number, state: BlockState, digest?: Buffer): void {
     const before = this.#states[index];
-    assert(before !== undefined, `block ${index} of ${this.blockCount}`);
+    assert(before !== undefined && index < this.#blockCount, `block ${index} of ${this.blockCount}`);
     const after = BLOCK_STATES.indexOf(state);
     this.#counts[before] = (this.#counts[before] ?? 0) - 1;
     this.#counts[after] = (this.#counts[after] ?? 0) + 1;
@@ -103,7 +122,7 @@ export class BlockTable {
   /** All digests in index order, for the root. @throws AssertionError unless every block is durable. */
   allDigests(): Buffer {
     assert.equal(this.countOf('durable') + this.countOf('verified'), this.blockCount);
-    return this.#digests;
+    return this.#digests.subarray(0, this.#blockCount * DIGEST_BYTES);
   }
 
   /** Neighbours of equal state, joined, within the `count` blocks from `first`. */

@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
+import { usageErrorOf } from '../common/usage-error.ts';
 import { MEMORY_BYTES_MIN } from './memory.ts';
 
 export interface ReceiveOptions {
@@ -72,10 +73,7 @@ export function parseReceiveArgs(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
-    throw new TransferError('usage', error.message.replace(/^error: /, ''), {
-      cause: error,
-      hint: 'ddt-receive --help',
-    });
+    throw usageErrorOf(error, 'ddt-receive');
   }
   return readOptions(command);
 }

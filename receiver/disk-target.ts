@@ -3,7 +3,6 @@
  * are kept: a write-back error is reported to descriptors that were open when it happened, and to no later
  * one. Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
  */
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -12,11 +11,15 @@ import { openDirect, readDirect } from '../common/direct-io.ts';
 import { syncFolder } from '../common/durable-file.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
+import { roomOfFile } from './file-room.ts';
+import { runOn } from './run-on.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
 const ZEROS_BYTES = 1024 * 1024;
+/** fallocate(1) tells EOPNOTSUPP, ENOSYS and ENOTTY from the rest in words alone. */
+const NOT_OFFERED = /not supported|unsupported|not implemented|Inappropriate ioctl/i;
 
 export class DiskTarget implements Target {
   readonly identity: TargetIdentity;
@@ -78,6 +81,10 @@ export class DiskTarget implements Target {
     }
   }
 
+  async roomBytes(): Promise<number> {
+    return this.identity.sizeBytes ?? (await roomOfFile(this.identity.path));
+  }
+
   async write(bytes: Buffer, offset: number): Promise<void> {
     const isAligned = bytes.byteOffset % SLAB_ALIGNMENT_BYTES === 0 && offset % SLAB_ALIGNMENT_BYTES === 0;
     const directBytes = isAligned ? bytes.length - (bytes.length % SLAB_ALIGNMENT_BYTES) : 0;
@@ -104,8 +111,9 @@ export class DiskTarget implements Target {
     let at = offset;
     const punchable = lengthBytes - (lengthBytes % SLAB_ALIGNMENT_BYTES);
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
-      this.#canFallocate = await this.#punchHole(offset, punchable);
-      if (this.#canFallocate) at += punchable;
+      const outcome = await this.#punchHole(offset, punchable);
+      if (outcome === 'done') at += punchable;
+      this.#canFallocate = outcome !== 'not-offered';
     }
     if (at === end) return;
     using zeros = await this.#zeros.take();
@@ -141,7 +149,8 @@ export class DiskTarget implements Target {
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
     // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
-    await runOn(this.#buffered, 'dd', ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none']);
+    const drop = ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none'];
+    if (!(await runOn(this.#buffered, 'dd', drop)).isDone) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }
@@ -187,11 +196,24 @@ export class DiskTarget implements Target {
 
   /**
    * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices,
-   * where the kernel offers it only when the device does it fast. false where it is not offered.
+   * where the kernel offers it only when the device does it fast. `failed`, as with EBUSY where something
+   * reads the range at that moment (invalidate_inode_pages2_range), says nothing of the next time.
    */
-  async #punchHole(offset: number, lengthBytes: number): Promise<boolean> {
+  async #punchHole(offset: number, lengthBytes: number): Promise<'done' | 'failed' | 'not-offered'> {
     const range = ['--offset', String(offset), '--length', String(lengthBytes)];
-    return await runOn(this.#buffered, 'fallocate', ['--punch-hole', '--keep-size', ...range, '/dev/fd/3']);
+    const args = ['--punch-hole', '--keep-size', ...range, '/dev/fd/3'];
+    const { isDone, complaint } = await runOn(this.#buffered, 'fallocate', args);
+    if (isDone) return 'done';
+    return NOT_OFFERED.test(complaint) ? 'not-offered' : 'failed';
+  }
+
+  /** Else what was written would be compared with itself. */
+  #cacheKept(): TransferError {
+    return new TransferError(
+      'target-refused',
+      `cannot drop ${this.identity.path} from the page cache to read it back: dd iflag=nocache failed`,
+      { hint: 'install the dd of GNU coreutils; then the same command goes on' },
+    );
   }
 
   #writing(offset: number, lengthBytes: number): string {
@@ -215,20 +237,9 @@ function codeOfWrite(errno: string | undefined): ErrorCode {
 
 /** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */
 async function lockFile(handle: FileHandle, path: string): Promise<void> {
-  if (await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])) return;
+  if ((await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])).isDone) return;
   throw new TransferError(
     'target-refused',
     `another process, perhaps another ddt-receive, is writing ${path}`,
   );
-}
-
-/** Runs a program of util-linux with the file as its descriptor 3. @returns whether it succeeded. */
-async function runOn(handle: FileHandle, command: string, args: readonly string[]): Promise<boolean> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'ignore', handle.fd] });
-  return await new Promise<boolean>((resolve, reject) => {
-    child.once('error', (cause) =>
-      reject(new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause })),
-    );
-    child.once('close', (status) => resolve(status === 0));
-  });
 }

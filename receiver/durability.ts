@@ -157,11 +157,8 @@ export class Durability {
     this.#unflushedBytes = 0;
     const epoch = this.#epoch;
     const upTo = this.#generation;
-    if (this.#written.size === 0) {
-      this.#durableGeneration = upTo;
-      this.#journalFull = undefined;
-      return;
-    }
+    if (this.#written.size === 0) this.#journalFull = undefined;
+    if (this.#written.size === 0 && upTo === this.#durableGeneration) return;
     try {
       await this.#target.flush();
     } catch (error) {

@@ -13,7 +13,9 @@ export function problemResponse(error: TransferError): Response {
     title: STATUS_CODES[error.status] ?? 'Error',
     status: error.status,
     code: error.code,
+    // Whoever reads only the sentence shall find what to do in it as well.
     detail: error.hint === undefined ? error.message : `${error.message}; ${error.hint}`,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
     ...error.details,
   };
   return new Response(`${JSON.stringify(document)}\n`, { status: error.status, headers });

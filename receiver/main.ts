@@ -3,6 +3,7 @@
  * process.
  */
 import { systemClock } from '../common/clock.ts';
+import { diskKind, diskName } from '../common/disk-line.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { formatTicket, redact } from '../common/ticket.ts';
@@ -38,12 +39,14 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
     : content.length === 0
       ? 'empty'
       : `holds ${content.join(', ')}`;
-  print(`target   ${identity.path}: ${identity.description}, ${size}, ${holds}\n`);
+  print(`target   ${diskName(identity)}: ${diskKind(identity)}, ${size}, ${holds}\n`);
   if (open === undefined) print(`journal  ${transfer.journal.path} (new)\n`);
   else {
     const durable = open.table.countOf('durable') + open.table.countOf('verified');
     const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
-    print(`journal  ${transfer.journal.path} (${state}: ${durable} of ${open.blockCount} blocks durable, `);
+    const of = open.claim.size === null ? '' : ` of ${open.blockCount}`;
+    const unknown = open.claim.size === null ? 'size not known yet, ' : '';
+    print(`journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable, `);
     print(`${transfer.verifiedCount} verified; `);
     print(`a sample of ${receiver.sampledBlocks} compared)\n`);
   }

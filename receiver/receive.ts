@@ -4,10 +4,12 @@
  */
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { digestOf } from '../common/digest.ts';
+import { makeFolderDurably } from '../common/durable-file.ts';
+import { placesOf } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeApp } from './app.ts';
@@ -23,8 +25,10 @@ import { sampleBlocks } from './sample-blocks.ts';
 import { SenderLease } from './sender-lease.ts';
 import { startServer, type RunningServer } from './server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target-safety.ts';
+import { recordOf, refuseInStateDir } from './target-record.ts';
 import type { TargetIdentity } from './target.ts';
 import { Transfer } from './transfer.ts';
+import { cutTarget } from './unknown-size.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
 
 /** Longer than writing a few blocks takes; then the client comes again. */
@@ -59,10 +63,12 @@ export async function startReceiver(
     ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
   });
   const key = await loadOrMakeSigningKey(stateDir);
+  await refuseInStateDir(options.target, stateDir);
   await using opened = await openTransfer(options, stateDir, context);
   const { transfer, content, isResumed } = opened;
   const sampledBlocks =
     transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
+  if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
   transfer.startVerifying();
   let isDraining = false;
   const app = makeApp({
@@ -148,11 +154,13 @@ async function openTransfer(
   if (isResumed) refuseOtherTarget(journal, target.identity);
   else if (journal.property('targetIdentity') !== undefined) {
     // Nothing was written yet: whatever stands here now is the target.
-    journal.setProperties({ targetIdentity: JSON.stringify(target.identity) });
+    journal.setProperties(recordOf(target.identity, inspection.content));
   }
   const transfer = new Transfer({
     target,
     journal,
+    content: inspection.content,
+    places: await placesOf(target.identity.path),
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,
@@ -213,7 +221,8 @@ async function refuseJournalInUse(path: string): Promise<void> {
 
 async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  // A journal whose folder is lost with the power is lost with it.
+  await makeFolderDurably(folder, 0o700);
   if (!options.discardTransfer) return await SqliteJournal.open(path);
   for (const name of await readdir(folder)) {
     if (name.startsWith('journal.db')) await rm(join(folder, name));

@@ -3,9 +3,10 @@ import { digestNow } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Clock } from '../common/clock.ts';
 import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
-import { formatRanges } from '../common/ranges.ts';
+import { formatBlocks } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
+import { cutTarget } from './unknown-size.ts';
 import { listUnreadable } from './unreadable.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
 
@@ -39,6 +40,16 @@ export async function sealTransfer(
   options: SealOptions,
 ): Promise<SealOutcome> {
   const open = transfer.claimed();
+  if (open.claim.size === null) {
+    throw new TransferError(
+      'size-unknown',
+      'the size of the source is not known yet: its pipe has not ended',
+      {
+        hint: 'PUT /transfer with {"size":<bytes>,"stream":true,…} when it has, as ddt-send does',
+      },
+    );
+  }
+  if (open.isCutPending) await cutTarget(transfer, open);
   if (request.blockCount !== open.blockCount) {
     throw new TransferError(
       'bad-request',
@@ -55,7 +66,7 @@ export async function sealTransfer(
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
-    throw new TransferError('incomplete', `not on the target: blocks ${formatRanges(missing)}`, {
+    throw new TransferError('incomplete', `not on the target: ${formatBlocks(missing)}`, {
       details: { missing },
     });
   }
@@ -85,8 +96,8 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
   ]);
   throw new TransferError(
     'verify-failed',
-    `blocks ${formatRanges(broken)} of ${transfer.target.identity.path} ` +
-      `were written ${MISMATCHES_MAX} times and read back wrong each time: ` +
+    `cannot verify ${formatBlocks(broken)} of ${transfer.target.identity.path}: ` +
+      `written ${MISMATCHES_MAX} times and read back wrong each time: ` +
       'the disk, its cable or its controller is broken',
     {
       details: { blocks: broken, areas: offsets },

@@ -6,9 +6,8 @@
 import { constants } from 'node:fs';
 import { access, open, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { hintOfPermission } from '../common/block-devices.ts';
-import { contentOf, describeDisk, usesOf, type DiskDescription } from '../common/disks.ts';
+import { contentOf, describeDisk, lastingUsesOf, type DiskDescription } from '../common/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import type { TargetIdentity } from './target.ts';
@@ -147,7 +146,7 @@ async function inspectAbsent(path: string): Promise<TargetInspection> {
       error,
     );
   });
-  const nothing = { model: null, serial: null, wwn: null, sizeBytes: null, fileId: null };
+  const nothing = { model: null, serial: null, wwn: null, byId: null, sizeBytes: null, fileId: null };
   const identity: TargetIdentity = {
     kind: 'file',
     path,
@@ -158,23 +157,15 @@ async function inspectAbsent(path: string): Promise<TargetInspection> {
   return { identity, content: [], willCreate: true };
 }
 
-/** Programs that look for disks, udev's among them, open each one for a moment. */
-const LOOKS = 5;
-const LOOK_AGAIN_MS = 200;
-
 async function refuseUsed(disk: DiskDescription): Promise<void> {
-  let uses = await usesOf(disk);
-  for (let look = 1; look < LOOKS && uses.every((use) => use.startsWith('open for writing in ')); look++) {
-    if (uses.length === 0) return;
-    await delay(LOOK_AGAIN_MS);
-    uses = await usesOf(disk);
-  }
+  const uses = await lastingUsesOf(disk);
   if (uses.length === 0) return;
+  const texts = uses.map(({ text }) => text);
   const path = quoted(disk.path);
-  const isLoop = uses.some((use) => use.includes('loop'));
+  const isLoop = uses.some(({ kind }) => kind === 'attached');
   const ofFile = isLoop ? `losetup --associated ${path}` : 'name another target, or end what uses it';
   const hint = disk.kind === 'device' ? `${LIST_DISKS} ${path}` : ofFile;
-  throw refusal(`cannot write to ${nameOf(disk)}: it is in use: ${enumerate(uses, '; ')}`, hint);
+  throw refusal(`cannot write to ${nameOf(disk)}: it is in use: ${enumerate(texts, '; ')}`, hint);
 }
 
 async function refuseUnwritable(disk: DiskDescription): Promise<void> {
@@ -220,7 +211,7 @@ async function holdsData(disk: DiskDescription): Promise<boolean> {
 }
 
 function identityOf(disk: DiskDescription): TargetIdentity {
-  const { kind, path, model, serial, wwn, fileId, logicalSectorBytes, description } = disk;
+  const { kind, path, model, serial, wwn, byId, fileId, logicalSectorBytes, description } = disk;
   const sizeBytes = kind === 'device' ? disk.sizeBytes : null;
-  return { kind, path, model, serial, wwn, sizeBytes, fileId, logicalSectorBytes, description };
+  return { kind, path, model, serial, wwn, byId, sizeBytes, fileId, logicalSectorBytes, description };
 }

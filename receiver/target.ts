@@ -10,6 +10,8 @@ export interface TargetIdentity {
   readonly model: string | null;
   readonly serial: string | null;
   readonly wwn: string | null;
+  /** A link in /dev/disk/by-id; not compared, for udev may name it otherwise tomorrow. */
+  readonly byId: string | null;
   /** Device: its size. File: null, for it takes the size of the source when claimed. */
   readonly sizeBytes: number | null;
   /** File: device and inode number, which tell it from another file of the same name. Device: null. */
@@ -28,10 +30,12 @@ export type ReadBackMethod = 'direct' | 'cache-dropped';
 export interface Target {
   readonly identity: TargetIdentity;
   /**
-   * Makes the target ready for this many bytes.
+   * Makes the target ready for this many bytes; a file gets this length, what is behind it is cut off.
    * @throws TransferError `target-too-small`, `no-space`, `io-error`.
    */
   prepare(sizeBytes: number): Promise<void>;
+  /** Bytes that it could hold: of a device its size, of a file what its file system has left for it. */
+  roomBytes(): Promise<number>;
   /**
    * Writes all of `bytes` at `offset`; resolves when the kernel or device has taken them, durable or not.
    * `bytes` should start at a page-aligned address (a slab): then the page cache is passed by.

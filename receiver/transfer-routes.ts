@@ -22,7 +22,9 @@ export function getTransfer(_context: AppContext, { transfer }: AppOptions): Res
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
   const claim = parseClaim(await readJson(context, options));
   const outcome = await options.transfer.claim(claim);
-  if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${claim.size} bytes`);
+  const size = claim.size === null ? 'of unknown size' : `${claim.size} bytes`;
+  if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${size}`);
+  if (outcome === 'fixed') options.log.info(`the source has ended: ${size}`);
   return jsonResponse(options.transfer.status(), outcome === 'new' ? 201 : 200);
 }
 
@@ -123,9 +125,9 @@ async function readJson(context: AppContext, options: AppOptions): Promise<Recor
 }
 
 function parseClaim(body: Record<string, unknown>): Claim {
-  const { size, blockSize, source } = body;
+  const { size, blockSize, source, stream } = body;
   if (
-    typeof size !== 'number' ||
+    (typeof size !== 'number' && size !== null) ||
     typeof blockSize !== 'number' ||
     typeof source !== 'object' ||
     source === null
@@ -143,6 +145,13 @@ function parseClaim(body: Record<string, unknown>): Claim {
   return {
     size,
     blockSize,
-    source: { description, path: text('path') ?? '', model: text('model'), serial: text('serial') },
+    source: {
+      description,
+      path: text('path') ?? '',
+      model: text('model'),
+      serial: text('serial'),
+      byId: text('byId'),
+    },
+    ...(stream === true || size === null ? { stream: true } : {}),
   };
 }

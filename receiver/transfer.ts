@@ -3,44 +3,31 @@
  * The claim fixes the geometry; before it there is no table of blocks and nothing can be written.
  */
 import { randomUUID } from 'node:crypto';
-import { SlabPool } from '../common/buffers.ts';
-import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
+import type { DigestBlock } from '../common/digest.ts';
 import type { Clock } from '../common/clock.ts';
+import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
-import { blockCountOf, isGeometry, type Geometry } from '../common/geometry.ts';
+import { isGeometry, type Geometry } from '../common/geometry.ts';
 import {
-  ENCODED_GROWTH_BYTES_MAX,
   LISTING_COUNT_MAX,
   PROTOCOL_VERSION,
   ZERO_RANGES_MAX,
   type Claim,
   type TransferStatus,
 } from '../common/protocol.ts';
-import type { BlockTable } from './block-table.ts';
-import { claimDifference, hintFor } from './claim.ts';
-import { Durability } from './durability.ts';
 import type { DurabilityEvents } from './durability-events.ts';
-import { tableOf } from './journalled-table.ts';
 import type { Journal } from './journal.ts';
-import { slabCountOf } from './memory.ts';
-import { RangeLocks } from './range-locks.ts';
+import { openClaimed, type OpenTransfer } from './open-transfer.ts';
+import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from './target.ts';
+import { claimAgain, prepareForAnySize } from './unknown-size.ts';
 import { listUnreadable } from './unreadable.ts';
-import { Verifier, type VerifierEvents } from './verify-blocks.ts';
+import type { VerifierEvents } from './verify-blocks.ts';
 
-/** What exists once a transfer is claimed. */
-export interface OpenTransfer {
-  readonly claim: Claim;
-  readonly geometry: Geometry;
-  readonly blockCount: number;
-  readonly table: BlockTable;
-  readonly durability: Durability;
-  /** undefined with `--verify none`. */
-  readonly verifier: Verifier | undefined;
-  readonly locks: RangeLocks;
-  readonly slabs: SlabPool;
-  readonly zeroDigests: ZeroDigests;
-}
+export type { OpenTransfer } from './open-transfer.ts';
+
+/** `fixed`: the size of a source that was not known before. */
+export type ClaimOutcome = 'new' | 'same' | 'fixed';
 
 /** A sealed transfer's receipt: the exact bytes that were signed, and the armored signature. */
 export interface SealedReceipt {
@@ -51,6 +38,9 @@ export interface SealedReceipt {
 export interface TransferOptions {
   readonly target: Target;
   readonly journal: Journal;
+  /** What is on the target; recorded when the transfer begins. */
+  readonly content?: readonly string[];
+  readonly places?: DiskPlaces;
   readonly memoryBytes: number;
   readonly connectionsMax: number;
   readonly isReadBack: boolean;
@@ -67,6 +57,8 @@ export class Transfer {
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
+  readonly #content: readonly string[];
+  readonly #marks: DiskMarks;
   #claiming: Promise<unknown> = Promise.resolve();
 
   constructor(options: TransferOptions) {
@@ -77,11 +69,14 @@ export class Transfer {
     if (this.journal.property('transferId') === undefined) {
       this.journal.setProperties({
         transferId: this.id,
-        targetIdentity: JSON.stringify(this.target.identity),
+        ...recordOf(this.target.identity, options.content ?? []),
       });
     }
+    this.#content = recordedContent(this.journal);
+    this.#marks = options.places === undefined ? NO_MARKS : marksOf(options.places, this.id);
     const claim = this.journal.property('claim');
-    if (claim !== undefined) this.#open = this.#build(JSON.parse(claim) as Claim);
+    const sizeMax = this.journal.property('sizeMax');
+    if (claim !== undefined) this.#open = openClaimed(options, JSON.parse(claim) as Claim, sizeMax);
     const json = this.journal.property('receipt');
     const signature = this.journal.property('receiptSignature');
     if (json !== undefined && signature !== undefined) this.#sealed = { json, signature };
@@ -130,35 +125,33 @@ export class Transfer {
   }
 
   /**
-   * Binds the transfer to a source. The same claim again changes nothing.
-   * @returns whether it was new. @throws TransferError `transfer-mismatch`, `target-too-small`,
+   * Binds the transfer to a source. The same claim again changes nothing; that of a pipe which has ended
+   * brings its size.
+   * @throws TransferError `transfer-mismatch`, `target-too-small`,
    * `bad-request`, …
    */
-  async claim(claim: Claim): Promise<'new' | 'same'> {
+  async claim(claim: Claim): Promise<ClaimOutcome> {
     // One at a time, so that two senders can't both be the first.
     const turn = this.#claiming.then(async () => await this.#claimNow(claim));
     this.#claiming = turn.catch(() => {});
     return await turn;
   }
 
-  async #claimNow(claim: Claim): Promise<'new' | 'same'> {
-    if (this.#open !== undefined) {
-      const difference = claimDifference(this.#open.claim, claim);
-      if (difference === undefined) return 'same';
-      throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
-        hint: hintFor(this.#open.claim, claim),
-      });
-    }
-    const geometry: Geometry = { sizeBytes: claim.size, blockSizeBytes: claim.blockSize };
+  async #claimNow(claim: Claim): Promise<ClaimOutcome> {
+    if (this.#open !== undefined) return await claimAgain(this, this.#open, claim);
+    const geometry: Geometry = { sizeBytes: claim.size ?? 0, blockSizeBytes: claim.blockSize };
     if (!isGeometry(geometry)) {
       throw new TransferError(
         'bad-request',
         `size ${claim.size} in blocks of ${claim.blockSize} bytes is not possible`,
       );
     }
-    await this.target.prepare(claim.size);
-    const open = this.#build(claim);
-    this.journal.setProperties({ claim: JSON.stringify(claim) });
+    let sizeMax: string | undefined;
+    if (claim.size !== null) await this.target.prepare(claim.size);
+    else sizeMax = String(await prepareForAnySize(this.target, claim.blockSize));
+    const open = openClaimed(this.#options, claim, sizeMax);
+    const limit = sizeMax === undefined ? {} : { sizeMax };
+    this.journal.setProperties({ claim: JSON.stringify(claim), ...limit });
     this.#open = open;
     return 'new';
   }
@@ -178,7 +171,6 @@ export class Transfer {
 
   status(): TransferStatus {
     const open = this.#open;
-    const { identity } = this.target;
     const count = (state: 'absent' | 'written' | 'durable' | 'verified'): number =>
       open?.table.countOf(state) ?? 0;
     return {
@@ -188,15 +180,11 @@ export class Transfer {
       state: this.#sealed !== undefined ? 'sealed' : open === undefined ? 'unclaimed' : 'open',
       size: open?.claim.size ?? null,
       blockSize: open?.claim.blockSize ?? null,
-      blockCount: open?.blockCount ?? null,
+      blockCount: open === undefined || open.claim.size === null ? null : open.blockCount,
+      sizeMax: open?.claim.size === null ? open.geometry.sizeBytes : null,
       source: open?.claim.source ?? null,
-      target: {
-        description: identity.description,
-        path: identity.path,
-        model: identity.model,
-        serial: identity.serial,
-        size: identity.sizeBytes,
-      },
+      target: describeTarget(this.target.identity, this.#content),
+      targetMarks: this.#marks,
       blocks: {
         absent: count('absent'),
         written: count('written'),
@@ -210,38 +198,6 @@ export class Transfer {
         listing: LISTING_COUNT_MAX,
       },
       encodings: ['zstd', 'gzip'],
-    };
-  }
-
-  #build(claim: Claim): OpenTransfer {
-    const geometry: Geometry = { sizeBytes: claim.size, blockSizeBytes: claim.blockSize };
-    const blockCount = blockCountOf(geometry);
-    const { target, journal } = this;
-    const table = tableOf(journal, blockCount);
-    const { events, clock, digest, memoryBytes, isReadBack } = this.#options;
-    const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
-    const locks = new RangeLocks();
-    const zeroDigests = new ZeroDigests(geometry);
-    const verifier = isReadBack
-      ? new Verifier({ target, journal, table, locks, geometry, clock, digest, zeroDigests, events })
-      : undefined;
-    const durability = new Durability({
-      target,
-      journal,
-      table,
-      clock,
-      events: { ...events, onDurable: () => verifier?.wake() },
-    });
-    return {
-      claim,
-      geometry,
-      blockCount,
-      table,
-      durability,
-      verifier,
-      locks,
-      slabs: new SlabPool({ slabSizeBytes, slabCount: slabCountOf(memoryBytes, slabSizeBytes) }),
-      zeroDigests,
     };
   }
 }

@@ -1,8 +1,7 @@
 /**
- * Reads durable blocks back from the target, past the page cache, and compares them with their digests.
- * Follows the writing at a short distance, so that little is left at the end. A block that differs becomes
- * absent, and the sender sends it again. Its bytes may have gone to another place, where they spoilt what had
- * been read back before: so everything is read back once more then.
+ * Reads durable blocks back from the target, past the page cache, at a short distance behind the writing. A
+ * block that differs becomes absent, and the sender sends it again. Its bytes may have gone to another place,
+ * where they spoilt what had been read back before: so everything is read back once more then.
  */
 import assert from 'node:assert/strict';
 import { SlabPool } from '../common/buffers.ts';
@@ -142,11 +141,8 @@ export class Verifier {
     const { table } = this.#options;
     if (this.#isStopped) return undefined;
     for (let laps = 0; laps < 2; laps++) {
-      for (
-        let index = table.nextDurable(this.#cursor);
-        index !== undefined;
-        index = table.nextDurable(index + 1)
-      ) {
+      let index = table.nextDurable(this.#cursor);
+      for (; index !== undefined; index = table.nextDurable(index + 1)) {
         if (this.#reading.has(index)) continue;
         this.#cursor = index + 1;
         return index;
@@ -179,20 +175,26 @@ export class Verifier {
       this.#unjournalled.push(number);
       return;
     }
+    // Either read is enough to tell that other bytes are there.
+    const isDifferent = [first, failure].some((each) => each?.kind === 'different');
+    // Not journalled: it stays as it is, for the next process to find, and with it what it makes doubtful.
+    if (isDifferent && !(await this.#doubtVerified())) return;
+    if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;
+    table.set(number, 'absent');
     const count = (this.#mismatches.get(number) ?? 0) + 1;
     this.#mismatches.set(number, count);
-    if (failure.kind === 'different') await this.#doubtVerified();
-    await this.#whenRoom(() => this.#options.journal.forgetBlocks([number]));
-    table.set(number, 'absent');
     this.#options.events.onMismatch?.(number, offset, count, failure.reason);
   }
 
   /** Where the lost bytes went nobody knows: perhaps over a block that was right when it was read. */
-  async #doubtVerified(): Promise<void> {
-    await this.#whenRoom(() => this.#options.journal.forgetVerified());
-    this.#doubts++;
-    this.#unjournalled = [];
-    this.#options.table.doubtVerified();
+  async #doubtVerified(): Promise<boolean> {
+    // All of it at once: the other reader must not journal in between what it verified before.
+    return await this.#whenRoom(() => {
+      this.#options.journal.forgetVerified();
+      this.#doubts++;
+      this.#unjournalled = [];
+      this.#options.table.doubtVerified();
+    });
   }
 
   /** @returns why it is not what was written; undefined when it is. */
@@ -232,16 +234,15 @@ export class Verifier {
     );
   }
 
-  /** A full disk under the journal is waited for; nothing is lost by that but time. */
-  async #whenRoom(write: () => void): Promise<void> {
+  /** A full disk under the journal is waited for. @returns false when there is no more time to wait. */
+  async #whenRoom(write: () => void): Promise<boolean> {
     while (true) {
       try {
         write();
-        return;
+        return true;
       } catch (error) {
         if (!(error instanceof TransferError) || error.code !== 'no-space') throw error;
-        // The next process reads these blocks once more.
-        if (this.#isStopped) return;
+        if (this.#isStopped) return false;
         await this.#options.clock.sleep(JOURNAL_RETRY_MS);
       }
     }

@@ -4,7 +4,8 @@ import { isSameAreas, type Area } from '../common/areas.ts';
 import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
-import { rangesOf, type Range } from '../common/ranges.ts';
+import { formatBlocks, rangesOf, type Range } from '../common/ranges.ts';
+import { lengthMismatch } from './block-request.ts';
 import type { WritePermit } from './durability.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
@@ -33,6 +34,10 @@ export async function writeBlock(
   const written = await underLock(open, [index, 1], async () => {
     // A seal may have come while this block waited for its turn.
     transfer.writable();
+    refuseCut(open, [index, 1]);
+    if (bytes.length !== lengthOf(index, open.geometry)) {
+      throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
+    }
     isNew = open.table.stateOf(index) === 'absent';
     return await writeNeeded(
       open,
@@ -69,6 +74,7 @@ export async function writeZeroBlocks(
   for (const range of ranges) {
     const written = await underLock(open, range, async () => {
       transfer.writable();
+      refuseCut(open, range);
       return await writeNeeded(
         open,
         range,
@@ -77,10 +83,21 @@ export async function writeZeroBlocks(
       );
     });
     if (generation > 0 && written.epoch !== epoch) throw epochEnded();
-    ({ generation, epoch } = written);
+    // A range that was there already names the published generation, which is behind that of a new write.
+    generation = Math.max(generation, written.generation);
+    ({ epoch } = written);
   }
   if (isFlushed) await flushTo(open, generation, epoch);
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
+}
+
+/** The source may have ended while this write waited for its turn. */
+function refuseCut({ blockCount }: OpenTransfer, [first, count]: Range): void {
+  if (first + count <= blockCount) return;
+  throw new TransferError(
+    'block-out-of-range',
+    `there is no block ${first + count - 1} any more: the source has ended, the transfer has ${blockCount}`,
+  );
 }
 
 async function underLock<Result>(
@@ -135,8 +152,11 @@ async function writeNeeded(
   return { generation, epoch, isWritten: needed.length > 0 };
 }
 
-/** Announce, write, record: the order that keeps the journal true at every moment. */
-async function write(
+/**
+ * Announce, write, record: the order that keeps the journal true at every moment. Without any index: a change
+ * of the target that the next flush has to cover.
+ */
+export async function write(
   { durability, table }: OpenTransfer,
   indexes: readonly number[],
   content: Content,
@@ -147,8 +167,7 @@ async function write(
   try {
     await writeTarget();
   } catch (error) {
-    const failure =
-      error instanceof TransferError ? error : new TransferError('io-error', String(error), { cause: error });
+    const failure = failedWrite(indexes, error);
     durability.failWrite(permit, failure);
     throw failure;
   }
@@ -157,6 +176,16 @@ async function write(
   // Before anything else happens: a flush that begins now journals them with their blocks.
   for (const index of indexes) table.setUnreadable(index, unreadable);
   return { generation, epoch: permit.epoch };
+}
+
+/** Whoever reads it looks for a block, not for an offset. */
+function failedWrite(indexes: readonly number[], error: unknown): TransferError {
+  const blocks = indexes.length === 0 ? 'the end' : formatBlocks(rangesOf(indexes));
+  if (!(error instanceof TransferError))
+    return new TransferError('io-error', `${blocks}: ${String(error)}`, { cause: error });
+  const { code, message, details, hint } = error;
+  const options = { cause: error, details, ...(hint === undefined ? {} : { hint }) };
+  return new TransferError(code, `${blocks}: ${message}`, options);
 }
 
 async function flushTo({ durability }: OpenTransfer, generation: number, epoch: string): Promise<void> {

@@ -3,13 +3,27 @@
  * more with all that happened. `npm run simulate -- --seeds 1000 --from 1`; one seed with its events: `--from
  * 7 --trace`.
  */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { SeedRunner } from '../test/simulation/run-seed.ts';
 import type { SimulationResult } from '../test/simulation/simulation.ts';
 
 /** Of a failing run, the last events are what one looks at first. */
 const EVENTS_SHOWN = 60;
-const PROGRESS_EVERY = 10_000;
+/**
+ * A process ends after so many. Those that are killed in a simulation wait for ever, and so keep what they
+ * hold: each memory for slabs reserves 10 GB of addresses, of which a process has 128 TB.
+ */
+const SEEDS_PER_PROCESS = 2500;
+
+/** What one process, or all of them, have seen. */
+interface Tally {
+  seeds: number;
+  faults: number;
+  outcomes: Record<string, number>;
+}
 
 const { values } = parseArgs({
   options: {
@@ -33,43 +47,85 @@ async function replay(runner: SeedRunner, seed: number, eventsShown: number): Pr
   return result;
 }
 
-/** @returns whether all seeds held. */
-async function simulate(runner: SeedRunner, seeds: number, from: number): Promise<boolean> {
-  const outcomes = new Map<string, number>();
-  const startMs = performance.now();
-  let faults = 0;
+/** @returns what was seen; undefined when an invariant broke. */
+async function simulate(seeds: number, from: number): Promise<Tally | undefined> {
+  await using runner = await SeedRunner.open();
+  const tally: Tally = { seeds, faults: 0, outcomes: {} };
   for (let seed = from; seed < from + seeds; seed++) {
     const result = await runner.run(seed);
     if (result.violation !== undefined) {
       const again = await replay(runner, seed, EVENTS_SHOWN);
-      print(`seed ${seed} after ${seed - from + 1} seeds: ${result.violation}`);
+      print(`seed ${seed}: ${result.violation}`);
       if (again.traceDigest !== result.traceDigest)
         print('the second run went another way: something is not simulated');
       print(`all of its events: npm run simulate -- --from ${seed} --trace`);
-      return false;
+      return undefined;
     }
-    faults += result.faultCount;
-    outcomes.set(result.outcome, (outcomes.get(result.outcome) ?? 0) + 1);
-    if ((seed - from + 1) % PROGRESS_EVERY === 0) print(`${seed - from + 1} seeds`);
+    tally.faults += result.faultCount;
+    tally.outcomes[result.outcome] = (tally.outcomes[result.outcome] ?? 0) + 1;
   }
+  return tally;
+}
+
+function isTally(message: unknown): message is Tally {
+  return typeof message === 'object' && message !== null && 'outcomes' in message;
+}
+
+/** As {@link simulate}, in a process of its own. */
+async function simulateApart(seeds: number, from: number): Promise<Tally | undefined> {
+  const child = fork(import.meta.filename, ['--seeds', String(seeds), '--from', String(from)]);
+  let tally: Tally | undefined;
+  child.on('message', (message: unknown) => {
+    if (isTally(message)) tally = message;
+  });
+  await once(child, 'exit');
+  return tally;
+}
+
+/** As many processes at once as there are cores. @returns whether all seeds held. */
+async function simulateAll(seeds: number, from: number): Promise<boolean> {
+  const startMs = performance.now();
+  const total: Tally = { seeds: 0, faults: 0, outcomes: {} };
+  let next = from;
+  let hasFailed = false;
+  const runProcesses = async (): Promise<void> => {
+    while (next < from + seeds && !hasFailed) {
+      const [first, count] = [next, Math.min(SEEDS_PER_PROCESS, from + seeds - next)];
+      next += count;
+      const tally = await simulateApart(count, first);
+      hasFailed ||= tally === undefined;
+      if (tally === undefined) return;
+      total.seeds += count;
+      total.faults += tally.faults;
+      for (const [outcome, times] of Object.entries(tally.outcomes))
+        total.outcomes[outcome] = (total.outcomes[outcome] ?? 0) + times;
+      if (seeds > SEEDS_PER_PROCESS) print(`${total.seeds} seeds`);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, runProcesses));
+  if (hasFailed) return false;
   const seconds = (performance.now() - startMs) / 1000;
-  const ends = [...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
+  const ends = Object.entries(total.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
   print(
-    `${seeds} seeds from ${from}: no invariant broken, ${faults} faults, ` +
-      `${seconds.toFixed(1)} s; ended: ${ends}`,
+    `${seeds} seeds from ${from}: no invariant broken, ${total.faults} faults, ` +
+      `${seconds.toFixed(1)} s; ended: ${ends.join(', ')}`,
   );
   return true;
 }
 
-await using runner = await SeedRunner.open();
 const [seeds, from] = [Number(values.seeds), Number(values.from)];
-if (!Number.isSafeInteger(seeds) || !Number.isSafeInteger(from)) {
+if (!Number.isSafeInteger(seeds) || !Number.isSafeInteger(from) || seeds < 1 || from < 0) {
   process.stderr.write('simulate: error: --seeds and --from are whole numbers\n');
   process.exitCode = 2;
 } else if (values.trace) {
+  await using runner = await SeedRunner.open();
   const result = await replay(runner, from, Infinity);
   print(JSON.stringify(result));
   if (result.violation !== undefined) process.exitCode = 1;
-} else if (!(await simulate(runner, seeds, from))) {
+} else if (process.send !== undefined) {
+  const tally = await simulate(seeds, from);
+  if (tally === undefined) process.exitCode = 1;
+  else process.send(tally);
+} else if (!(await simulateAll(seeds, from))) {
   process.exitCode = 1;
 }

@@ -22,6 +22,8 @@ export interface AttemptsOptions {
 export class Attempts {
   readonly #options: AttemptsOptions;
   #lastProgressMs: number;
+  /** Attempts under way, their pauses included. */
+  #running = 0;
   #targetErrors = 0;
   /** Counts up only: tells an attempt whether an error was counted since it began. */
   #targetErrorsEver = 0;
@@ -43,6 +45,21 @@ export class Attempts {
    * @throws TransferError the last failure; `no-progress` (exit 6) after `retryForMs`.
    */
   async run<Result>(
+    signal: AbortSignal,
+    attempt: (failure: TransferError | undefined) => Promise<Result>,
+  ): Promise<Result> {
+    // Patience is about the receiver: time in which nothing was asked of it, as while a pipe is silent, is no
+    // time without progress.
+    if (this.#running === 0) this.#lastProgressMs = this.#options.clock.monotonicMs();
+    this.#running++;
+    try {
+      return await this.#tryUntil(signal, attempt);
+    } finally {
+      this.#running--;
+    }
+  }
+
+  async #tryUntil<Result>(
     signal: AbortSignal,
     attempt: (failure: TransferError | undefined) => Promise<Result>,
   ): Promise<Result> {

@@ -3,21 +3,28 @@ import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
+import { usageErrorOf } from '../common/usage-error.ts';
 
 export const CONNECTIONS_DEFAULT = 8;
 /** More never helped on any line that was measured, and a receiver has its own limit. */
 export const CONNECTIONS_MAX = 64;
 
 export interface SendOptions {
+  /** `-`: standard input. */
   readonly source: string;
   readonly ticket: string | undefined;
   readonly ticketFile: string | undefined;
   readonly connections: number;
   /** undefined: 4 MiB, or what the transfer has been claimed with. */
   readonly blockSizeBytes: number | undefined;
+  /** Of standard input, where the user knows it. */
+  readonly sourceSizeBytes: number | null;
   readonly retryForMs: number;
   readonly memoryBytes: number;
   readonly receiptFile: string | undefined;
+  /** The question before something is overwritten is answered. */
+  readonly isConfirmed: boolean;
+  readonly isDryRun: boolean;
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
   readonly progress: 'auto' | 'plain' | 'json' | 'none';
@@ -28,6 +35,7 @@ Examples:
   ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'     the quotes are needed
   ddt-send --ticket-file ticket.txt --progress json disk.img
   DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815  keeps the ticket out of ps
+  zcat disk.img.gz | ddt-send --ticket-file ticket.txt -
 
 Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 device failure or
 corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the same command goes on.
@@ -37,11 +45,12 @@ corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the sam
 export function parseSendArgs(argv: readonly string[], print: (text: string) => void): SendOptions | 'help' {
   const command = new Command('ddt-send')
     .description('Copies a disk to the target of a ddt-receive. Interrupted, the same command goes on.')
-    .argument('<source>', 'block device or file')
+    .argument('<source>', 'block device, file, or - for standard input')
     .argument('[ticket]', 'what ddt-receive printed; in single quotes')
     .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
     .option('--connections <n>', `connections at once, 1 to ${CONNECTIONS_MAX}`, String(CONNECTIONS_DEFAULT))
     .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+    .option('--source-size <size>', 'what standard input has: if it ends before, that is an error')
     .addOption(
       new Option('--on-read-error <what>', 'zero: bad sectors become zeros')
         .choices(['stop', 'zero'])
@@ -55,6 +64,8 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
         .choices(['auto', 'plain', 'json', 'none'])
         .default('auto'),
     )
+    .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
+    .option('--yes', 'overwrite what is on the target without asking')
     .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
@@ -66,16 +77,18 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
-    throw new TransferError('usage', error.message.replace(/^error: /, ''), {
-      cause: error,
-      hint: 'ddt-send --help',
-    });
+    throw usageErrorOf(error, 'ddt-send');
   }
   return readOptions(command);
 }
 
+interface Flags {
+  readonly dryRun?: true;
+  readonly yes?: true;
+}
+
 function readOptions(command: Command): SendOptions {
-  const raw = command.opts<Record<string, string | undefined>>();
+  const { dryRun, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
   const [source, ticket] = command.args;
   const blockSize = raw['blockSize'];
   const memory = parseSize(raw['memory'] ?? '');
@@ -83,15 +96,29 @@ function readOptions(command: Command): SendOptions {
     throw new TransferError('usage', `--memory ${raw['memory']} is less than one block of 16MiB`);
   }
   const progress = raw['progress'];
+  const sourceSize = raw['sourceSize'];
+  if (sourceSize !== undefined && source !== '-') {
+    throw new TransferError('usage', '--source-size is for standard input: disks and files have a size', {
+      hint: "zcat disk.img.gz | ddt-send --source-size 931G - '<ticket>'",
+    });
+  }
+  if (dryRun === true && source === '-') {
+    throw new TransferError('usage', '--dry-run reads the source, and standard input can be read once only', {
+      hint: 'leave --dry-run out, or name a disk or a file',
+    });
+  }
   return {
     source: source ?? '',
     ticket,
     ticketFile: raw['ticketFile'],
     connections: parseWhole(raw['connections'] ?? '', '--connections', 1, CONNECTIONS_MAX),
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
+    sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize),
     retryForMs: parseDuration(raw['retryFor'] ?? ''),
     memoryBytes: memory,
     receiptFile: raw['receipt'],
+    isConfirmed: yes === true,
+    isDryRun: dryRun === true,
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
     progress: progress === 'plain' || progress === 'json' || progress === 'none' ? progress : 'auto',

@@ -6,16 +6,17 @@ import { areasOutside, isSameAreas, type Area } from '../common/areas.ts';
 import { lengthOf, blockIndexOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Listing } from './listing.ts';
-import type { BlockReader, ReadBlock } from './read-block.ts';
+import type { BlockDescriber, ReadBlock } from './read-block.ts';
+import type { ReadMap } from './read-map.ts';
 import type { ReceiverClient } from './receiver-port.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter.ts';
-import type { Source } from './source.ts';
 
 export interface ComparisonParts {
-  readonly source: Source;
+  /** What was read of the source, and in which run; none of a pipe. */
+  readonly map: ReadMap | undefined;
   readonly geometry: Geometry;
-  readonly reader: BlockReader;
+  readonly describer: BlockDescriber;
   readonly listing: Listing;
   readonly recorded: RecordedAreas;
   readonly reporter: SendReporter;
@@ -36,9 +37,9 @@ export class BlockComparison {
    * has it, and has it without unreadable areas.
    */
   async readBefore(index: number): Promise<Buffer | undefined> {
-    const { source, geometry, listing, recorded } = this.#parts;
+    const { map, geometry, listing, recorded } = this.#parts;
     const block = blockIndexOf(index, geometry);
-    const isRead = source.map?.isRead(offsetOf(block, geometry), lengthOf(block, geometry)) === true;
+    const isRead = map?.isRead(offsetOf(block, geometry), lengthOf(block, geometry)) === true;
     return isRead && !recorded.has(index) ? await listing.digestAt(index) : undefined;
   }
 
@@ -63,11 +64,12 @@ export class BlockComparison {
 
   /** The target has these now. */
   noteDurable(ranges: readonly Range[]): void {
-    const { source, geometry } = this.#parts;
+    const { map, geometry } = this.#parts;
+    if (map === undefined) return;
     for (const [first, count] of ranges) {
       const offset = first * geometry.blockSizeBytes;
       const end = Math.min(geometry.sizeBytes, offset + count * geometry.blockSizeBytes);
-      source.map?.noteDurable(offset, end - offset);
+      map.noteDurable(offset, end - offset);
     }
   }
 
@@ -77,22 +79,22 @@ export class BlockComparison {
     lost: readonly Area[],
     { present, lane }: { present: Buffer; lane: ReceiverClient },
   ): Promise<ReadBlock> {
-    const { source, geometry, reader, reporter, retrying, signal } = this.#parts;
+    const { map, geometry, describer, reporter, retrying, signal } = this.#parts;
     const { index, bytes } = block;
     const there = await retrying(async () => await lane.readBlock(index, signal));
     const copy = Uint8Array.from(there);
-    if (copy.length !== bytes.length || !(await reader.digestOf(copy)).equals(present)) {
+    if (copy.length !== bytes.length || !(await describer.digestOf(copy)).equals(present)) {
       reporter.noteUnreadable(lost);
       return block;
     }
     const start = offsetOf(blockIndexOf(index, geometry), geometry);
     for (const [offset, length] of lost) {
       bytes.set(copy.subarray(offset - start, offset - start + length), offset - start);
-      source.map?.noteRead(offset, length);
+      map?.noteRead(offset, length);
     }
     reporter.noteKept(lost);
     const left = areasOutside(block.unreadable, lost);
-    return await reader.describe(index, bytes, left);
+    return await describer.describe(index, bytes, left);
   }
 
   async #head(index: number, lane: ReceiverClient): ReturnType<ReceiverClient['headBlock']> {

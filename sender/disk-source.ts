@@ -8,7 +8,7 @@ import { joinAreas, type Area } from '../common/areas.ts';
 import { SYS_FOLDER } from '../common/block-devices.ts';
 import { SLAB_ALIGNMENT_BYTES } from '../common/buffers.ts';
 import { openDirect, readDirect } from '../common/direct-io.ts';
-import { describeDisk, type DiskDescription } from '../common/disks.ts';
+import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../common/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import type { SourceDescription } from '../common/protocol.ts';
 import { readCarefully, type FailedRead } from './careful-read.ts';
@@ -32,9 +32,9 @@ export class DiskSource implements Source {
     handles: { buffered: FileHandle; direct: FileHandle | undefined },
     reading: { onReadError: OnReadError; runOut: RunOut | undefined },
   ) {
-    const { description, path, model, serial, sizeBytes } = disk;
+    const { description, path, model, serial, byId, sizeBytes } = disk;
     this.disk = disk;
-    this.description = { description, path, model, serial };
+    this.description = { description, path, model, serial, byId };
     this.sizeBytes = sizeBytes;
     this.map = new ReadMap(sizeBytes);
     this.runOut = reading.runOut;
@@ -83,6 +83,17 @@ export class DiskSource implements Source {
       'source-changed',
       `${path} ends at ${reached} now, it had ${this.sizeBytes} bytes before`,
     );
+  }
+
+  async presentSizeBytes(): Promise<number> {
+    const { majorMinor, path } = this.disk;
+    if (majorMinor !== null) return await deviceSizeBytesOf(majorMinor);
+    try {
+      return (await this.#buffered.stat()).size;
+    } catch (error) {
+      const message = `cannot see how large ${path} is now: ${reasonOf(error)}`;
+      throw new TransferError('source-read', message, { cause: error });
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

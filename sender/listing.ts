@@ -8,12 +8,11 @@ import { LISTING_COUNT_MAX, isAbsentDigest } from '../common/protocol.ts';
 const PAGES_MAX = 2;
 
 export class Listing {
-  readonly #fetchPage: (from: number, count: number) => Promise<Buffer>;
-  readonly #blockCount: number;
+  readonly #fetchPage: (from: number) => Promise<Buffer>;
   readonly #pages = new Map<number, Promise<Buffer>>();
 
-  constructor(blockCount: number, fetchPage: (from: number, count: number) => Promise<Buffer>) {
-    this.#blockCount = blockCount;
+  /** @param fetchPage gets `LISTING_COUNT_MAX` digests from a block on, fewer where the blocks end. */
+  constructor(fetchPage: (from: number) => Promise<Buffer>) {
     this.#fetchPage = fetchPage;
   }
 
@@ -24,7 +23,7 @@ export class Listing {
     const from = index - (index % LISTING_COUNT_MAX);
     let page = this.#pages.get(from);
     if (page === undefined) {
-      page = this.#fetchPage(from, Math.min(LISTING_COUNT_MAX, this.#blockCount - from));
+      page = this.#fetchPage(from);
       this.#pages.set(from, page);
       const [oldest] = this.#pages.keys();
       if (this.#pages.size > PAGES_MAX && oldest !== undefined) this.#pages.delete(oldest);

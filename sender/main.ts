@@ -9,11 +9,14 @@ import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { DiskSource } from './disk-source.ts';
 import { doubtsOf } from './doubts.ts';
+import { dryRun } from './dry-run.ts';
 import { MapfileKeeper } from './mapfile-keeper.ts';
+import { Meeting } from './meeting.ts';
 import { HttpReceiverClient } from './receiver-client.ts';
 import type { Seal } from './receiver-port.ts';
 import { Reporter } from './reporter.ts';
-import { send } from './send.ts';
+import { StandardInput } from './standard-input.ts';
+import { send, type SendContext, type SendRequest } from './send.ts';
 
 async function findTicket(options: SendOptions): Promise<Ticket> {
   if (options.ticket !== undefined) return parseTicket(options.ticket);
@@ -95,27 +98,42 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
   refuseUnsafeEnvironment();
   const ticket = await findTicket(options);
   const senderId = randomUUID();
-  await using source = await DiskSource.open(options.source, options.onReadError);
-  const mapfile = await openMapfile(options, source);
-  const sending = send(
-    {
-      source,
-      connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
-      receiverName: ticket.host,
-      connections: options.connections,
-      blockSizeBytes: options.blockSizeBytes,
-      retryForMs: options.retryForMs,
-      memoryBytes: options.memoryBytes,
-    },
-    { clock: systemClock, digest: digestOf, random: systemRandom, signal, reporter },
-  );
-  const { facts, seal, targetPath } = await closing(mapfile, sending);
+  await using source =
+    options.source === '-'
+      ? await StandardInput.open(options.sourceSizeBytes)
+      : await DiskSource.open(options.source, options.onReadError);
+  const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
+  await meeting.begin();
+  const request: SendRequest = {
+    source,
+    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, onReply }),
+    receiverName: ticket.host,
+    meet: async (found) => await meeting.meet(found),
+    connections: options.connections,
+    blockSizeBytes: options.blockSizeBytes,
+    retryForMs: options.retryForMs,
+    memoryBytes: options.memoryBytes,
+  };
+  const context: SendContext = {
+    clock: systemClock,
+    digest: digestOf,
+    random: systemRandom,
+    signal,
+    reporter,
+  };
+  if (options.isDryRun && source instanceof DiskSource) {
+    reporter.dryRun(await dryRun({ ...request, source }, context));
+    return EXIT_STATUS.unproven;
+  }
+  const mapfile = source instanceof DiskSource ? await openMapfile(options, source) : undefined;
+  const { facts, seal, targetPath } = await closing(mapfile, send(request, context));
   if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
   reporter.done(facts, targetPath);
   const lists = [options.receiptFile, options.mapfile].filter((path) => path !== undefined);
   const { warnings, hint } = doubtsOf(facts, source, lists);
   for (const warning of warnings) warn(warning);
   if (hint !== undefined) process.stderr.write(`ddt-send: hint: ${hint}\n`);
+  await meeting.end();
   return warnings.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
 

@@ -50,11 +50,16 @@ export class OwedLedger {
     return true;
   }
 
-  /** Gives up all that is owed: to be sent again. */
-  takeAll(): OwedBlocks[] {
-    const all = this.#owed;
-    this.#owed = [];
-    return all;
+  /** What is owed now. */
+  all(): ReadonlySet<OwedBlocks> {
+    return new Set(this.#owed);
+  }
+
+  /** Gives up what of these is owed still: to be sent again. */
+  take(blocks: ReadonlySet<OwedBlocks>): OwedBlocks[] {
+    const taken = this.#owed.filter((owed) => blocks.has(owed));
+    this.#owed = this.#owed.filter((owed) => !blocks.has(owed));
+    return taken;
   }
 
   /** Takes what any reply says. */

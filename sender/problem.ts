@@ -1,14 +1,14 @@
-/** What an answer that is no success means. */
+/** What the receiver says when it did not do what it was asked for (RFC 9457). Pure and total. */
 import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../common/errors.ts';
-import { printable } from './replies.ts';
+import { printable } from './answer-text.ts';
 
 export interface Reply {
   readonly status: number;
-  readonly header: (name: string) => string | undefined;
   readonly body: Buffer;
+  readonly header: (name: string) => string | undefined;
 }
 
-/** The failure that the receiver names, or the nearest one for its status. */
+/** The failure that the receiver names, or the nearest one for its status. @param what was asked for. */
 export function failureOf(reply: Reply, what: string): TransferError {
   let problem: Record<string, unknown> = {};
   try {
@@ -18,11 +18,14 @@ export function failureOf(reply: Reply, what: string): TransferError {
     // Not from our receiver, or a HEAD: the status has to do.
   }
   const { code, detail } = problem;
-  const text =
-    typeof detail === 'string' ? printable(detail) : `${what} was answered with status ${reply.status}`;
+  const hint = typeof problem['hint'] === 'string' ? problem['hint'] : undefined;
+  const said = typeof detail === 'string' ? detail : `${what} was answered with status ${reply.status}`;
+  // The detail ends with the hint, for those who read nothing else.
+  const message = hint !== undefined && said.endsWith(`; ${hint}`) ? said.slice(0, -hint.length - 2) : said;
   const retryAfter = Number(reply.header('retry-after'));
-  return new TransferError(isErrorCode(code) ? code : codeOfStatus(reply.status), text, {
+  return new TransferError(isErrorCode(code) ? code : codeOfStatus(reply.status), printable(message), {
     details: problem,
+    ...(hint === undefined ? {} : { hint: printable(hint) }),
     ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
   });
 }

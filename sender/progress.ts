@@ -5,7 +5,8 @@ import { formatDuration, formatRate, formatSize } from '../common/units.ts';
 
 /** Counted in blocks; only `durable` and `verified` are progress. */
 export interface BlockCounters {
-  readonly total: number;
+  /** Of a source whose size is not known: the most that is possible. */
+  total: number;
   read: number;
   durable: number;
   /** As the receiver last said. */
@@ -18,7 +19,8 @@ export interface BlockCounters {
 
 export interface Snapshot {
   readonly counters: Readonly<BlockCounters>;
-  readonly bytesTotal: number;
+  /** null while the source has not ended and may have any size. */
+  readonly bytesTotal: number | null;
   readonly blockSizeBytes: number;
   readonly bytesWire: number;
   readonly bytesPerSecond: number;
@@ -30,7 +32,7 @@ export function progressEvent(snapshot: Snapshot): Record<string, unknown> {
   const { counters } = snapshot;
   return {
     event: 'progress',
-    blocksTotal: counters.total,
+    blocksTotal: snapshot.bytesTotal === null ? null : counters.total,
     blocksDurable: counters.durable,
     blocksVerified: counters.verified,
     bytesTotal: snapshot.bytesTotal,
@@ -46,18 +48,19 @@ export function progressLine(snapshot: Snapshot): string {
   const { counters, bytesTotal, blockSizeBytes } = snapshot;
   // Not rounded up: 100 % is said when all is durable and not before.
   const percent = counters.total === 0 ? 100 : Math.floor((counters.durable * 100) / counters.total);
-  const bytesOf = (blocks: number): number => Math.min(bytesTotal, blocks * blockSizeBytes);
+  const bytesOf = (blocks: number): number => Math.min(bytesTotal ?? Infinity, blocks * blockSizeBytes);
   const parts = [
-    `${String(percent).padStart(3)} %`,
+    ...(bytesTotal === null ? [] : [`${String(percent).padStart(3)} %`]),
     `${formatSize(bytesOf(counters.durable))} durable`,
     ...(counters.verified > 0 ? [`${formatSize(bytesOf(counters.verified))} verified`] : []),
     formatRate(snapshot.bytesPerSecond),
     `${snapshot.connections} ${snapshot.connections === 1 ? 'connection' : 'connections'}`,
   ];
   if (counters.resent > 0) parts.push(`${counters.resent} resent`);
-  parts.push(
-    snapshot.secondsLeft === null ? 'ETA unknown' : `ETA ${formatDuration(snapshot.secondsLeft * 1000)}`,
-  );
+  const { secondsLeft } = snapshot;
+  if (bytesTotal !== null) {
+    parts.push(secondsLeft === null ? 'ETA unknown' : `ETA ${formatDuration(secondsLeft * 1000)}`);
+  }
   return parts.join('  ');
 }
 
@@ -95,13 +98,40 @@ export function doneText(facts: DoneFacts, targetPath: string): string {
   const how = facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
-    `blocks   ${counters.sent} sent, ${counters.skipped} there already, ` +
-      `${counters.zero} zero, ${counters.resent} resent`,
+    `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
     ...(facts.unreadable.length === 0 ? [] : [unreadableText(facts.unreadable)]),
     '',
   ].join('\n');
+}
+
+/** Where blocks were there already, what is new comes first. */
+function blocksText({ total, sent, skipped, zero, resent }: Readonly<BlockCounters>): string {
+  if (skipped === 0) return `${sent} sent, ${zero} zero, ${resent} resent`;
+  const missed = total - skipped;
+  const what = `${missed} of ${total} blocks had changed or were missing and were sent`;
+  return `${what}, ${zero} of them as zeros; ${resent} resent`;
+}
+
+export interface DryRunFacts {
+  readonly blocksTotal: number;
+  /** On the target and equal. */
+  readonly blocksSkipped: number;
+  readonly blocksToSend: number;
+  /** Of those to send, the blocks of zeros, which do not travel; null where the source was not read. */
+  readonly blocksZero: number | null;
+  readonly bytesTotal: number;
+}
+
+export function dryRunText(facts: DryRunFacts): string {
+  const { blocksTotal, blocksToSend, blocksSkipped, blocksZero, bytesTotal } = facts;
+  const what =
+    blocksZero === null
+      ? `all ${blocksTotal} blocks, ${formatSize(bytesTotal)}, would be read, and sent unless they are zero`
+      : `${blocksToSend} of ${blocksTotal} blocks would be sent, ${blocksZero} of them as zeros; ` +
+        `${blocksSkipped} are there and equal`;
+  return `dry run  ${what}; nothing was sent\n`;
 }
 
 function unreadableText(areas: readonly Area[]): string {

@@ -15,31 +15,16 @@ export interface ReadBlock {
   readonly unreadable: readonly Area[];
 }
 
-export class BlockReader {
+/** Tells what a block's bytes are. */
+export class BlockDescriber {
   readonly zeroDigests: ZeroDigests;
-  readonly #source: Source;
-  readonly #geometry: Geometry;
   readonly #zeroBlock: Buffer;
-
   readonly #digest: DigestBlock;
 
-  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+  constructor(geometry: Geometry, digest: DigestBlock) {
     this.#digest = digest;
-    this.#source = source;
-    this.#geometry = geometry;
     this.#zeroBlock = Buffer.alloc(geometry.blockSizeBytes);
     this.zeroDigests = new ZeroDigests(geometry);
-  }
-
-  /**
-   * Tells by comparing bytes, never from maps of holes, whether the block is zero. @throws as the source
-   * does.
-   */
-  async read(index: number, into: Buffer<ArrayBuffer>, signal?: AbortSignal): Promise<ReadBlock> {
-    const blockIndex = blockIndexOf(index, this.#geometry);
-    const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
-    const areas = await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry), signal);
-    return await this.describe(index, bytes, coarsened(areas, SOURCE_ERROR_RANGES_MAX));
   }
 
   /** 32 bytes. */
@@ -47,11 +32,38 @@ export class BlockReader {
     return await this.#digest(bytes);
   }
 
-  /** @param bytes exactly the block. */
-  async describe(index: number, bytes: Buffer<ArrayBuffer>, unreadable: readonly Area[]): Promise<ReadBlock> {
+  /**
+   * Tells by comparing bytes, never from maps of holes, whether the block is zero.
+   * @param bytes exactly the block.
+   */
+  async describe(
+    index: number,
+    bytes: Buffer<ArrayBuffer>,
+    unreadable: readonly Area[] = [],
+  ): Promise<ReadBlock> {
     const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
     const digest = isZero ? this.zeroDigests.of(index) : await this.#digest(bytes);
     return { index, bytes, isZero, digest, unreadable };
+  }
+}
+
+export class BlockReader {
+  readonly describer: BlockDescriber;
+  readonly #source: Source;
+  readonly #geometry: Geometry;
+
+  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+    this.#source = source;
+    this.#geometry = geometry;
+    this.describer = new BlockDescriber(geometry, digest);
+  }
+
+  /** @throws as the source does. */
+  async read(index: number, into: Buffer<ArrayBuffer>, signal?: AbortSignal): Promise<ReadBlock> {
+    const blockIndex = blockIndexOf(index, this.#geometry);
+    const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
+    const areas = await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry), signal);
+    return await this.describer.describe(index, bytes, coarsened(areas, SOURCE_ERROR_RANGES_MAX));
   }
 
   /** For a block that was read twice in this run, with different results. */
@@ -73,15 +85,18 @@ export class BlockReader {
     );
   }
 
-  /** For a block that is not what a sealed transfer holds. */
   differsFromSealed(index: number): TransferError {
-    const { path } = this.#source.description;
-    return new TransferError(
-      'sealed',
-      `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
-      {
-        hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
-      },
-    );
+    return differsFromSealed(this.#source.description.path, index);
   }
+}
+
+/** For a block that is not what a sealed transfer holds. */
+export function differsFromSealed(path: string, index: number): TransferError {
+  return new TransferError(
+    'sealed',
+    `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
+    {
+      hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
+    },
+  );
 }

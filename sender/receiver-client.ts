@@ -22,15 +22,9 @@ import {
 import type { Range } from '../common/ranges.ts';
 import type { Ticket } from '../common/ticket.ts';
 import { makeConnector } from './connector.ts';
-import {
-  isCount,
-  parseBlockReceipt,
-  parseClaimAnswer,
-  parseHead,
-  parseSeal,
-  parseTransferStatus,
-  parseZeroReceipt,
-} from './replies.ts';
+import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
+import { isCount } from './answer-values.ts';
 import { failureOf, type Reply } from './problem.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { watchProgress } from './socket-progress.ts';
@@ -55,6 +49,7 @@ interface RequestOptions {
 
 export class HttpReceiverClient implements ReceiverClient {
   readonly #client: Client;
+  readonly #address: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onReply: (info: ReplyInfo) => void;
   #socket: Socket | undefined;
@@ -64,6 +59,7 @@ export class HttpReceiverClient implements ReceiverClient {
   constructor(options: { ticket: Ticket; senderId: string; onReply: (info: ReplyInfo) => void }) {
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
+    this.#address = options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
       allowH2: false,
@@ -209,9 +205,8 @@ export class HttpReceiverClient implements ReceiverClient {
       return { status: statusCode, header, body: bytes };
     } catch (error) {
       if (error instanceof TransferError) throw error;
-      throw new TransferError('connection-failed', `cannot reach the receiver: ${reasonOf(error)}`, {
-        cause: error,
-      });
+      const message = `cannot reach the receiver at ${this.#address}: ${reasonOf(error)}`;
+      throw new TransferError('connection-failed', message, { cause: error });
     }
   }
 

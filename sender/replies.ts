@@ -3,153 +3,20 @@
  */
 import { parseAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
-import { TransferError } from '../common/errors.ts';
 import {
   BLOCK_STATES,
-  PROTOCOL_VERSION,
   UNREADABLE_AREAS_MAX,
   type BlockReceipt,
   type BlockState,
-  type Claim,
-  type SourceDescription,
-  type TransferStatus,
   type ZeroReceipt,
 } from '../common/protocol.ts';
-import { blockCountOf, isGeometry } from '../common/geometry.ts';
+import { blockCountOf } from '../common/geometry.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
+import { badAnswer, isCount, objectOf } from './answer-values.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
-
-/** Texts of the receiver that a person is shown. */
-const TEXT_LENGTH_MAX = 500;
-
-/** Nothing that could steer a terminal, and not endless. */
-export function printable(text: string): string {
-  const start = text.slice(0, TEXT_LENGTH_MAX);
-  // Control characters, marks that turn the direction of the text, halves of characters, and line separators.
-  return start.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
-}
-
-function badAnswer(what: string): TransferError {
-  return new TransferError('bad-answer', `the receiver's answer is not one: ${what}`);
-}
-
-function objectOf(body: Buffer): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(body.toString('utf8'));
-  } catch (error) {
-    throw new TransferError('bad-answer', "the receiver's answer is not JSON", { cause: error });
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badAnswer('no object');
-  return { ...value };
-}
 
 function isState(value: unknown): value is BlockState {
   return BLOCK_STATES.some((state) => state === value);
-}
-
-export function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-}
-
-/** A member of an answer that has to be an object. */
-function memberOf(value: unknown, name: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badAnswer(`no ${name}`);
-  return { ...value };
-}
-
-function countIn(members: Record<string, unknown>, name: string): number {
-  const value = members[name];
-  if (!isCount(value)) throw badAnswer(`no count of ${name}`);
-  return value;
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === 'string' ? printable(value) : null;
-}
-
-/** Of a disk at the other end. */
-function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
-  const { description, path, model, serial } = members;
-  if (typeof description !== 'string' || typeof path !== 'string') {
-    throw badAnswer(`no description of the ${name}`);
-  }
-  return {
-    description: printable(description),
-    path: printable(path),
-    model: textOrNull(model),
-    serial: textOrNull(serial),
-  };
-}
-
-type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount'>;
-
-function geometryIn({ state, size, blockSize }: Record<string, unknown>): StatusGeometry {
-  if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null };
-  if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
-  const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
-  if (!isGeometry(geometry)) throw badAnswer('an impossible geometry');
-  return { size, blockSize, blockCount: blockCountOf(geometry) };
-}
-
-function unreadableIn(
-  status: Record<string, unknown>,
-): Pick<TransferStatus, 'unreadable' | 'unreadableCount'> {
-  const areas = parseAreas(status['unreadable'], Number(status['size'] ?? 0), UNREADABLE_AREAS_MAX);
-  if (areas === undefined) throw badAnswer('no list of unreadable areas');
-  return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
-}
-
-/** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
-export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
-  const status = objectOf(body);
-  const { protocol, transferId, epoch, state, source, encodings } = status;
-  if (protocol !== PROTOCOL_VERSION) {
-    const version = typeof protocol === 'number' ? `version ${protocol}` : 'an unknown version';
-    throw new TransferError(
-      'transfer-mismatch',
-      `the receiver speaks ${version} of the protocol, not ${PROTOCOL_VERSION}`,
-      { hint: 'install the same version of dd-transfer on both machines' },
-    );
-  }
-  if (typeof transferId !== 'string' || typeof epoch !== 'string') throw badAnswer('no transferId or epoch');
-  if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badAnswer('no state');
-  const target = memberOf(status['target'], 'target');
-  const blocks = memberOf(status['blocks'], 'counters');
-  const limits = memberOf(status['limits'], 'limits');
-  return {
-    protocol,
-    transferId,
-    epoch,
-    state,
-    ...geometryIn(status),
-    source: source === null ? null : describedIn(memberOf(source, 'source'), 'source'),
-    target: { ...describedIn(target, 'target'), size: isCount(target['size']) ? target['size'] : null },
-    blocks: {
-      absent: countIn(blocks, 'absent'),
-      written: countIn(blocks, 'written'),
-      durable: countIn(blocks, 'durable'),
-      verified: countIn(blocks, 'verified'),
-    },
-    ...unreadableIn(status),
-    limits: {
-      connections: countIn(limits, 'connections'),
-      zeroRanges: countIn(limits, 'zeroRanges'),
-      listing: countIn(limits, 'listing'),
-    },
-    encodings: Array.isArray(encodings)
-      ? encodings.filter((each: unknown) => typeof each === 'string').map(printable)
-      : [],
-  };
-}
-
-/** The transfer as it was claimed, and not another one. */
-export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
-  const status = parseTransferStatus(reply);
-  if (status.state === 'unclaimed' || status.size !== claim.size || status.blockSize !== claim.blockSize) {
-    throw badAnswer('another claim than the one that was sent');
-  }
-  return status;
 }
 
 /** Invariant I6: a block counts only if the receipt repeats this request. */

@@ -11,10 +11,12 @@ import { RateMeter } from '../common/rate.ts';
 import {
   doneEvent,
   doneText,
+  dryRunText,
   progressEvent,
   progressLine,
   type BlockCounters,
   type DoneFacts,
+  type DryRunFacts,
 } from './progress.ts';
 
 export type ProgressFormat = 'plain' | 'json' | 'none';
@@ -37,7 +39,8 @@ export interface ReporterOptions {
 /** What the reporter looks at when it is time for a line. */
 export interface Observed {
   readonly counters: Readonly<BlockCounters>;
-  readonly bytesTotal: number;
+  /** null while it is not known. */
+  readonly bytesTotal: number | null;
   readonly blockSizeBytes: number;
   readonly bytesWire: () => number;
   readonly connections: () => number;
@@ -94,6 +97,17 @@ export class Reporter implements SendReporter {
     this.#kept.tell();
   }
 
+  /** For people, whatever the format, as it does not end the run. */
+  warning({ warning, hint }: { warning: string; hint?: string }): void {
+    this.#options.writeErr(`ddt-send: warning: ${redact(warning)}\n`);
+    if (hint !== undefined) this.#options.writeErr(`ddt-send: hint: ${redact(hint)}\n`);
+  }
+
+  /** What to type when all is done: for people, as a fact is. */
+  hint(text: string): void {
+    this.fact(`ddt-send: hint: ${redact(text)}`);
+  }
+
   /** A failure that is being tried again. */
   noteRetry(error: TransferError): void {
     const now = this.#options.clock.monotonicMs();
@@ -102,7 +116,8 @@ export class Reporter implements SendReporter {
     this.#lastOutageMs = now;
     const sinceMs = now - this.#outageSinceMs;
     const since = sinceMs < 1000 ? '' : ` (for ${formatDuration(sinceMs)} now)`;
-    this.#options.writeErr(`ddt-send: warning: ${redact(error.message)}; trying again${since}\n`);
+    const where = error.kind === 'device' || error.code === 'no-space' ? 'the target fails: ' : '';
+    this.#options.writeErr(`ddt-send: warning: ${where}${redact(error.message)}; trying again${since}\n`);
   }
 
   noteUnreadable(areas: readonly Area[]): void {
@@ -120,6 +135,12 @@ export class Reporter implements SendReporter {
       if (this.#observed !== undefined) this.#writeProgress(this.#observed);
       writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
     } else if (format === 'plain') writeOut(doneText(facts, targetPath));
+  }
+
+  dryRun(facts: DryRunFacts): void {
+    const { format, writeOut } = this.#options;
+    if (format === 'json') writeOut(`${JSON.stringify({ event: 'dry-run', ...facts })}\n`);
+    else if (format === 'plain') writeOut(dryRunText(facts));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {
@@ -171,7 +192,10 @@ export class Reporter implements SendReporter {
       bytesWire: observed.bytesWire(),
       connections: observed.connections(),
       bytesPerSecond: this.#rate.bytesPerSecond,
-      secondsLeft: this.#rate.secondsLeft((counters.total - counters.durable) * blockSizeBytes),
+      secondsLeft:
+        bytesTotal === null
+          ? null
+          : this.#rate.secondsLeft((counters.total - counters.durable) * blockSizeBytes),
     };
   }
 }

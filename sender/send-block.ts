@@ -11,8 +11,8 @@ export interface SendBlockParts {
   readonly transferId: string;
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
-  /** Into the same memory, where it may have been damaged. @throws when it is not what it was. */
-  readonly reread: () => Promise<ReadBlock>;
+  /** The block may have been damaged in our memory. @throws when it is not what it was. */
+  readonly check: () => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -20,11 +20,11 @@ export interface SendBlockParts {
 export async function sendBlock(
   lane: ReceiverClient,
   block: ReadBlock,
-  { transferId, attempts, counters, reread, signal }: SendBlockParts,
+  { transferId, attempts, counters, check, signal }: SendBlockParts,
 ): Promise<OwedBlocks> {
   const { index, digest } = block;
   return await attempts.run(signal, async (failure) => {
-    if (failure?.code === 'digest-mismatch') await reread();
+    if (failure?.code === 'digest-mismatch') await check();
     if (failure !== undefined && isFateUnknown(failure)) {
       const head = await lane.headBlock(index, signal);
       if (head !== 'absent' && isAsSent(head, block)) {

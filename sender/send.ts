@@ -1,19 +1,19 @@
 /** The sender's use case: describe, claim, transmit, complete. */
-import { countAreas } from '../common/areas.ts';
-import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
 import type { DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { BLOCK_SIZE_BYTES_DEFAULT, blockCountOf, type Geometry } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
-import { formatSize } from '../common/units.ts';
 import { Attempts } from './attempts.ts';
+import { claimFor } from './claim-for.ts';
+import { contentOf } from './content.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter.ts';
 import type { Source } from './source.ts';
+import { isStream, type Stream } from './stream.ts';
+import { refuseEmpty } from './supplies.ts';
 import { Transmission } from './transmission.ts';
 
 /** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
@@ -24,10 +24,12 @@ const VERIFYING_POLL_MS = 250;
 const MISSING_RANGES_MAX = 4096;
 
 export interface SendRequest {
-  readonly source: Source;
+  readonly source: Source | Stream;
   readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
   /** For people: where the receiver is. */
   readonly receiverName: string;
+  /** Told what was found, before the claim; throws to stop there. */
+  readonly meet?: (found: TransferStatus) => Promise<void>;
   readonly connections: number;
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
@@ -56,9 +58,6 @@ export async function send(
     retryForMs: request.retryForMs,
     onRetry: (error) => reporter.noteRetry(error),
   });
-  reporter.fact(
-    `source   ${source.description.path}: ${source.description.description}, ${formatSize(source.sizeBytes)}`,
-  );
   await using clients = new AsyncDisposableStack();
   const noteReply: { current?: (info: ReplyInfo) => void } = {};
   const lanes = Array.from({ length: request.connections }, () => {
@@ -68,21 +67,20 @@ export async function send(
   });
   const [control] = lanes;
   if (control === undefined) throw new TransferError('usage', 'at least one connection is needed');
-  const status = await claim(request, { control, attempts, reporter, signal });
-  const geometry: Geometry = { sizeBytes: source.sizeBytes, blockSizeBytes: status.blockSize ?? 0 };
-  const counters = newCounters(blockCountOf(geometry));
+  const status = await claim(request, { control, attempts, signal });
+  const content = contentOf(request, status, context, { control, attempts, reporter, signal });
+  const { counters, geometry } = content;
   const transmission = new Transmission({
-    source,
+    supply: content.supply,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     recorded: new RecordedAreas(status, geometry),
     lanes,
-    slabs: makeSlabs(request, geometry),
     attempts,
     counters,
     clock,
-    digest: context.digest,
+    map: isStream(source) ? undefined : source.map,
     reporter,
     signal,
   });
@@ -90,18 +88,21 @@ export async function send(
   const bytesWire = (): number => lanes.reduce((sum, lane) => sum + lane.bytesWire, 0);
   reporter.start({
     counters,
-    bytesTotal: source.sizeBytes,
+    get bytesTotal() {
+      return content.bytesTotal;
+    },
     blockSizeBytes: geometry.blockSizeBytes,
     bytesWire,
     connections: () => lanes.filter((lane) => lane.isConnected).length,
   });
   const root = await transmission.run();
+  await refuseResized(source);
   const sealRequest = { transferId: status.transferId, geometry, root };
   const parts = { control, attempts, clock, counters, request: sealRequest, signal };
   const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
-    bytesTotal: source.sizeBytes,
+    bytesTotal: geometry.sizeBytes,
     bytesWire: bytesWire(),
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
@@ -111,65 +112,37 @@ export async function send(
   return { facts, seal, targetPath: status.target.path };
 }
 
-function newCounters(total: number): BlockCounters {
-  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
-}
-
-/** One block for each lane, or fewer when memory is short. */
-function makeSlabs({ connections, memoryBytes }: SendRequest, { blockSizeBytes }: Geometry): SlabPool {
-  const slabCount = Math.max(1, Math.min(connections, Math.floor(memoryBytes / blockSizeBytes)));
-  return new SlabPool({ slabSizeBytes: blockSizeBytes, slabCount });
+/** What was read fits what was claimed; what has come behind its end since was not read. */
+async function refuseResized(source: Source | Stream): Promise<void> {
+  if (isStream(source)) return;
+  const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
+  if (present === source.sizeBytes) return;
+  const { path } = source.description;
+  throw new TransferError(
+    'source-changed',
+    `${path} had ${source.sizeBytes} bytes when the copy began and has ${present} now`,
+    { hint: 'to copy it as it is now, start ddt-receive with --discard-transfer --overwrite-target' },
+  );
 }
 
 interface ClaimParts {
   readonly control: ReceiverClient;
   readonly attempts: Attempts;
-  readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
 async function claim(
   request: SendRequest,
-  { control, attempts, reporter, signal }: ClaimParts,
+  { control, attempts, signal }: ClaimParts,
 ): Promise<TransferStatus> {
-  const { source } = request;
   const found = await attempts.run(signal, async () => await control.transfer(signal));
   attempts.noteProgress();
-  const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
-  const { target } = found;
-  if (target.size !== null && target.size < source.sizeBytes) {
-    throw new TransferError(
-      'target-too-small',
-      `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
-        `(${formatSize(target.size)}), the source has ${source.sizeBytes} (${formatSize(source.sizeBytes)})`,
-    );
-  }
-  const status = await attempts.run(
-    signal,
-    async () =>
-      await control.claim({ size: source.sizeBytes, blockSize, source: source.description }, signal),
-  );
-  const size = target.size === null ? '' : `, ${formatSize(target.size)}`;
-  reporter.fact(
-    `target   ${target.path} at ${request.receiverName}: ${target.description}${size}, ${standOf(found)}`,
-  );
-  if (target.size !== null && target.size > source.sizeBytes) {
-    reporter.fact(
-      `note     the last ${formatSize(target.size - source.sizeBytes)} of the target stay as they are`,
-    );
-  }
-  return status;
-}
-
-function standOf(found: TransferStatus): string {
-  if (found.state === 'unclaimed') return 'new transfer';
-  if (found.state === 'sealed') {
-    const { unreadable } = found;
-    if (unreadable.length === 0) return 'complete and sealed: comparing';
-    return `complete but for ${countAreas(unreadable)} that could not be read: comparing`;
-  }
-  const there = found.blocks.durable + found.blocks.verified;
-  return `going on: ${there} of ${found.blockCount ?? 0} blocks are there`;
+  const wanted = claimFor(request, found);
+  await request.meet?.(found);
+  if (isStream(request.source)) await refuseEmpty(request.source, signal);
+  // Whoever was asked there may have taken his time.
+  attempts.noteProgress();
+  return await attempts.run(signal, async () => await control.claim(wanted, signal));
 }
 
 interface CompleteParts {

@@ -7,6 +7,8 @@ import type { RunOut } from './run-out.ts';
 export interface Source extends AsyncDisposable {
   readonly description: SourceDescription;
   readonly sizeBytes: number;
+  /** How large it is by now; absent where that cannot be asked for. @throws TransferError `source-read`. */
+  presentSizeBytes?(): Promise<number>;
   /** What was read of it; kept where reading may fail in places. */
   readonly map?: ReadMap;
   /** Of an optical disc. */

@@ -3,76 +3,75 @@
  * differs, and keep account until all of it is durable.
  */
 import assert from 'node:assert/strict';
-import type { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { RootDigest, type DigestBlock } from '../common/digest.ts';
+import { RootDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
+import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
+import { LISTING_COUNT_MAX } from '../common/protocol.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
-import { BlockReader, type ReadBlock } from './read-block.ts';
+import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
+import type { ReadMap } from './read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter.ts';
-import type { Source } from './source.ts';
 import { otherTransfer, sendBlock } from './send-block.ts';
-import { WorkQueue, type WorkItem } from './work-queue.ts';
 import { ZeroBatches } from './zero-batches.ts';
 
 /** Rounds of sending in which nothing became durable; then something is wrong at the other end. */
 const IDLE_ROUNDS_MAX = 5;
 
 export interface TransmissionOptions {
-  readonly source: Source;
+  readonly supply: BlockSupply;
+  /** Of a source that has not ended its size may still change. */
   readonly geometry: Geometry;
   readonly transferId: string;
   /** Sealed already: nothing may be sent, only compared. */
   readonly isSealed: boolean;
   readonly recorded: RecordedAreas;
   readonly lanes: readonly ReceiverClient[];
-  readonly slabs: SlabPool;
   readonly attempts: Attempts;
   readonly counters: BlockCounters;
   readonly clock: Clock;
-  readonly digest: DigestBlock;
+  /** Of a disk: what was read of it, and in which run. */
+  readonly map: ReadMap | undefined;
   readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
 export class Transmission {
   readonly #options: TransmissionOptions;
-  readonly #queue: WorkQueue;
+  readonly #supply: BlockSupply;
   readonly #owed = new OwedLedger();
   readonly #comparison: BlockComparison;
   readonly #zeros: ZeroBatches;
-  readonly #reader: BlockReader;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
-  /** Blocks that had unreadable areas when they were read. */
-  readonly #damaged = new Set<number>();
   #isReopened = false;
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
-    const blockCount = blockCountOf(options.geometry);
-    this.#queue = new WorkQueue(blockCount);
+    this.#supply = options.supply;
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
     const [first] = options.lanes;
     assert(first !== undefined);
     const signal = this.#signal;
     const retrying: ComparisonParts['retrying'] = async (attempt) => await this.#retrying(attempt);
+    // Counted anew in each attempt: a source that ends makes the listing shorter.
+    const countFrom = (from: number): number =>
+      Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
     const listing = new Listing(
-      blockCount,
-      async (from, count) => await retrying(async () => await first.listDigests(from, count, signal)),
+      async (from) => await retrying(async () => await first.listDigests(from, countFrom(from), signal)),
     );
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
-    this.#reader = new BlockReader(options.source, options.geometry, options.digest);
-    this.#comparison = new BlockComparison({ ...options, reader: this.#reader, listing, retrying, signal });
+    const { describer } = options.supply;
+    this.#comparison = new BlockComparison({ ...options, describer, listing, retrying, signal });
   }
 
   /** To be called with every reply of every connection. */
@@ -96,9 +95,7 @@ export class Transmission {
 
   /** The receiver misses these after all. They are read and sent once more. */
   async sendAgain(ranges: readonly Range[]): Promise<void> {
-    for (const [first, count] of ranges) {
-      for (let index = first; index < first + count; index++) this.#queue.putBack(index, undefined);
-    }
+    this.#supply.sendAgain(ranges);
     this.#options.counters.durable -= countOf(ranges);
     await this.#drain();
   }
@@ -109,12 +106,8 @@ export class Transmission {
       const durableBefore = this.#options.counters.durable;
       await this.#runLanes();
       await this.#sendZeros(this.#control, this.#zeros.takeAll());
-      if (this.#owed.blockCount > 0) {
-        await this.#retrying(async () => await this.#control.flush(this.#signal));
-        // Its reply has settled all that is durable; what is owed still was lost without our being told.
-        this.#account({ durable: [], lost: this.#owed.takeAll() });
-      }
-      if (this.#queue.isEmpty) return;
+      if (this.#owed.blockCount > 0) await this.#flush(this.#control);
+      if (this.#supply.isEmpty) return;
       if (this.#options.counters.durable > durableBefore) idleRounds = 0;
     }
     throw new TransferError(
@@ -142,9 +135,16 @@ export class Transmission {
 
   async #runLane(lane: ReceiverClient): Promise<void> {
     try {
-      for (let item = this.#queue.take(); item !== undefined; item = this.#queue.take()) {
+      const next: NextOptions = {
+        flush: async () => await this.#flush(lane),
+        readBefore: async (index) => await this.#comparison.readBefore(index),
+        signal: this.#signal,
+      };
+      for (;;) {
+        using supplied = await this.#supply.next(next);
+        if (supplied === undefined) return;
         this.#signal.throwIfAborted();
-        await this.#process(lane, item);
+        await this.#process(lane, supplied);
       }
     } catch (error) {
       // The first reason wins; the other lanes see an aborted signal.
@@ -153,29 +153,37 @@ export class Transmission {
     }
   }
 
-  async #process(lane: ReceiverClient, item: WorkItem): Promise<void> {
-    const known = item.isFirst ? await this.#comparison.readBefore(item.index) : undefined;
-    if (known !== undefined) return this.#skip(item.index, known);
-    using slab = await this.#options.slabs.take(this.#signal);
-    const read = await this.#read(item, slab.bytes);
-    const { block, isThere } = item.isFirst
-      ? await this.#comparison.compare(read, lane)
-      : { block: read, isThere: false };
-    if (isThere) return this.#skip(item.index, block.digest);
-    if (item.isFirst) {
-      this.#root.add(item.index, block.digest);
+  /** All that was written when this was called is durable, or will be sent again. */
+  async #flush(lane: ReceiverClient): Promise<void> {
+    const owed = this.#owed.all();
+    await this.#retrying(async () => await lane.flush(this.#signal));
+    // Its reply has settled all that is durable; what is owed still was lost without our being told.
+    this.#account({ durable: [], lost: this.#owed.take(owed) });
+  }
+
+  async #process(lane: ReceiverClient, supplied: SuppliedBlock | KnownBlock): Promise<void> {
+    if ('known' in supplied) return this.#skip(supplied.known.index, supplied.known.digest);
+    const { isFirst } = supplied;
+    const { index } = supplied.block;
+    const { block, isThere } = isFirst
+      ? await this.#comparison.compare(supplied.block, lane)
+      : { block: supplied.block, isThere: false };
+    if (isThere) return this.#skip(index, block.digest);
+    if (isFirst) {
+      this.#root.add(index, block.digest);
       this.#options.counters.read++;
-      if (this.#options.isSealed) await this.#reopen(lane, item.index);
+      if (this.#options.isSealed) await this.#reopen(lane, index);
     } else this.#options.counters.resent++;
     // What could not be read is no zero, though it looks like one: its place has to go along.
     if (block.isZero && block.unreadable.length === 0) {
-      if (item.isFirst) this.#options.counters.zero++;
-      const full = this.#zeros.add(item.index);
+      if (isFirst) this.#options.counters.zero++;
+      this.#supply.release([[index, 1]]);
+      const full = this.#zeros.add(index);
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
     await this.#send(lane, block);
-    if (item.isFirst) this.#options.counters.sent++;
+    if (isFirst) this.#options.counters.sent++;
   }
 
   /** It is there, just like that. */
@@ -185,32 +193,22 @@ export class Transmission {
     counters.read++;
     counters.skipped++;
     counters.durable++;
+    this.#supply.release([[index, 1]]);
     this.#comparison.noteDurable([[index, 1]]);
     attempts.noteProgress();
   }
 
   /** Into a sealed transfer only what could not be read before. @throws TransferError `sealed`. */
   async #reopen(lane: ReceiverClient, index: number): Promise<void> {
-    if (!this.#options.recorded.has(index)) throw this.#reader.differsFromSealed(index);
+    if (!this.#options.recorded.has(index)) throw this.#supply.differsFromSealed(index);
     if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
     this.#isReopened = true;
   }
 
-  /** What was read before in this run must be what it was. */
-  async #read({ index, digest }: Omit<WorkItem, 'isFirst'>, into: Buffer<ArrayBuffer>): Promise<ReadBlock> {
-    const block = await this.#reader.read(index, into, this.#signal);
-    const wasDamaged = this.#damaged.has(index);
-    if (digest !== undefined && !digest.equals(block.digest)) throw this.#reader.changed(block, wasDamaged);
-    // These very bytes were read without an error before: zeros.
-    if (digest !== undefined && !wasDamaged) return { ...block, unreadable: [] };
-    if (block.unreadable.length > 0) this.#damaged.add(index);
-    return block;
-  }
-
   async #send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
     const { transferId, attempts, counters } = this.#options;
-    const reread = async (): Promise<ReadBlock> => await this.#read(block, block.bytes);
-    const parts = { transferId, attempts, counters, reread, signal: this.#signal };
+    const check = async (): Promise<void> => await this.#supply.check(block, this.#signal);
+    const parts = { transferId, attempts, counters, check, signal: this.#signal };
     this.#owe(await sendBlock(lane, block, parts));
   }
 
@@ -232,13 +230,14 @@ export class Transmission {
   #account({ durable, lost }: Settled): void {
     for (const { ranges } of durable) {
       this.#options.counters.durable += countOf(ranges);
+      this.#supply.release(ranges);
       this.#comparison.noteDurable(ranges);
     }
     if (durable.length > 0) this.#options.attempts.noteProgress();
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
-          this.#queue.putBack(index, digest ?? this.#reader.zeroDigests.of(index));
+          this.#supply.putBack(index, digest ?? this.#supply.describer.zeroDigests.of(index));
         }
       }
     }

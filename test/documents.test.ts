@@ -9,6 +9,7 @@ import * as protocol from '../common/protocol.ts';
 import { parseDuration, parseSize } from '../common/units.ts';
 import { parseReceiveArgs } from '../receiver/cli.ts';
 import { parseSendArgs } from '../sender/cli.ts';
+import { mask } from './support/masked.ts';
 import { prng } from './support/prng.ts';
 import { assertEqualFiles, environment, MIB, runSender, startReceiver } from './support/processes.ts';
 import { run } from './support/run.ts';
@@ -31,17 +32,6 @@ function examplesOf(document: string, group: string): Example[] {
   const found = [...document.matchAll(pattern)].filter((match) => match[1] === group);
   assert(found.length > 0, `examples of the group ${group}`);
   return found.map(([, , script = '', kind, output]) => ({ script, kind, output }));
-}
-
-/** Without what is different every time. */
-function mask(text: string): string {
-  return text
-    .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '<uuid>')
-    .replaceAll(/(epoch"?: ?"?)[0-9a-f]{16}/g, '$1<epoch>')
-    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
-    .replaceAll(/ssh-ed25519 [\w+/=]+/g, 'ssh-ed25519 <key>')
-    .replaceAll(/SHA256:[\w+/]+/g, '<fingerprint>')
-    .replaceAll(/(\/[\w.-]+)+\/(?=target\.img)/g, '');
 }
 
 function compare({ script, kind, output }: Example, got: string): void {
@@ -184,7 +174,7 @@ test('PROTOCOL.md has every code once: those that travel with their status, the 
 
 test('whatever code the routes of the receiver refuse with is among those that travel', async () => {
   const routes = ['app', 'auth', 'block-request', 'block-routes', 'listing', 'read-body', 'transfer-routes'];
-  for (const name of [...routes, 'durability', 'seal', 'transfer', 'write-block']) {
+  for (const name of [...routes, 'durability', 'seal', 'transfer', 'unknown-size', 'write-block']) {
     const text = await readFile(join(PROJECT, 'receiver', `${name}.ts`), 'utf8');
     for (const [, code = ''] of text.matchAll(/new TransferError\(\s*'([\w-]+)'/g)) {
       // Of a connection that was cut nobody hears.

@@ -63,7 +63,10 @@ const MISTAKES: readonly Mistake[] = [
     name: 'a folder as the source',
     run: async ({ folder, receiver }) => await runSender([folder, receiver.ticket]),
     status: 4,
-    stderr: ['ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file'],
+    stderr: [
+      'ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file',
+      'ddt-send: hint: name a disk, which lsblk lists, or a file in it',
+    ],
   },
   {
     name: 'another block size when going on',
@@ -72,7 +75,8 @@ const MISTAKES: readonly Mistake[] = [
     stderr: [
       'source   DIR/source: regular file, 1 MiB',
       'ddt-send: error: this target belongs to another transfer: it is cut into blocks of ' +
-        '64 KiB, not 1 MiB; leave --block-size out: then the transfer goes on with its own',
+        '64 KiB, not 1 MiB',
+      'ddt-send: hint: leave --block-size out: then the transfer goes on with its own',
     ],
   },
   {
@@ -86,8 +90,9 @@ const MISTAKES: readonly Mistake[] = [
     stderr: [
       'source   DIR/other: regular file, 2 MiB',
       'ddt-send: error: this target belongs to another transfer: its source has 1048576 ' +
-        'bytes (1 MiB), this one has 2097152; start ddt-receive with --discard-transfer if ' +
-        'the earlier transfer is not wanted any more',
+        'bytes (1 MiB), this one has 2097152',
+      'ddt-send: hint: start ddt-receive with --discard-transfer if the earlier transfer ' +
+        'is not wanted any more',
     ],
   },
   {
@@ -105,8 +110,7 @@ const MISTAKES: readonly Mistake[] = [
     status: 2,
     stderr: [
       `ddt-send: error: unknown option '--conections'`,
-      '(Did you mean --connections?)',
-      'ddt-send: hint: ddt-send --help',
+      'ddt-send: hint: did you mean --connections? ddt-send --help',
     ],
   },
   {

@@ -18,8 +18,13 @@ const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
 const needsPartitions = { skip: skipUnlessPartitions };
 
+/** What a person reads of {@link usesOf}. */
+async function textsOf(...question: Parameters<typeof usesOf>): Promise<string[]> {
+  return (await usesOf(...question)).map(({ text }) => text);
+}
+
 async function usesAt(path: string): Promise<string[]> {
-  return usesOf(await describeDisk(path, 'target-refused'));
+  return textsOf(await describeDisk(path, 'target-refused'));
 }
 
 /** A small tree like /sys and /proc. A value that begins with `->` is where a symbolic link leads. */
@@ -157,8 +162,8 @@ test('volumes and arrays stacked on a disk or its partitions are named', async (
     'sys/block/dm-0/dm/name': 'vg-root\n',
   });
   const system = { sys: join(root.path, 'sys'), proc: join(root.path, 'proc') };
-  assert.deepEqual(await usesOf(SDX, system), ['held by md0', '/dev/sdx1: held by dm-0 (vg-root)']);
-  assert.deepEqual(await usesOf(SDX1, system), ['held by dm-0 (vg-root)', '/dev/sdx: held by md0']);
+  assert.deepEqual(await textsOf(SDX, system), ['held by md0', '/dev/sdx1: held by dm-0 (vg-root)']);
+  assert.deepEqual(await textsOf(SDX1, system), ['held by dm-0 (vg-root)', '/dev/sdx: held by md0']);
 });
 
 test('btrfs, which hides the numbers of its disks, is found by source and by list of disks', async () => {
@@ -170,10 +175,10 @@ test('btrfs, which hides the numbers of its disks, is found by source and by lis
     'sys/fs/btrfs/0b2e/devices/sdx1': '',
     'proc/self/mountinfo': '30 1 0:41 /root / rw,noatime shared:1 - btrfs /dev/sdw1 rw,ssd\n',
   });
-  assert.deepEqual(await usesOf(SDX, system), ['/dev/sdx1: part of the mounted btrfs file system 0b2e']);
+  assert.deepEqual(await textsOf(SDX, system), ['/dev/sdx1: part of the mounted btrfs file system 0b2e']);
   const lines = ['30 1 0:41 /@ / rw shared:1 - btrfs /dev/sdx1 rw', '31 1 8:3 / /mnt rw - ext4 /dev/sda3 rw'];
   await writeFile(join(root.path, 'proc/self/mountinfo'), `${lines.join('\n')}\n`);
-  assert.deepEqual(await usesOf(SDX, system), ['/dev/sdx1: mounted on / (it holds the running system)']);
+  assert.deepEqual(await textsOf(SDX, system), ['/dev/sdx1: mounted on / (it holds the running system)']);
 });
 
 test('what many mount namespaces repeat is said once, and a chroot hides nothing', async () => {
@@ -191,7 +196,7 @@ test('what many mount namespaces repeat is said once, and a chroot hides nothing
     'proc/18/root': '->/',
     'proc/18/mountinfo': mount('/srv'),
   });
-  const uses = await usesOf(SDX1, { sys: join(root.path, 'sys'), proc: join(root.path, 'proc') });
+  const uses = await textsOf(SDX1, { sys: join(root.path, 'sys'), proc: join(root.path, 'proc') });
   assert.deepEqual(uses, ['mounted on /data', 'mounted on /srv (as process 17 sees it)']);
 });
 

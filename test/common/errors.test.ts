@@ -36,6 +36,7 @@ const TABLE = `
   transfer-mismatch    409 refused     4
   sealed               409 refused     4
   incomplete           409 corrupt     5
+  size-unknown         409 refused     4
   root-mismatch        409 corrupt     5
   precondition         412 refused     4
   too-large            413 refused     4
@@ -52,6 +53,8 @@ const TABLE = `
   io-error             500 device      5
   source-read          500 device      5
   source-changed       409 corrupt     5
+  source-size          409 device      5
+  source-spent         409 transient   6
   journal-error        500 device      5
   target-too-small     507 refused     4
   target-refused       409 refused     4

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { SharedRun } from '../../common/shared-run.ts';
 
 test('who asks during a run gets the next one, and all who ask then share it', async () => {
@@ -10,9 +11,15 @@ test('who asks during a run gets the next one, and all who ask then share it', a
   await Promise.resolve();
   await Promise.resolve();
   assert.equal(begun, 1);
-  const [second, third] = [shared.run(), shared.run()];
+  let ended = 0;
+  const [second, third] = [shared.run(), shared.run()].map(async (run) => {
+    await run;
+    ended++;
+  });
   gates[0]?.resolve();
   await first;
+  await turn();
+  assert.deepEqual([begun, ended], [2, 0]);
   gates[1]?.resolve();
   await Promise.all([second, third]);
   assert.equal(begun, 2);

@@ -132,7 +132,7 @@ test('a sender that is started before the receiver waits for it', async () => {
   await using scene = await makeScene(MIB);
   await scene.receiver.end('SIGTERM');
   await using sender = await startSender([...JSON_BLOCKS, ...scene.directly]);
-  await sender.waitForLine(/^ddt-send: warning: cannot reach the receiver: .*; trying again/);
+  await sender.waitForLine(/^ddt-send: warning: cannot reach the receiver at .*; trying again/);
   await scene.receiver.start();
   doneOf(await bounded('the sender to end', sender.ended));
   await assertEqualFiles(scene.source, scene.target);

@@ -39,7 +39,7 @@ test(
     await assertCopied(await send(receiver, source, '--connections', '16'), source, disk.medium);
     assert.match(
       receiver.process.stderr,
-      /warning: cannot write 65536 bytes at offset 327680 to \S+: input\/output error; \d+ blocks that/,
+      /warning: block 5: cannot write 65536 bytes at offset 327680 to \S+: input\/output error; \d+ blocks/,
     );
   },
 );
@@ -171,7 +171,7 @@ test(
     assert.equal(sending.status, 6, sending.stderr);
     assert.match(
       sending.stderr,
-      /error: gave up after \d+ s without progress: cannot write .*: no space left on device\n.*: hint: run/,
+      /error: gave up after \d+ s without progress: block.*: cannot write .*: no space .*\n.*: hint: run/,
     );
     await receiver.end('SIGKILL');
     const { durable } = await assertJournalTrue(receiver.stateDir, target);
@@ -198,7 +198,7 @@ test(
     assert.equal(sending.status, 5, sending.stderr);
     assert.match(
       sending.stderr,
-      /error: the target fails again and again: cannot write 65536 bytes at .*: operation not permitted\n/,
+      /error: the target fails again and again: blocks? [-, \d]+: cannot write .*: operation not permitted\n/,
     );
     await receiver.end('SIGTERM');
     const refused = await runReceiver(['--state-dir', receiver.stateDir, disk.path]);

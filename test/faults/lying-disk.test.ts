@@ -74,7 +74,7 @@ test('blocks that read back wrong three times end the transfer with 5 and the li
   await the.disk.setFault({ fault: 'flip-lies', from: 5 * BLOCK_BYTES, end: 7 * BLOCK_BYTES });
   const sending = await the.send();
   assert.equal(sending.status, 5, sending.stderr);
-  const said = `error: blocks 5-6 of ${the.disk.path} were written 3 times and read back wrong each time`;
+  const said = `error: cannot verify blocks 5-6 of ${the.disk.path}: written 3 times and read back wrong`;
   assert(sending.stderr.includes(said), sending.stderr);
 });
 

@@ -141,8 +141,8 @@ test(
     await disk.bytesRead();
     const healed = await send(receiver, disk.path, ...options);
     assert.equal(healed.status, 0, healed.stderr);
-    assert(healed.stdout.includes('blocks   3 sent, 13 there already, '), healed.stdout);
-    assert.equal(await disk.bytesRead(), 3 * BLOCK_BYTES);
+    assert.match(healed.stdout, /^blocks {3}3 of 16 blocks had changed or were missing and were sent, /m);
+    assert.equal(await disk.bytesRead(BLOCK_BYTES), 3 * BLOCK_BYTES);
     await runOk('cmp', [disk.medium, at('target')]);
     assert.deepEqual(await sectorsIn(at('map'), '-'), []);
     assert.equal((await receiver.request('GET', '/receipt')).status, 200);
@@ -188,7 +188,7 @@ test('ddrescue goes on with our mapfile on our copy', { skip }, async () => {
   await disk.bytesRead();
   await ddrescue(['--sector-size=512', '--retry-passes=1'], disk.path, at('target'), at('map'));
   await runOk('cmp', [disk.medium, at('target')]);
-  assert((await disk.bytesRead()) < 4096);
+  assert((await disk.bytesRead(BLOCK_BYTES)) < 4096);
   assert.deepEqual(await sectorsIn(at('map'), '-'), []);
 });
 
@@ -205,7 +205,7 @@ test('areas that ddrescue has read into another file are mended all the same', {
   const sending = await send(receiver, disk.path, '--mapfile', at('its-map'));
   assert.equal(sending.status, 0, sending.stderr);
   await runOk('cmp', [disk.medium, at('target')]);
-  assert.equal(await disk.bytesRead(), BLOCK_BYTES);
+  assert.equal(await disk.bytesRead(BLOCK_BYTES), BLOCK_BYTES);
 });
 
 test('sectors that go bad later do not take away what an earlier run has read', { skip }, async () => {

@@ -47,6 +47,23 @@ test(
   },
 );
 
+test(
+  'the folder of a new journal has a name that survives a power cut',
+  { skip: skipUnlessStrace },
+  async () => {
+    await using folder = await tempDir();
+    const place = { target: join(folder.path, 'disk.img'), folder: folder.path };
+    await using receiver = new WrappedReceiver(place);
+    const log = join(folder.path, 'log');
+    await receiver.start(strace({ log, trace: 'mkdir,fsync', isTimed: true }));
+    await receiver.end('SIGKILL');
+    const lines = (await readFile(log, 'utf8')).split('\n');
+    const made = lines.findLastIndex((line) => line.includes(` mkdir("${receiver.stateDir}/`));
+    const synced = lines.findLastIndex((line) => line.includes(`<${receiver.stateDir}>`));
+    assert(made >= 0 && synced > made, lines.join('\n'));
+  },
+);
+
 const FLUSH = '      await this.#target.flush();\n';
 const AFTER_JOURNAL = '    for (const [index] of durable) {\n';
 const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> = {

@@ -152,3 +152,19 @@ test('a block beyond the end is a bug', () => {
   assert.throws(() => table.durableDigests(2, 2), { name: 'AssertionError' });
   assert.equal(table.countOf('absent'), 3);
 });
+
+test('a table that shrinks forgets absent blocks at its end, and no others', () => {
+  const table = new BlockTable(5);
+  assert.equal(table.presentEnd(), 0);
+  table.set(0, 'verified', digestFor('0'));
+  table.set(2, 'written', digestFor('2'));
+  assert.equal(table.presentEnd(), 3);
+  assert.throws(() => table.shrinkTo(2), { name: 'AssertionError' });
+  assert.throws(() => table.shrinkTo(6), { name: 'AssertionError' });
+  table.shrinkTo(3);
+  assert.deepEqual([table.blockCount, table.countOf('absent'), table.stateOf(4)], [3, 1, 'absent']);
+  assert.throws(() => table.set(3, 'written', ZEROS), { name: 'AssertionError' });
+  for (const index of [1, 2]) table.set(index, 'durable', digestFor(`${index}`));
+  assert.deepEqual(table.allDigests(), Buffer.concat([0, 1, 2].map((index) => digestFor(`${index}`))));
+  assert.equal(table.presentEnd(), 3);
+});

@@ -28,9 +28,10 @@ test('a failure is a problem document of RFC 9457, with its code and numbers', a
   });
 });
 
-test('the next command to type stands in the detail', async () => {
+test('the next command to type stands in the detail, and alone', async () => {
   const response = problemResponse(new TransferError('digest-required', 'no digest', { hint: 'curl -T b' }));
-  assert.equal(((await documentOf(response)) as { detail: string }).detail, 'no digest; curl -T b');
+  const { detail, hint } = (await documentOf(response)) as Record<string, unknown>;
+  assert.deepEqual({ detail, hint }, { detail: 'no digest; curl -T b', hint: 'curl -T b' });
 });
 
 test('every code makes a whole document, and the headers that its status asks for', async () => {

@@ -60,7 +60,16 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     readBack: null,
     unreadable: [],
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
-    target: { description: 'memory', path: '/memory', model: null, serial: null, size: null },
+    target: {
+      description: 'memory',
+      path: '/memory',
+      model: null,
+      serial: null,
+      byId: null,
+      size: null,
+      sectorBytes: null,
+      content: [],
+    },
     source: open.claim.source,
     receiverKey: publicKeyLine(key.publicKey, 'ddt-receive'),
   });
@@ -134,7 +143,7 @@ test('a flush that fails at the end seals nothing, and the blocks it lost are mi
   await putBlock(opened, 1, 1);
   target.arm({ operation: 'flush', errno: 'EIO' });
   await assert.rejects(seal(opened), coded('io-error'));
-  await assert.rejects(seal(opened), coded('incomplete', { message: /^not on the target: blocks 1/ }));
+  await assert.rejects(seal(opened), coded('incomplete', { message: /^not on the target: block 1$/ }));
   await putBlock(opened, 1, 1);
   await seal(opened);
 });

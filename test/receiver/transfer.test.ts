@@ -7,7 +7,7 @@ import { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
-import { claimDifference } from '../../receiver/claim.ts';
+import { claimDifference } from '../../common/claim.ts';
 import { Transfer } from '../../receiver/transfer.ts';
 import { coded } from '../support/coded.ts';
 import { MEMORY_IDENTITY, MemoryTarget } from '../support/memory-target.ts';

@@ -167,6 +167,18 @@ test('zeros that are not flushed are only written, and no zeros at all are no wr
   assert.deepEqual([nothing.state, nothing.generation], ['durable', 0]);
 });
 
+test('zeros are owed until all of their ranges are durable, whatever was there already', async () => {
+  await using opened = await openTransfer();
+  await writeZeroBlocks(opened.transfer, [[5, 1]], true);
+  const ranges: Range[] = [
+    [0, 2],
+    [5, 1],
+  ];
+  const { generation } = await writeZeroBlocks(opened.transfer, ranges, false);
+  assert.equal(opened.open.table.stateOf(0), 'written');
+  assert.equal(generation, 2, 'that of blocks 0 and 1');
+});
+
 test('zeros whose epoch ends between two ranges are not acknowledged', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });

@@ -184,6 +184,25 @@ test('progress, also that of another lane, starts the time anew', async () => {
   assert(one.clock.monotonicMs() >= 10 * (HOUR_MS - 60_000) + HOUR_MS);
 });
 
+test('time in which nothing is asked of the receiver, a pipe being silent, does not count', async () => {
+  const one = scene({ retryForMs: HOUR_MS });
+  await one.clock.runToEnd(one.attempts.run(never, failing()));
+  await one.clock.advance(25 * HOUR_MS);
+  assert.equal(await one.clock.runToEnd(one.attempts.run(never, failing('busy', 'busy'))), 'done');
+  // Another lane's attempts do not start it anew while the first one's fail.
+  const failingOn = one.attempts.run(never, async () => await Promise.reject(failure('busy')));
+  const other = (async () => {
+    for (let times = 0; times < 10; times++) {
+      await one.clock.sleep(10 * 60_000);
+      await one.attempts.run(never, failing());
+    }
+  })();
+  const startMs = one.clock.monotonicMs();
+  await assert.rejects(one.clock.runToEnd(failingOn), { code: 'no-progress' });
+  assert(one.clock.monotonicMs() - startMs < HOUR_MS + 60_000);
+  await one.clock.runToEnd(other);
+});
+
 test('no patience at all is one attempt', async () => {
   const { error, tries } = await endOf(scene({ retryForMs: 0 }), failing('busy'));
   assert.deepEqual([error.code, tries], ['no-progress', 1]);

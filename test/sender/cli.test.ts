@@ -11,9 +11,12 @@ const DEFAULTS: SendOptions = {
   ticketFile: undefined,
   connections: 8,
   blockSizeBytes: undefined,
+  sourceSizeBytes: null,
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
   receiptFile: undefined,
+  isConfirmed: false,
+  isDryRun: false,
   onReadError: 'stop',
   mapfile: undefined,
   progress: 'auto',
@@ -35,15 +38,18 @@ test('every option is read, in its own unit, before and after the arguments', ()
     ticketFile: 'ticket.txt',
     connections: 64,
     blockSizeBytes: 65_536,
+    sourceSizeBytes: null,
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
     receiptFile: 'receipt.json',
+    isConfirmed: true,
+    isDryRun: true,
     onReadError: 'zero',
     mapfile: 'disk.map',
     progress: 'json',
   };
-  const rest = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--progress', 'json'];
-  rest.push('--on-read-error', 'zero', '--mapfile', 'disk.map');
+  const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
+  const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'plain', 'none'] as const) {
@@ -54,6 +60,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     ...DEFAULTS,
     connections: 3,
   });
+  assert.deepEqual(parse('-', '--source-size', '1000'), { ...DEFAULTS, source: '-', sourceSizeBytes: 1000 });
   assert.deepEqual(parse('--', '--odd-name'), { ...DEFAULTS, source: '--odd-name' });
 });
 
@@ -61,7 +68,7 @@ test('each mistake has its own sentence', () => {
   const choices = 'Allowed choices are auto, plain, json, none.';
   for (const [argv, message] of [
     [['--bogus', '/dev/sdc'], "unknown option '--bogus'"],
-    [['/dev/sdc', '--conections', '9'], "unknown option '--conections'\n(Did you mean --connections?)"],
+    [['/dev/sdc', '--conections', '9'], "unknown option '--conections'"],
     [['--memory'], "option '--memory <size>' argument missing"],
     [['--progress', 'json'], "missing required argument 'source'"],
     [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
@@ -76,6 +83,8 @@ test('each mistake has its own sentence', () => {
     [['a', '--memory', '16777215'], '--memory 16777215 is less than one block of 16MiB'],
     [['a', '--memory', ''], "'' is not a size"],
     [['a', '--retry-for', '24'], "'24' is not a duration"],
+    [['-', '--source-size', 'all'], "'all' is not a size"],
+    [['a', '--source-size', '1G'], '--source-size is for standard input: disks and files have a size'],
   ] as const) {
     assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message }, argv.join(' '));
   }
@@ -112,6 +121,7 @@ test('help goes to standard output, fits one screen and names every option', () 
       'ticket-file',
       'connections',
       'block-size',
+      'source-size',
       'retry-for',
       'memory',
       'progress',
@@ -134,11 +144,12 @@ test('the examples of the help are command lines that are understood', () => {
   parseSendArgs(['--help'], (part) => {
     text += part;
   });
-  const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' )?ddt-send (.*)$/gm)].map(([, line = '']) =>
-    // A comment stands behind two blanks.
-    (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
+  const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' |zcat \S+ \| )?ddt-send (.*)$/gm)].map(
+    ([, line = '']) =>
+      // A comment stands behind two blanks.
+      (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 3);
+  assert.equal(examples.length, 4);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 

@@ -6,11 +6,15 @@ import { LISTING_COUNT_MAX } from '../../common/protocol.ts';
 import { Listing } from '../../sender/listing.ts';
 
 /** A receiver on which every third block is absent, and what was asked of it. */
-function receiver(): { asked: [number, number][]; fetch: (from: number, count: number) => Promise<Buffer> } {
+function receiver(blockCount: number): {
+  asked: [number, number][];
+  fetch: (from: number) => Promise<Buffer>;
+} {
   const asked: [number, number][] = [];
   return {
     asked,
-    fetch: (from, count) => {
+    fetch: (from) => {
+      const count = Math.min(LISTING_COUNT_MAX, blockCount - from);
       asked.push([from, count]);
       const page = Buffer.alloc(count * DIGEST_BYTES);
       for (const index of [0, 1, 2, count - 1]) {
@@ -27,8 +31,8 @@ function digestFor(index: number): Buffer {
 }
 
 test('a block has the digest of its own place in the listing, or none', async () => {
-  const { asked, fetch } = receiver();
-  const listing = new Listing(5, fetch);
+  const { asked, fetch } = receiver(5);
+  const listing = new Listing(fetch);
   assert.deepEqual(await listing.digestAt(0), digestFor(0));
   assert.deepEqual(await listing.digestAt(1), digestFor(1));
   assert.equal(await listing.digestAt(2), undefined, 'absent');
@@ -37,16 +41,16 @@ test('a block has the digest of its own place in the listing, or none', async ()
 });
 
 test('a page is asked for once, also by many lanes at the same time', async () => {
-  const { asked, fetch } = receiver();
-  const listing = new Listing(3, fetch);
+  const { asked, fetch } = receiver(3);
+  const listing = new Listing(fetch);
   await Promise.all([0, 1, 2, 1, 0].map(async (index) => await listing.digestAt(index)));
   assert.deepEqual(asked, [[0, 3]]);
 });
 
 test('pages begin at multiples of 65,536, and the last one ends with the disk', async () => {
-  const { asked, fetch } = receiver();
   const blockCount = 2 * LISTING_COUNT_MAX + 2;
-  const listing = new Listing(blockCount, fetch);
+  const { asked, fetch } = receiver(blockCount);
+  const listing = new Listing(fetch);
   for (const index of [LISTING_COUNT_MAX - 1, LISTING_COUNT_MAX, blockCount - 1]) {
     const expected = index % 3 === 2 ? undefined : digestFor(index);
     assert.deepEqual(await listing.digestAt(index), expected, `block ${index}`);
@@ -59,8 +63,8 @@ test('pages begin at multiples of 65,536, and the last one ends with the disk', 
 });
 
 test('two pages are kept, for lanes on both sides of a border; older ones are asked for again', async () => {
-  const { asked, fetch } = receiver();
-  const listing = new Listing(3 * LISTING_COUNT_MAX, fetch);
+  const { asked, fetch } = receiver(3 * LISTING_COUNT_MAX);
+  const listing = new Listing(fetch);
   const border = LISTING_COUNT_MAX;
   for (const index of [border - 1, border, border - 2, border + 1]) await listing.digestAt(index);
   assert.equal(asked.length, 2);
@@ -73,7 +77,7 @@ test('two pages are kept, for lanes on both sides of a border; older ones are as
 
 test('a failure to fetch the page reaches everybody who waits for it', async () => {
   const failure = new TransferError('no-progress', 'gave up');
-  const listing = new Listing(2, async () => await Promise.reject(failure));
+  const listing = new Listing(async () => await Promise.reject(failure));
   const results = await Promise.allSettled([listing.digestAt(0), listing.digestAt(1)]);
   assert.deepEqual(
     results.map((result) => result.status === 'rejected' && result.reason),

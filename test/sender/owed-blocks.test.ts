@@ -122,8 +122,8 @@ test('all that is owed can be given up, and is given up once', () => {
   const ledger = new OwedLedger();
   ledger.add(block(1, 'a', 1));
   ledger.add(zeros([[5, 2]], 'a', 2));
-  assert.deepEqual(indexesOf(ledger.takeAll()), [1, 5]);
-  assert.deepEqual(ledger.takeAll(), []);
+  assert.deepEqual(indexesOf(ledger.take(ledger.all())), [1, 5]);
+  assert.deepEqual(ledger.take(ledger.all()), []);
   assert.equal(ledger.blockCount, 0);
   assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
 });
@@ -186,7 +186,7 @@ test('nothing counts as durable that a failure has lost; every block is told dur
       answer();
       replies.forEach(hear);
       note(ledger.settle({ epoch: `${epoch}`, durableGeneration }));
-      note({ durable: [], lost: ledger.takeAll() });
+      note({ durable: [], lost: ledger.take(ledger.all()) });
       assert.equal(outcome.size, next, 'every block that was written has been told');
     }),
     { numRuns: 500 },

@@ -87,6 +87,13 @@ test('a line says what has been read back, too', () => {
   assert.equal(progressEvent({ ...SNAPSHOT, counters: { ...COUNTERS, verified: 7 } })['blocksVerified'], 7);
 });
 
+test('of a source that may have any size there is no total, no share and no end', () => {
+  const unknown = { bytesTotal: null, secondsLeft: null };
+  assert.equal(lineOf(unknown), '354.2 GiB durable  92.0 Mbit/s  8 connections');
+  const { blocksTotal, bytesTotal, secondsLeft, blocksDurable } = progressEvent({ ...SNAPSHOT, ...unknown });
+  assert.deepEqual([blocksTotal, bytesTotal, secondsLeft, blocksDurable], [null, null, null, 90_685]);
+});
+
 test('100 % is said when all is durable and not before', () => {
   for (const [durable, total, percent] of [
     [0, 3, '  0 %'],
@@ -115,11 +122,13 @@ test('the last words name the target, the counts and the root, and say how it wa
   assert.equal(
     doneText(FACTS, '/dev/vdd'),
     `done     238475 blocks, 931.5 GiB, on /dev/vdd: durable, NOT read back
-blocks   90000 sent, 500 there already, 185 zero, 3 resent
+blocks   237975 of 238475 blocks had changed or were missing and were sent, 185 of them as zeros; 3 resent
 line     2 KiB in 2 m 5 s
 root     sha256:${'0'.repeat(64)}
 `,
   );
+  const fresh = { ...FACTS, counters: { ...FACTS.counters, skipped: 0 } };
+  assert.match(doneText(fresh, '/dev/vdd'), /^blocks {3}90000 sent, 185 zero, 3 resent$/m);
   assert.match(
     doneText({ ...FACTS, verified: 'read-back' }, '/dev/vdd'),
     /on \/dev\/vdd: durable, read back and equal\n/,

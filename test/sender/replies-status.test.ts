@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol.ts';
-import { parseClaimAnswer, parseHead, parseTransferStatus, printable } from '../../sender/replies.ts';
+import { printable } from '../../sender/answer-text.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -15,16 +15,25 @@ const STATUS: TransferStatus = {
   size: 10_000_001,
   blockSize: 65_536,
   blockCount: 153,
+  sizeMax: null,
   source: null,
-  target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: null, size: 20_000_000 },
+  target: {
+    description: 'virtio disk',
+    path: '/dev/vdd',
+    model: null,
+    serial: null,
+    byId: null,
+    size: 20_000_000,
+    sectorBytes: 4096,
+    content: ['ext4 file system "photos"', 'swap space'],
+  },
+  targetMarks: { itself: ['a1'], within: [] },
   blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
   unreadable: [],
   unreadableCount: 0,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
 };
-const DIGEST = digestNow(Buffer.from('block 7'));
-const HEAD = { etag: `"${DIGEST.toString('hex')}"`, state: 'durable', generation: '81', epoch: 'an-epoch' };
 const CLAIM = {
   size: 10_000_001,
   blockSize: 65_536,
@@ -106,6 +115,28 @@ test('while nothing is claimed there is no geometry, whatever the receiver says'
   assert.deepEqual([status.size, status.blockSize, status.blockCount], [null, null, null]);
 });
 
+test('a size that is not known comes with the most that it may be', () => {
+  const unknown = { ...STATUS, size: null, blockCount: null, sizeMax: 20_000_000 };
+  assert.deepEqual(parseTransferStatus(reply(unknown)), unknown);
+  for (const change of [
+    { sizeMax: null },
+    { sizeMax: -1 },
+    { sizeMax: 1.5 },
+    { sizeMax: '9' },
+    { sizeMax: 2 ** 53 },
+    { blockSize: 1000 },
+    { blockSize: null },
+    { size: undefined },
+  ]) {
+    const answer = reply({ ...unknown, ...change });
+    assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
+  }
+  const claim = { ...CLAIM, size: null };
+  assert.equal(parseClaimAnswer(reply(unknown), claim).size, null);
+  assert.equal(parseClaimAnswer(reply(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
+  assert.throws(() => parseClaimAnswer(reply(unknown), CLAIM), { code: 'bad-answer' });
+});
+
 test('the answer to a claim is believed only if it is that very claim', () => {
   for (const change of [
     { state: 'unclaimed' },
@@ -125,7 +156,17 @@ test('texts of the receiver that are shown to a person are made harmless', () =>
     reply({
       ...STATUS,
       source: { description: evil, path: evil, model: evil, serial: 5 },
-      target: { description: evil, path: 'x'.repeat(5000), model: evil, serial: {}, size: '5' },
+      target: {
+        description: evil,
+        path: 'x'.repeat(5000),
+        model: evil,
+        serial: {},
+        byId: evil,
+        size: '5',
+        sectorBytes: '512',
+        content: [evil, 5, 'x'.repeat(5000)],
+      },
+      targetMarks: { itself: 'all', within: [evil, null] },
       encodings: [evil, 5],
     }),
   );
@@ -137,8 +178,12 @@ test('texts of the receiver that are shown to a person are made harmless', () =>
     path: 'x'.repeat(500),
     model: harmless,
     serial: null,
+    byId: harmless,
     size: null,
+    sectorBytes: null,
+    content: [harmless, 'x'.repeat(500)],
   });
+  assert.deepEqual(status.targetMarks, { itself: [], within: [harmless] });
   assert.deepEqual(encodings, [harmless]);
 });
 
@@ -176,46 +221,4 @@ test('what is not JSON is said to be that, with its cause', () => {
         error instanceof TransferError && error.code === 'bad-answer' && error.cause instanceof Error,
     );
   }
-});
-
-test('a HEAD is believed only with digest, generation, epoch, and the state of a block that is there', () => {
-  const hex = DIGEST.toString('hex');
-  const there = { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' };
-  assert.deepEqual(parseHead(HEAD), { ...there, sourceErrors: '' });
-  const damaged = { ...HEAD, sourceErrors: '512+1024' };
-  assert.deepEqual(parseHead(damaged), { ...there, sourceErrors: '512+1024' });
-  const wrong: readonly Record<string, string | undefined>[] = [
-    { etag: undefined },
-    { etag: hex },
-    { etag: `W/"${hex}"` },
-    { etag: `"${hex.toUpperCase()}"` },
-    { etag: `"${hex}", "${hex}"` },
-    { etag: `"${hex.slice(2)}"` },
-    { state: undefined },
-    { state: 'absent' },
-    { state: 'constructor' },
-    { generation: undefined },
-    { generation: '' },
-    { generation: ' ' },
-    { generation: '-1' },
-    { generation: '0x10' },
-    { generation: '1e3' },
-    { generation: '1.5' },
-    { generation: '9'.repeat(17) },
-    { generation: 'NaN' },
-    { epoch: undefined },
-  ];
-  for (const change of wrong) {
-    assert.throws(() => parseHead({ ...HEAD, ...change }), { code: 'bad-answer' }, JSON.stringify(change));
-  }
-  const text = fc.option(anyCharacters, { nil: undefined });
-  fc.assert(
-    fc.property(fc.record({ etag: text, state: text, generation: text, epoch: text }), (headers) => {
-      try {
-        assert.equal(parseHead({ ...HEAD, ...headers }).digest.length, 32);
-      } catch (error) {
-        assert(error instanceof TransferError && error.code === 'bad-answer', String(error));
-      }
-    }),
-  );
 });

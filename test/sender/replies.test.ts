@@ -3,16 +3,12 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockReceipt, Claim, TransferStatus, ZeroReceipt } from '../../common/protocol.ts';
-import type { Range } from '../../common/ranges.ts';
-import {
-  parseBlockReceipt,
-  parseClaimAnswer,
-  parseSeal,
-  parseTransferStatus,
-  parseZeroReceipt,
-  printable,
-} from '../../sender/replies.ts';
+import type { BlockReceipt, Claim, ZeroReceipt } from '../../common/protocol.ts';
+import { rangesOf } from '../../common/ranges.ts';
+import { printable } from '../../sender/answer-text.ts';
+import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
+import { STATUS } from '../support/transfer-status.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
 const REQUEST = { index: 7, lengthBytes: 4_194_304, digest: DIGEST };
@@ -26,32 +22,13 @@ const RECEIPT: BlockReceipt = {
   state: 'written',
   generation: 81,
 };
-const RANGES: readonly Range[] = [
-  [0, 5],
-  [9, 1],
-];
+const RANGES = rangesOf([0, 1, 2, 3, 4, 9]);
 const ZEROS: ZeroReceipt = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',
   ranges: RANGES,
   state: 'written',
   generation: 1,
-};
-const STATUS: TransferStatus = {
-  protocol: 1,
-  transferId: 'a-transfer',
-  epoch: 'an-epoch',
-  state: 'open',
-  size: 10_000_001,
-  blockSize: 65_536,
-  blockCount: 153,
-  source: { description: 'a stick', path: '/dev/sdc', model: 'Stick', serial: null },
-  target: { description: 'virtio disk', path: '/dev/vdd', model: null, serial: 'S1', size: 20_000_000 },
-  blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
-  unreadable: [],
-  unreadableCount: 0,
-  limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
-  encodings: ['zstd', 'gzip'],
 };
 const CLAIM: Claim = {
   size: 10_000_001,

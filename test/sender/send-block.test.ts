@@ -27,9 +27,9 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
   const attempts = new Attempts({ clock, random: () => 0, retryForMs: 1000, onRetry: () => {} });
   const block: ReadBlock = { index: 0, bytes, digest, isZero: true, unreadable };
   const counters = { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
-  const reread = async (): Promise<ReadBlock> => await Promise.resolve(block);
+  const check = async (): Promise<void> => await Promise.resolve();
   const { signal } = new AbortController();
-  const sending = sendBlock(lane, block, { transferId: 't', attempts, counters, reread, signal });
+  const sending = sendBlock(lane, block, { transferId: 't', attempts, counters, check, signal });
   await clock.advance(1000);
   assert.equal((await sending).epoch, 'e');
   return puts;

@@ -15,13 +15,8 @@ import type {
   Seal,
   SealRequest,
 } from '../../sender/receiver-port.ts';
-import {
-  parseBlockReceipt,
-  parseHead,
-  parseSeal,
-  parseTransferStatus,
-  parseZeroReceipt,
-} from '../../sender/replies.ts';
+import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';
+import { parseTransferStatus } from '../../sender/status-reply.ts';
 import { readStamps, type Stamps } from './contents.ts';
 import { Line, PATIENT_STALL_MS, STALL_MS } from './line.ts';
 import type { Answer, Request, SentBlock } from './requests.ts';

@@ -172,8 +172,7 @@ export class SimDisk {
     return this.#view(this.#device, block).slice();
   }
 
-  readCached(block: number, isVerifying: boolean): Stamps {
-    if (isVerifying) this.#readAt[block] = ++this.#serial;
+  readCached(block: number): Stamps {
     return this.#view(this.#cached, block).slice();
   }
 

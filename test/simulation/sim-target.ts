@@ -32,6 +32,7 @@ export class SimTarget implements Target {
       model: null,
       serial: null,
       wwn: null,
+      byId: null,
       sizeBytes: world.profile.geometry.sizeBytes,
       fileId: null,
       logicalSectorBytes: 512,
@@ -46,6 +47,10 @@ export class SimTarget implements Target {
   async prepare(sizeBytes: number): Promise<void> {
     if (sizeBytes !== this.identity.sizeBytes) this.#world.violate(`prepared for ${sizeBytes} bytes`);
     await this.#pause(this.#world.profile.diskMs, 'prepare');
+  }
+
+  async roomBytes(): Promise<number> {
+    return await Promise.resolve(this.#world.profile.geometry.sizeBytes);
   }
 
   async write(bytes: Buffer, offset: number): Promise<void> {
@@ -66,13 +71,11 @@ export class SimTarget implements Target {
     await this.#write(writings);
   }
 
-  async read(into: Buffer, offset: number): Promise<void> {
-    await this.#readCached(into, offset, true);
-  }
-
   /** For a person who looks at a block: nobody draws conclusions from it. */
-  async readByHand(into: Buffer, offset: number): Promise<void> {
-    await this.#readCached(into, offset, false);
+  async read(into: Buffer, offset: number): Promise<void> {
+    const block = this.#blockAt(offset, into.length);
+    await this.#pause(this.#world.profile.diskMs, 'readCached');
+    fillStamps(into, this.#world.disk.readCached(block));
   }
 
   async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
@@ -116,8 +119,8 @@ export class SimTarget implements Target {
   async #write(writings: readonly Writing[]): Promise<void> {
     const world = this.#world;
     const { disk, random, profile } = world;
-    // Whoever waited for the lock of one that was ended in the middle.
-    if (!this.#process.isAlive) throw new TransferError('io-error', 'this process has ended');
+    // What ended in the same moment writes nothing any more.
+    if (!this.#process.isAlive) return await new Promise<never>(() => {});
     this.#checkStart(writings);
     for (const writing of writings) disk.begin(writing);
     const fault = world.ask('write');
@@ -137,12 +140,6 @@ export class SimTarget implements Target {
     if (!isFailing) return;
     const code = fault === 'writeFull' ? 'no-space' : 'io-error';
     throw new TransferError(code, `cannot write block ${writings[0]?.block}: ${fault}`);
-  }
-
-  async #readCached(into: Buffer, offset: number, isVerifying: boolean): Promise<void> {
-    const block = this.#blockAt(offset, into.length);
-    await this.#pause(this.#world.profile.diskMs, 'readCached');
-    fillStamps(into, this.#world.disk.readCached(block, isVerifying));
   }
 
   #checkStart(writings: readonly Writing[]): void {

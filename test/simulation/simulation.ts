@@ -55,6 +55,9 @@ const EVENTS_MAX = 300_000;
 const FAITHFUL_EVERY = 8;
 const EVENTS_A_TURN = 32;
 
+/** A disk or a line that needs longer for one operation is dead, and whoever waits for it may give up. */
+const LATENCY_MS_MAX = 120_000;
+
 export class Simulation implements World {
   readonly profile: Profile;
   readonly scheduler: Scheduler;
@@ -150,7 +153,7 @@ export class Simulation implements World {
     const kind = random.unit();
     if (kind < 0.25) return 0.01 * random.unit() * scaleMs;
     if (kind < 0.95 || this.faults.isCalm) return (0.5 + random.unit()) * scaleMs;
-    return (kind < 0.995 ? 20 : 200) * random.unit() * scaleMs;
+    return Math.min(LATENCY_MS_MAX, (kind < 0.995 ? 20 : 200) * random.unit() * scaleMs);
   }
 
   endReceiver(end: End): void {

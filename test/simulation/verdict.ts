@@ -95,8 +95,7 @@ export function faultOfSuccess(
 }
 
 /**
-  const isZero = stamps?.every((stamp) => stamp === 0) === true;
-  const isLost = isSteady && isZero && source.versions[block] !== 0;
+ * What is to be on the target: what was read; zeros where nothing was; else what an earlier run has read.
  * @returns undefined when the receipt is wrong about it.
  */
 function wantedOf(
@@ -115,7 +114,8 @@ function wantedOf(
   // Of an earlier reading; zeros for want of one would be listed.
   const stamps = journal.blocks.get(block)?.stamps;
   const isSteady = !profile.isSourceChanging && faults.hitsOf('sourceChange') === 0;
-  const isLost = isSteady && source.versions[block] !== 0 && stamps?.every((stamp) => stamp === 0) === true;
+  const isZero = stamps?.every((stamp) => stamp === 0) === true;
+  const isLost = isSteady && isZero && source.versions[block] !== 0;
   return isLost ? undefined : stamps;
 }
 

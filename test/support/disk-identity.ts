@@ -10,6 +10,6 @@ export function diskIdentity(
   path: string,
   sizeBytes: number | null = null,
 ): TargetIdentity {
-  const unknown = { model: null, serial: null, wwn: null, fileId: null };
+  const unknown = { model: null, serial: null, wwn: null, byId: null, fileId: null };
   return { kind, path, sizeBytes, ...unknown, logicalSectorBytes: 512, description: 'a test disk' };
 }

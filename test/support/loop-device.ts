@@ -41,6 +41,8 @@ export async function loopDevice(sizeBytes: number, options: LoopDeviceOptions =
     async [Symbol.asyncDispose]() {
       // Partitions that partx made stay behind otherwise, and the next user of the number finds them.
       await run('partx', ['--delete', path]);
+      // So would the mark of `blockdev --setro`.
+      await run('blockdev', ['--setrw', path]);
       await runOk('losetup', ['--detach', path]);
       await folder[Symbol.asyncDispose]();
     },

@@ -36,6 +36,7 @@ export const MEMORY_IDENTITY: TargetIdentity = {
   model: null,
   serial: null,
   wwn: null,
+  byId: null,
   sizeBytes: null,
   fileId: null,
   logicalSectorBytes: 512,
@@ -76,6 +77,7 @@ class OpenableGate implements Gate {
 
 export class MemoryTarget implements Target {
   readonly identity: TargetIdentity;
+  readonly roomBytes = async (): Promise<number> => await Promise.resolve(16 * 1024 * 1024);
   readonly #capacityBytes: number;
   #sizeBytes = 0;
   /** Page number → its bytes, which are never changed but replaced; what reads show. */
@@ -238,9 +240,8 @@ export class MemoryTarget implements Target {
   #fail(fault: Fault | undefined, operation: Operation): void {
     if (fault === undefined) return;
     const code = operation === 'write' && fault.errno === 'ENOSPC' ? 'no-space' : 'io-error';
-    throw new TransferError(code, `cannot ${operation} memory: ${fault.errno}`, {
-      details: { errno: fault.errno },
-    });
+    const { errno } = fault;
+    throw new TransferError(code, `cannot ${operation} memory: ${errno}`, { details: { errno } });
   }
 
   #assertOpen(): void {

@@ -17,19 +17,28 @@ export interface Mutant extends AsyncDisposable {
   readonly scripts: string;
 }
 
-/** @throws AssertionError when the code has changed, so that the mutation has to be written anew. */
-export async function mutant({ file, edits }: Mutation): Promise<Mutant> {
+/**
+ * The file's text with the fault in it.
+ * @throws AssertionError when the code has changed, so that the mutation has to be written anew.
+ */
+export function mutated(text: string, { file, edits }: Mutation): string {
+  let changed = text;
+  for (const [from, to] of edits) {
+    assert.equal(changed.split(from).length, 2, `${file} has this once: ${from}`);
+    changed = changed.replace(from, () => to);
+  }
+  return changed;
+}
+
+/** @throws AssertionError as {@link mutated} does. */
+export async function mutant(mutation: Mutation): Promise<Mutant> {
   const folder = await tempDir();
   for (const part of ['common', 'receiver', 'sender', 'scripts', 'package.json']) {
     await cp(join(PROJECT, part), join(folder.path, part), { recursive: true });
   }
   await symlink(join(PROJECT, 'node_modules'), join(folder.path, 'node_modules'));
-  let text = await readFile(join(PROJECT, file), 'utf8');
-  for (const [from, to] of edits) {
-    assert.equal(text.split(from).length, 2, `${file} has this once: ${from}`);
-    text = text.replace(from, () => to);
-  }
-  await writeFile(join(folder.path, file), text);
+  const text = await readFile(join(PROJECT, mutation.file), 'utf8');
+  await writeFile(join(folder.path, mutation.file), mutated(text, mutation));
   return {
     scripts: join(folder.path, 'scripts'),
     [Symbol.asyncDispose]: async () => await folder[Symbol.asyncDispose](),

@@ -7,7 +7,7 @@ import { systemClock, type Clock } from '../../common/clock.ts';
 import { digestNow, digestOf } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
-import type { BlockReceipt, Claim } from '../../common/protocol.ts';
+import type { BlockReceipt, SizedClaim } from '../../common/protocol.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
 import { Transfer, type OpenTransfer } from '../../receiver/transfer.ts';
@@ -21,7 +21,7 @@ export const BLOCK_BYTES = 64 * 1024;
 export const LAST_BYTES = 1000;
 
 /** @param blockCount the last one is short. */
-export function claimOf(blockCount: number): Claim {
+export function claimOf(blockCount: number): SizedClaim {
   return {
     size: (blockCount - 1) * BLOCK_BYTES + LAST_BYTES,
     blockSize: BLOCK_BYTES,
@@ -51,6 +51,8 @@ export interface TestTransfer extends AsyncDisposable {
   readonly journal: Journal;
   readonly epochEnds: { readonly error: TransferError; readonly lostBlocks: number }[];
   readonly brokenJournals: TransferError[];
+  /** Blocks that read back wrong. */
+  readonly mismatches: number[];
 }
 
 export interface TestTransferOptions {
@@ -60,6 +62,8 @@ export interface TestTransferOptions {
   readonly blockCount?: number;
   /** Default: the system's. */
   readonly clock?: Clock;
+  /** Default: durable is enough. */
+  readonly isReadBack?: boolean;
 }
 
 export async function openTransfer(options: TestTransferOptions = {}): Promise<TestTransfer> {
@@ -67,17 +71,19 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
   const journal = options.journal ?? (await SqliteJournal.open(join(folder.path, 'journal.db')));
   const epochEnds: { error: TransferError; lostBlocks: number }[] = [];
   const brokenJournals: TransferError[] = [];
+  const mismatches: number[] = [];
   const transfer = new Transfer({
     target: options.target ?? new MemoryTarget(),
     journal,
     memoryBytes: 8 * BLOCK_BYTES,
     connectionsMax: 4,
-    isReadBack: false,
+    isReadBack: options.isReadBack ?? false,
     clock: options.clock ?? systemClock,
     digest: digestOf,
     events: {
       onEpochEnd: (error, lostBlocks) => epochEnds.push({ error, lostBlocks }),
       onJournalBroken: (error) => brokenJournals.push(error),
+      onMismatch: (index) => mismatches.push(index),
     },
   });
   if (transfer.opened === undefined) await transfer.claim(claimOf(options.blockCount ?? 8));
@@ -88,8 +94,10 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
     journal,
     epochEnds,
     brokenJournals,
+    mismatches,
     async [Symbol.asyncDispose]() {
       open.durability.close();
+      await open.verifier?.stop();
       if (options.journal === undefined) journal.close();
       await folder[Symbol.asyncDispose]();
     },

@@ -39,6 +39,7 @@ export interface ReceiverAppOptions {
 export interface ReceiverApp extends AsyncDisposable {
   readonly port: number;
   readonly token: string;
+  readonly pin: string;
   readonly key: SigningKey;
   readonly transfer: Transfer;
   readonly server: RunningServer;
@@ -156,6 +157,6 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   };
   const parts = building.move();
   const dispose = async (): Promise<void> => await parts.disposeAsync();
-  const fixed = { port, token, key, transfer, server, mint, request };
+  const fixed = { port, token, pin, key, transfer, server, mint, request };
   return Object.assign(observed, fixed, { [Symbol.asyncDispose]: dispose });
 }

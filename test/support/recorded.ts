@@ -19,6 +19,7 @@ export function recordedTarget(target: Target, note: Note): Target {
   };
   return {
     identity: target.identity,
+    roomBytes: async () => await target.roomBytes(),
     prepare: async (sizeBytes) => await noted('prepare', target.prepare(sizeBytes)),
     write: async (bytes, offset) => await noted(`write ${offset}`, target.write(bytes, offset)),
     writeZeros: async (offset, length) => await noted(`zeros ${offset}`, target.writeZeros(offset, length)),

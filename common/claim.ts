@@ -1,10 +1,23 @@
 /** When two claims are of one transfer. */
-import type { Claim, SourceDescription } from '../common/protocol.ts';
-import { formatSize } from '../common/units.ts';
+import type { Claim, SourceDescription } from './protocol.ts';
+import { formatSize } from './units.ts';
 
-/** What makes two claims different transfers, in words; undefined when they are the same. */
+/** Of a pipe: read once, in order, and its size may be known only when it ends. */
+export function isStream(claim: Claim): boolean {
+  return claim.size === null || claim.stream === true;
+}
+
+/**
+ * What makes two claims different transfers, in words; undefined when they are the same. A pipe's claim may
+ * leave out the size, before it is known and after.
+ */
 export function claimDifference(before: Claim, after: Claim): string | undefined {
-  if (before.size !== after.size) {
+  if (isStream(before) !== isStream(after)) {
+    return isStream(before)
+      ? 'its source is a pipe, this one is a disk or a file'
+      : 'its source is a disk or a file, this one is a pipe';
+  }
+  if (before.size !== null && after.size !== null && before.size !== after.size) {
     return `its source has ${before.size} bytes (${formatSize(before.size)}), this one has ${after.size}`;
   }
   if (before.blockSize !== after.blockSize) {
@@ -25,7 +38,8 @@ function serialOf(source: SourceDescription): string | undefined {
 
 /** What to type next when they differ. */
 export function hintFor(before: Claim, after: Claim): string {
-  return before.size === after.size && before.blockSize !== after.blockSize
+  const isSameSource = isStream(before) === isStream(after) && before.size === after.size;
+  return isSameSource && before.blockSize !== after.blockSize
     ? 'leave --block-size out: then the transfer goes on with its own'
     : 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more';
 }

@@ -1,0 +1,107 @@
+/**
+ * Where the bytes of a disk are on this machine, so that a sender finds out that its source is the very
+ * target, under another name or as a part of it. What is told across the line are digests, salted with the
+ * transfer's id: whoever is not on the same machine learns nothing from them.
+ */
+import { hash } from 'node:crypto';
+import { realpath, stat } from 'node:fs/promises';
+import {
+  SYS_FOLDER,
+  askTool,
+  deviceFolderOf,
+  diskFolderOf,
+  majorMinorOf,
+  namesIn,
+  nodeOf,
+  readLine,
+} from './block-devices.ts';
+
+/** Each place is a name that means the same to every process of this machine until it is started again. */
+export interface DiskPlaces {
+  /** The kernel's random name of this run of the machine; null where it is not told. */
+  readonly bootId: string | null;
+  /** The disk or file; of a loop device, its backing file as well. */
+  readonly itself: readonly string[];
+  /** What it is a part of: the disk of a partition, the disks of a volume, the disk that holds a file. */
+  readonly within: readonly string[];
+}
+
+/** {@link DiskPlaces} as they travel: 64 hexadecimal digits each. */
+export interface DiskMarks {
+  readonly itself: readonly string[];
+  readonly within: readonly string[];
+}
+
+export const NO_MARKS: DiskMarks = { itself: [], within: [] };
+
+/** A file on a loop device over a file on a RAID of partitions is four; a circle of them has no end. */
+const DEPTH_MAX = 8;
+
+/** @param path of a block device or file. What cannot be found out is left out. */
+export async function placesOf(path: string): Promise<DiskPlaces> {
+  const itself = new Set<string>();
+  const within = new Set<string>();
+  const bootId = await readLine('/proc/sys/kernel/random/boot_id');
+  const stats = await stat(await realpath(path).catch(() => path), { bigint: true }).catch(() => null);
+  if (stats?.isBlockDevice() === true) {
+    const majorMinor = majorMinorOf(stats.rdev);
+    itself.add(`device ${majorMinor}`);
+    const backing = await backingFileOf(majorMinor);
+    if (backing !== null) itself.add(`file ${backing.majorMinor} ${backing.inode}`);
+    await addBelow(majorMinor, within, 0);
+  } else if (stats !== null) {
+    const majorMinor = majorMinorOf(stats.dev);
+    itself.add(`file ${majorMinor} ${stats.ino}`);
+    await addDevice(majorMinor, within, 0);
+  }
+  return { bootId, itself: [...itself], within: [...within].filter((place) => !itself.has(place)) };
+}
+
+async function addDevice(majorMinor: string, places: Set<string>, depth: number): Promise<void> {
+  const place = `device ${majorMinor}`;
+  if (places.has(place) || depth > DEPTH_MAX) return;
+  places.add(place);
+  await addBelow(majorMinor, places, depth);
+}
+
+/** Of a partition its disk, of a volume or array its disks, of a loop device the file and the file's disk. */
+async function addBelow(majorMinor: string, places: Set<string>, depth: number): Promise<void> {
+  // File systems of several disks and those in memory have numbers without a device.
+  const folder = await deviceFolderOf(majorMinor).catch(() => null);
+  if (folder === null) return;
+  const below = (await namesIn(`${folder}/slaves`)).map((name) => `${SYS_FOLDER}/class/block/${name}`);
+  for (const other of [await diskFolderOf(folder), ...below]) {
+    const number = other === folder ? null : await readLine(`${other}/dev`);
+    if (number !== null) await addDevice(number, places, depth + 1);
+  }
+  const backing = await backingFileOf(majorMinor);
+  if (backing === null) return;
+  places.add(`file ${backing.majorMinor} ${backing.inode}`);
+  await addDevice(backing.majorMinor, places, depth + 1);
+}
+
+/** By number, for its path may be of another mount namespace, or deleted. */
+async function backingFileOf(majorMinor: string): Promise<{ majorMinor: string; inode: string } | null> {
+  const folder = await deviceFolderOf(majorMinor).catch(() => null);
+  if (folder === null || (await readLine(`${folder}/loop/backing_file`)) === null) return null;
+  const columns = ['--list', '--json', '--output', 'BACK-INO,BACK-MAJ:MIN'];
+  const rows = await askTool('losetup', [...columns, await nodeOf(folder)], 'loopdevices').catch(() => []);
+  const [inode, device] = [rows[0]?.['back-ino'], rows[0]?.['back-maj:min']];
+  // Older versions of util-linux write numbers as texts; all of them pad what is a column.
+  const isKnown = (typeof inode === 'number' || typeof inode === 'string') && typeof device === 'string';
+  return isKnown ? { majorMinor: device.trim(), inode: String(inode).trim() } : null;
+}
+
+/** None where the machine's run has no name: equal numbers would mean nothing. */
+export function marksOf({ bootId, itself, within }: DiskPlaces, transferId: string): DiskMarks {
+  if (bootId === null) return NO_MARKS;
+  const markOf = (place: string): string => hash('sha256', `${transferId}\n${bootId}\n${place}`);
+  return { itself: itself.map(markOf), within: within.map(markOf) };
+}
+
+/** `same`: these are one disk; `part`, `whole`: ours is a part of the other, or the other of ours. */
+export function overlapOf(ours: DiskMarks, other: DiskMarks): 'same' | 'part' | 'whole' | undefined {
+  if (ours.itself.some((mark) => other.itself.includes(mark))) return 'same';
+  if (ours.within.some((mark) => other.itself.includes(mark))) return 'part';
+  return other.within.some((mark) => ours.itself.includes(mark)) ? 'whole' : undefined;
+}

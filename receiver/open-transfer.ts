@@ -1,0 +1,99 @@
+/** What the operations of a claimed transfer share: geometry, table of blocks, who writes and who reads. */
+import { SlabPool } from '../common/buffers.ts';
+import type { Clock } from '../common/clock.ts';
+import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
+import { blockCountOf, type Geometry } from '../common/geometry.ts';
+import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../common/protocol.ts';
+import type { BlockTable } from './block-table.ts';
+import { isStream } from '../common/claim.ts';
+import type { DurabilityEvents } from './durability-events.ts';
+import { Durability } from './durability.ts';
+import { tableOf } from './journalled-table.ts';
+import type { Journal } from './journal.ts';
+import { slabCountOf } from './memory.ts';
+import { RangeLocks } from './range-locks.ts';
+import type { Target } from './target.ts';
+import { Verifier, type VerifierEvents } from './verify-blocks.ts';
+
+/** What exists once a transfer is claimed. */
+export interface OpenTransfer {
+  readonly claim: Claim;
+  /** Its size is the most that is possible until the claim has one; only {@link fixSize} changes it. */
+  readonly geometry: Geometry;
+  readonly blockCount: number;
+  readonly table: BlockTable;
+  readonly durability: Durability;
+  /** undefined with `--verify none`. */
+  readonly verifier: Verifier | undefined;
+  readonly locks: RangeLocks;
+  readonly slabs: SlabPool;
+  readonly zeroDigests: ZeroDigests;
+  /** A file target may still be longer than the source. */
+  isCutPending: boolean;
+  /** In memory; nothing that is there lies behind the claim's size. */
+  fixSize(claim: SizedClaim): void;
+}
+
+export interface OpenTransferOptions {
+  readonly target: Target;
+  readonly journal: Journal;
+  readonly memoryBytes: number;
+  readonly isReadBack: boolean;
+  readonly clock: Clock;
+  readonly digest: DigestBlock;
+  readonly events: DurabilityEvents & VerifierEvents;
+}
+
+/**
+ * Reads the table of blocks from the journal and puts the parts together.
+ * @param sizeMax of a source whose size was not known at the first claim.
+ */
+export function openClaimed(
+  options: OpenTransferOptions,
+  claim: Claim,
+  sizeMax: string | undefined,
+): OpenTransfer {
+  const geometry = { sizeBytes: claim.size ?? Number(sizeMax), blockSizeBytes: claim.blockSize };
+  const table = tableOf(options.journal, blockCountOf(geometry));
+  const { target, journal, events, clock, digest, memoryBytes, isReadBack } = options;
+  const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
+  const locks = new RangeLocks();
+  const zeroDigests = new ZeroDigests(geometry);
+  const verifier = isReadBack
+    ? new Verifier({ target, journal, table, locks, geometry, clock, digest, zeroDigests, events })
+    : undefined;
+  const durability = new Durability({
+    target,
+    journal,
+    table,
+    clock,
+    events: { ...events, onDurable: () => verifier?.wake() },
+  });
+  let present = claim;
+  return {
+    get claim() {
+      return present;
+    },
+    geometry,
+    get blockCount() {
+      return table.blockCount;
+    },
+    table,
+    durability,
+    verifier,
+    locks,
+    slabs: new SlabPool({ slabSizeBytes, slabCount: slabCountOf(memoryBytes, slabSizeBytes) }),
+    zeroDigests,
+    isCutPending: mayBeTooLong(target, claim, sizeMax),
+    fixSize(fixed) {
+      geometry.sizeBytes = fixed.size;
+      table.shrinkTo(blockCountOf(geometry));
+      present = fixed;
+    },
+  };
+}
+
+/** Whether a file target of this claim may be longer than its source. */
+function mayBeTooLong(target: Target, claim: Claim, sizeMax: string | undefined): boolean {
+  return isStream(claim) && sizeMax !== undefined && target.identity.sizeBytes === null;
+}

@@ -1,0 +1,116 @@
+/** Faults in what has to outlive the process: the target's flush, the journal, small files. */
+import type { Mutant } from './try-mutant.ts';
+
+const TARGET = 'receiver/disk-target.ts';
+const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
+const JOURNAL = 'receiver/journal.ts';
+const JOURNAL_TESTS = ['test/receiver/journal.test.ts'];
+const DURABLE_FILE = 'common/durable-file.ts';
+const DURABLE_FILE_TESTS = ['test/common/durable-file.test.ts'];
+
+export const KEEPING: readonly Mutant[] = [
+  {
+    name: 'the flush of a device does nothing',
+    file: TARGET,
+    edits: [['await this.#buffered.datasync();', 'await Promise.resolve();']],
+    tests: TARGET_TESTS,
+  },
+  {
+    name: 'an error of the flush is swallowed',
+    file: TARGET,
+    edits: [
+      [
+        "      throw new TransferError('io-error', `cannot flush",
+        "      void new TransferError('io-error', `cannot flush",
+      ],
+    ],
+    tests: ['test/receiver/disk-target-faults.test.ts'],
+  },
+  {
+    name: 'a short write is taken for a whole one',
+    file: TARGET,
+    edits: [['while (done < bytes.length) {', 'if (done < bytes.length) {']],
+    tests: ['test/receiver/disk-target-faults.test.ts'],
+  },
+  {
+    name: 'zeros are left out where no hole can be punched',
+    file: TARGET,
+    edits: [["if (outcome === 'done') at += punchable;", 'at += punchable;']],
+    tests: TARGET_TESTS,
+  },
+  {
+    name: 'a file is not locked',
+    file: TARGET,
+    edits: [['      if (!isDevice) await lockFile(buffered, path);\n', '']],
+    tests: TARGET_TESTS,
+  },
+  {
+    name: 'a device is not claimed for oneself alone',
+    file: TARGET,
+    edits: [['isDevice ? constants.O_EXCL', 'isDevice ? 0']],
+    tests: TARGET_TESTS,
+  },
+  {
+    name: 'the journal is not synced',
+    file: JOURNAL,
+    edits: [['PRAGMA synchronous=FULL', 'PRAGMA synchronous=OFF']],
+    tests: ['test/faults/write-order.test.ts'],
+  },
+  {
+    name: 'a second receiver gets the journal',
+    file: JOURNAL,
+    edits: [['PRAGMA locking_mode=EXCLUSIVE; ', '']],
+    tests: JOURNAL_TESTS,
+  },
+  {
+    name: 'the journal forgets no block',
+    file: JOURNAL,
+    edits: [['for (const index of indexes) this.#delete.run(index);', 'void indexes;']],
+    tests: JOURNAL_TESTS,
+  },
+  {
+    name: 'half of a change of the journal stays when it fails',
+    file: JOURNAL,
+    edits: [
+      [
+        "      this.#db.exec('BEGIN IMMEDIATE');\n      work();\n      this.#db.exec('COMMIT');\n",
+        '      work();\n',
+      ],
+    ],
+    tests: JOURNAL_TESTS,
+  },
+  {
+    name: 'a block that was written anew stays verified in the journal',
+    file: JOURNAL,
+    edits: [
+      [
+        'INSERT OR REPLACE INTO block (${columns}) VALUES (?, ?, ?)',
+        'INSERT INTO block (${columns}) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest',
+      ],
+    ],
+    tests: JOURNAL_TESTS,
+  },
+  {
+    name: 'the folder of a new journal is not synced',
+    file: 'receiver/receive.ts',
+    edits: [
+      [
+        'await makeFolderDurably(folder, 0o700);',
+        "(await import('node:fs')).mkdirSync(folder, { recursive: true });",
+      ],
+    ],
+    tests: ['test/faults/write-order.test.ts'],
+  },
+  {
+    name: 'a small file has its name before its content is synced',
+    file: DURABLE_FILE,
+    edits: [['  await file.sync();\n', '']],
+    tests: DURABLE_FILE_TESTS,
+  },
+  {
+    name: 'the name of a small file is not synced',
+    file: DURABLE_FILE,
+    edits: [['    throw error;\n  }\n  await syncFolder(dirname(path));\n', '    throw error;\n  }\n']],
+    tests: DURABLE_FILE_TESTS,
+  },
+];

@@ -1,0 +1,9 @@
+/** All faults that the tests have to find. */
+import { FLUSHING } from './flushing.ts';
+import { KEEPING } from './keeping.ts';
+import { SENDING } from './sending.ts';
+import { PROVING } from './proving.ts';
+import type { Mutant } from './try-mutant.ts';
+import { WRITING } from './writing.ts';
+
+export const MUTANTS: readonly Mutant[] = [...FLUSHING, ...WRITING, ...KEEPING, ...PROVING, ...SENDING];

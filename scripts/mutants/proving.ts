@@ -1,0 +1,168 @@
+/** Faults in what is proven at the start, by reading back, and at the seal. */
+import type { Mutant } from './try-mutant.ts';
+
+const VERIFY = 'receiver/verify-blocks.ts';
+const VERIFY_TESTS = ['test/receiver/verify-blocks.test.ts'];
+const SEAL = 'receiver/seal.ts';
+const SEAL_TESTS = ['test/receiver/seal.test.ts'];
+const TRANSFER = 'receiver/transfer.ts';
+const TRANSFER_TESTS = ['test/receiver/transfer.test.ts'];
+const TARGET = 'receiver/disk-target.ts';
+const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
+const RECEIVE = 'receiver/receive.ts';
+const RECEIVE_TESTS = ['test/receiver/receive.test.ts'];
+
+export const PROVING: readonly Mutant[] = [
+  {
+    name: 'blocks are read back from the page cache',
+    file: TARGET,
+    edits: [
+      ['if (await this.#readAllDirect(into, offset))', 'if ((await this.read(into, offset)) === undefined)'],
+    ],
+    tests: TARGET_TESTS,
+  },
+  {
+    name: 'a page cache that cannot be dropped is read back from',
+    file: TARGET,
+    edits: [[' throw this.#cacheKept();', ' this.#cacheKept();']],
+    tests: TARGET_TESTS,
+  },
+  {
+    name: 'a block that reads back wrong is verified',
+    file: VERIFY,
+    edits: [['return isEqual ? undefined :', 'return isEqual || !isEqual ? undefined :']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'a block that reads back wrong stays in the journal',
+    file: VERIFY,
+    edits: [['this.#options.journal.forgetBlocks([number])', '{}']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'what was verified is not doubted when a block reads back wrong',
+    file: VERIFY,
+    edits: [['    if (isDifferent && !(await this.#doubtVerified())) return;\n', '']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'what was verified is doubted in memory only',
+    file: VERIFY,
+    edits: [['      this.#options.journal.forgetVerified();\n', '']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'what was verified is not doubted when the second reading fails',
+    file: VERIFY,
+    edits: [["[first, failure].some((each) => each?.kind === 'different')", "failure.kind === 'different'"]],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'a wrong block that the journal could not forget is absent in memory',
+    file: VERIFY,
+    edits: [
+      [
+        'if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;',
+        'await this.#whenRoom(() => this.#options.journal.forgetBlocks([number]));',
+      ],
+    ],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'a block that was read before the doubt counts as verified',
+    file: VERIFY,
+    edits: [['      if (doubts !== this.#doubts) return;\n', '']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'a block is overwritten while it is read back',
+    file: VERIFY,
+    edits: [['    using _lock = await locks.lock(number, 1);\n', '    void locks;\n']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'a block that was overwritten since is journalled as verified',
+    file: VERIFY,
+    edits: [
+      [
+        "batch.filter((index) => table.stateOf(index) === 'verified')",
+        'batch.filter(() => table.blockCount > 0)',
+      ],
+    ],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'the seal does not flush',
+    file: SEAL,
+    edits: [['  if (transfer.sealed === undefined) await open.durability.flush();\n', '']],
+    tests: SEAL_TESTS,
+  },
+  {
+    name: 'the seal does not wait for writes in hand',
+    file: SEAL,
+    edits: [['  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));\n', '']],
+    tests: SEAL_TESTS,
+  },
+  {
+    name: 'a transfer is sealed before all of it has been read back',
+    file: SEAL,
+    edits: [[' && verified < open.blockCount)', ' && verified < 0)']],
+    tests: VERIFY_TESTS,
+  },
+  {
+    name: 'the root is not compared',
+    file: SEAL,
+    edits: [
+      ['if (!digestNow(open.table.allDigests()).equals(request.root)) {', 'if (request.root.length === 0) {'],
+    ],
+    tests: SEAL_TESTS,
+  },
+  {
+    name: 'a seal is kept in memory only',
+    file: TRANSFER,
+    edits: [
+      [
+        '    this.journal.setProperties({ receipt: receipt.json, receiptSignature: receipt.signature });\n',
+        '',
+      ],
+    ],
+    tests: TRANSFER_TESTS,
+  },
+  {
+    name: 'what is durable counts as read back after another start',
+    file: 'receiver/journalled-table.ts',
+    edits: [["isVerified ? 'verified' : 'durable'", "isVerified ? 'verified' : 'verified'"]],
+    tests: TRANSFER_TESTS,
+  },
+  {
+    name: 'another claim may follow the first one',
+    file: 'receiver/unknown-size.ts',
+    edits: [
+      ['if (difference !== undefined) throw otherTransfer(', 'if (difference === null) throw otherTransfer('],
+    ],
+    tests: TRANSFER_TESTS,
+  },
+  {
+    name: 'the sample at the start is not compared',
+    file: 'receiver/sample-blocks.ts',
+    edits: [
+      [
+        'if (!(await digest(bytes)).equals(open.table.digestOf(index))) {',
+        'if ((await digest(bytes)).length === 0) {',
+      ],
+    ],
+    tests: ['test/receiver/sample-blocks.test.ts'],
+  },
+  {
+    name: 'no sample is taken at the start',
+    file: RECEIVE,
+    edits: [['transfer.opened === undefined ? 0 :', 'transfer.opened !== null ? 0 :']],
+    tests: RECEIVE_TESTS,
+  },
+  {
+    name: 'a transfer goes on on another target than its own',
+    file: RECEIVE,
+    edits: [['  if (isResumed) refuseOtherTarget', '  if (!isResumed) refuseOtherTarget']],
+    tests: RECEIVE_TESTS,
+  },
+];

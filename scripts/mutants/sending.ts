@@ -1,0 +1,114 @@
+/** Faults in what the sender believes. */
+import type { Mutant } from './try-mutant.ts';
+
+const TRANSMISSION = 'sender/transmission.ts';
+const SEND_TESTS = ['test/sender/send.test.ts'];
+const REPLIES = 'sender/replies.ts';
+const REPLIES_TESTS = ['test/sender/replies.test.ts'];
+const OWED = 'sender/owed-blocks.ts';
+const OWED_TESTS = ['test/sender/owed-blocks.test.ts'];
+
+export const SENDING: readonly Mutant[] = [
+  {
+    name: 'a receipt of another block is believed',
+    file: REPLIES,
+    edits: [['    index !== request.index ||\n', '']],
+    tests: REPLIES_TESTS,
+  },
+  {
+    name: 'a receipt of other bytes is believed',
+    file: REPLIES,
+    edits: [["sha256 !== request.digest.toString('hex')", "typeof sha256 !== 'string'"]],
+    tests: REPLIES_TESTS,
+  },
+  {
+    name: 'a receipt of other zeros is believed',
+    file: REPLIES,
+    edits: [
+      ["if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');", 'void ranges;'],
+    ],
+    tests: REPLIES_TESTS,
+  },
+  {
+    name: 'a seal with another root is believed',
+    file: REPLIES,
+    edits: [["    root === `sha256:${request.root.toString('hex')}`;", '    root !== undefined;']],
+    tests: ['test/sender/replies-seal.test.ts'],
+  },
+  {
+    name: 'a seal that does not say how it was verified is believed',
+    file: REPLIES,
+    edits: [["if (verified !== 'none' && verified !== 'read-back')", 'if (verified === undefined)']],
+    tests: ['test/sender/replies-seal.test.ts'],
+  },
+  {
+    name: 'a block is settled by the generation of another epoch',
+    file: OWED,
+    edits: [['blocks.epoch === epoch && blocks.generation', 'blocks.generation']],
+    tests: OWED_TESTS,
+  },
+  {
+    name: 'blocks that are owed are forgotten with their epoch',
+    file: OWED,
+    edits: [
+      [
+        'else if (blocks.epoch !== current) lost.push(blocks);',
+        'else if (blocks.epoch !== current) continue;',
+      ],
+    ],
+    tests: OWED_TESTS,
+  },
+  {
+    name: 'a receipt of an epoch that is over is owed in the current one',
+    file: OWED,
+    edits: [['    if (blocks.epoch !== this.#epochs.at(-1)) return false;\n', '']],
+    tests: OWED_TESTS,
+  },
+  {
+    name: 'blocks that were lost with their epoch are not sent again',
+    file: TRANSMISSION,
+    edits: [
+      [
+        '          this.#supply.putBack(index, digest ?? this.#supply.describer.zeroDigests.of(index));\n',
+        '          void digest;\n',
+      ],
+    ],
+    tests: SEND_TESTS,
+  },
+  {
+    name: 'a receipt of another transfer is believed',
+    file: 'sender/send-block.ts',
+    edits: [['if (receipt.transferId !== transferId)', 'if (receipt.transferId === undefined)']],
+    tests: SEND_TESTS,
+  },
+  {
+    name: 'after a lost answer any block in its place will do',
+    file: 'sender/send-block.ts',
+    edits: [["if (head !== 'absent' && isAsSent(head, block)) {", "if (head !== 'absent') {"]],
+    tests: SEND_TESTS,
+  },
+  {
+    name: 'a listed block is skipped whatever its bytes are',
+    file: 'sender/compare-block.ts',
+    edits: [['kept.digest.equals(present) && isSame', 'isSame']],
+    tests: SEND_TESTS,
+  },
+  {
+    name: 'a block that changed before it was sent again goes unnoticed',
+    file: 'sender/disk-supply.ts',
+    edits: [['if (digest !== undefined && !digest.equals', 'if (digest === null && !digest']],
+    tests: SEND_TESTS,
+  },
+  {
+    name: 'any failure while missing blocks are sent again is taken for a seal',
+    file: 'sender/send.ts',
+    edits: [["if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;\n    //", '//']],
+    tests: SEND_TESTS,
+  },
+  {
+    name: 'the root takes the digests in the order in which they come',
+    file: 'common/digest.ts',
+    edits: [['if (index !== this.#next) {', 'if (index < 0) {']],
+    tests: ['test/common/digest.test.ts'],
+  },
+];

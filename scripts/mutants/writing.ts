@@ -1,0 +1,106 @@
+/** Faults on the way of a block from the request to the target. */
+import type { Mutant } from './try-mutant.ts';
+
+const WRITE = 'receiver/write-block.ts';
+const WRITE_TESTS = ['test/receiver/write-block.test.ts'];
+const ROUTES = 'receiver/block-routes.ts';
+const PERMIT =
+  '  const permit: WritePermit = durability.announce(indexes);\n  try {\n    await writeTarget();\n';
+
+export const WRITING: readonly Mutant[] = [
+  {
+    name: 'the digest of a block is not compared when it arrives',
+    file: ROUTES,
+    edits: [['if (!(await digestOf(bytes)).equals(request.digest))', 'if (bytes.length === 0)']],
+    tests: ['test/receiver/routes-put.test.ts'],
+  },
+  {
+    name: 'the length of a body is not looked at',
+    file: ROUTES,
+    edits: [['if (plainBytes !== lengthBytes)', 'if (plainBytes < 0)']],
+    tests: ['test/receiver/routes-put.test.ts'],
+  },
+  {
+    name: 'the digest of an encoded body is not compared',
+    file: ROUTES,
+    edits: [[' === false) {', ' === null) {']],
+    tests: ['test/receiver/routes-encodings.test.ts'],
+  },
+  {
+    name: 'a block is written before it is announced',
+    file: WRITE,
+    edits: [
+      [
+        PERMIT,
+        '  await writeTarget();\n  const permit: WritePermit = durability.announce(indexes);\n  try {\n',
+      ],
+    ],
+    tests: ['test/receiver/durability.test.ts'],
+  },
+  {
+    name: 'a failed write is not told to the accounts',
+    file: WRITE,
+    edits: [['    durability.failWrite(permit, failure);\n', '']],
+    tests: ['test/receiver/durability-faults.test.ts'],
+  },
+  {
+    name: 'two requests write one block at the same time',
+    file: WRITE,
+    edits: [
+      ['  using _lock = await open.locks.lock(range[0], range[1]);\n', '  await Promise.resolve(range);\n'],
+    ],
+    tests: WRITE_TESTS,
+  },
+  {
+    name: 'locks over the same blocks are held together',
+    file: 'receiver/range-locks.ts',
+    edits: [['a.first < b.end && b.first < a.end', 'a.first === b.first && a.end === b.end']],
+    tests: ['test/receiver/range-locks.test.ts'],
+  },
+  {
+    name: 'a durable block is left alone whatever its bytes are',
+    file: WRITE,
+    edits: [
+      [
+        'table.isDurable(index) && table.digestOf(index).equals(content.digestOf(index))',
+        'table.isDurable(index)',
+      ],
+    ],
+    tests: ['test/receiver/durability.test.ts'],
+  },
+  {
+    name: 'a block that waited for its turn is written after the seal',
+    file: WRITE,
+    edits: [['waited for its turn.\n    transfer.writable();\n', 'waited for its turn.\n']],
+    tests: WRITE_TESTS,
+  },
+  {
+    name: 'a block is called durable before it is',
+    file: WRITE,
+    edits: [['if (block.isFlushed) await flushTo', 'if (block.isFlushed) void flushTo']],
+    tests: ['test/receiver/durability.test.ts'],
+  },
+  {
+    name: 'a flush is believed that came after the one in which the block was lost',
+    file: WRITE,
+    edits: [
+      [
+        'if (durability.epoch !== epoch || durability.durableGeneration < generation) throw',
+        'if (epoch === undefined && generation > 0) throw',
+      ],
+    ],
+    tests: WRITE_TESTS,
+  },
+  {
+    name: 'zeros are acknowledged whose first range was lost with its epoch',
+    file: WRITE,
+    edits: [['    if (generation > 0 && written.epoch !== epoch) throw epochEnded();\n', '']],
+    tests: WRITE_TESTS,
+  },
+  {
+    name: 'zeros have the generation of their last range',
+    file: WRITE,
+    edits: [['generation = Math.max(generation, written.generation);', '({ generation } = written);']],
+    tests: WRITE_TESTS,
+  },
+];

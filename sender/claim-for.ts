@@ -1,0 +1,43 @@
+/** The claim that a source makes on what was found, or why it can't. */
+import { claimDifference, hintFor } from '../common/claim.ts';
+import { TransferError } from '../common/errors.ts';
+import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
+import type { Claim, TransferStatus } from '../common/protocol.ts';
+import { formatSize } from '../common/units.ts';
+import type { Source } from './source.ts';
+import { isStream, type Stream } from './stream.ts';
+
+export interface ClaimRequest {
+  readonly source: Source | Stream;
+  readonly receiverName: string;
+  /** undefined: what the transfer has been claimed with, else the default. */
+  readonly blockSizeBytes: number | undefined;
+}
+
+/**
+ * The receiver decides; what can be seen from here is said before anything is asked or claimed.
+ * @throws TransferError `target-too-small`, `transfer-mismatch`.
+ */
+export function claimFor(request: ClaimRequest, found: TransferStatus): Claim {
+  const { description, sizeBytes: size } = request.source;
+  const { target } = found;
+  if (target.size !== null && size !== null && target.size < size) {
+    throw new TransferError(
+      'target-too-small',
+      `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
+        `(${formatSize(target.size)}), the source has ${size} (${formatSize(size)})`,
+    );
+  }
+  const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
+  const claim: Claim = { size, blockSize, source: description };
+  // Whether it goes on with a pipe's transfer only the receiver knows.
+  if (isStream(request.source)) return { ...claim, stream: true };
+  const { size: claimedSize, blockSize: claimedBlockSize, source } = found;
+  if (claimedSize === null || claimedBlockSize === null || source === null) return claim;
+  const claimed: Claim = { size: claimedSize, blockSize: claimedBlockSize, source };
+  const difference = claimDifference(claimed, claim);
+  if (difference === undefined) return claim;
+  throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
+    hint: hintFor(claimed, claim),
+  });
+}

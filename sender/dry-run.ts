@@ -1,0 +1,69 @@
+/**
+ * What a run would do, without sending or claiming anything. Where blocks are there already the source is
+ * read and compared with them; of a new transfer it is known without reading.
+ */
+import { SlabPool } from '../common/buffers.ts';
+import { blockCountOf, type Geometry } from '../common/geometry.ts';
+import { LISTING_COUNT_MAX } from '../common/protocol.ts';
+import { Attempts } from './attempts.ts';
+import { claimFor } from './claim-for.ts';
+import { Listing } from './listing.ts';
+import type { DryRunFacts } from './progress.ts';
+import { BlockReader } from './read-block.ts';
+import type { Source } from './source.ts';
+import type { SendContext, SendRequest } from './send.ts';
+
+/** A pipe could not be read again by the run that follows. */
+export interface DryRunRequest extends SendRequest {
+  readonly source: Source;
+}
+
+/** @throws TransferError as a run would at its start; `sealed` at the first block that differs. */
+export async function dryRun(request: DryRunRequest, context: SendContext): Promise<DryRunFacts> {
+  const { source } = request;
+  const size = source.sizeBytes;
+  const { clock, random, reporter, signal } = context;
+  const onRetry = reporter.noteRetry.bind(reporter);
+  const attempts = new Attempts({ clock, random, retryForMs: request.retryForMs, onRetry });
+  await using clients = new AsyncDisposableStack();
+  const client = request.connect(() => {});
+  clients.defer(async () => await client.close());
+  const found = await attempts.run(signal, async () => await client.transfer(signal));
+  attempts.noteProgress();
+  const { blockSize } = claimFor(request, found);
+  await request.meet?.(found);
+  attempts.noteProgress();
+  const geometry: Geometry = { sizeBytes: size, blockSizeBytes: blockSize };
+  const blocksTotal = blockCountOf(geometry);
+  const isSealed = found.state === 'sealed';
+  if (!isSealed && found.blocks.durable + found.blocks.verified === 0) {
+    return { blocksTotal, blocksSkipped: 0, blocksToSend: blocksTotal, blocksZero: null, bytesTotal: size };
+  }
+  reporter.fact('note     dry run: reads the whole source and compares it with the list of the receiver');
+  const listing = new Listing(async (from) => {
+    const count = Math.min(LISTING_COUNT_MAX, blocksTotal - from);
+    return await attempts.run(signal, async () => await client.listDigests(from, count, signal));
+  });
+  const reader = new BlockReader(source, geometry, context.digest);
+  const facts = { blocksTotal, blocksSkipped: 0, blocksToSend: 0, blocksZero: 0, bytesTotal: size };
+  const laneCount = Math.max(1, Math.min(request.connections, Math.floor(request.memoryBytes / blockSize)));
+  const slabs = new SlabPool({ slabSizeBytes: blockSize, slabCount: laneCount });
+  let next = 0;
+  const compareSome = async (): Promise<void> => {
+    using slab = await slabs.take();
+    for (let index = next++; index < blocksTotal; index = next++) {
+      signal.throwIfAborted();
+      const block = await reader.read(index, slab.bytes);
+      const present = await listing.digestAt(index);
+      attempts.noteProgress();
+      if (present?.equals(block.digest) === true) facts.blocksSkipped++;
+      else if (isSealed) throw reader.differsFromSealed(index);
+      else {
+        facts.blocksToSend++;
+        if (block.isZero) facts.blocksZero++;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: laneCount }, compareSome));
+  return facts;
+}

@@ -1,0 +1,66 @@
+/** The recipes of README.md for afterwards, as they stand there, on copies that were just made. */
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { loopDevice, mounted, partition, skipUnlessPartitions } from '../support/loop-device.ts';
+import { MIB, assertEqualFiles, sendAll, startReceiver } from '../support/processes.ts';
+import { prng } from '../support/prng.ts';
+import { run, runOk } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+/** The commands behind `<!-- run <name> -->`. */
+async function recipe(name: string): Promise<string> {
+  const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
+  const script = new RegExp(`<!-- run ${name} -->\\n\`\`\`sh\\n(.*?)\`\`\``, 's').exec(readme)?.[1];
+  assert(script !== undefined, `README.md has a recipe ${name}`);
+  return script;
+}
+
+async function skipUnless(...tools: readonly string[]): Promise<string | false> {
+  for (const tool of tools) {
+    if ((await run('sh', ['-c', `command -v ${tool}`])).status !== 0) return `${tool} is not installed`;
+  }
+  return false;
+}
+
+const skipGrowing = skipUnlessPartitions || (await skipUnless('sgdisk', 'growpart', 'resize2fs'));
+const skipImages = await skipUnless('qemu-img');
+
+test('the last partition grows into the room of a larger target', { skip: skipGrowing }, async () => {
+  await using folder = await tempDir();
+  await using source = await loopDevice(64 * MIB);
+  await using target = await loopDevice(128 * MIB);
+  const [, second] = await partition(source.path, 'gpt');
+  await runOk('mkfs.ext4', ['-q', '-L', 'photos', second]);
+  await using receiver = await startReceiver({ folder: folder.path, target: target.path });
+  await sendAll('--ticket-file', receiver.ticketFile, source.path);
+  await receiver.end('SIGTERM');
+  await run('partx', ['--update', target.path]);
+  const script = (await recipe('grow')).replaceAll('/dev/vdd2', `${target.path}p2`);
+  await runOk('bash', ['-e', '-c', script.replaceAll('/dev/vdd', target.path)]);
+  assert.match(await runOk('sgdisk', ['-v', target.path]), /No problems found/);
+  await using view = await mounted(`${target.path}p2`, ['-o', 'ro']);
+  const size = (await runOk('df', ['--output=size', '--block-size=1M', view.path])).split('\n')[1];
+  assert(Number(size) > 90, `the file system has ${size} MiB`);
+});
+
+test('a file as the target is converted for QEMU and compared', { skip: skipImages }, async () => {
+  await using folder = await tempDir();
+  const [source, target] = [join(folder.path, 'source'), join(folder.path, 'disk.img')];
+  await writeFile(
+    source,
+    prng(1)
+      .bytes(9 * MIB)
+      .fill(0, 2 * MIB, 6 * MIB),
+  );
+  await using receiver = await startReceiver({ folder: folder.path, target });
+  await sendAll('--ticket-file', receiver.ticketFile, source);
+  const { length } = (await recipe('image')).match(/^qemu-img /gm) ?? [];
+  assert.equal(length, 2);
+  const output = await runOk('bash', ['-e', '-c', await recipe('image')], { cwd: folder.path });
+  assert.match(output, /Images are identical/);
+  const back = join(folder.path, 'back.img');
+  await runOk('qemu-img', ['convert', '-O', 'raw', join(folder.path, 'disk.qcow2'), back]);
+  await assertEqualFiles(source, back);
+});

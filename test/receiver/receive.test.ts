@@ -1,0 +1,97 @@
+/** The receiver as a whole, in this process, over files: what it takes over from an earlier start. */
+import assert from 'node:assert/strict';
+import { copyFile, open, rename, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { systemClock } from '../../common/clock.ts';
+import { digestNow } from '../../common/digest.ts';
+import { blockIndexOf } from '../../common/geometry.ts';
+import { makeLog } from '../../receiver/log.ts';
+import { startReceiver, type RunningReceiver } from '../../receiver/receive.ts';
+import { writeBlock } from '../../receiver/write-block.ts';
+import { coded } from '../support/coded.ts';
+import { BLOCK_BYTES, claimOf, contentOf } from '../support/open-transfer.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const BLOCK_COUNT = 4;
+
+async function startOn(target: string, folder: string): Promise<RunningReceiver> {
+  const options = {
+    target,
+    stateDir: join(folder, 'state'),
+    listenHost: '127.0.0.1',
+    listenPort: 0,
+    advertise: undefined,
+    ticketFile: undefined,
+    overwriteTarget: false,
+    discardTransfer: false,
+    once: false,
+    isReadBack: false,
+    maxConnections: 4,
+    memoryBytes: 8 * BLOCK_BYTES,
+    log: 'text',
+    tlsCert: undefined,
+    tlsKey: undefined,
+    curlHelp: false,
+  } as const;
+  const events = { onSealed: () => {}, onJournalBroken: (error: Error) => assert.fail(error) };
+  return await startReceiver(options, {
+    clock: systemClock,
+    log: makeLog('text', systemClock, () => {}),
+    events,
+  });
+}
+
+/** All blocks of a new transfer, written and not waited for. */
+async function putAll({ transfer }: RunningReceiver): Promise<void> {
+  await transfer.claim(claimOf(BLOCK_COUNT));
+  const { geometry } = transfer.claimed();
+  for (let at = 0; at < BLOCK_COUNT; at++) {
+    const bytes = contentOf(transfer.claimed(), at, 1);
+    const index = blockIndexOf(at, geometry);
+    await writeBlock(transfer, { index, bytes, digest: digestNow(bytes), isFlushed: false });
+  }
+}
+
+test('a receiver that is stopped flushes what was written, and goes on from there', async () => {
+  await using folder = await tempDir();
+  const target = join(folder.path, 'disk.img');
+  const first = await startOn(target, folder.path);
+  await putAll(first);
+  assert.deepEqual([first.isResumed, first.transfer.status().blocks.durable], [false, 0]);
+  await first.stop(0);
+  const again = await startOn(target, folder.path);
+  const { durable } = again.transfer.status().blocks;
+  assert.deepEqual([again.isResumed, again.sampledBlocks, durable], [true, BLOCK_COUNT, BLOCK_COUNT]);
+  assert.equal(again.transfer.id, first.transfer.id);
+  await again.stop(0);
+});
+
+test('it does not go on where the target holds something else than the journal says', async () => {
+  await using folder = await tempDir();
+  const target = join(folder.path, 'disk.img');
+  const first = await startOn(target, folder.path);
+  await putAll(first);
+  await first.stop(0);
+  {
+    await using file = await open(target, 'r+');
+    await file.write(Buffer.from([1]), 0, 1, BLOCK_BYTES + 5);
+  }
+  const message = /^block 1 \(offset 65536\) of .*disk\.img is not what the journal says/;
+  await assert.rejects(startOn(target, folder.path), coded('target-refused', { message }));
+  await truncate(target, BLOCK_BYTES);
+  await assert.rejects(startOn(target, folder.path), coded('io-error', { message: /ends before offset/ }));
+});
+
+test('it does not go on in another file, though that holds the same', async () => {
+  await using folder = await tempDir();
+  const target = join(folder.path, 'disk.img');
+  const first = await startOn(target, folder.path);
+  await putAll(first);
+  await first.stop(0);
+  await copyFile(target, `${target}.copy`);
+  await rename(`${target}.copy`, target);
+  const message = /disk\.img is not the target that this transfer began with: /;
+  const hint = /--discard-transfer/;
+  await assert.rejects(startOn(target, folder.path), coded('target-refused', { message, hint }));
+});

@@ -1,0 +1,92 @@
+/** The list of mutants fits the code and ARCHITECTURE.md; `npm run mutants` tries them all. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { MUTANTS } from '../../scripts/mutants/list.ts';
+import { PROJECT, ProjectCopy, rowOf, type Mutant } from '../../scripts/mutants/try-mutant.ts';
+import { run } from '../support/run.ts';
+
+const skip = existsSync(join(PROJECT, '.git')) ? false : 'not a git checkout';
+/** A small test of a small part. */
+const QUICK = { file: 'common/shared-run.ts', tests: ['test/common/shared-run.test.ts'] };
+
+test(
+  'every mutant can still be built in, has a name of its own, and stands in ARCHITECTURE.md',
+  { skip },
+  async () => {
+    await using copy = await ProjectCopy.make();
+    const text = await readFile(join(PROJECT, 'ARCHITECTURE.md'), 'utf8');
+    for (const mutant of MUTANTS) {
+      assert.equal(await copy.whyStale(mutant), undefined, mutant.name);
+      const [start = '', end = ''] = rowOf(mutant, '\0').split('\0');
+      const row = text.split('\n').find((line) => line.startsWith(start) && line.endsWith(end));
+      assert(row !== undefined, mutant.name);
+      const finder = row.slice(start.length, -end.length);
+      const texts = await Promise.all(
+        mutant.tests.map(async (path) => await readFile(join(PROJECT, path), 'utf8')),
+      );
+      assert(
+        texts.some((each) => each.includes(finder)),
+        `${mutant.name}: ${finder}`,
+      );
+    }
+    assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length);
+  },
+);
+
+test(
+  'a mutant that the tests do not notice survives, one that they notice is found by name',
+  { skip },
+  async () => {
+    await using copy = await ProjectCopy.make();
+    const tried = async (from: string, to: string): Promise<unknown> => {
+      const mutant: Mutant = { ...QUICK, name: 'it is another', edits: [[from, to]] };
+      return await copy.try(mutant);
+    };
+    assert.deepEqual(await tried('shared: who asks', 'Shared: who asks'), {
+      outcome: 'survived',
+      skippedCount: 0,
+    });
+    assert.deepEqual(await tried('await this.#work();', ''), {
+      outcome: 'found',
+      test: 'who asks during a run gets the next one, and all who ask then share it',
+    });
+    assert.deepEqual(
+      await copy.runTests(QUICK.tests),
+      { outcome: 'survived', skippedCount: 0 },
+      'taken out again',
+    );
+  },
+);
+
+test(
+  'what does not run at all is not found but unusable, and what has changed is stale',
+  { skip },
+  async () => {
+    await using copy = await ProjectCopy.make();
+    const broken: Mutant = { ...QUICK, name: 'it is broken', edits: [['await this.#work();', 'await (;']] };
+    assert.equal((await copy.try(broken)).outcome, 'unusable');
+    const stale: Mutant = { ...QUICK, name: 'it is old', edits: [['no such code', '']] };
+    assert.match((await copy.whyStale(stale)) ?? '', /^common\/shared-run\.ts has this once: no such code$/);
+  },
+);
+
+test(
+  'the script prints a row for each mutant that is asked for, and knows those that there are',
+  { skip },
+  async () => {
+    const script = join(PROJECT, 'scripts/mutants.ts');
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
+    const found = await run(process.execPath, [script, '--only', 'joins the flush'], { env });
+    assert.deepEqual([found.status, found.stderr], [0, '']);
+    assert.match(
+      found.stdout,
+      /^\| a barrier joins .* \| `common\/shared-run` \| who asks during a run .* \|$/m,
+    );
+    const none = await run(process.execPath, [script, '--only', 'no such mutant'], { env });
+    assert.deepEqual([none.status, none.stdout], [2, '']);
+    assert.match(none.stderr, /^mutants: error: no mutant has 'no such mutant' in its name or file\n/);
+  },
+);

@@ -1,0 +1,93 @@
+/**
+ * A sender against a receiver in this process, with a person between them: what a lane asks for goes over
+ * real TLS, unless the test puts an answer of its own in its place.
+ */
+import { systemClock } from '../../common/clock.ts';
+import { digestOf } from '../../common/digest.ts';
+import type { ReceiverClient } from '../../sender/receiver-port.ts';
+import { HttpReceiverClient } from '../../sender/receiver-client.ts';
+import { send } from '../../sender/send.ts';
+import type { Source } from '../../sender/source.ts';
+import { BLOCK_BYTES, claimOf } from './open-transfer.ts';
+import type { ReceiverApp } from './receiver-app.ts';
+
+/** Requests that a test answers itself; each is told how to ask the receiver after all. */
+export type Interposed = {
+  [Name in 'putBlock' | 'complete']?: (
+    ask: ReceiverClient[Name],
+    ...args: Parameters<ReceiverClient[Name]>
+  ) => ReturnType<ReceiverClient[Name]>;
+};
+
+function interpose(client: HttpReceiverClient, { putBlock, complete }: Interposed): ReceiverClient {
+  const askPut: ReceiverClient['putBlock'] = async (...args) => await client.putBlock(...args);
+  const askComplete: ReceiverClient['complete'] = async (...args) => await client.complete(...args);
+  return {
+    get bytesWire() {
+      return client.bytesWire;
+    },
+    get isConnected() {
+      return client.isConnected;
+    },
+    transfer: async (signal) => await client.transfer(signal),
+    claim: async (claim, signal) => await client.claim(claim, signal),
+    listDigests: async (...args) => await client.listDigests(...args),
+    headBlock: async (...args) => await client.headBlock(...args),
+    readBlock: async (...args) => await client.readBlock(...args),
+    reopen: async (signal) => await client.reopen(signal),
+    putBlock: async (...args) => await (putBlock?.(askPut, ...args) ?? askPut(...args)),
+    zero: async (...args) => await client.zero(...args),
+    flush: async (signal) => await client.flush(signal),
+    complete: async (...args) => await (complete?.(askComplete, ...args) ?? askComplete(...args)),
+    close: async () => await client.close(),
+  };
+}
+
+/** @param blocks the bytes of each; a copy is read. */
+export function memorySource(blocks: readonly Buffer[]): Source {
+  const { size, source } = claimOf(blocks.length);
+  return {
+    description: source,
+    sizeBytes: size,
+    async read(into, offset) {
+      blocks[offset / BLOCK_BYTES]?.copy(into);
+      return await Promise.resolve([]);
+    },
+    [Symbol.asyncDispose]: async () => await Promise.resolve(),
+  };
+}
+
+/** One lane, no waiting between attempts. @throws as `send` does. */
+export async function sendThrough(
+  app: ReceiverApp,
+  source: Source,
+  interposed: Interposed = {},
+): ReturnType<typeof send> {
+  const { port, pin, token } = app;
+  const ticket = { origin: `https://127.0.0.1:${port}`, host: '127.0.0.1', port, pin, token };
+  return await send(
+    {
+      source,
+      connect: (onReply) =>
+        interpose(new HttpReceiverClient({ ticket, senderId: 'test', onReply }), interposed),
+      receiverName: 'receiver',
+      connections: 1,
+      blockSizeBytes: BLOCK_BYTES,
+      retryForMs: 10_000,
+      memoryBytes: 8 * BLOCK_BYTES,
+    },
+    {
+      clock: systemClock,
+      digest: digestOf,
+      random: () => 0,
+      signal: new AbortController().signal,
+      reporter: {
+        fact: () => {},
+        start: () => {},
+        noteRetry: () => {},
+        noteUnreadable: () => {},
+        noteKept: () => {},
+      },
+    },
+  );
+}
