@@ -89,7 +89,7 @@ export async function damagedDisk(
       const lines = (await readFile(at('reads'), 'utf8')).split('\n').slice(0, -1);
       await put('reads', []);
       const reads = lines.map((line) => line.split(' ').map(Number));
-      return reads.reduce((sum, [at = 0, length = 0]) => sum + (at < from ? 0 : length), 0);
+      return reads.reduce((sum, [offset = 0, length = 0]) => sum + (offset < from ? 0 : length), 0);
     },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };
