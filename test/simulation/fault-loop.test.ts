@@ -30,6 +30,7 @@ const ENDS: Partial<Record<Fault, readonly string[]>> = {
   sourceEio: ['source-read'],
   sourceShort: ['source-changed'],
   sourceChange: ['source-changed', 'sealed'],
+  sourceBad: ['source-changed'],
   writeEio: ['io-error'],
   writeFull: ['no-progress'],
   writeLost: ['verify-failed', 'target-refused'],

@@ -6,7 +6,7 @@ import type { Random } from './random.ts';
 /** The operations of the ports at which something can go wrong, and what can. */
 export const FAULTS = {
   /** Reading the source. */
-  read: ['sourceEio', 'sourceShort', 'sourceChange'],
+  read: ['sourceEio', 'sourceShort', 'sourceChange', 'sourceBad'],
   write: ['writeEio', 'writeFull', 'writeLost', 'writeTorn', 'writeMisdirected', 'writeFlipped'],
   flush: ['flushEio'],
   readBack: ['readBackEio', 'readBackFlip', 'restFlip'],

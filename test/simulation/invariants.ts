@@ -83,8 +83,8 @@ export class Invariants {
     if (!isPossible || total !== contents.blockCount) {
       this.#world.violate(`counted ${durable} durable, ${verified} verified of ${total}`);
     }
-    // A source that changes meanwhile makes blocks durable that are not those of now.
-    if (faults.hitsOf('sourceChange') > 0) return;
+    // A source that changes, or can't be read, makes blocks durable that are not those of now.
+    if (faults.hitsOf('sourceChange', 'sourceBad') > 0) return;
     let was = 0;
     for (const flag of sender.wasDurable) was += flag;
     if (durable > was) this.#world.violate(`the sender counts ${durable} durable blocks, there were ${was}`);

@@ -185,11 +185,9 @@ export class SimReceiver implements ReceiverProcess {
     using _lock = await open.locks.lock(index, 1);
     if (open.table.stateOf(index) === 'absent') throw new TransferError('block-absent', 'not on the target');
     using slab = await this.#takeSlab(open);
-    await transfer.target.read(
-      slab.bytes.subarray(0, lengthOf(index, open.geometry)),
-      offsetOf(index, open.geometry),
-    );
-    return Buffer.alloc(0);
+    const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
+    await transfer.target.read(bytes, offsetOf(index, open.geometry));
+    return Buffer.from(bytes);
   }
 
   async #complete(transfer: Transfer, request: { blockCount: number; root: Buffer }): Promise<Buffer> {

@@ -19,6 +19,8 @@ export class SimSource implements Source {
   readonly sizeBytes: number;
   /** For each block the version that this process has read first. */
   readonly asRead = new Map<number, number>();
+  /** Blocks that could not be read when they were read first. */
+  readonly unreadable = new Set<number>();
   readonly #world: World;
   readonly #process: SimProcess;
 
@@ -39,11 +41,17 @@ export class SimSource implements Source {
     if (fault === 'sourceShort')
       throw new TransferError('source-changed', `the source ends in block ${index}`);
     if (fault === 'sourceChange') changeBlock(this.#world, index);
-    const version = source.versions[index] ?? 0;
+    const isBad = fault === 'sourceBad';
+    // Zeros instead, as --on-read-error zero has it.
+    const version = isBad ? 0 : (source.versions[index] ?? 0);
     scheduler.trace('read', index, version);
     fillStamps(into, contents.of(index, version));
-    if (!this.asRead.has(index)) this.asRead.set(index, version);
-    return [];
+    if (isBad) source.unreadable.add(index);
+    if (!this.asRead.has(index)) {
+      this.asRead.set(index, version);
+      if (isBad) this.unreadable.add(index);
+    }
+    return isBad ? [[offset, into.length]] : [];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

@@ -89,7 +89,7 @@ export class Simulation implements World {
     const eventsATurn = seed % FAITHFUL_EVERY === 0 ? 1 : EVENTS_A_TURN;
     this.scheduler = new Scheduler(random, { eventsATurn, onTrace: options.onTrace });
     this.contents = new Contents(this.profile.geometry, options.digests ?? new BlockDigests());
-    this.source = { versions: randomVersions(random, this.contents.blockCount) };
+    this.source = { versions: randomVersions(random, this.contents.blockCount), unreadable: new Set() };
     for (const [block, version] of this.source.versions.entries()) this.contents.of(block, version);
     this.disk = new SimDisk(this.contents, random);
     this.journal = new JournalStore(options.journal);

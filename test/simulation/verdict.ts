@@ -1,5 +1,7 @@
 /** Whether the end of a run of the sender is one that what happened explains. */
+import { areasWithin, bytesOf, type Area } from '../../common/areas.ts';
 import type { TransferError, ErrorCode } from '../../common/errors.ts';
+import type { Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SendResult, SimSender } from './sim-sender.ts';
 import type { World } from './world.ts';
@@ -31,7 +33,7 @@ const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
   'digest-mismatch': ['lineCorrupt'],
   'journal-error': ['commitBroken', 'commitDeath'],
   'source-read': ['sourceEio'],
-  'source-changed': ['sourceShort', 'sourceChange'],
+  'source-changed': ['sourceShort', 'sourceChange', 'sourceBad'],
   interrupted: ['senderInterrupt'],
 };
 
@@ -46,7 +48,7 @@ export function faultOfFailure(world: World, sender: SimSender, error: TransferE
       return undefined;
     case 'root-mismatch':
     case 'sealed':
-      return profile.isSourceChanging || faults.hitsOf('sourceChange') > 0 ? undefined : end;
+      return profile.isSourceChanging || faults.hitsOf('sourceChange', 'sourceBad') > 0 ? undefined : end;
     default:
   }
   const causes = CAUSES[error.code];
@@ -84,11 +86,37 @@ export function faultOfSuccess(
   for (let block = 0; block < contents.blockCount; block++) {
     const version = sender.versionsRead.get(block);
     if (version === undefined) return `the sender succeeded and has not read block ${block}`;
-    const stamps = contents.of(block, version);
+    const stamps = wantedOf(world, sender, { block, version, unreadable: seal.unreadable });
+    if (stamps === undefined) return `the receipt is wrong about whether block ${block} was read`;
     const isThere = profile.isReadBack ? disk.isAsReadBack(block, stamps) : disk.holds(block, stamps);
     if (!isThere) return `the sender succeeded and block ${block} differs`;
   }
   return undefined;
+}
+
+/**
+ * What is to be on the target: what was read; zeros where nothing was; else what an earlier run has read.
+ * @returns undefined when the receipt is wrong about it.
+ */
+function wantedOf(
+  world: World,
+  sender: SimSender,
+  { block, version, unreadable }: { block: number; version: number; unreadable: readonly Area[] },
+): Stamps | undefined {
+  const { contents, journal, source, profile, faults } = world;
+  const lengthBytes = contents.lengthOf(block);
+  const listed = areasWithin(unreadable, block * contents.geometry.blockSizeBytes, lengthBytes);
+  if (listed.length > 0) {
+    const isRight = source.unreadable.has(block) && bytesOf(listed) === lengthBytes;
+    return isRight ? contents.of(block, 0) : undefined;
+  }
+  if (!sender.source.unreadable.has(block)) return contents.of(block, version);
+  // Of an earlier reading; zeros for want of one would be listed.
+  const stamps = journal.blocks.get(block)?.stamps;
+  const isSteady = !profile.isSourceChanging && faults.hitsOf('sourceChange') === 0;
+  const isZero = stamps?.every((stamp) => stamp === 0) === true;
+  const isLost = isSteady && isZero && source.versions[block] !== 0;
+  return isLost ? undefined : stamps;
 }
 
 /** When nobody asks for anything, nothing is held. */

@@ -60,6 +60,8 @@ export type End = 'exit' | 'kill' | 'power';
 /** For each block of the source its present version. */
 export interface SourceDisk {
   readonly versions: number[];
+  /** Blocks that could not be read at some time: late requests may still say so. */
+  readonly unreadable: Set<number>;
 }
 
 export interface World {

@@ -16,8 +16,11 @@ export interface DamagedDisk extends NbdDisk {
   spoil(extents: readonly Extent[]): Promise<void>;
   /** Reads that touch any of these bytes take so long, until the next call. */
   slow(extents: readonly Extent[], seconds: number): Promise<void>;
-  /** Bytes that were asked for since the last call, reads that failed among them. */
-  bytesRead(): Promise<number>;
+  /**
+   * Bytes that were asked for since the last call, by reads from this offset on, those that failed among
+   * them: whoever wants to know what is on a disk looks at its start.
+   */
+  bytesRead(from?: number): Promise<number>;
 }
 
 /** nbdkit-sh-plugin(3): $1 is the call, $3 the length, $4 the offset. As few processes as can be. */
@@ -82,10 +85,11 @@ export async function damagedDisk(
         'slow',
         extents.map(([from, end]) => `${from} ${end} ${seconds}`),
       ),
-    bytesRead: async () => {
+    bytesRead: async (from = 0) => {
       const lines = (await readFile(at('reads'), 'utf8')).split('\n').slice(0, -1);
       await put('reads', []);
-      return lines.reduce((sum, line) => sum + Number(line.split(' ')[1]), 0);
+      const reads = lines.map((line) => line.split(' ').map(Number));
+      return reads.reduce((sum, [offset = 0, length = 0]) => sum + (offset < from ? 0 : length), 0);
     },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Area } from '../../common/areas.ts';
+import { digestNow } from '../../common/digest.ts';
+import { TransferError } from '../../common/errors.ts';
+import { Attempts } from '../../sender/attempts.ts';
+import type { BlockHead } from '../../sender/receiver-port.ts';
+import { BlockSender } from '../../sender/send-block.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { fakeLane } from '../support/fake-lane.ts';
+
+const bytes = Buffer.alloc(512);
+const digest = digestNow(bytes);
+
+/** The first PUT is carried out or not, and its answer is lost. @returns how often it was put. */
+async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): Promise<number> {
+  const clock = new FakeClock();
+  let puts = 0;
+  const lane = fakeLane({
+    headBlock: async () => await Promise.resolve(head),
+    putBlock: async () => {
+      puts++;
+      if (puts === 1) throw new TransferError('connection-failed', 'cut');
+      const about = { transferId: 't', epoch: 'e', index: 0, offset: 0, length: bytes.length };
+      const what = { sha256: digest.toString('hex'), state: 'written', generation: 2 } as const;
+      return await Promise.resolve({ ...about, ...what });
+    },
+  });
+  const epochs: string[] = [];
+  const sender = new BlockSender({
+    transferId: 't',
+    check: async () => await Promise.resolve(),
+    attempts: new Attempts({ clock, random: () => 0, retryForMs: 1000, onRetry: () => {} }),
+    counters: { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 },
+    clock,
+    signal: new AbortController().signal,
+    owe: ({ epoch }) => epochs.push(epoch),
+  });
+  const sending = sender.send(lane, { index: 0, bytes, digest, isZero: true, unreadable });
+  await clock.advance(1000);
+  await sending;
+  assert.deepEqual(epochs, ['e']);
+  return puts;
+}
+
+test('a block whose answer was lost is sent again unless it is there with its areas', async () => {
+  const there: BlockHead = { digest, state: 'durable', generation: 1, epoch: 'e', sourceErrors: '' };
+  const damaged = { ...there, sourceErrors: '0+512' };
+  assert.equal(await putsOf([], there), 1);
+  assert.equal(await putsOf([[0, 512]], damaged), 1);
+  assert.equal(await putsOf([], damaged), 2);
+  assert.equal(await putsOf([[0, 512]], there), 2);
+  assert.equal(await putsOf([], 'absent'), 2);
+});
