@@ -54,6 +54,12 @@ export class OwnProcess implements AsyncDisposable {
     void this.ended.catch(() => {});
   }
 
+  /** @param prefix what the command line begins with: `ip netns exec …`; may be empty. */
+  static within(prefix: readonly string[], command: readonly string[]): OwnProcess {
+    const [program = '', ...parameters] = [...prefix, ...command];
+    return new OwnProcess(program, parameters);
+  }
+
   async #watch(command: string, startedMs: number): Promise<ProcessEnd> {
     try {
       await once(this.#child, 'close');
@@ -137,6 +143,10 @@ export interface ReceiverOptions {
   readonly folder: string;
   readonly target: string;
   readonly parameters?: readonly string[];
+  /** Where it listens; default 127.0.0.1. */
+  readonly address?: string;
+  /** What its command line begins with: `ip netns exec …`. */
+  readonly within?: readonly string[];
   readonly signal: AbortSignal;
 }
 
@@ -147,7 +157,7 @@ export interface RunningReceiver {
 }
 
 /**
- * Starts `ddt-receive` on a free loopback port and waits for its ticket; `stack` stops it.
+ * Starts `ddt-receive` on a free port and waits for its ticket; `stack` stops it.
  * @throws Failure with what it said when it ends first or does not come up.
  */
 export async function startReceiver(
@@ -155,16 +165,11 @@ export async function startReceiver(
   stack: AsyncDisposableStack,
 ): Promise<RunningReceiver> {
   const ticketFile = join(options.folder, 'ticket');
-  const place = [
-    '--listen',
-    '127.0.0.1:0',
-    '--advertise',
-    '127.0.0.1',
-    '--state-dir',
-    join(options.folder, 'state'),
-  ];
-  const parameters = [...place, '--ticket-file', ticketFile, ...(options.parameters ?? []), options.target];
-  const receiver = stack.use(new OwnProcess(join(SCRIPTS, 'ddt-receive'), parameters));
+  const { address = '127.0.0.1', within = [] } = options;
+  const place = ['--listen', `${address}:0`, '--advertise', address, '--state-dir'];
+  const files = [join(options.folder, 'state'), '--ticket-file', ticketFile];
+  const parameters = [...place, ...files, ...(options.parameters ?? []), options.target];
+  const receiver = stack.use(OwnProcess.within(within, [join(SCRIPTS, 'ddt-receive'), ...parameters]));
   await until('ddt-receive to print its ticket', options.signal, START_TIMEOUT_MS, async () => {
     if (!receiver.isRunning) {
       const { errors, status } = await receiver.ended;

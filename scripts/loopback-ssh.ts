@@ -17,6 +17,14 @@ export function findProgram(name: string): string | undefined {
   return FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
+/** Where sshd listens, when that is not on loopback of this network namespace. */
+export interface Elsewhere {
+  readonly address: string;
+  /** What the command lines of the server and of the client begin with. */
+  readonly far: readonly string[];
+  readonly near: readonly string[];
+}
+
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -27,10 +35,10 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function writeConfigs(folder: string, port: number): Promise<void> {
+async function writeConfigs(folder: string, address: string, port: number): Promise<void> {
   const at = (name: string): string => join(folder, name);
   const server = [
-    `ListenAddress 127.0.0.1:${port}`,
+    `ListenAddress ${address}:${port}`,
     `HostKey ${at('host-key')}`,
     `AuthorizedKeysFile ${at('authorized-keys')}`,
     `PidFile none`,
@@ -42,7 +50,7 @@ async function writeConfigs(folder: string, port: number): Promise<void> {
   ];
   const client = [
     `Host loopback`,
-    `HostName 127.0.0.1`,
+    `HostName ${address}`,
     `Port ${port}`,
     `User ${userInfo().username}`,
     `IdentityFile ${at('user-key')}`,
@@ -57,7 +65,7 @@ async function writeConfigs(folder: string, port: number): Promise<void> {
   await writeFile(at('sshd-config'), `${server.join('\n')}\n`);
   await writeFile(at('ssh-config'), `${client.join('\n')}\n`);
   await copyFile(at('user-key.pub'), at('authorized-keys'));
-  await writeFile(at('known-hosts'), `[127.0.0.1]:${port} ${await readFile(at('host-key.pub'), 'utf8')}`);
+  await writeFile(at('known-hosts'), `[${address}]:${port} ${await readFile(at('host-key.pub'), 'utf8')}`);
 }
 
 /**
@@ -69,6 +77,7 @@ export async function startLoopbackSsh(
   folder: string,
   signal: AbortSignal,
   stack: AsyncDisposableStack,
+  { address, far, near }: Elsewhere = { address: '127.0.0.1', far: [], near: [] },
 ): Promise<string> {
   const sshd = findProgram('sshd');
   const packages = [
@@ -82,17 +91,17 @@ export async function startLoopbackSsh(
   for (const name of ['host-key', 'user-key']) {
     await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)], signal);
   }
-  await writeConfigs(folder, await freePort());
+  await writeConfigs(folder, address, await freePort());
   if (process.getuid?.() === 0 && !existsSync(PRIVSEP_FOLDER)) {
     await mkdir(PRIVSEP_FOLDER, { mode: 0o755 });
     stack.defer(() => rmdir(PRIVSEP_FOLDER).catch(() => {}));
   }
-  const server = stack.use(new OwnProcess(sshd, ['-D', '-e', '-f', join(folder, 'sshd-config')]));
+  const server = stack.use(OwnProcess.within(far, [sshd, '-D', '-e', '-f', join(folder, 'sshd-config')]));
   const configFile = join(folder, 'ssh-config');
   let reason = '';
   try {
     await until('sshd', signal, START_TIMEOUT_MS, async () => {
-      const end = await new OwnProcess('ssh', ['-F', configFile, 'loopback', 'true']).ended;
+      const end = await OwnProcess.within(near, ['ssh', '-F', configFile, 'loopback', 'true']).ended;
       reason = end.errors.at(-1) ?? reason;
       if (!server.isRunning) throw new Failure(server.errors.join(' · '));
       return end.status === 0;

@@ -1,0 +1,194 @@
+/** What copies a disk over the long line: ddt, and what people use instead. Each flushes at its end. */
+import { mkdtempDisposable, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Failure, OwnProcess, SCRIPTS, startReceiver, until } from './both-sides.ts';
+import { findProgram, startLoopbackSsh } from './loopback-ssh.ts';
+import type { LongLine } from './long-line.ts';
+
+const NC_PORT = 9000;
+const NBD_PORT = 10_809;
+const LISTEN_TIMEOUT_MS = 10_000;
+const LOOK_EVERY_MS = 100;
+
+export interface LineJob {
+  readonly line: LongLine;
+  readonly folder: string;
+  readonly source: string;
+  readonly target: string;
+  readonly sizeBytes: number;
+  /** What has not ended by then is stopped, and judged by what has arrived. */
+  readonly limitSeconds: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Copy {
+  readonly seconds: number;
+  /** Of the disk, on the target. */
+  readonly bytes: number;
+  readonly isComplete: boolean;
+  /** Of ddt: the connections that it had, once a second. */
+  readonly connections?: readonly number[];
+}
+
+export interface Peer {
+  readonly name: string;
+  readonly programs: readonly (readonly [program: string, debianPackage: string])[];
+  readonly copy: (job: LineJob) => Promise<Copy>;
+}
+
+/** For a shell, here or behind ssh. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+function shell(script: string): string[] {
+  return ['bash', '-c', `set -e -o pipefail; ${script}`];
+}
+
+/** @param last the process whose end is the end of the copy. */
+async function timeCopy(job: LineJob, last: OwnProcess): Promise<Copy> {
+  const startMs = performance.now();
+  const endMs = startMs + job.limitSeconds * 1000;
+  while (last.isRunning && performance.now() < endMs) {
+    job.signal.throwIfAborted();
+    await Promise.race([last.ended, delay(LOOK_EVERY_MS)]);
+  }
+  const seconds = (performance.now() - startMs) / 1000;
+  if (last.isRunning) {
+    // Sparse until it is written: what is allocated has arrived.
+    const bytes = Math.min(job.sizeBytes, (await stat(job.target)).blocks * 512);
+    return { seconds, bytes, isComplete: false };
+  }
+  const end = await last.ended;
+  if (end.status !== 0) throw new Failure(`it ended with ${end.status}: ${end.errors.slice(-3).join(' · ')}`);
+  return { seconds: end.seconds, bytes: job.sizeBytes, isComplete: true };
+}
+
+async function untilListening(job: LineJob, port: number, server: OwnProcess): Promise<void> {
+  await until('the peer to listen', job.signal, LISTEN_TIMEOUT_MS, async () => {
+    if (!server.isRunning) throw new Failure(`the peer has ended: ${server.errors.join(' · ')}`);
+    const { lines } = await OwnProcess.within(job.line.far, ['ss', '-Hltn', `sport = :${port}`]).ended;
+    return lines.length > 0;
+  });
+}
+
+export function ddt(name: string, parameters: readonly string[]): Peer {
+  return {
+    name,
+    programs: [],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const own = stack.use(await mkdtempDisposable(join(job.folder, 'ddt-'))).path;
+      const { line, target, signal } = job;
+      const place = { folder: own, target, signal, address: line.farAddress, within: line.far };
+      const { ticketFile } = await startReceiver(place, stack);
+      const options = ['--ticket-file', ticketFile, '--progress', 'json', ...parameters];
+      const sender = stack.use(
+        OwnProcess.within(line.near, [join(SCRIPTS, 'ddt-send'), ...options, job.source]),
+      );
+      const copy = await timeCopy(job, sender);
+      const events = sender.lines.map((text) => JSON.parse(text) as { event: string; connections?: number });
+      const connections = events.flatMap((event) =>
+        event.event === 'progress' && event.connections !== undefined ? [event.connections] : [],
+      );
+      return { ...copy, connections };
+    },
+  };
+}
+
+/** @param script what runs at the near end; `$SSH` is the ssh with its options. */
+function throughSsh(
+  name: string,
+  programs: Peer['programs'],
+  script: (job: LineJob, ssh: string) => string,
+): Peer {
+  return {
+    name,
+    programs: [['sshd', 'openssh-server'], ['ssh', 'openssh-client'], ...programs],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const own = stack.use(await mkdtempDisposable(join(job.folder, 'ssh-'))).path;
+      const { line, signal } = job;
+      const elsewhere = { address: line.farAddress, near: line.near, far: line.far };
+      const configFile = await startLoopbackSsh(join(own, 'ssh'), signal, stack, elsewhere);
+      const client = stack.use(OwnProcess.within(line.near, shell(script(job, `ssh -F ${configFile}`))));
+      return await timeCopy(job, client);
+    },
+  };
+}
+
+function ddToTarget({ target }: LineJob): string {
+  return `dd of=${quoted(target)} bs=4M iflag=fullblock conv=fsync status=none`;
+}
+
+const BZIP2_NC: Peer = {
+  name: 'dd | bzip2 | nc',
+  programs: [
+    ['nc', 'netcat-openbsd'],
+    ['bzip2', 'bzip2'],
+    ['ss', 'iproute2'],
+  ],
+  copy: async (job) => {
+    await using stack = new AsyncDisposableStack();
+    const { near, far, farAddress } = job.line;
+    const receive = `nc -l ${farAddress} ${NC_PORT} | bunzip2 | ${ddToTarget(job)}`;
+    const server = stack.use(OwnProcess.within(far, shell(receive)));
+    await untilListening(job, NC_PORT, server);
+    const send = `dd if=${quoted(job.source)} bs=4M status=none | bzip2 | nc -N ${farAddress} ${NC_PORT}`;
+    stack.use(OwnProcess.within(near, shell(send)));
+    // The sender knows nothing of the end: it is there when the receiver has flushed.
+    return await timeCopy(job, server);
+  },
+};
+
+const NBDCOPY: Peer = {
+  name: 'nbdcopy, TLS, 4 connections',
+  programs: [
+    ['nbdkit', 'nbdkit'],
+    ['nbdcopy', 'libnbd-bin'],
+    ['psktool', 'gnutls-bin'],
+    ['ss', 'iproute2'],
+  ],
+  copy: async (job) => {
+    await using stack = new AsyncDisposableStack();
+    const own = stack.use(await mkdtempDisposable(join(job.folder, 'nbd-'))).path;
+    const { near, far, farAddress } = job.line;
+    const keys = join(own, 'keys.psk');
+    await OwnProcess.within([], ['psktool', '-u', 'bench', '-p', keys]).ended;
+    await writeFile(job.target, '');
+    await truncate(job.target, job.sizeBytes);
+    const tls = ['--tls=require', `--tls-psk=${keys}`];
+    const place = ['-f', '-i', farAddress, '-p', String(NBD_PORT)];
+    const server = stack.use(OwnProcess.within(far, ['nbdkit', ...place, ...tls, 'file', job.target]));
+    await untilListening(job, NBD_PORT, server);
+    const uri = `nbds://bench@${farAddress}:${NBD_PORT}/?tls-psk-file=${keys}`;
+    const options = ['--flush', '--connections=4', '--requests=16'];
+    return await timeCopy(job, stack.use(OwnProcess.within(near, ['nbdcopy', ...options, job.source, uri])));
+  },
+};
+
+export const PEERS: readonly Peer[] = [
+  ddt('ddt', []),
+  throughSsh('rsync over ssh', [['rsync', 'rsync']], (job, ssh) => rsync(job, ssh, '')),
+  throughSsh('rsync -z over ssh', [['rsync', 'rsync']], (job, ssh) => rsync(job, ssh, '-z')),
+  throughSsh(
+    'dd | ssh dd',
+    [],
+    (job, ssh) =>
+      `dd if=${quoted(job.source)} bs=4M status=none | ${ssh} loopback ${quoted(ddToTarget(job))}`,
+  ),
+  BZIP2_NC,
+  NBDCOPY,
+];
+
+function rsync({ source, target }: LineJob, ssh: string, option: string): string {
+  const places = `${quoted(source)} ${quoted(`loopback:${target}`)}`;
+  return `rsync -W --inplace --fsync -s ${option} -e ${quoted(ssh)} ${places}`;
+}
+
+/** What is missing for this peer, as a person types it; undefined when nothing is. */
+export function missingFor({ programs }: Peer): string | undefined {
+  const missing = programs.flatMap(([program, name]) => (findProgram(program) === undefined ? [name] : []));
+  return missing.length === 0 ? undefined : `apt-get install ${[...new Set(missing)].join(' ')}`;
+}

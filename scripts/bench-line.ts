@@ -1,0 +1,185 @@
+/**
+ * The main job over a long line, side by side with what people use instead: each tool alone on a line of its
+ * own, that is made anew each time and loses by the same dice. Prints a table in Markdown for each line.
+ */
+import { mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { formatSize, parseWhole } from '../common/units.ts';
+import { PEERS, ddt, missingFor, type Copy, type LineJob, type Peer } from './bench-line-peers.ts';
+import { describeMachine, median } from './bench-report.ts';
+import { Failure, run, runScript, SCRIPTS, TEMPORARY } from './both-sides.ts';
+import { buildWan, lineName, openLine, type LineOptions } from './long-line.ts';
+
+const USAGE = `usage: npm run bench:line -- [options]
+
+  --lines <rate/rtt/loss,…>   Mbit/s, ms there and back, per cent; default the five of the README
+  --content <random,image>    random bytes, and a file-system image half full
+  --tools <substring,…>       default all
+  --seconds <n>               how long the line would need for the bytes; default 20
+  --limit <n>                 seconds after which a tool is stopped and judged by what arrived; default 120
+  --rounds <n>                default 1
+  --connections <n,…>         ddt with so many connections, beside the adaptive one
+  --folder <folder>           default ${TEMPORARY}
+
+As root; wants gcc, iproute2, and of the tools to compare with what is there.
+`;
+const LINES_DEFAULT = '100/40/0,100/40/0.5,100/80/1,1000/20/0.01,10/200/0.2';
+const MIB = 2 ** 20;
+/** A block each for the first connections, at least. */
+const SIZE_BYTES_MIN = 32 * MIB;
+const SIZE_BYTES_MAX = 2048 * MIB;
+
+interface Bench {
+  readonly peers: readonly Peer[];
+  readonly wan: string;
+  readonly folder: string;
+  readonly limitSeconds: number;
+  readonly rounds: number;
+  readonly signal: AbortSignal;
+}
+
+function parseLine(text: string): LineOptions {
+  const match = /^(\d+)\/(\d+)\/(\d+(?:\.\d+)?)$/.exec(text);
+  if (match === null) throw new Failure(`--lines: '${text}' is not rate/rtt/loss, as 100/40/0.5`, 2);
+  return { rateMbit: Number(match[1]), roundTripMs: Number(match[2]), lossPercent: Number(match[3]) };
+}
+
+/** What the line needs that long for, in whole MiB. */
+function sizeFor({ rateMbit }: LineOptions, seconds: number): number {
+  const bytes = Math.ceil((rateMbit * 1e6 * seconds) / 8 / MIB) * MIB;
+  return Math.min(SIZE_BYTES_MAX, Math.max(SIZE_BYTES_MIN, bytes));
+}
+
+async function makeSource(
+  path: string,
+  content: string,
+  sizeBytes: number,
+  signal: AbortSignal,
+): Promise<void> {
+  await rm(path, { force: true });
+  if (content === 'image') {
+    await run(join(SCRIPTS, 'make-image'), [path, `${sizeBytes / MIB}MiB`], signal);
+  } else {
+    const count = [`count=${sizeBytes}`, 'iflag=fullblock,count_bytes', 'conv=fsync', 'status=none'];
+    await run('dd', ['if=/dev/urandom', `of=${path}`, 'bs=4M', ...count], signal);
+  }
+}
+
+async function measure(bench: Bench, options: LineOptions, peer: Peer, sizeBytes: number): Promise<Copy> {
+  const { folder, signal } = bench;
+  const [source, target] = [join(folder, 'source'), join(folder, 'target')];
+  await rm(target, { force: true });
+  await run('sync', [], signal);
+  await writeFile('/proc/sys/vm/drop_caches', '3');
+  await using stack = new AsyncDisposableStack();
+  const line = await openLine(bench.wan, options, signal, stack);
+  const job: LineJob = { ...bench, line, source, target, sizeBytes };
+  const copy = await peer.copy(job);
+  if (copy.isComplete) await run('cmp', [source, target], signal);
+  return copy;
+}
+
+function rateOf({ bytes, seconds }: Copy): number {
+  return (bytes * 8) / 1e6 / seconds;
+}
+
+function formatRow(name: string, copies: readonly Copy[], ofDdt: number, options: LineOptions): string {
+  const rate = median(copies.map(rateOf));
+  const seconds = median(copies.map((copy) => copy.seconds));
+  const isComplete = copies.every((copy) => copy.isComplete);
+  const connections = copies[0]?.connections?.filter((count) => count > 0) ?? [];
+  const cells = [
+    name.replaceAll('|', String.raw`\|`),
+    rate.toFixed(1),
+    `${((rate / options.rateMbit) * 100).toFixed(0)} %`,
+    (ofDdt / rate).toFixed(ofDdt / rate < 10 ? 2 : 0),
+    isComplete ? seconds.toFixed(1) : `stopped at ${seconds.toFixed(0)}`,
+    connections.length === 0 ? '' : String(median(connections.slice(Math.floor(connections.length / 2)))),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+async function benchLine(
+  bench: Bench,
+  options: LineOptions,
+  { content, seconds }: { content: string; seconds: number },
+): Promise<string[]> {
+  const sizeBytes = sizeFor(options, seconds);
+  await makeSource(join(bench.folder, 'source'), content, sizeBytes, bench.signal);
+  const copies = new Map<Peer, Copy[]>();
+  for (let round = 1; round <= bench.rounds; round++) {
+    for (const peer of bench.peers) {
+      process.stderr.write(`${lineName(options)}, ${content}, round ${round}: ${peer.name} `);
+      const copy = await measure(bench, options, peer, sizeBytes);
+      process.stderr.write(`${rateOf(copy).toFixed(1)} Mbit/s\n`);
+      copies.set(peer, [...(copies.get(peer) ?? []), copy]);
+    }
+  }
+  const [first] = bench.peers;
+  const ofDdt = median((first === undefined ? [] : (copies.get(first) ?? [])).map(rateOf));
+  const what = content === 'image' ? 'of a file-system image, half full' : 'of random bytes';
+  return [
+    `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}`,
+    '',
+    '| | Mbit/s of the disk | of the line | ddt is × as fast | seconds | connections |',
+    '|---|---:|---:|---:|---:|---:|',
+    ...bench.peers.map((peer) => formatRow(peer.name, copies.get(peer) ?? [], ofDdt, options)),
+    '',
+  ];
+}
+
+function choosePeers(tools: string | undefined, connections: string | undefined): Peer[] {
+  const fixed = (connections?.split(',') ?? []).map((count) =>
+    ddt(`ddt --connections ${parseWhole(count, '--connections', 1, 64)}`, ['--connections', count]),
+  );
+  const wanted = tools?.split(',');
+  const chosen = PEERS.filter(({ name }) => wanted?.some((part) => name.includes(part)) ?? true);
+  return [...chosen, ...fixed].filter((peer) => {
+    const missing = missingFor(peer);
+    if (missing !== undefined) process.stderr.write(`left out: ${peer.name}: ${missing}\n`);
+    return missing === undefined;
+  });
+}
+
+async function benchLines(parameters: string[], signal: AbortSignal): Promise<void> {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    args: parameters,
+    options: {
+      lines: { ...text, default: LINES_DEFAULT },
+      content: { ...text, default: 'random,image' },
+      tools: text,
+      seconds: { ...text, default: '20' },
+      limit: { ...text, default: '120' },
+      rounds: { ...text, default: '1' },
+      connections: text,
+      folder: { ...text, default: TEMPORARY },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const lines = values.lines.split(',').map(parseLine);
+  const seconds = parseWhole(values.seconds, '--seconds', 1, 3600);
+  const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);
+  const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
+  const peers = choosePeers(values.tools, values.connections);
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
+  const wan = await buildWan(folder, signal);
+  const all: Bench = { peers, wan, folder, limitSeconds, rounds, signal };
+  process.stdout.write(
+    `${await describeMachine({ folder, signal, source: '', target: '', sizeBytes: 0 })}\n\n`,
+  );
+  for (const options of lines) {
+    for (const content of values.content.split(',')) {
+      const table = await benchLine(all, options, { content, seconds });
+      process.stdout.write(`${table.join('\n')}\n`);
+    }
+  }
+}
+
+await runScript('bench', async (signal) => benchLines(process.argv.slice(2), signal));
