@@ -60,7 +60,7 @@ for (const sectorBytes of [512, 4096]) {
         ),
         sending.stderr,
       );
-      await ddAround(disk.path, at('by-dd'), { sectorBytes, size });
+      await ddAround(disk.path, at('by-dd'), { sectorBytes, size, badBytes: bytes });
       await runOk('cmp', [at('by-dd'), at('target')]);
       const sectors = [`--sector-size=${sectorBytes}`];
       await ddrescue(sectors, disk.path, at('by-ddrescue'), at('its-map'));

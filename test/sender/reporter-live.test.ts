@@ -57,9 +57,9 @@ test('one broken connection of several is no outage, a failing target is one', a
   all.reporter.noteRetry(new TransferError('connection-failed', 'the connection was cut'), 1000);
   await all.pass(1);
   assert.doesNotMatch(all.drawn.at(-1) ?? '', /waiting|cut/);
-  all.reporter.noteRetry(new TransferError('no-space', 'no space left'), 60_000);
+  all.reporter.noteRetry(new TransferError('io-error', 'cannot flush it'), 60_000);
   await all.pass(1);
-  assert.match(all.drawn.at(-1) ?? '', /\nthe target fails: no space left, for 2 s; giving up in 59 s$/);
+  assert.match(all.drawn.at(-1) ?? '', /\nthe target fails: cannot flush it, for 2 s; giving up in 59 s$/);
 });
 
 test('a limit is told when it holds from the start, and shown as long as it does', async (context) => {

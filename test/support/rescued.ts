@@ -1,16 +1,25 @@
 /** What other programs make of a damaged disk: dd(1) and GNU ddrescue, to compare with. */
+import assert from 'node:assert/strict';
 import { runOk, run } from './run.ts';
+
+const DD_ATTEMPTS_MAX = 3;
 
 /** All that can be read, zeros in the place of the rest; dd pads a short tail, which is cut off again. */
 export async function ddAround(
   disk: string,
   copy: string,
-  options: { sectorBytes: number; size: number },
+  options: { sectorBytes: number; size: number; badBytes: number },
 ): Promise<void> {
-  const { sectorBytes, size } = options;
-  const flags = ['conv=noerror,sync', 'iflag=direct', `bs=${sectorBytes}`, 'status=none'];
-  // Its status says that there were errors.
-  await run('dd', [`if=${disk}`, `of=${copy}`, ...flags]);
+  const { sectorBytes, size, badBytes } = options;
+  const flags = ['conv=noerror,sync', 'iflag=direct', `bs=${sectorBytes}`, 'status=noxfer'];
+  const badCount = badBytes / sectorBytes;
+  // A process is started for each read: on a busy machine one may fail that should not, and dd says so.
+  for (let attempt = 1; ; attempt++) {
+    const { stderr } = await run('dd', [`if=${disk}`, `of=${copy}`, ...flags]);
+    const errorCount = stderr.split('error reading').length - 1;
+    if (errorCount === badCount) break;
+    assert(attempt < DD_ATTEMPTS_MAX, `dd could not read ${errorCount} sectors of ${badCount}: ${stderr}`);
+  }
   await runOk('truncate', ['--size', String(size), copy]);
 }
 
