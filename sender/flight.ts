@@ -15,10 +15,18 @@ interface Look {
   readonly arrivedBytes: number;
 }
 
+export interface FlightOptions {
+  readonly startMs: number;
+  readonly signal: AbortSignal;
+  readonly encoded?: Buffer | undefined;
+}
+
 export class Flight {
   readonly block: ReadBlock;
   readonly lane: ReceiverClient;
   readonly startMs: number;
+  /** What is sent in place of the block's bytes, on every lane; the flight's own. */
+  encoded: Buffer | undefined;
   /** Of the lane that has the block. */
   readonly signal: AbortSignal;
   /** Another lane has it, too, or is about to. */
@@ -31,12 +39,18 @@ export class Flight {
   /** The oldest is the last that is older than {@link RATE_MS}. */
   readonly #looks: Look[] = [];
 
-  constructor(block: ReadBlock, lane: ReceiverClient, options: { startMs: number; signal: AbortSignal }) {
+  constructor(block: ReadBlock, lane: ReceiverClient, options: FlightOptions) {
     this.block = block;
     this.lane = lane;
     this.startMs = options.startMs;
+    this.encoded = options.encoded;
     this.signal = AbortSignal.any([options.signal, this.#lost.signal]);
     this.#arrivedBefore = lane.acknowledgedBytes;
+  }
+
+  /** Bytes of the body that is sent. */
+  get wireBytes(): number {
+    return (this.encoded ?? this.block.bytes).length;
   }
 
   get isWon(): boolean {
@@ -62,7 +76,7 @@ export class Flight {
   remainingMs(): number {
     const [first, last] = [this.#looks[0], this.#looks.at(-1)];
     if (first === undefined || last === undefined || last.atMs - first.atMs < RATE_MS) return 0;
-    const leftBytes = Math.max(0, this.block.bytes.length - last.arrivedBytes);
+    const leftBytes = Math.max(0, this.wireBytes - last.arrivedBytes);
     if (leftBytes === 0) return 0;
     return (leftBytes * (last.atMs - first.atMs)) / Math.max(0, last.arrivedBytes - first.arrivedBytes);
   }

@@ -41,9 +41,13 @@ export class Flights {
    * has settled.
    * @param send obeys the flight's signal, and asks it whether it has won. @throws as `send` does.
    */
-  async fly(block: ReadBlock, lane: ReceiverClient, send: (flight: Flight) => Promise<void>): Promise<void> {
+  async fly(
+    { block, encoded }: { block: ReadBlock; encoded?: Buffer | undefined },
+    lane: ReceiverClient,
+    send: (flight: Flight) => Promise<void>,
+  ): Promise<void> {
     const startMs = this.#clock.monotonicMs();
-    const flight = new Flight(block, lane, { startMs, signal: this.#signal });
+    const flight = new Flight(block, lane, { startMs, signal: this.#signal, encoded });
     this.#flights.add(flight);
     try {
       await send(flight);

@@ -1,12 +1,14 @@
 /** ddt-send: arguments, ticket, signals, exit status. The only file of the sender that ends the process. */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { writeFileDurably } from '../common/durable-file.ts';
 import { digestOf } from '../common/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
+import { BlockEncoder } from './encode-block.ts';
 import { DiskSource } from './disk-source.ts';
 import { doubtsOf } from './doubts.ts';
 import { dryRun } from './dry-run.ts';
@@ -119,6 +121,13 @@ function makePacer(limits: LimitSource | undefined, reporter: Reporter): LinePac
   return new LinePacer({ clock: systemClock, limit });
 }
 
+function encoderFor({ compress }: SendOptions, reporter: Reporter): { encoder?: BlockEncoder } {
+  if (compress === 'none') return {};
+  const warn = (warning: string): void => reporter.warning({ warning });
+  const cores = availableParallelism();
+  return { encoder: new BlockEncoder({ compression: compress, cores, clock: systemClock, warn }) };
+}
+
 /** @returns the exit status. */
 async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
   refuseUnsafeEnvironment();
@@ -142,6 +151,7 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     blockSizeBytes: options.blockSizeBytes,
     retryForMs: options.retryForMs,
     memoryBytes: options.memoryBytes,
+    ...encoderFor(options, reporter),
   };
   const context: SendContext = {
     clock: systemClock,

@@ -4,7 +4,6 @@
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
-import { formatAreas } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
 import { blockCountOf } from '../common/geometry.ts';
@@ -24,6 +23,7 @@ import type { Ticket } from '../common/ticket.ts';
 import { bodyOf } from './body-pieces.ts';
 import { makeConnector } from './connector.ts';
 import type { LinePacer } from './line-pacer.ts';
+import { putRequestOf } from './put-request.ts';
 import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
 import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
 import { isCount } from './answer-values.ts';
@@ -140,22 +140,10 @@ export class HttpReceiverClient implements ReceiverClient {
     return (await this.#request({ method: 'GET', path: `/blocks/${index}`, signal })).body;
   }
 
-  async putBlock(
-    { index, bytes, digest, unreadable }: OutgoingBlock,
-    signal: AbortSignal,
-  ): ReturnType<ReceiverClient['putBlock']> {
-    const reply = await this.#request({
-      method: 'PUT',
-      path: `/blocks/${index}?flush=n`,
-      headers: {
-        'content-type': 'application/octet-stream',
-        'content-length': String(bytes.length),
-        'content-digest': `sha-256=:${digest.toString('base64')}:`,
-        ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
-      },
-      body: bytes,
-      signal,
-    });
+  async putBlock(block: OutgoingBlock, signal: AbortSignal): ReturnType<ReceiverClient['putBlock']> {
+    const { index, bytes, digest } = block;
+    const path = `/blocks/${index}?flush=n`;
+    const reply = await this.#request({ method: 'PUT', path, ...putRequestOf(block), signal });
     return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest });
   }
 

@@ -28,6 +28,8 @@ export interface OutgoingBlock {
   readonly bytes: Buffer;
   readonly digest: Buffer;
   readonly unreadable: readonly Area[];
+  /** The same in zstd's format, to be sent in place of `bytes`; must not change either. */
+  readonly encoded?: Buffer | undefined;
 }
 
 /** A sealed transfer: what was compared, and the receiver's signature over it. */

@@ -4,13 +4,15 @@
 import { formatAreas } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
+import type { BlockReceipt } from '../common/protocol.ts';
 import type { Attempts } from './attempts.ts';
+import type { BlockEncoder } from './encode-block.ts';
 import type { Flight } from './flight.ts';
 import { Flights } from './flights.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
 import type { ReadBlock } from './read-block.ts';
-import type { BlockHead, ReceiverClient } from './receiver-port.ts';
+import type { BlockHead, OutgoingBlock, ReceiverClient } from './receiver-port.ts';
 
 export interface BlockSenderOptions {
   readonly transferId: string;
@@ -20,6 +22,8 @@ export interface BlockSenderOptions {
   readonly counters: BlockCounters;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** None: every block is sent plain. */
+  readonly encoder?: BlockEncoder | undefined;
   /** Told once of each block that the receiver has written. */
   readonly owe: (blocks: OwedBlocks) => void;
 }
@@ -27,6 +31,8 @@ export interface BlockSenderOptions {
 export class BlockSender {
   readonly #options: BlockSenderOptions;
   readonly #flights: Flights;
+  /** Blocks that are encoded or under way. */
+  #busyLanes = 0;
 
   constructor(options: BlockSenderOptions) {
     this.#options = options;
@@ -40,7 +46,15 @@ export class BlockSender {
 
   /** The block's bytes are not used any more when it has settled. @throws TransferError as attempts do. */
   async send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    await this.#flights.fly(block, lane, async (flight) => await this.#sendOn(lane, flight));
+    const { encoder } = this.#options;
+    this.#busyLanes++;
+    try {
+      // Before it is under way: how long it takes on the line is told from that.
+      const encoded = encoder === undefined ? undefined : await encoder.encode(block.index, block.bytes);
+      await this.#flights.fly({ block, encoded }, lane, async (flight) => await this.#sendOn(lane, flight));
+    } finally {
+      this.#busyLanes--;
+    }
   }
 
   /**
@@ -65,6 +79,8 @@ export class BlockSender {
         await flight.endHelper();
         await check(block);
       }
+      // Encoded from damaged bytes, or damaged itself: what is left out cannot be wrong.
+      if (failure?.kind === 'corrupt') flight.encoded = undefined;
       if (failure !== undefined && isFateUnknown(failure)) {
         const head = await lane.headBlock(block.index, flight.signal);
         if (head !== 'absent' && isAsSent(head, block)) return this.#owe(flight, head);
@@ -75,9 +91,28 @@ export class BlockSender {
   }
 
   async #put(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<void> {
-    const receipt = await lane.putBlock(flight.block, signal);
+    const receipt = await this.#putEncoded(lane, flight, signal);
     if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
     this.#owe(flight, receipt);
+  }
+
+  async #putEncoded(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<BlockReceipt> {
+    const { encoder, clock } = this.#options;
+    const { block, encoded, wireBytes } = flight;
+    const body: OutgoingBlock = encoded === undefined ? block : { ...block, encoded };
+    try {
+      const startMs = clock.monotonicMs();
+      const receipt = await lane.putBlock(body, signal);
+      const sendingMs = clock.monotonicMs() - startMs;
+      encoder?.noteSent({ wireBytes, sendingMs, lanes: this.#busyLanes });
+      return receipt;
+    } catch (error) {
+      const isRefused = error instanceof TransferError && error.code === 'unsupported-encoding';
+      if (!isRefused || encoded === undefined) throw error;
+      encoder?.refuse();
+      flight.encoded = undefined;
+      return await lane.putBlock(block, signal);
+    }
   }
 
   /** Of two receipts for one block the first counts. */

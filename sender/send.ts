@@ -8,6 +8,7 @@ import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
 import { CONNECTIONS_MAX } from './cli.ts';
 import { contentOf } from './content.ts';
+import type { BlockEncoder } from './encode-block.ts';
 import { keepPace } from './keep-pace.ts';
 import { Lanes } from './lanes.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
@@ -38,6 +39,8 @@ export interface SendRequest {
   readonly blockSizeBytes: number | undefined;
   readonly retryForMs: number;
   readonly memoryBytes: number;
+  /** None: blocks are sent plain. */
+  readonly encoder?: BlockEncoder;
 }
 
 export interface SendContext {
@@ -62,6 +65,7 @@ export async function send(
   await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
   const { control } = lanes;
   const status = await claim(request, { control, attempts, signal });
+  if (!status.encodings.includes('zstd')) request.encoder?.refuse();
   const lanesMax = lanesMaxOf(request, status);
   const { memoryBytes } = request;
   const content = contentOf({ source, memoryBytes, connections: lanesMax }, status, context, {
@@ -83,6 +87,7 @@ export async function send(
     clock,
     map: isStream(source) ? undefined : source.map,
     reporter,
+    encoder: request.encoder,
     signal,
   });
   noteReply.current = (info) => transmission.noteReply(info);

@@ -12,6 +12,7 @@ import type { Attempts } from './attempts.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { LISTING_COUNT_MAX } from '../common/protocol.ts';
+import type { BlockEncoder } from './encode-block.ts';
 import type { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
@@ -41,6 +42,8 @@ export interface TransmissionOptions {
   /** Of a disk: what was read of it, and in which run. */
   readonly map: ReadMap | undefined;
   readonly reporter: SendReporter;
+  /** None: blocks are sent plain. */
+  readonly encoder?: BlockEncoder | undefined;
   readonly signal: AbortSignal;
 }
 

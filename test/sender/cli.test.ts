@@ -15,6 +15,7 @@ const DEFAULTS: SendOptions = {
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
   bwlimit: undefined,
+  compress: 'auto',
   receiptFile: undefined,
   isConfirmed: false,
   isDryRun: false,
@@ -43,6 +44,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
     bwlimit: '08:00,512K 19:00,off',
+    compress: 7,
     receiptFile: 'receipt.json',
     isConfirmed: true,
     isDryRun: true,
@@ -52,7 +54,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
   };
   const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
   const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
-  rest.push('--bwlimit', '08:00,512K 19:00,off');
+  rest.push('--bwlimit', '08:00,512K 19:00,off', '--compress', 'zstd:7');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
@@ -76,6 +78,8 @@ test('each mistake has its own sentence', () => {
     [['--progress', 'json'], "missing required argument 'source'"],
     [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
     [['a', '--progress', 'loud'], `option '--progress <format>' argument 'loud' is invalid. ${choices}`],
+    [['a', '--compress', 'gzip'], "--compress 'gzip' is not auto, none, zstd, or zstd:1 to zstd:19"],
+    [['a', '--compress', 'zstd:20'], "--compress 'zstd:20' is not auto, none, zstd, or zstd:1 to zstd:19"],
     [['a', '--connections', '0'], "--connections '0' is not a whole number from 1 to 64"],
     [['a', '--connections', '65'], "--connections '65' is not a whole number from 1 to 64"],
     [['a', '--connections', 'many'], "--connections 'many' is not a whole number from 1 to 64"],

@@ -38,7 +38,7 @@ class Scene {
     const lane = fakeLane();
     const { promise, resolve } = Promise.withResolvers<void>();
     let started: Flight | undefined;
-    const landed = this.flights.fly(block(index), lane, async (flight) => {
+    const landed = this.flights.fly({ block: block(index) }, lane, async (flight) => {
       started = flight;
       const aborted = new Promise<never>((_, reject) => {
         flight.signal.addEventListener('abort', () => reject(flight.signal.reason as Error));

@@ -4,6 +4,7 @@
  */
 import { systemClock } from '../../common/clock.ts';
 import { digestOf } from '../../common/digest.ts';
+import type { BlockEncoder } from '../../sender/encode-block.ts';
 import type { ReceiverClient } from '../../sender/receiver-port.ts';
 import { HttpReceiverClient } from '../../sender/receiver-client.ts';
 import { send } from '../../sender/send.ts';
@@ -67,6 +68,7 @@ export async function sendThrough(
   app: ReceiverApp,
   source: Source,
   interposed: Interposed = {},
+  encoder?: BlockEncoder,
 ): ReturnType<typeof send> {
   const { port, pin, token } = app;
   const ticket = { origin: `https://127.0.0.1:${port}`, host: '127.0.0.1', port, pin, token };
@@ -81,6 +83,7 @@ export async function sendThrough(
       blockSizeBytes: BLOCK_BYTES,
       retryForMs: 10_000,
       memoryBytes: 8 * BLOCK_BYTES,
+      ...(encoder === undefined ? {} : { encoder }),
     },
     {
       clock: systemClock,

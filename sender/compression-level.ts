@@ -1,0 +1,65 @@
+/**
+ * `--compress auto`: which level pays. The slower of two decides how fast a transfer goes, the processor that
+ * encodes and the line that carries what is left. Pure: what was seen goes in, a level comes out.
+ */
+
+/** 0 is plain. */
+export const LEVELS = [0, 1, 2, 3, 5, 7, 9] as const;
+export type Level = (typeof LEVELS)[number];
+
+interface LevelCost {
+  /** Speed, as a part of level 1's. */
+  readonly speed: number;
+  /** Bytes that are left, as a part of level 1's. */
+  readonly size: number;
+}
+
+/** Measured: see ARCHITECTURE.md. What they are on this machine and disk is learned as one factor for all. */
+export const LEVEL_COSTS: Readonly<Record<Exclude<Level, 0>, LevelCost>> = {
+  1: { speed: 1, size: 1 },
+  2: { speed: 0.9, size: 0.93 },
+  3: { speed: 0.72, size: 0.88 },
+  5: { speed: 0.55, size: 0.84 },
+  7: { speed: 0.39, size: 0.8 },
+  9: { speed: 0.31, size: 0.78 },
+};
+
+/** Of the cores; the rest reads, hashes and encrypts. */
+const CORES_PART = 0.7;
+/** What a higher level has to gain at least, and encoding at all: estimates are not better than that. */
+const GAIN_MIN = 1.02;
+const GAIN_MIN_OVER_PLAIN = 1.05;
+
+export interface Observed {
+  /** The level before; the next one is a neighbour of it, so that one odd measurement does little harm. */
+  readonly level: Level;
+  /** Encoded bytes for one plain byte, at level 1. */
+  readonly share: number;
+  /** Plain bytes that one core encodes in a second at level 1, decoding and comparing included. */
+  readonly encodeBytesPerSecond: number;
+  /** Cores that can be at it at once. */
+  readonly cores: number;
+  /** Bytes a second that the line takes while all lanes send; undefined while nothing was sent. */
+  readonly lineBytesPerSecond: number | undefined;
+}
+
+/** @returns the level for the next block. */
+export function chooseLevel(observed: Observed): Level {
+  const { level, lineBytesPerSecond } = observed;
+  const at = LEVELS.indexOf(level);
+  if (lineBytesPerSecond === undefined) return 1;
+  let best: Level = LEVELS[Math.max(0, at - 1)] ?? 0;
+  for (const candidate of LEVELS.slice(at === 0 ? 1 : at, at + 2)) {
+    const gain = plainRateAt(candidate, observed) / plainRateAt(best, observed);
+    if (gain > (best === 0 ? GAIN_MIN_OVER_PLAIN : GAIN_MIN)) best = candidate;
+  }
+  return best;
+}
+
+/** Plain bytes a second that get through, as far as processor and line let them. */
+export function plainRateAt(level: Level, observed: Observed): number {
+  const { lineBytesPerSecond = 0, encodeBytesPerSecond, cores, share } = observed;
+  if (level === 0) return lineBytesPerSecond;
+  const { speed, size } = LEVEL_COSTS[level];
+  return Math.min(cores * CORES_PART * encodeBytesPerSecond * speed, lineBytesPerSecond / (share * size));
+}
