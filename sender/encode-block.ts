@@ -19,6 +19,9 @@ const SAMPLE_EVERY_BYTES = 64 * 1024;
 const SHARE_MAX = 0.95;
 /** While samples do not shrink, the next 1, 3, 7 and at last so many blocks are sent without one. */
 const UNSAMPLED_BLOCKS_MAX = 15;
+/** One block of so many that shrink goes plain, to see what the line takes; the first of them is early. */
+const PROBE_EVERY_BLOCKS = 64;
+const PROBE_FIRST = 12;
 /** Of what was learned before, with each block. */
 const DECAY = 0.9;
 /** Until one block was encoded. */
@@ -58,6 +61,7 @@ export interface BlockEncoderOptions {
 /** A block that was sent, plain or encoded. */
 export interface SentBlock {
   readonly wireBytes: number;
+  readonly isEncoded: boolean;
   readonly sendingMs: number;
   /** Blocks that were read and under way or being encoded at that time. */
   readonly lanes: number;
@@ -74,8 +78,9 @@ export class BlockEncoder {
   #unsampled = 0;
   #encodeBytesPerSecond = ENCODE_BYTES_PER_SECOND_START;
   /** Sums that forget: of blocks sent, and of the lanes that sent them. */
-  #sentBytes = 0;
-  #sentMs = 0;
+  readonly #plain = { bytes: 0, ms: 0 };
+  readonly #encoded = { bytes: 0, ms: 0 };
+  #shrinking = 0;
   #lanes = 1;
 
   constructor(options: BlockEncoderOptions) {
@@ -117,9 +122,10 @@ export class BlockEncoder {
     this.#isRefused = true;
   }
 
-  noteSent({ wireBytes, sendingMs, lanes }: SentBlock): void {
-    this.#sentBytes = this.#sentBytes * DECAY + wireBytes;
-    this.#sentMs = this.#sentMs * DECAY + sendingMs;
+  noteSent({ wireBytes, isEncoded, sendingMs, lanes }: SentBlock): void {
+    const sums = isEncoded ? this.#encoded : this.#plain;
+    sums.bytes = sums.bytes * DECAY + wireBytes;
+    sums.ms = sums.ms * DECAY + sendingMs;
     this.#lanes = this.#lanes * DECAY + lanes * (1 - DECAY);
   }
 
@@ -135,15 +141,23 @@ export class BlockEncoder {
       this.#noteSample(share);
       return 0;
     }
+    if (++this.#shrinking % PROBE_EVERY_BLOCKS === PROBE_FIRST) return 0;
     this.#level = chooseLevel({
       level: this.#level,
       share,
       encodeBytesPerSecond: this.#encodeBytesPerSecond,
       cores: Math.min(cores, Math.max(1, this.#lanes)),
-      lineBytesPerSecond:
-        this.#sentMs > 0 ? (this.#lanes * this.#sentBytes * 1000) / this.#sentMs : undefined,
+      lineBytesPerSecond: this.#lineBytesPerSecond(),
     });
     return this.#level;
+  }
+
+  /** @returns undefined while nothing was sent. */
+  #lineBytesPerSecond(): number | undefined {
+    // A small body takes as long as a large one where the receiver is the limit: the better one tells.
+    const rates = [this.#plain, this.#encoded].map(({ bytes, ms }) => (ms > 0 ? (bytes * 1000) / ms : 0));
+    const rate = Math.max(...rates);
+    return rate > 0 ? this.#lanes * rate : undefined;
   }
 
   #noteSample(share: number): void {

@@ -104,7 +104,7 @@ export class BlockSender {
       const startMs = clock.monotonicMs();
       const receipt = await lane.putBlock(body, signal);
       const sendingMs = clock.monotonicMs() - startMs;
-      encoder?.noteSent({ wireBytes, sendingMs, lanes: this.#busyLanes });
+      encoder?.noteSent({ wireBytes, isEncoded: encoded !== undefined, sendingMs, lanes: this.#busyLanes });
       return receipt;
     } catch (error) {
       const isRefused = error instanceof TransferError && error.code === 'unsupported-encoding';

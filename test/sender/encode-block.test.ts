@@ -123,7 +123,7 @@ test('the slower the line the higher the level, and a very fast one has none', a
     const { encoder } = encoderOf('auto', codec);
     for (let block = 0; block < 20; block++) {
       const encoded = await encoder.encode(block, TEXT);
-      encoder.noteSent({ wireBytes: MIB, sendingMs, lanes: 1 });
+      encoder.noteSent({ wireBytes: MIB, isEncoded: encoded !== undefined, sendingMs, lanes: 1 });
       if (encoded === undefined) levels.push(0);
     }
     assert.equal(levels[0], 1);
