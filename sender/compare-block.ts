@@ -3,6 +3,7 @@
  * earlier run could not read. Better bytes are never replaced by worse ones.
  */
 import { areasOutside, isSameAreas, type Area } from '../common/areas.ts';
+import { TransferError } from '../common/errors.ts';
 import { lengthOf, blockIndexOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import type { Range } from '../common/ranges.ts';
 import type { Listing } from './listing.ts';
@@ -79,10 +80,9 @@ export class BlockComparison {
     lost: readonly Area[],
     { present, lane }: { present: Buffer; lane: ReceiverClient },
   ): Promise<ReadBlock> {
-    const { map, geometry, describer, reporter, retrying, signal } = this.#parts;
+    const { map, geometry, describer, reporter } = this.#parts;
     const { index, bytes } = block;
-    const there = await retrying(async () => await lane.readBlock(index, signal));
-    const copy = Uint8Array.from(there);
+    const copy = await this.#readThere(index, lane);
     if (copy.length !== bytes.length || !(await describer.digestOf(copy)).equals(present)) {
       reporter.noteUnreadable(lost);
       return block;
@@ -95,6 +95,17 @@ export class BlockComparison {
     reporter.noteKept(lost);
     const left = areasOutside(block.unreadable, lost);
     return await describer.describe(index, bytes, left);
+  }
+
+  /** @returns nothing where the target has lost the block since it was listed: it read back wrong. */
+  async #readThere(index: number, lane: ReceiverClient): Promise<Uint8Array<ArrayBuffer>> {
+    const { retrying, signal } = this.#parts;
+    try {
+      return Uint8Array.from(await retrying(async () => await lane.readBlock(index, signal)));
+    } catch (error) {
+      if (error instanceof TransferError && error.code === 'block-absent') return new Uint8Array();
+      throw error;
+    }
   }
 
   async #head(index: number, lane: ReceiverClient): ReturnType<ReceiverClient['headBlock']> {
