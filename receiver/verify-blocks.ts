@@ -33,11 +33,6 @@ export interface VerifierEvents {
   onJournalBroken(error: TransferError): void;
 }
 
-interface ReadBackFailure {
-  readonly kind: 'unreadable' | 'different';
-  readonly reason: string;
-}
-
 export interface VerifierOptions {
   readonly target: Target;
   readonly journal: Journal;
@@ -175,18 +170,19 @@ export class Verifier {
       this.#unjournalled.push(number);
       return;
     }
-    // Either read is enough to tell that other bytes are there.
-    const isDifferent = [first, failure].some((each) => each?.kind === 'different');
     // Not journalled: it stays as it is, for the next process to find, and with it what it makes doubtful.
-    if (isDifferent && !(await this.#doubtVerified())) return;
+    if (!(await this.#doubtVerified())) return;
     if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;
     table.set(number, 'absent');
     const count = (this.#mismatches.get(number) ?? 0) + 1;
     this.#mismatches.set(number, count);
-    this.#options.events.onMismatch?.(number, offset, count, failure.reason);
+    this.#options.events.onMismatch?.(number, offset, count, failure);
   }
 
-  /** Where the lost bytes went nobody knows: perhaps over a block that was right when it was read. */
+  /**
+   * Where the bytes of a block that is different went nobody knows, or whether those of one that can't be
+   * read were ever written there: perhaps over a block that was right when it was read.
+   */
   async #doubtVerified(): Promise<boolean> {
     // All of it at once: the other reader must not journal in between what it verified before.
     return await this.#whenRoom(() => {
@@ -198,11 +194,7 @@ export class Verifier {
   }
 
   /** @returns why it is not what was written; undefined when it is. */
-  async #compare(
-    index: number,
-    bytes: Buffer<ArrayBuffer>,
-    offset: number,
-  ): Promise<ReadBackFailure | undefined> {
+  async #compare(index: number, bytes: Buffer<ArrayBuffer>, offset: number): Promise<string | undefined> {
     const { target, digest, table, journal, zeroDigests } = this.#options;
     try {
       const method = await target.readBack(bytes, offset);
@@ -212,7 +204,7 @@ export class Verifier {
       }
     } catch (error) {
       if (error instanceof TransferError && error.code === 'io-error') {
-        return { kind: 'unreadable', reason: error.message };
+        return error.message;
       }
       throw error;
     }
@@ -221,7 +213,7 @@ export class Verifier {
     const isEqual = zeroDigests.of(index).equals(expected)
       ? bytes.equals(this.#zeroBlock.subarray(0, bytes.length))
       : (await digest(bytes)).equals(expected);
-    return isEqual ? undefined : { kind: 'different', reason: 'it holds other bytes than were written' };
+    return isEqual ? undefined : 'it holds other bytes than were written';
   }
 
   async #journalVerified(): Promise<void> {
