@@ -12,6 +12,7 @@ import { isPrivateAddress } from './advertise.ts';
 import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';
 import { curlHelp } from './curl-help.ts';
 import { makeLog } from './log.ts';
+import { markWithHeap } from './memory.ts';
 import { startReceiver, type RunningReceiver } from './receive.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long that is waited for. */
@@ -67,6 +68,7 @@ async function main(): Promise<number> {
   process.title = 'ddt-receive';
   const options = parseReceiveArgs(process.argv.slice(2), print);
   if (options === 'help') return 0;
+  markWithHeap();
   const end = Promise.withResolvers<number>();
   const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
   const receiver = await startReceiver(options, {

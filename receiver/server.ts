@@ -2,12 +2,14 @@
  * HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could
  * exhaust.
  */
+import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
+import { ownCiphers } from '../common/ciphers.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 
 export interface ServerLimits {
@@ -65,6 +67,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     cert: options.certificatePem,
     key: options.keyPem,
     minVersion: 'TLSv1.3',
+    ciphers: ownCiphers(),
+    // Whoever asks for ChaCha20 first has no instructions for AES.
+    secureOptions: constants.SSL_OP_PRIORITIZE_CHACHA,
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: limits.handshakeTimeoutMs,
     maxHeaderSize: limits.headerBytesMax,

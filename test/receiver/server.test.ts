@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { test } from 'node:test';
+import { ownCiphers } from '../../common/ciphers.ts';
 import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
 import { coded } from '../support/coded.ts';
@@ -71,6 +72,21 @@ async function assertClosed(socket: Socket): Promise<void> {
   await eventually('the connection is closed', () => socket.closed || socket.readableEnded);
   socket.destroy();
 }
+
+test('ChaCha20 is taken where the client has it first, and otherwise what is quickest here', async () => {
+  await using at = await serve();
+  const [quickest] = ownCiphers().split(':');
+  const chacha = 'TLS_CHACHA20_POLY1305_SHA256';
+  const aes = 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256';
+  for (const [ciphers, expected] of [
+    [`${chacha}:${aes}`, chacha],
+    [`${aes}:${chacha}`, quickest],
+  ] as const) {
+    const socket = await handshake(at.port, { ciphers });
+    assert.equal(socket.getCipher().standardName, expected);
+    socket.destroy();
+  }
+});
 
 test('TLS 1.3 is spoken and nothing older', async () => {
   await using at = await serve();

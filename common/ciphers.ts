@@ -1,0 +1,24 @@
+/** TLS 1.3 cipher suites, the quickest first: all three are as safe. */
+import { readFileSync } from 'node:fs';
+
+const AES = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384'];
+const CHACHA = 'TLS_CHACHA20_POLY1305_SHA256';
+
+/**
+ * AES where the processor has instructions for it, and 128 bits of it, which take a tenth less time than 256;
+ * else ChaCha20, which is several times as fast then (many small ARM machines).
+ * @param cpuInfo as in /proc/cpuinfo. @returns in OpenSSL's format.
+ */
+export function orderCiphers(cpuInfo: string): string {
+  const hasAes = /^(flags|Features)\s*:.*\baes\b/m.test(cpuInfo);
+  return (hasAes ? [...AES, CHACHA] : [CHACHA, ...AES]).join(':');
+}
+
+/** For this machine. */
+export function ownCiphers(): string {
+  try {
+    return orderCiphers(readFileSync('/proc/cpuinfo', 'utf8'));
+  } catch {
+    return orderCiphers('');
+  }
+}
