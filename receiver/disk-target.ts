@@ -12,20 +12,22 @@ import { syncFolder } from '../common/durable-file.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import { roomOfFile } from './file-room.ts';
+import { punchHole } from './punch-hole.ts';
 import { runOn } from './run-on.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
+import { Untouched } from './untouched.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
 const ZEROS_BYTES = 1024 * 1024;
-/** fallocate(1) tells EOPNOTSUPP, ENOSYS and ENOTTY from the rest in words alone. */
-const NOT_OFFERED = /not supported|unsupported|not implemented|Inappropriate ioctl/i;
 
 export class DiskTarget implements Target {
   readonly identity: TargetIdentity;
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
   #canFallocate = true;
+  /** Of a file that was empty when it was made ready. */
+  #untouched: Untouched | undefined;
   readonly #zeros = new SlabPool({ slabSizeBytes: ZEROS_BYTES, slabCount: 1 });
 
   private constructor(identity: TargetIdentity, buffered: FileHandle, direct: FileHandle | undefined) {
@@ -75,7 +77,9 @@ export class DiskTarget implements Target {
       );
     }
     try {
+      const { size } = await this.#buffered.stat();
       await this.#buffered.truncate(sizeBytes);
+      if (size === 0) this.#untouched = new Untouched(sizeBytes);
     } catch (error) {
       throw this.#writeError(`cannot make ${path} ${sizeBytes} bytes long`, error);
     }
@@ -89,6 +93,7 @@ export class DiskTarget implements Target {
     const isAligned = bytes.byteOffset % SLAB_ALIGNMENT_BYTES === 0 && offset % SLAB_ALIGNMENT_BYTES === 0;
     const directBytes = isAligned ? bytes.length - (bytes.length % SLAB_ALIGNMENT_BYTES) : 0;
     let done = 0;
+    this.#untouched?.touch(offset, bytes.length);
     if (this.#direct !== undefined && directBytes > 0) {
       try {
         done = await this.#writeFully(this.#direct, bytes.subarray(0, directBytes), offset);
@@ -108,10 +113,19 @@ export class DiskTarget implements Target {
 
   async writeZeros(offset: number, lengthBytes: number): Promise<void> {
     const end = offset + lengthBytes;
+    for (let at = offset; at < end;) {
+      const [runBytes, isTouched] = this.#untouched?.runFrom(at, end - at) ?? [end - at, true];
+      if (isTouched) await this.#makeZero(at, runBytes);
+      at += runBytes;
+    }
+  }
+
+  async #makeZero(offset: number, lengthBytes: number): Promise<void> {
+    const end = offset + lengthBytes;
     let at = offset;
     const punchable = lengthBytes - (lengthBytes % SLAB_ALIGNMENT_BYTES);
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
-      const outcome = await this.#punchHole(offset, punchable);
+      const outcome = await punchHole(this.#buffered, offset, punchable);
       if (outcome === 'done') at += punchable;
       this.#canFallocate = outcome !== 'not-offered';
     }
@@ -192,19 +206,6 @@ export class DiskTarget implements Target {
       done += bytesWritten;
     }
     return done;
-  }
-
-  /**
-   * fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range reads as zeros afterwards, on files and on devices,
-   * where the kernel offers it only when the device does it fast. `failed`, as with EBUSY where something
-   * reads the range at that moment (invalidate_inode_pages2_range), says nothing of the next time.
-   */
-  async #punchHole(offset: number, lengthBytes: number): Promise<'done' | 'failed' | 'not-offered'> {
-    const range = ['--offset', String(offset), '--length', String(lengthBytes)];
-    const args = ['--punch-hole', '--keep-size', ...range, '/dev/fd/3'];
-    const { isDone, complaint } = await runOn(this.#buffered, 'fallocate', args);
-    if (isDone) return 'done';
-    return NOT_OFFERED.test(complaint) ? 'not-offered' : 'failed';
   }
 
   /** Else what was written would be compared with itself. */

@@ -5,6 +5,7 @@
 import { systemClock } from '../common/clock.ts';
 import { diskKind, diskName } from '../common/disk-line.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
+import { markWithHeap } from '../common/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { formatTicket, redact } from '../common/ticket.ts';
 import { formatSize } from '../common/units.ts';
@@ -12,7 +13,6 @@ import { isPrivateAddress } from './advertise.ts';
 import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';
 import { curlHelp } from './curl-help.ts';
 import { makeLog } from './log.ts';
-import { markWithHeap } from './memory.ts';
 import { startReceiver, type RunningReceiver } from './receive.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long that is waited for. */

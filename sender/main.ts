@@ -6,6 +6,7 @@ import { systemClock, systemRandom } from '../common/clock.ts';
 import { writeFileDurably } from '../common/durable-file.ts';
 import { digestOf } from '../common/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
+import { markWithHeap } from '../common/garbage.ts';
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { BlockEncoder } from './encode-block.ts';
@@ -218,6 +219,7 @@ function makeReporter({ progress }: SendOptions): Reporter {
 async function main(): Promise<number> {
   const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
   if (options === 'help') return 0;
+  markWithHeap();
   const reporter = makeReporter(options);
   const interruption = catchSignals();
   try {

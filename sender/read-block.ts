@@ -3,6 +3,7 @@ import { SOURCE_ERROR_RANGES_MAX, coarsened, type Area } from '../common/areas.t
 import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
+import { isZero } from '../common/zeros.ts';
 import type { Source } from './source.ts';
 
 export interface ReadBlock {
@@ -18,12 +19,10 @@ export interface ReadBlock {
 /** Tells what a block's bytes are. */
 export class BlockDescriber {
   readonly zeroDigests: ZeroDigests;
-  readonly #zeroBlock: Buffer;
   readonly #digest: DigestBlock;
 
   constructor(geometry: Geometry, digest: DigestBlock) {
     this.#digest = digest;
-    this.#zeroBlock = Buffer.alloc(geometry.blockSizeBytes);
     this.zeroDigests = new ZeroDigests(geometry);
   }
 
@@ -41,9 +40,9 @@ export class BlockDescriber {
     bytes: Buffer<ArrayBuffer>,
     unreadable: readonly Area[] = [],
   ): Promise<ReadBlock> {
-    const isZero = bytes.equals(this.#zeroBlock.subarray(0, bytes.length));
-    const digest = isZero ? this.zeroDigests.of(index) : await this.#digest(bytes);
-    return { index, bytes, isZero, digest, unreadable };
+    const isAllZero = isZero(bytes);
+    const digest = isAllZero ? this.zeroDigests.of(index) : await this.#digest(bytes);
+    return { index, bytes, isZero: isAllZero, digest, unreadable };
   }
 }
 

@@ -1,0 +1,85 @@
+/** Zeros where a file has never been written need no work; everywhere else they do. */
+import assert from 'node:assert/strict';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { DiskTarget } from '../../receiver/disk-target.ts';
+import { Untouched } from '../../receiver/untouched.ts';
+import { assertDiskHolds } from '../support/disk-comparison.ts';
+import { diskIdentity } from '../support/disk-identity.ts';
+import { prng } from '../support/prng.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const MIB = 1024 * 1024;
+
+test('nothing that was touched is ever called untouched, and runs end where it changes', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = prng(seed);
+    const sizeBytes = 1 + random.below(40 * MIB);
+    const untouched = new Untouched(sizeBytes);
+    const model = new Set<number>();
+    for (let writes = random.below(8); writes > 0; writes--) {
+      const offset = random.below(sizeBytes);
+      const length = 1 + random.below(Math.min(6 * MIB, sizeBytes - offset));
+      untouched.touch(offset, length);
+      const last = Math.floor((offset + length - 1) / MIB);
+      for (let piece = Math.floor(offset / MIB); piece <= last; piece++) model.add(piece);
+    }
+    const from = random.below(sizeBytes);
+    const end = from + 1 + random.below(sizeBytes - from);
+    for (let at = from, before: boolean | undefined; at < end;) {
+      const [runBytes, isTouched] = untouched.runFrom(at, end - at);
+      assert(runBytes > 0 && at + runBytes <= end, `seed ${seed}`);
+      assert.notEqual(isTouched, before, `seed ${seed}: two runs that are alike`);
+      for (let place = at; place < at + runBytes; place += 4096) {
+        assert.equal(isTouched, model.has(Math.floor(place / MIB)), `seed ${seed}, byte ${place}`);
+      }
+      before = isTouched;
+      at += runBytes;
+    }
+  }
+});
+
+test('what lies behind the end may hold anything', () => {
+  const untouched = new Untouched(3 * MIB);
+  assert.deepEqual(untouched.runFrom(2 * MIB, 5 * MIB), [MIB, false]);
+  assert.deepEqual(untouched.runFrom(3 * MIB, 4 * MIB), [4 * MIB, true]);
+});
+
+test('zeros in a new file take no program and no space, but for what was written', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  const shellPath = process.env['PATH'];
+  await target.prepare(64 * MIB);
+  const expected = Buffer.alloc(64 * MIB);
+  prng(1)
+    .bytes(MIB + 5000)
+    .copy(expected, 20 * MIB + 100);
+  await target.write(expected.subarray(20 * MIB + 100, 21 * MIB + 5100), 20 * MIB + 100);
+  process.env['PATH'] = folder.path;
+  try {
+    await target.writeZeros(0, 20 * MIB);
+    await target.writeZeros(22 * MIB, 42 * MIB);
+    // Here a hole has to be punched, and there is no program that does it.
+    await assert.rejects(target.writeZeros(10 * MIB, 20 * MIB), /cannot run fallocate/);
+  } finally {
+    process.env['PATH'] = shellPath;
+  }
+  await assertDiskHolds(path, expected);
+  assert((await stat(path)).blocks * 512 < 2 * MIB);
+  await target.writeZeros(0, 64 * MIB);
+  await assertDiskHolds(path, Buffer.alloc(64 * MIB));
+  await target.close();
+});
+
+test('a file that held something is not believed to be empty, whatever its length becomes', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  await writeFile(path, Buffer.alloc(4 * MIB, 0xa5));
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  await target.prepare(8 * MIB);
+  await target.writeZeros(0, 8 * MIB);
+  await assertDiskHolds(path, Buffer.alloc(8 * MIB));
+  await target.close();
+});
