@@ -1,4 +1,4 @@
-/** How often V8 looks for what is dead. */
+/** Memory that Node takes besides the slabs, and when it is given back. */
 import { setFlagsFromString } from 'node:v8';
 
 /**
@@ -9,4 +9,13 @@ import { setFlagsFromString } from 'node:v8';
  */
 export function markWithHeap(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit');
+}
+
+/**
+ * Gives the memory of a large buffer back at once: by itself it lives until V8 happens to look. It is empty then,
+ * and so is every view of it.
+ * @param bytes all of its memory's owner; not a piece of Node's pool for small buffers.
+ */
+export function release(bytes: Buffer<ArrayBuffer>): void {
+  if (bytes.buffer.byteLength > Buffer.poolSize) bytes.buffer.transfer(0);
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { constants as zlibConstants, gunzip, zstdDecompress } from 'node:zlib';
 import { TransferError } from '../common/errors.ts';
+import { release } from '../common/garbage.ts';
 import { BLOCK_SIZE_BYTES_MAX } from '../common/geometry.ts';
 import { lengthMismatch, tooLarge, type Encoding } from './block-request.ts';
 
@@ -77,7 +78,7 @@ export async function decodeInPlace(
   const body = into.subarray(0, bodyBytes);
   // zlib's usual steps of 16 KiB make it several times as slow, and less than 64 bytes are no step.
   const chunkSize = Math.max(64, lengthBytes);
-  let plain: Buffer;
+  let plain: Buffer<ArrayBuffer>;
   try {
     plain = await (encoding === 'gzip'
       ? gunzipAsync(body, { maxOutputLength: lengthBytes, chunkSize })
@@ -96,5 +97,6 @@ export async function decodeInPlace(
   // Trailing junk and skipped frames pass some decoders: length and digest of the plain bytes decide.
   if (plain.length !== lengthBytes) throw lengthMismatch(lengthBytes, plain.length);
   plain.copy(into);
-  return plain.length;
+  release(plain);
+  return lengthBytes;
 }
