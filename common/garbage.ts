@@ -1,5 +1,6 @@
 /** Memory that Node takes besides the slabs, and when it is given back. */
 import { setFlagsFromString } from 'node:v8';
+import { isMarkedAsUntransferable } from 'node:worker_threads';
 
 /**
  * Node makes a buffer for each record of TLS, 16 KiB, dead as soon as it was copied into its slab, and the
@@ -12,10 +13,9 @@ export function markWithHeap(): void {
 }
 
 /**
- * Gives the memory of a large buffer back at once: by itself it lives until V8 happens to look. It is empty then,
- * and so is every view of it.
- * @param bytes all of its memory's owner; not a piece of Node's pool for small buffers.
+ * Gives a buffer's memory back at once: by itself it lives until V8 happens to look. It is empty then, and so is
+ * every other view of that memory; Node's pool for small buffers is left alone.
  */
 export function release(bytes: Buffer<ArrayBuffer>): void {
-  if (bytes.buffer.byteLength > Buffer.poolSize) bytes.buffer.transfer(0);
+  if (!isMarkedAsUntransferable(bytes.buffer)) bytes.buffer.transfer(0);
 }
