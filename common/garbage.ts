@@ -13,8 +13,8 @@ export function markWithHeap(): void {
 }
 
 /**
- * Gives a buffer's memory back at once: by itself it lives until V8 happens to look. It is empty then, and so is
- * every other view of that memory; Node's pool for small buffers is left alone.
+ * Gives a buffer's memory back at once: by itself it lives until V8 happens to look. It is empty then, and so
+ * is every other view of that memory; Node's pool for small buffers is left alone.
  */
 export function release(bytes: Buffer<ArrayBuffer>): void {
   if (!isMarkedAsUntransferable(bytes.buffer)) bytes.buffer.transfer(0);
