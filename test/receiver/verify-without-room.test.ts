@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock, type Clock } from '../../common/clock.ts';
-import { ZeroDigests, digestOf } from '../../common/digest.ts';
+import { SHA256, ZeroDigests, digestOf } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { BlockTable } from '../../receiver/block-table.ts';
 import type { Journal } from '../../receiver/journal.ts';
@@ -17,7 +17,7 @@ const geometry = { sizeBytes: 65536, blockSizeBytes: 65536 };
 
 /** One durable block of zeros; `onWrite` is called with each change of the journal. */
 function verifierOf(onWrite: () => void): { verifier: Verifier; table: BlockTable } {
-  const zeroDigests = new ZeroDigests(geometry);
+  const zeroDigests = new ZeroDigests(geometry, SHA256);
   const table = new BlockTable(1);
   table.set(0, 'durable', zeroDigests.of(0));
   const target = {
