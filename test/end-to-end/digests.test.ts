@@ -142,7 +142,7 @@ test('two ends without BLAKE3 go on as ever', async () => {
   await assertComplete(scene, 'sha-256');
 });
 
-test('a transfer begun with BLAKE3 is not for a sender without it, and waits for one that has it', async () => {
+test('a transfer begun with BLAKE3 is not for a sender without it, but for one that has it', async () => {
   await using scene = await makeScene();
   await claimBlake3(scene);
   for (const more of [[], ['--dry-run']]) {
