@@ -1,10 +1,16 @@
 /** When two claims are of one transfer. */
+import type { DigestAlgorithm } from './digest.ts';
 import type { Claim, SourceDescription } from './protocol.ts';
 import { formatSize } from './units.ts';
 
 /** Of a pipe: read once, in order, and its size may be known only when it ends. */
 export function isStream(claim: Claim): boolean {
   return claim.size === null || claim.stream === true;
+}
+
+/** Claims were made before there was a choice. */
+export function digestNameOf(claim: Claim): DigestAlgorithm {
+  return claim.digest ?? 'sha-256';
 }
 
 /**
@@ -27,6 +33,9 @@ export function claimDifference(before: Claim, after: Claim): string | undefined
   if (serials[0] !== undefined && serials[1] !== undefined && serials[0] !== serials[1]) {
     return `its source is ${serials[0]}, this one is ${serials[1]}`;
   }
+  if (digestNameOf(before) !== digestNameOf(after)) {
+    return `its blocks have ${digestNameOf(before)} digests, not ${digestNameOf(after)}`;
+  }
   return undefined;
 }
 
@@ -39,7 +48,12 @@ function serialOf(source: SourceDescription): string | undefined {
 /** What to type next when they differ. */
 export function hintFor(before: Claim, after: Claim): string {
   const isSameSource = isStream(before) === isStream(after) && before.size === after.size;
-  return isSameSource && before.blockSize !== after.blockSize
-    ? 'leave --block-size out: then the transfer goes on with its own'
-    : 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more';
+  if (isSameSource && before.blockSize !== after.blockSize) {
+    return 'leave --block-size out: then the transfer goes on with its own';
+  }
+  const digest = digestNameOf(before);
+  if (digest !== digestNameOf(after) && claimDifference(before, { ...after, digest }) === undefined) {
+    return 'leave --digest out: then the transfer goes on with its own';
+  }
+  return 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more';
 }

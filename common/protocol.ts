@@ -1,6 +1,6 @@
 /** Names, limits and shapes of the wire protocol, version 1. PROTOCOL.md describes them. */
 import type { Area } from './areas.ts';
-import { DIGEST_BYTES } from './digest.ts';
+import { DIGEST_BYTES, type DigestAlgorithm } from './digest.ts';
 import type { DiskMarks } from './disk-places.ts';
 import type { Range } from './ranges.ts';
 
@@ -76,6 +76,8 @@ export interface Claim {
   readonly source: SourceDescription;
   /** A pipe: read once, in order. Tells the claim that fixes its size from that of a disk. */
   readonly stream?: boolean;
+  /** Of all its blocks; left out, SHA-256. */
+  readonly digest?: DigestAlgorithm;
 }
 
 /** Of a source whose size is known. */
@@ -94,6 +96,10 @@ export interface TransferStatus {
   readonly blockCount: number | null;
   /** While `size` is not known: how many bytes it may be at most. */
   readonly sizeMax: number | null;
+  /** Of all blocks; null before the claim. */
+  readonly digest: DigestAlgorithm | null;
+  /** What a claim may ask for. */
+  readonly digests: readonly string[];
   readonly source: SourceDescription | null;
   readonly target: TargetDescription;
   /** A sender on the same machine finds its own source among them, if it is the target. */
@@ -119,7 +125,9 @@ export interface BlockReceipt {
   readonly index: number;
   readonly offset: number;
   readonly length: number;
-  readonly sha256: string;
+  /** Hexadecimal: of these two the one of the transfer's algorithm. */
+  readonly sha256?: string;
+  readonly blake3?: string;
   readonly state: BlockState;
   readonly generation: number;
 }
@@ -140,7 +148,9 @@ export interface SealReceipt {
   readonly size: number;
   readonly blockSize: number;
   readonly blockCount: number;
-  /** `sha256:<hex>` over the raw block digests in index order. */
+  /** Of the blocks. */
+  readonly digest: DigestAlgorithm;
+  /** `sha256:<hex>` over the raw block digests in index order, of whatever kind they are. */
   readonly root: string;
   readonly verified: 'read-back' | 'none';
   /**

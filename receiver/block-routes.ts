@@ -1,12 +1,13 @@
 /** HEAD, GET and PUT of `/blocks/:index`. */
 import type { AppContext, AppOptions, RouteOptions } from './app-context.ts';
 import { areasOutside, formatAreas, parseSourceErrors } from '../common/areas.ts';
-import { digestNow, digestOf } from '../common/digest.ts';
+import { digestField, digestMember, digestText } from '../common/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import { HEADER_BLOCK_STATE, HEADER_GENERATION, HEADER_SOURCE_ERRORS } from '../common/protocol.ts';
 import type { Slab } from '../common/buffers.ts';
 import { checkPrecondition, lengthMismatch, parseBlockRequest } from './block-request.ts';
+import { checkDigests, ownDigest } from './given-digests.ts';
 import { jsonResponse } from './json-response.ts';
 import { decodeInPlace, readBody } from './read-body.ts';
 import type { OpenTransfer } from './transfer.ts';
@@ -29,8 +30,8 @@ function blockHeaders(open: OpenTransfer, index: BlockIndex): Record<string, str
   const digest = open.table.digestOf(index);
   const unreadable = open.table.unreadableOf(index);
   return {
-    etag: `"${digest.toString('hex')}"`,
-    'repr-digest': `sha-256=:${digest.toString('base64')}:`,
+    etag: `"${digestText(open.digest.algorithm, digest)}"`,
+    'repr-digest': digestField(open.digest.algorithm, digest),
     [HEADER_BLOCK_STATE]: open.table.stateOf(index),
     [HEADER_GENERATION]: String(open.durability.generationOf(index)),
     ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
@@ -77,40 +78,36 @@ export async function putBlock(context: AppContext, options: RouteOptions): Prom
   const lengthBytes = lengthOf(index, open.geometry);
   const request = parseBlockRequest(
     { header: (name) => context.req.header(name), query: (name) => context.req.query(name) },
-    lengthBytes,
-    index,
+    { lengthBytes, index, digests: open.digests },
   );
   const unreadable = parseSourceErrors(context.req.header(HEADER_SOURCE_ERRORS), {
     offset: offsetOf(index, open.geometry),
     lengthBytes,
     sizeBytes: open.geometry.sizeBytes,
   });
-  const present = open.table.isDurable(index) ? open.table.digestOf(index).toString('hex') : undefined;
-  checkPrecondition(context.req.header('if-none-match'), present);
+  checkPrecondition(context.req.header('if-none-match'), presentIn(open, index));
   using slab = await takeSlab(open, options);
   const { incoming, outgoing } = context.env;
   if (incoming.headers.expect !== undefined) outgoing.writeContinue();
   const bodyBytes = await readBody(incoming, slab.bytes, request.bodyBytesMax, options.bodyProgressTimeoutMs);
-  if (request.encodedDigest?.equals(digestNow(slab.bytes.subarray(0, bodyBytes))) === false) {
-    throw digestMismatch(index);
-  }
+  await checkDigests(slab.bytes.subarray(0, bodyBytes), request.encodedDigests, index);
   const plainBytes = await decodeInPlace(slab.bytes, bodyBytes, request.encoding, lengthBytes);
   if (plainBytes !== lengthBytes) throw lengthMismatch(lengthBytes, plainBytes);
   const bytes = slab.bytes.subarray(0, lengthBytes);
-  if (!(await digestOf(bytes)).equals(request.digest)) throw digestMismatch(index);
-  const { digest, isFlushed } = request;
+  await checkDigests(bytes, request.digests, index);
+  const digest = await ownDigest(bytes, request.digests, open.digest);
+  const { isFlushed } = request;
   const added = areasOutside(unreadable, open.table.unreadableOf(index));
   const { receipt, isNew } = await writeBlock(transfer, { index, bytes, digest, unreadable, isFlushed });
   options.areaReport.add(added);
   return jsonResponse(receipt, !isFlushed ? 202 : isNew ? 201 : 200);
 }
 
-/** Says nothing of what was computed: that would make the receiver an oracle. */
-function digestMismatch(index: number): TransferError {
-  return new TransferError(
-    'digest-mismatch',
-    `the body of block ${index} does not have the digest that came with it`,
-  );
+function presentIn({ table, digest }: OpenTransfer, index: number): Parameters<typeof checkPrecondition>[1] {
+  if (!table.isDurable(index)) return undefined;
+  const present = table.digestOf(index);
+  const { algorithm } = digest;
+  return { text: digestText(algorithm, present), member: digestMember(algorithm, present) };
 }
 
 async function takeSlab(open: OpenTransfer, { memoryWaitMs }: AppOptions): Promise<Slab> {

@@ -1,5 +1,6 @@
 /** `GET /blocks`: which blocks are there, in three media types. */
 import { areasWithin, formatAreas } from '../common/areas.ts';
+import { digestText } from '../common/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 import { LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../common/protocol.ts';
 import type { OpenTransfer } from './transfer.ts';
@@ -36,7 +37,7 @@ export function listBlocks(
   const lines: string[] = [];
   for (const { first, count, state } of ranges) {
     for (let index = first; index < first + count; index++) {
-      const digest = state === 'absent' ? '-' : open.table.digestOf(index).toString('hex');
+      const digest = state === 'absent' ? '-' : digestText(open.digest.algorithm, open.table.digestOf(index));
       const unreadable = formatAreas(open.table.unreadableOf(index)).replaceAll(' ', '');
       lines.push(`${index} ${state} ${digest}${unreadable === '' ? '' : ` ${unreadable}`}\n`);
     }

@@ -1,13 +1,15 @@
 /** What the operations of a claimed transfer share: geometry, table of blocks, who writes and who reads. */
+import { BLAKE3_HINT } from '../common/blake3.ts';
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
+import { ZeroDigests, type BlockDigest } from '../common/digest.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../common/protocol.ts';
 import type { BlockTable } from './block-table.ts';
-import { isStream } from '../common/claim.ts';
+import { digestNameOf, isStream } from '../common/claim.ts';
 import type { DurabilityEvents } from './durability-events.ts';
 import { Durability } from './durability.ts';
+import { digestNamed } from './given-digests.ts';
 import { tableOf } from './journalled-table.ts';
 import type { Journal } from './journal.ts';
 import { slabCountOf } from './memory.ts';
@@ -15,9 +17,16 @@ import { RangeLocks } from './range-locks.ts';
 import type { Target } from './target.ts';
 import { Verifier, type VerifierEvents } from './verify-blocks.ts';
 
+/** Of a transfer that goes on where the package is gone. */
+const MISSING_HINT = `${BLAKE3_HINT}; without it --discard-transfer begins anew`;
+
 /** What exists once a transfer is claimed. */
 export interface OpenTransfer {
   readonly claim: Claim;
+  /** That of its blocks. */
+  readonly digest: BlockDigest;
+  /** All that can be computed here. */
+  readonly digests: readonly BlockDigest[];
   /** Its size is the most that is possible until the claim has one; only {@link fixSize} changes it. */
   readonly geometry: Geometry;
   readonly blockCount: number;
@@ -40,13 +49,14 @@ export interface OpenTransferOptions {
   readonly memoryBytes: number;
   readonly isReadBack: boolean;
   readonly clock: Clock;
-  readonly digest: DigestBlock;
+  readonly digests: readonly BlockDigest[];
   readonly events: DurabilityEvents & VerifierEvents;
 }
 
 /**
  * Reads the table of blocks from the journal and puts the parts together.
  * @param sizeMax of a source whose size was not known at the first claim.
+ * @throws TransferError `digest-unsupported`, `state-refused`.
  */
 export function openClaimed(
   options: OpenTransferOptions,
@@ -55,12 +65,13 @@ export function openClaimed(
 ): OpenTransfer {
   const geometry = { sizeBytes: claim.size ?? Number(sizeMax), blockSizeBytes: claim.blockSize };
   const table = tableOf(options.journal, blockCountOf(geometry));
-  const { target, journal, events, clock, digest, memoryBytes, isReadBack } = options;
+  const { target, journal, events, clock, digests, memoryBytes, isReadBack } = options;
+  const digest = digestNamed(digestNameOf(claim), digests, MISSING_HINT);
   const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
   const locks = new RangeLocks();
-  const zeroDigests = new ZeroDigests(geometry);
+  const zeroDigests = new ZeroDigests(geometry, digest);
   const verifier = isReadBack
-    ? new Verifier({ target, journal, table, locks, geometry, clock, digest, zeroDigests, events })
+    ? new Verifier({ target, journal, table, locks, geometry, clock, digest: digest.of, zeroDigests, events })
     : undefined;
   const durability = new Durability({
     target,
@@ -74,6 +85,8 @@ export function openClaimed(
     get claim() {
       return present;
     },
+    digest,
+    digests,
     geometry,
     get blockCount() {
       return table.blockCount;

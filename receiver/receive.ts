@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
-import { digestOf } from '../common/digest.ts';
+import { DIGESTS } from '../common/digest.ts';
 import { makeFolderDurably } from '../common/durable-file.ts';
 import { placesOf } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
@@ -165,7 +165,7 @@ async function openTransfer(
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,
     clock,
-    digest: digestOf,
+    digests: DIGESTS,
     events: {
       onEpochEnd: (error, lostBlocks) =>
         log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),

@@ -1,6 +1,5 @@
 /** Before a transfer goes on: is this still the disk that the journal speaks of? */
 import { randomInt } from 'node:crypto';
-import { digestOf, type DigestBlock } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../common/geometry.ts';
 import type { OpenTransfer } from './transfer.ts';
@@ -17,7 +16,6 @@ export async function sampleBlocks(
   target: Target,
   open: OpenTransfer,
   random: (below: number) => number = (below) => randomInt(below),
-  digest: DigestBlock = digestOf,
 ): Promise<number> {
   const durable: number[] = [];
   for (let index = 0; index < open.blockCount; index++) if (open.table.isDurable(index)) durable.push(index);
@@ -30,7 +28,7 @@ export async function sampleBlocks(
     const index = blockIndexOf(number, open.geometry);
     const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
     await target.readBack(bytes, offsetOf(index, open.geometry));
-    if (!(await digest(bytes)).equals(open.table.digestOf(index))) {
+    if (!(await open.digest.of(bytes)).equals(open.table.digestOf(index))) {
       throw new TransferError(
         'target-refused',
         `block ${index} (offset ${offsetOf(index, open.geometry)}) of ${target.identity.path} ` +

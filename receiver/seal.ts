@@ -118,6 +118,7 @@ function makeReceipt(
     size: open.geometry.sizeBytes,
     blockSize: open.geometry.blockSizeBytes,
     blockCount: open.blockCount,
+    digest: open.digest.algorithm,
     root: `sha256:${root.toString('hex')}`,
     verified: open.verifier === undefined ? 'none' : 'read-back',
     readBack: open.verifier?.method ?? null,

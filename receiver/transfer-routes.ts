@@ -1,14 +1,17 @@
 /** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
 import type { AppContext, AppOptions, RouteOptions } from './app-context.ts';
 import { countAreas } from '../common/areas.ts';
+import { BLAKE3_HINT } from '../common/blake3.ts';
 import { TransferError } from '../common/errors.ts';
 import { JSON_BODY_BYTES_MAX, ZERO_BLOCKS_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
 import { countOf, parseRanges } from '../common/ranges.ts';
 import { parseFlush } from './block-request.ts';
+import { digestNamed } from './given-digests.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from './seal.ts';
+import type { Transfer } from './transfer.ts';
 import { reopen } from './unreadable.ts';
 import { writeZeroBlocks } from './write-block.ts';
 
@@ -20,7 +23,7 @@ export function getTransfer(_context: AppContext, { transfer }: AppOptions): Res
 }
 
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
-  const claim = parseClaim(await readJson(context, options));
+  const claim = parseClaim(await readJson(context, options), options.transfer);
   const outcome = await options.transfer.claim(claim);
   const size = claim.size === null ? 'of unknown size' : `${claim.size} bytes`;
   if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${size}`);
@@ -124,8 +127,8 @@ async function readJson(context: AppContext, options: AppOptions): Promise<Recor
   throw new TransferError('bad-request', 'the body is not a JSON object');
 }
 
-function parseClaim(body: Record<string, unknown>): Claim {
-  const { size, blockSize, source, stream } = body;
+function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim {
+  const { size, blockSize, source, stream, digest } = body;
   if (
     (typeof size !== 'number' && size !== null) ||
     typeof blockSize !== 'number' ||
@@ -134,9 +137,11 @@ function parseClaim(body: Record<string, unknown>): Claim {
   ) {
     throw new TransferError('bad-request', 'a claim is {"size":…,"blockSize":…,"source":{"description":…}}');
   }
-  const named: Record<string, unknown> = { ...source };
+  const hint = `${BLAKE3_HINT}; without "digest" it is sha-256`;
+  const named = digest === undefined ? undefined : digestNamed(asText(digest), digests, hint);
+  const texts: Record<string, unknown> = { ...source };
   const text = (name: string): string | null => {
-    const value = named[name];
+    const value = texts[name];
     if (typeof value !== 'string') return null;
     // Shown on terminals: nothing that could steer one.
     return value.replaceAll(/[^\u0020-\u007e\u00a0-\uffff]/g, '?').slice(0, DESCRIPTION_LENGTH_MAX);
@@ -153,5 +158,11 @@ function parseClaim(body: Record<string, unknown>): Claim {
       byId: text('byId'),
     },
     ...(stream === true || size === null ? { stream: true } : {}),
+    ...(named === undefined ? {} : { digest: named.algorithm }),
   };
+}
+
+/** For a message; what is no text is no name of anything. */
+function asText(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -3,7 +3,7 @@
  * The claim fixes the geometry; before it there is no table of blocks and nothing can be written.
  */
 import { randomUUID } from 'node:crypto';
-import type { DigestBlock } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest.ts';
 import type { Clock } from '../common/clock.ts';
 import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
@@ -45,7 +45,7 @@ export interface TransferOptions {
   readonly connectionsMax: number;
   readonly isReadBack: boolean;
   readonly clock: Clock;
-  readonly digest: DigestBlock;
+  readonly digests: readonly BlockDigest[];
   readonly events: DurabilityEvents & VerifierEvents;
 }
 
@@ -94,6 +94,11 @@ export class Transfer {
     return this.#sealed;
   }
 
+  /** What the blocks of a transfer can be hashed with here. */
+  get digests(): readonly BlockDigest[] {
+    return this.#options.digests;
+  }
+
   get opened(): OpenTransfer | undefined {
     return this.#open;
   }
@@ -127,7 +132,7 @@ export class Transfer {
   /**
    * Binds the transfer to a source. The same claim again changes nothing; that of a pipe which has ended
    * brings its size.
-   * @throws TransferError `transfer-mismatch`, `target-too-small`,
+   * @throws TransferError `transfer-mismatch`, `target-too-small`, `digest-unsupported`,
    * `bad-request`, …
    */
   async claim(claim: Claim): Promise<ClaimOutcome> {
@@ -182,6 +187,8 @@ export class Transfer {
       blockSize: open?.claim.blockSize ?? null,
       blockCount: open === undefined || open.claim.size === null ? null : open.blockCount,
       sizeMax: open?.claim.size === null ? open.geometry.sizeBytes : null,
+      digest: open?.digest.algorithm ?? null,
+      digests: this.digests.map(({ algorithm }) => algorithm),
       source: open?.claim.source ?? null,
       target: describeTarget(this.target.identity, this.#content),
       targetMarks: this.#marks,

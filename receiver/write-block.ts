@@ -1,6 +1,7 @@
 /** The operations that change the target: one block, or ranges of zeros. No HTTP here. */
 import assert from 'node:assert/strict';
 import { isSameAreas, type Area } from '../common/areas.ts';
+import { digestMember } from '../common/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
@@ -55,7 +56,7 @@ export async function writeBlock(
       index,
       offset,
       length: bytes.length,
-      sha256: digest.toString('hex'),
+      ...digestMember(open.digest.algorithm, digest),
       state: block.isFlushed || !written.isWritten ? 'durable' : 'written',
       generation: written.generation,
     },

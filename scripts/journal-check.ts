@@ -1,15 +1,17 @@
 /**
  * Invariant I5, judged by others than the receiver's own code: whatever a journal lists is on the medium.
- * The blocks are read by dd(1), past the page cache, and hashed by OpenSSL; the journal is opened by SQLite
- * as it was left.
+ * The blocks are read by dd(1), past the page cache, and hashed by OpenSSL, or by the package for BLAKE3; the
+ * journal is opened by SQLite as it was left.
  */
 import { spawn } from 'node:child_process';
-import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFile, mkdtempDisposable, readdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { digestNameOf } from '../common/claim.ts';
+import { DIGESTS, digestIn, type DigestAlgorithm } from '../common/digest.ts';
+import type { Claim } from '../common/protocol.ts';
 
 export interface JournalCheck {
   /** Listed as durable or verified. */
@@ -28,6 +30,7 @@ interface ListedBlock {
 export interface Listed {
   /** undefined before a sender has claimed the transfer. */
   readonly blockSizeBytes: number | undefined;
+  readonly algorithm: DigestAlgorithm;
   readonly blocks: readonly ListedBlock[];
 }
 
@@ -36,18 +39,18 @@ export interface Listed {
  * @param stateDir of `--state-dir`, with one transfer in it. @param medium file or device.
  */
 export async function checkJournal(stateDir: string, medium: string): Promise<JournalCheck> {
-  const { blocks, blockSizeBytes } = await readJournal(stateDir);
+  const { blocks, blockSizeBytes, algorithm } = await readJournal(stateDir);
   const durable = blocks.map(({ index }) => index);
   const verified = blocks.filter(({ isVerified }) => isVerified).map(({ index }) => index);
   if (blockSizeBytes === undefined || blocks.length === 0) return { durable, verified, wrong: durable };
-  const digests = await digestsOf(medium, blockSizeBytes);
+  const digests = await digestsOf(medium, blockSizeBytes, algorithm);
   const wrong = blocks.filter(({ index, digest }) => digests[index] !== digest).map(({ index }) => index);
   return { durable, verified, wrong };
 }
 
 /** What the only journal in the state folder lists; nothing when there is none yet. */
 export async function readJournal(stateDir: string): Promise<Listed> {
-  const nothing = { blockSizeBytes: undefined, blocks: [] };
+  const nothing: Listed = { blockSizeBytes: undefined, algorithm: 'sha-256', blocks: [] };
   const names = await readdir(stateDir, { recursive: true }).catch((): string[] => []);
   const journal = names.find((name) => name.endsWith('journal.db'));
   if (journal === undefined) return nothing;
@@ -62,14 +65,14 @@ export async function readJournal(stateDir: string): Promise<Listed> {
   if (db.prepare('PRAGMA user_version').get()?.['user_version'] === 0) return nothing;
   const claim = db.prepare("SELECT value FROM property WHERE name = 'claim'").get()?.['value'];
   if (typeof claim !== 'string') return nothing;
-  const { blockSize }: { blockSize: number } = JSON.parse(claim);
+  const claimed: Claim = JSON.parse(claim);
   const rows = db.prepare('SELECT block_index, lower(hex(digest)) AS digest, verified FROM block').all();
   const blocks = rows.map((row) => ({
     index: Number(row['block_index']),
     digest: String(row['digest']),
     isVerified: row['verified'] === 1,
   }));
-  return { blockSizeBytes: blockSize, blocks };
+  return { blockSizeBytes: claimed.blockSize, algorithm: digestNameOf(claimed), blocks };
 }
 
 /**
@@ -83,8 +86,15 @@ export async function ddArguments(medium: string): Promise<string[]> {
   return status === 0 ? [...usual, 'iflag=direct'] : usual;
 }
 
-/** SHA-256 of each block of a file or device, in lower-case hex. */
-async function digestsOf(medium: string, blockSizeBytes: number): Promise<string[]> {
+/** Of each block of a file or device, in lower-case hex. */
+async function digestsOf(
+  medium: string,
+  blockSizeBytes: number,
+  algorithm: DigestAlgorithm,
+): Promise<string[]> {
+  const digest = digestIn(DIGESTS, algorithm);
+  if (digest === undefined) throw new Error(`${algorithm} cannot be computed here`);
+  const hexOf = (bytes: Buffer): string => digest.now(bytes).toString('hex');
   const dd = spawn('dd', await ddArguments(medium), { stdio: ['ignore', 'pipe', 'inherit'] });
   const closed = once(dd, 'close');
   const digests: string[] = [];
@@ -92,11 +102,11 @@ async function digestsOf(medium: string, blockSizeBytes: number): Promise<string
   for await (const piece of dd.stdout as AsyncIterable<Buffer>) {
     let bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
     for (; bytes.length >= blockSizeBytes; bytes = bytes.subarray(blockSizeBytes)) {
-      digests.push(hash('sha256', bytes.subarray(0, blockSizeBytes)));
+      digests.push(hexOf(bytes.subarray(0, blockSizeBytes)));
     }
     rest = bytes;
   }
-  if (rest.length > 0) digests.push(hash('sha256', rest));
+  if (rest.length > 0) digests.push(hexOf(rest));
   const [status] = await closed;
   if (status !== 0) throw new Error(`dd of ${medium} ended with ${status}`);
   return digests;

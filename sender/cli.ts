@@ -4,6 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
+import { parseDigestChoice, type DigestChoice } from './choose-digest.ts';
 import { parseCompression, type Compression } from './compression.ts';
 
 /** More never helped on any line that was measured, and a receiver has its own limit. */
@@ -25,6 +26,7 @@ export interface SendOptions {
   readonly memoryBytes: number;
   /** A limit or a timetable, or `@` and the path of a file that holds one; undefined: no limit. */
   readonly bwlimit: string | undefined;
+  readonly digest: DigestChoice;
   readonly compress: Compression;
   readonly receiptFile: string | undefined;
   /** The question before something is overwritten is answered. */
@@ -64,6 +66,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .option('--mapfile <file>', "ddrescue's; what it lists as read is not read again")
     .option('--bwlimit <limit>', "bytes a second: 2M, a timetable '08:00,512K 19:00,off', or @file with one")
     .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
+    .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
     .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(
@@ -127,6 +130,7 @@ function readOptions(command: Command): SendOptions {
     memoryBytes: memory,
     bwlimit: raw['bwlimit'],
     compress: parseCompression(raw['compress'] ?? 'auto'),
+    digest: parseDigestChoice(raw['digest'] ?? 'auto'),
     receiptFile: raw['receipt'],
     isConfirmed: yes === true,
     isDryRun: dryRun === true,

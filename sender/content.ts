@@ -1,8 +1,8 @@
 /** What is to be sent: blocks, how many, and what becomes known when a pipe ends. */
 import type { Clock } from '../common/clock.ts';
-import type { DigestBlock } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
-import type { TransferStatus } from '../common/protocol.ts';
+import type { Claim, TransferStatus } from '../common/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { Attempts } from './attempts.ts';
 import type { BlockSupply } from './block-supply.ts';
@@ -39,7 +39,7 @@ export interface Content {
 export function contentOf(
   request: ContentRequest,
   status: TransferStatus,
-  { clock, digest }: { readonly clock: Clock; readonly digest: DigestBlock },
+  { clock, digest }: { readonly clock: Clock; readonly digest: BlockDigest },
   parts: ClaimParts,
 ): Content {
   const geometry = { sizeBytes: status.size ?? status.sizeMax ?? 0, blockSizeBytes: status.blockSize ?? 0 };
@@ -73,7 +73,14 @@ async function fixSize(
   status: TransferStatus,
   { control, attempts, reporter, signal }: ClaimParts,
 ): Promise<void> {
-  const claimed = { size, blockSize: status.blockSize ?? 0, source: source.description, stream: true };
+  const { blockSize, digest } = status;
+  const claimed: Claim = {
+    size,
+    blockSize: blockSize ?? 0,
+    source: source.description,
+    stream: true,
+    ...(digest === null ? {} : { digest }),
+  };
   await attempts.run(signal, async () => await control.claim(claimed, signal));
   noteRest(status, size, reporter);
 }

@@ -34,7 +34,8 @@ export async function dryRun(request: DryRunRequest, context: SendContext): Prom
   clients.defer(async () => await client.close());
   const found = await attempts.run(signal, async () => await client.transfer(signal));
   attempts.noteProgress();
-  const { blockSize } = claimFor(request, found);
+  const { claim, digest } = claimFor(request, found, context.digests);
+  const { blockSize } = claim;
   await request.meet?.(found);
   attempts.noteProgress();
   const geometry: Geometry = { sizeBytes: size, blockSizeBytes: blockSize };
@@ -48,7 +49,7 @@ export async function dryRun(request: DryRunRequest, context: SendContext): Prom
     const count = Math.min(LISTING_COUNT_MAX, blocksTotal - from);
     return await attempts.run(signal, async () => await client.listDigests(from, count, signal));
   });
-  const reader = new BlockReader(source, geometry, context.digest);
+  const reader = new BlockReader(source, geometry, digest);
   const facts = { blocksTotal, blocksSkipped: 0, blocksToSend: 0, blocksZero: 0, bytesTotal: size };
   const laneCount = Math.max(1, Math.min(READERS, Math.floor(request.memoryBytes / blockSize)));
   const slabs = new SlabPool({ slabSizeBytes: blockSize, slabCount: laneCount });

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { writeFileDurably } from '../common/durable-file.ts';
-import { digestOf } from '../common/digest.ts';
+import { DIGESTS } from '../common/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
 import { markWithHeap } from '../common/garbage.ts';
 import { parseTicket, redact, type Ticket } from '../common/ticket.ts';
@@ -150,13 +150,14 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     meet: async (found) => await meeting.meet(found),
     connections: options.connections,
     blockSizeBytes: options.blockSizeBytes,
+    digest: options.digest,
     retryForMs: options.retryForMs,
     memoryBytes: options.memoryBytes,
     ...encoderFor(options, reporter),
   };
   const context: SendContext = {
     clock: systemClock,
-    digest: digestOf,
+    digests: DIGESTS,
     random: systemRandom,
     signal,
     reporter,

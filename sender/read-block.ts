@@ -1,6 +1,6 @@
 /** One block of the source in memory, with its digest, and what is said when it is not what it was. */
 import { SOURCE_ERROR_RANGES_MAX, coarsened, type Area } from '../common/areas.ts';
-import { ZeroDigests, type DigestBlock } from '../common/digest.ts';
+import { ZeroDigests, type BlockDigest, type DigestAlgorithm } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import { isZero } from '../common/zeros.ts';
@@ -11,6 +11,7 @@ export interface ReadBlock {
   /** Exactly the block; a view of the slab it was read into. */
   readonly bytes: Buffer<ArrayBuffer>;
   readonly digest: Buffer;
+  readonly algorithm: DigestAlgorithm;
   readonly isZero: boolean;
   /** Areas that are zeros because they could not be read, as they go over the line. */
   readonly unreadable: readonly Area[];
@@ -19,16 +20,16 @@ export interface ReadBlock {
 /** Tells what a block's bytes are. */
 export class BlockDescriber {
   readonly zeroDigests: ZeroDigests;
-  readonly #digest: DigestBlock;
+  readonly #digest: BlockDigest;
 
-  constructor(geometry: Geometry, digest: DigestBlock) {
+  constructor(geometry: Geometry, digest: BlockDigest) {
     this.#digest = digest;
-    this.zeroDigests = new ZeroDigests(geometry);
+    this.zeroDigests = new ZeroDigests(geometry, digest);
   }
 
   /** 32 bytes. */
   async digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> {
-    return await this.#digest(bytes);
+    return await this.#digest.of(bytes);
   }
 
   /**
@@ -40,9 +41,16 @@ export class BlockDescriber {
     bytes: Buffer<ArrayBuffer>,
     unreadable: readonly Area[] = [],
   ): Promise<ReadBlock> {
-    const isAllZero = isZero(bytes);
-    const digest = isAllZero ? this.zeroDigests.of(index) : await this.#digest(bytes);
-    return { index, bytes, isZero: isAllZero, digest, unreadable };
+    if (isZero(bytes)) return { ...this.zeros(index, bytes), unreadable };
+    const { algorithm } = this.#digest;
+    return { index, bytes, isZero: false, digest: await this.#digest.of(bytes), algorithm, unreadable };
+  }
+
+  /** Of zeros nothing but the digest has to be kept. */
+  zeros(index: number, bytes: Buffer<ArrayBuffer>): ReadBlock {
+    const digest = this.zeroDigests.of(index);
+    const { algorithm } = this.#digest;
+    return { index, bytes, isZero: true, digest, algorithm, unreadable: [] };
   }
 }
 
@@ -51,7 +59,7 @@ export class BlockReader {
   readonly #source: Source;
   readonly #geometry: Geometry;
 
-  constructor(source: Source, geometry: Geometry, digest: DigestBlock) {
+  constructor(source: Source, geometry: Geometry, digest: BlockDigest) {
     this.#source = source;
     this.#geometry = geometry;
     this.describer = new BlockDescriber(geometry, digest);

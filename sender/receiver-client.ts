@@ -141,10 +141,10 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async putBlock(block: OutgoingBlock, signal: AbortSignal): ReturnType<ReceiverClient['putBlock']> {
-    const { index, bytes, digest } = block;
+    const { index, bytes, digest, algorithm } = block;
     const path = `/blocks/${index}?flush=n`;
     const reply = await this.#request({ method: 'PUT', path, ...putRequestOf(block), signal });
-    return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest });
+    return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest, algorithm });
   }
 
   async zero(ranges: readonly Range[], signal: AbortSignal): ReturnType<ReceiverClient['zero']> {

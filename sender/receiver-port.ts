@@ -1,5 +1,6 @@
 /** What the sender asks of a receiver. Implementations: HTTPS (receiver-client.ts). */
 import type { Area } from '../common/areas.ts';
+import type { DigestAlgorithm } from '../common/digest.ts';
 import type { BlockReceipt, BlockState, Claim, TransferStatus, ZeroReceipt } from '../common/protocol.ts';
 import type { Geometry } from '../common/geometry.ts';
 import type { Range } from '../common/ranges.ts';
@@ -15,6 +16,7 @@ export interface ReplyInfo {
 /** What is on the target in place of a block. */
 export interface BlockHead {
   readonly digest: Buffer;
+  readonly algorithm: DigestAlgorithm;
   readonly state: BlockState;
   readonly generation: number;
   readonly epoch: string;
@@ -27,6 +29,7 @@ export interface OutgoingBlock {
   readonly index: number;
   readonly bytes: Buffer;
   readonly digest: Buffer;
+  readonly algorithm: DigestAlgorithm;
   readonly unreadable: readonly Area[];
   /** The same in zstd's format, to be sent in place of `bytes`; must not change either. */
   readonly encoded?: Buffer | undefined;
@@ -46,6 +49,8 @@ export interface Seal {
 export interface SealRequest {
   readonly transferId: string;
   readonly geometry: Geometry;
+  /** Of its blocks. */
+  readonly algorithm: DigestAlgorithm;
   /** 32 bytes. */
   readonly root: Buffer;
 }

@@ -2,7 +2,8 @@
  * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
  */
 import { parseAreas } from '../common/areas.ts';
-import { DIGEST_BYTES } from '../common/digest.ts';
+import { DIGEST_BYTES, type DigestAlgorithm } from '../common/digest.ts';
+import { DIGEST_NAMES, digestMember } from '../common/digest-names.ts';
 import {
   BLOCK_STATES,
   UNREADABLE_AREAS_MAX,
@@ -22,14 +23,14 @@ function isState(value: unknown): value is BlockState {
 /** Invariant I6: a block counts only if the receipt repeats this request. */
 export function parseBlockReceipt(
   { body }: { body: Buffer },
-  request: { index: number; lengthBytes: number; digest: Buffer },
+  request: { index: number; lengthBytes: number; digest: Buffer; algorithm: DigestAlgorithm },
 ): BlockReceipt {
   const receipt = objectOf(body);
-  const { index, length, sha256, state, generation, epoch, transferId, offset } = receipt;
+  const { index, length, state, generation, epoch, transferId, offset } = receipt;
   if (
     index !== request.index ||
     length !== request.lengthBytes ||
-    sha256 !== request.digest.toString('hex')
+    receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')
   ) {
     throw badAnswer(`a receipt for another block than ${request.index}`);
   }
@@ -42,7 +43,7 @@ export function parseBlockReceipt(
     index: request.index,
     offset,
     length: request.lengthBytes,
-    sha256,
+    ...digestMember(request.algorithm, request.digest),
     state,
     generation,
   };
@@ -79,15 +80,16 @@ export function parseHead(headers: {
   epoch: string | undefined;
   sourceErrors?: string | undefined;
 }): BlockHead {
-  const hex = /^"([0-9a-f]{64})"$/.exec(headers.etag ?? '')?.[1] ?? '';
-  const digest = Buffer.from(hex, 'hex');
+  const [, name, hex] = /^"(blake3:)?([0-9a-f]{64})"$/.exec(headers.etag ?? '') ?? [];
+  const digest = Buffer.from(hex ?? '', 'hex');
+  const algorithm = name === undefined ? 'sha-256' : 'blake3';
   const generation = /^\d{1,16}$/.test(headers.generation ?? '') ? Number(headers.generation) : NaN;
   const { state, epoch } = headers;
   const isThere = isState(state) && state !== 'absent';
   if (digest.length !== DIGEST_BYTES || !isThere || !isCount(generation) || epoch === undefined) {
     throw badAnswer('a HEAD without its headers');
   }
-  return { digest, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
+  return { digest, algorithm, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
 }
 
 /** The receipt must be of this very copy. */
@@ -95,13 +97,15 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
   const { text, signature } = objectOf(body);
   if (typeof text !== 'string' || typeof signature !== 'string') throw badAnswer('no receipt');
   const receipt = objectOf(Buffer.from(text));
-  const { transferId, size, blockSize, blockCount, root, verified } = receipt;
+  // Receipts from before there was a choice do not say which.
+  const { transferId, size, blockSize, blockCount, digest = 'sha-256', root, verified } = receipt;
   const { sizeBytes, blockSizeBytes } = request.geometry;
   const isOurs =
     transferId === request.transferId &&
     size === sizeBytes &&
     blockSize === blockSizeBytes &&
     blockCount === blockCountOf(request.geometry) &&
+    digest === request.algorithm &&
     root === `sha256:${request.root.toString('hex')}`;
   if (!isOurs) throw badAnswer('a receipt for another copy');
   if (verified !== 'none' && verified !== 'read-back')

@@ -122,8 +122,9 @@ export class BlockSender {
   }
 }
 
-function isAsSent({ digest, sourceErrors }: BlockHead, block: ReadBlock): boolean {
-  return digest.equals(block.digest) && sourceErrors === formatAreas(block.unreadable);
+function isAsSent({ digest, algorithm, sourceErrors }: BlockHead, block: ReadBlock): boolean {
+  const isSame = algorithm === block.algorithm && digest.equals(block.digest);
+  return isSame && sourceErrors === formatAreas(block.unreadable);
 }
 
 /** The request may have been carried out although no answer came. */

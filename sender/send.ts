@@ -1,11 +1,12 @@
 /** The sender's use case: describe, claim, transmit, complete. */
 import type { Clock } from '../common/clock.ts';
-import type { DigestBlock } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
+import type { DigestChoice } from './choose-digest.ts';
 import { CONNECTIONS_MAX } from './cli.ts';
 import { contentOf } from './content.ts';
 import type { BlockEncoder } from './encode-block.ts';
@@ -37,6 +38,7 @@ export interface SendRequest {
   /** `auto`: as many as help, up to {@link CONNECTIONS_MAX}. */
   readonly connections: number | 'auto';
   readonly blockSizeBytes: number | undefined;
+  readonly digest: DigestChoice;
   readonly retryForMs: number;
   readonly memoryBytes: number;
   /** None: blocks are sent plain. */
@@ -45,7 +47,8 @@ export interface SendRequest {
 
 export interface SendContext {
   readonly clock: Clock;
-  readonly digest: DigestBlock;
+  /** That can be computed here. */
+  readonly digests: readonly BlockDigest[];
   readonly random: () => number;
   readonly signal: AbortSignal;
   readonly reporter: SendReporter;
@@ -64,16 +67,13 @@ export async function send(
   const noteReply: { current?: (info: ReplyInfo) => void } = {};
   await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
   const { control } = lanes;
-  const status = await claim(request, { control, attempts, signal });
+  const { status, digest } = await claim(request, { control, attempts, digests: context.digests, signal });
   if (!status.encodings.includes('zstd')) request.encoder?.refuse();
   const lanesMax = lanesMaxOf(request, status);
   const { memoryBytes } = request;
-  const content = contentOf({ source, memoryBytes, connections: lanesMax }, status, context, {
-    control,
-    attempts,
-    reporter,
-    signal,
-  });
+  const claimParts = { control, attempts, reporter, signal };
+  const contentRequest = { source, memoryBytes, connections: lanesMax };
+  const content = contentOf(contentRequest, status, { clock, digest }, claimParts);
   const { counters, geometry } = content;
   const transmission = new Transmission({
     supply: content.supply,
@@ -111,7 +111,7 @@ export async function send(
   using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
   const root = await transmission.run();
   await refuseResized(source);
-  const sealRequest = { transferId: status.transferId, geometry, root };
+  const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
   const parts = { control, attempts, clock, counters, request: sealRequest, signal };
   const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
@@ -168,21 +168,23 @@ async function refuseResized(source: Source | Stream): Promise<void> {
 interface ClaimParts {
   readonly control: ReceiverClient;
   readonly attempts: Attempts;
+  readonly digests: readonly BlockDigest[];
   readonly signal: AbortSignal;
 }
 
 async function claim(
   request: SendRequest,
-  { control, attempts, signal }: ClaimParts,
-): Promise<TransferStatus> {
+  { control, attempts, digests, signal }: ClaimParts,
+): Promise<{ status: TransferStatus; digest: BlockDigest }> {
   const found = await attempts.run(signal, async () => await control.transfer(signal));
   attempts.noteProgress();
-  const wanted = claimFor(request, found);
+  const { claim: wanted, digest } = claimFor(request, found, digests);
   await request.meet?.(found);
   if (isStream(request.source)) await refuseEmpty(request.source, signal);
   // Whoever was asked there may have taken his time.
   attempts.noteProgress();
-  return await attempts.run(signal, async () => await control.claim(wanted, signal));
+  const status = await attempts.run(signal, async () => await control.claim(wanted, signal));
+  return { status, digest };
 }
 
 interface CompleteParts {

@@ -1,5 +1,7 @@
 /** The answers that say where a transfer stands. Pure and total. */
 import { parseAreas } from '../common/areas.ts';
+import { digestNameOf } from '../common/claim.ts';
+import { isDigestAlgorithm } from '../common/digest.ts';
 import { NO_MARKS, type DiskMarks } from '../common/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, isGeometry } from '../common/geometry.ts';
@@ -60,6 +62,18 @@ function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>
   return { size, blockSize, blockCount: blockCountOf(geometry), sizeMax: null };
 }
 
+/** A receiver from before there was a choice says nothing of it. */
+function digestsIn(status: Record<string, unknown>): Pick<TransferStatus, 'digest' | 'digests'> {
+  const { state, digest = 'sha-256' } = status;
+  const digests = textsIn(status['digests'] ?? ['sha-256']);
+  if (state === 'unclaimed') return { digest: null, digests };
+  if (isDigestAlgorithm(digest)) return { digest, digests };
+  if (typeof digest !== 'string') throw badAnswer('no digest');
+  throw new TransferError('transfer-mismatch', 'the digests of this transfer are of an unknown kind', {
+    hint: 'install the same version of dd-transfer on both machines',
+  });
+}
+
 function unreadableIn(
   status: Record<string, unknown>,
 ): Pick<TransferStatus, 'unreadable' | 'unreadableCount'> {
@@ -95,6 +109,7 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
     epoch,
     state,
     ...geometryIn(status),
+    ...digestsIn(status),
     source: source === null ? null : describedIn(memberOf(source, 'source'), 'source'),
     target: targetIn(target),
     targetMarks: marksIn(status['targetMarks']),
@@ -122,7 +137,8 @@ function isSize(status: TransferStatus, claim: Claim): boolean {
 /** The transfer as it was claimed, and not another one. */
 export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
   const status = parseTransferStatus(reply);
-  if (status.state === 'unclaimed' || !isSize(status, claim) || status.blockSize !== claim.blockSize) {
+  const isSameCut = status.blockSize === claim.blockSize && status.digest === digestNameOf(claim);
+  if (status.state === 'unclaimed' || !isSize(status, claim) || !isSameCut) {
     throw badAnswer('another claim than the one that was sent');
   }
   return status;

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import type { Slab, SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import type { DigestBlock } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Geometry } from '../common/geometry.ts';
 import { countOf, formatRanges, type Range } from '../common/ranges.ts';
@@ -28,7 +28,7 @@ export interface StreamSupplyOptions {
   readonly geometry: Geometry;
   /** Two slabs at least. */
   readonly slabs: SlabPool;
-  readonly digest: DigestBlock;
+  readonly digest: BlockDigest;
   readonly clock: Clock;
   /** The source has ended: called once, before its last block is handed out. */
   readonly onEnd: (sizeBytes: number, signal: AbortSignal) => Promise<void>;
@@ -98,7 +98,7 @@ export class StreamSupply implements BlockSupply {
   }
 
   async check({ index, bytes, digest }: ReadBlock): Promise<void> {
-    if ((await this.#options.digest(bytes)).equals(digest)) return;
+    if ((await this.describer.digestOf(bytes)).equals(digest)) return;
     throw new TransferError(
       'source-changed',
       `block ${index} of ${this.#path} changed in the memory of this machine`,
@@ -123,10 +123,7 @@ export class StreamSupply implements BlockSupply {
     const index = this.#again.shift();
     if (index === undefined) return undefined;
     const kept = this.#kept.get(index)?.block;
-    // Of zeros nothing has to be kept.
-    const digest = this.describer.zeroDigests.of(index);
-    const zeros = { index, bytes: NO_BYTES, digest, isZero: true, unreadable: [] };
-    return supplied(kept ?? zeros, false);
+    return supplied(kept ?? this.describer.zeros(index, NO_BYTES), false);
   }
 
   /** In its turn: what was put back meanwhile, or a slab with what comes next; undefined at the end. */

@@ -1,7 +1,7 @@
 /** Which supply a source has, and what is wrong with a pipe that does not end where it should. */
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import type { DigestBlock } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import type { TransferStatus } from '../common/protocol.ts';
@@ -20,7 +20,7 @@ export interface SupplyOptions {
   /** Of the claimed transfer. */
   readonly status: TransferStatus;
   readonly geometry: Geometry;
-  readonly digest: DigestBlock;
+  readonly digest: BlockDigest;
   readonly clock: Clock;
   /** See {@link StreamSupplyOptions}; called with a size that fits. */
   readonly onEnd: (sizeBytes: number, signal: AbortSignal) => Promise<void>;

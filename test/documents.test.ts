@@ -72,7 +72,7 @@ async function writeSource(folder: TempDir): Promise<string> {
 }
 
 const missing: string[] = [];
-for (const tool of ['curl', 'openssl', 'ssh-keygen', 'zstd']) {
+for (const tool of ['b3sum', 'curl', 'openssl', 'ssh-keygen', 'zstd']) {
   if ((await run('bash', ['-c', `command -v ${tool}`])).status !== 0) missing.push(tool);
 }
 const skip = missing.length > 0 && `not installed: ${missing.join(', ')}`;
@@ -98,7 +98,12 @@ test(
     const source = await writeSource(folder);
     const target = join(folder.path, 'target.img');
     await using receiver = await startReceiver({ folder: folder.path, target });
-    const claim = { size: 16 * MIB + 1000, blockSize: 4 * MIB, source: { description: 'disk.img' } };
+    const claim = {
+      size: 16 * MIB + 1000,
+      blockSize: 4 * MIB,
+      source: { description: 'disk.img' },
+      digest: 'blake3',
+    };
     const answer = await receiver.request('PUT', '/transfer', Buffer.from(JSON.stringify(claim)));
     assert.equal(answer.status, 201);
     const curl = examplesOf(README, 'curl');

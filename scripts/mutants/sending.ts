@@ -18,7 +18,7 @@ export const SENDING: readonly Mutant[] = [
   {
     name: 'a receipt of other bytes is believed',
     file: REPLIES,
-    edits: [["sha256 !== request.digest.toString('hex')", "typeof sha256 !== 'string'"]],
+    edits: [["receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')", 'false']],
     tests: REPLIES_TESTS,
   },
   {
@@ -33,6 +33,12 @@ export const SENDING: readonly Mutant[] = [
     name: 'a seal with another root is believed',
     file: REPLIES,
     edits: [["    root === `sha256:${request.root.toString('hex')}`;", '    root !== undefined;']],
+    tests: ['test/sender/replies-seal.test.ts'],
+  },
+  {
+    name: 'a seal over digests of another kind is believed',
+    file: REPLIES,
+    edits: [['    digest === request.algorithm &&\n', '']],
     tests: ['test/sender/replies-seal.test.ts'],
   },
   {

@@ -11,7 +11,7 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'the digest of a block is not compared when it arrives',
     file: ROUTES,
-    edits: [['if (!(await digestOf(bytes)).equals(request.digest))', 'if (bytes.length === 0)']],
+    edits: [['  await checkDigests(bytes, request.digests, index);\n', '']],
     tests: ['test/receiver/routes-put.test.ts'],
   },
   {
@@ -23,8 +23,27 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'the digest of an encoded body is not compared',
     file: ROUTES,
-    edits: [[' === false) {', ' === null) {']],
+    edits: [
+      ['  await checkDigests(slab.bytes.subarray(0, bodyBytes), request.encodedDigests, index);\n', ''],
+    ],
     tests: ['test/receiver/routes-encodings.test.ts'],
+  },
+  {
+    name: 'of several digests only the first one is compared',
+    file: 'receiver/given-digests.ts',
+    edits: [
+      [
+        'for (const { by, expected } of given) {\n    if',
+        'for (const { by, expected } of given.slice(0, 1)) {\n    if',
+      ],
+    ],
+    tests: ['test/receiver/routes-digests.test.ts'],
+  },
+  {
+    name: 'a digest of another kind is taken for that of the transfer',
+    file: 'receiver/given-digests.ts',
+    edits: [['by.algorithm === own.algorithm', "by.algorithm !== 'none'"]],
+    tests: ['test/receiver/routes-digests.test.ts'],
   },
   {
     name: 'a block is written before it is announced',

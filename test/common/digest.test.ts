@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DIGEST_BYTES, RootDigest, ZeroDigests, digestNow, digestOf } from '../../common/digest.ts';
+import {
+  BLAKE3,
+  DIGESTS,
+  DIGEST_BYTES,
+  RootDigest,
+  SHA256,
+  ZeroDigests,
+  digestNow,
+  digestOf,
+} from '../../common/digest.ts';
 
 const MIB = 1024 * 1024;
 
@@ -25,6 +34,31 @@ test('digests are SHA-256, on the pool and at once', async () => {
   assert.equal((await digestOf(view)).toString('hex'), sha256(view), 'a view, not what is around it');
 });
 
+test('BLAKE3 is that of its published test vectors, and takes views for what they are', async () => {
+  assert.ok(BLAKE3 !== undefined, 'npm ci has brought @napi-rs/blake-hash');
+  // test_vectors.json of the BLAKE3 team: `input_len` bytes that count from 0 to 250, over and over.
+  for (const [length, hex] of [
+    [0, 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262'],
+    [1, '2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213'],
+    [1024, '42214739f095a406f3fc83deb889744ac00df831c10daa55189b5d121c855af7'],
+    [1025, 'd00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444'],
+    [102_400, 'bc3e3d41a1146b069abffad3c0d44860cf664390afce4d9661f7902e7943e085'],
+  ] as const) {
+    const around = Buffer.alloc(length + 20, 0xff);
+    const view = around.subarray(10, 10 + length);
+    for (let at = 0; at < length; at++) view[at] = at % 251;
+    assert.equal((await BLAKE3.of(view)).toString('hex'), hex, `${length}`);
+    assert.equal(BLAKE3.now(view).toString('hex'), hex, `${length}`);
+  }
+  assert.deepEqual(DIGESTS, [SHA256, BLAKE3]);
+  const geometry = { sizeBytes: MIB + 512, blockSizeBytes: MIB };
+  const zeros = new ZeroDigests(geometry, BLAKE3);
+  assert.deepEqual(
+    [zeros.of(0), zeros.of(1)],
+    [BLAKE3.now(Buffer.alloc(MIB)), BLAKE3.now(Buffer.alloc(512))],
+  );
+});
+
 test('digests of zero blocks are those of that many zeros', () => {
   const block = 65_536;
   for (const [sizeBytes, index, zeros] of [
@@ -37,12 +71,12 @@ test('digests of zero blocks are those of that many zeros', () => {
     [3 * block - 512, 1, block],
     [3 * block - 512, 2, block - 512],
   ] as const) {
-    const digests = new ZeroDigests({ sizeBytes, blockSizeBytes: block });
+    const digests = new ZeroDigests({ sizeBytes, blockSizeBytes: block }, SHA256);
     assert.equal(digests.of(index).toString('hex'), sha256(Buffer.alloc(zeros)), `${sizeBytes}: ${index}`);
   }
-  assert.equal(new ZeroDigests({ sizeBytes: 0, blockSizeBytes: block }).full.length, DIGEST_BYTES);
+  assert.equal(new ZeroDigests({ sizeBytes: 0, blockSizeBytes: block }, SHA256).full.length, DIGEST_BYTES);
   // Known to everyone who has copied an empty disk.
-  const known = new ZeroDigests({ sizeBytes: MIB, blockSizeBytes: MIB }).of(0).toString('hex');
+  const known = new ZeroDigests({ sizeBytes: MIB, blockSizeBytes: MIB }, SHA256).of(0).toString('hex');
   assert.equal(known, '30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58');
 });
 

@@ -9,10 +9,11 @@
  * While the sender is dead its source changes a little; those blocks are needed once more, too.
  */
 import assert from 'node:assert/strict';
-import { hash } from 'node:crypto';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { BLAKE3, SHA256 } from '../../common/digest.ts';
+import { digestText } from '../../common/digest-names.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { freshSeed, prng, type Prng } from '../support/prng.ts';
 import {
@@ -158,9 +159,15 @@ class KillLoop {
     await using target = await open((await receiver.status()).target.path);
     const block = Buffer.alloc(BLOCK_BYTES);
     for (const line of listed) {
-      const [index, , digest] = line.split(' ');
+      const [index, , digest = ''] = line.split(' ');
+      const kind = digest.startsWith('blake3:') ? BLAKE3 : SHA256;
+      assert(kind !== undefined);
       await target.read(block, 0, BLOCK_BYTES, Number(index) * BLOCK_BYTES);
-      assert.equal(hash('sha256', block), digest, `block ${index} is listed, but it is not there`);
+      assert.equal(
+        digestText(kind.algorithm, kind.now(block)),
+        digest,
+        `block ${index} is listed, but it is not there`,
+      );
     }
   }
 }

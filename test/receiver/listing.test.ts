@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DIGEST_BYTES, digestNow } from '../../common/digest.ts';
+import { DIGEST_BYTES, digestNow, type DigestAlgorithm } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_STATES, LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../../common/protocol.ts';
 import { BlockTable } from '../../receiver/block-table.ts';
@@ -19,10 +19,10 @@ function digestFor(index: number): Buffer {
 }
 
 /** As much of a transfer as a listing looks at. */
-function transferOf(states: readonly BlockState[]): OpenTransfer {
+function transferOf(states: readonly BlockState[], algorithm: DigestAlgorithm): OpenTransfer {
   const table = new BlockTable(states.length);
   for (const [index, state] of states.entries()) table.set(index, state, digestFor(index));
-  return { table, blockCount: states.length } as unknown as OpenTransfer;
+  return { table, blockCount: states.length, digest: { algorithm } } as unknown as OpenTransfer;
 }
 
 type Query = Readonly<Record<string, string>>;
@@ -31,10 +31,11 @@ function list(
   query: Query = {},
   accept?: string,
   states: readonly BlockState[] = STATES,
+  algorithm: DigestAlgorithm = 'sha-256',
 ): { type: string; body: string | Uint8Array } {
   const parameter = (name: string): string | undefined =>
     Object.hasOwn(query, name) ? query[name] : undefined;
-  return listBlocks(transferOf(states), parameter, accept);
+  return listBlocks(transferOf(states, algorithm), parameter, accept);
 }
 
 function rangesOf(query: Query): unknown {
@@ -77,6 +78,8 @@ test('as text a listing has a line for each block', () => {
   const hex = (index: number): string => digestFor(index).toString('hex');
   assert.equal(body, `1 durable ${hex(1)}\n2 absent -\n3 written ${hex(3)}\n`);
   assert.equal(list({ state: 'verified' }, 'text/plain').body, `5 verified ${hex(5)}\n`);
+  const other = list({ from: '1', count: '2' }, 'text/plain', STATES, 'blake3');
+  assert.equal(other.body, `1 durable blake3:${hex(1)}\n2 absent -\n`);
 });
 
 test('as digests a listing has 32 bytes for each block, zeros where it is not durable', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
-import { digestOf } from '../../common/digest.ts';
+import { DIGESTS } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
@@ -49,7 +49,7 @@ function transferOver(journal: Journal, target: Target = new MemoryTarget()): Tr
     connectionsMax: 7,
     isReadBack: false,
     clock: systemClock,
-    digest: digestOf,
+    digests: DIGESTS,
     events: { onJournalBroken: () => assert.fail('the journal is whole') },
   });
 }
@@ -212,7 +212,7 @@ test('memory for blocks is what was allowed, and never less than two blocks', as
       connectionsMax: 1,
       isReadBack: false,
       clock: systemClock,
-      digest: digestOf,
+      digests: DIGESTS,
       events,
     });
     await transfer.claim(claimOf(1));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock, type Clock } from '../../common/clock.ts';
-import { ZeroDigests, digestOf } from '../../common/digest.ts';
+import { SHA256, ZeroDigests } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { BlockTable } from '../../receiver/block-table.ts';
 import type { Journal } from '../../receiver/journal.ts';
@@ -17,7 +17,7 @@ const geometry = { sizeBytes: 65536, blockSizeBytes: 65536 };
 
 /** One durable block of zeros; `onWrite` is called with each change of the journal. */
 function verifierOf(onWrite: () => void): { verifier: Verifier; table: BlockTable } {
-  const zeroDigests = new ZeroDigests(geometry);
+  const zeroDigests = new ZeroDigests(geometry, SHA256);
   const table = new BlockTable(1);
   table.set(0, 'durable', zeroDigests.of(0));
   const target = {
@@ -32,7 +32,7 @@ function verifierOf(onWrite: () => void): { verifier: Verifier; table: BlockTabl
   } as Partial<Journal> as Journal;
   const events = { onJournalBroken: (error: TransferError) => assert.fail(error) };
   const parts = { target, journal, table, locks: new RangeLocks(), geometry, zeroDigests, events };
-  return { verifier: new Verifier({ ...parts, clock, digest: digestOf }), table };
+  return { verifier: new Verifier({ ...parts, clock, digest: SHA256.of }), table };
 }
 
 test('readers that wait for room for the journal end when they are told to', async () => {

@@ -15,6 +15,7 @@ const DEFAULTS: SendOptions = {
   retryForMs: 86_400_000,
   memoryBytes: 512 * MIB,
   bwlimit: undefined,
+  digest: 'auto',
   compress: 'auto',
   receiptFile: undefined,
   isConfirmed: false,
@@ -44,6 +45,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
     retryForMs: 900_000,
     memoryBytes: 16 * MIB,
     bwlimit: '08:00,512K 19:00,off',
+    digest: 'blake3',
     compress: 7,
     receiptFile: 'receipt.json',
     isConfirmed: true,
@@ -54,7 +56,7 @@ test('every option is read, in its own unit, before and after the arguments', ()
   };
   const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
   const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
-  rest.push('--bwlimit', '08:00,512K 19:00,off', '--compress', 'zstd:7');
+  rest.push('--bwlimit', '08:00,512K 19:00,off', '--compress', 'zstd:7', '--digest', 'blake3');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
@@ -79,6 +81,7 @@ test('each mistake has its own sentence', () => {
     [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
     [['a', '--progress', 'loud'], `option '--progress <format>' argument 'loud' is invalid. ${choices}`],
     [['a', '--compress', 'gzip'], "--compress 'gzip' is not auto, none, zstd, or zstd:1 to zstd:19"],
+    [['a', '--digest', 'sha256'], '--digest sha256 is none of auto, sha-256, blake3'],
     [['a', '--compress', 'zstd:20'], "--compress 'zstd:20' is not auto, none, zstd, or zstd:1 to zstd:19"],
     [['a', '--connections', '0'], "--connections '0' is not a whole number from 1 to 64"],
     [['a', '--connections', '65'], "--connections '65' is not a whole number from 1 to 64"],
@@ -135,6 +138,7 @@ test('help goes to standard output, fits one screen and names every option', () 
       'receipt',
       'on-read-error',
       'mapfile',
+      'digest',
     ]) {
       assert.match(text, new RegExp(`^ {2}--${name} <`, 'm'));
     }

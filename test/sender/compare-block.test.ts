@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Area } from '../../common/areas.ts';
-import { digestNow, digestOf } from '../../common/digest.ts';
+import { SHA256, digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { BlockComparison } from '../../sender/compare-block.ts';
 import { Listing } from '../../sender/listing.ts';
@@ -19,7 +19,7 @@ async function compared(
   readBlock: () => Promise<Buffer>,
 ): Promise<{ digest: Buffer; isThere: boolean; told: string[] }> {
   const told: string[] = [];
-  const describer = new BlockDescriber(GEOMETRY, digestOf);
+  const describer = new BlockDescriber(GEOMETRY, SHA256);
   const comparison = new BlockComparison({
     map: undefined,
     geometry: GEOMETRY,

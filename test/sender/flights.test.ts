@@ -13,6 +13,7 @@ const block = (index: number): ReadBlock => ({
   index,
   bytes: Buffer.alloc(BLOCK_BYTES),
   digest: Buffer.alloc(32),
+  algorithm: 'sha-256',
   isZero: false,
   unreadable: [],
 });

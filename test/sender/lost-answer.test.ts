@@ -11,6 +11,7 @@ import { fakeLane } from '../support/fake-lane.ts';
 
 const bytes = Buffer.alloc(512);
 const digest = digestNow(bytes);
+const algorithm = 'sha-256';
 
 /** The first PUT is carried out or not, and its answer is lost. @returns how often it was put. */
 async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): Promise<number> {
@@ -36,7 +37,7 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
     signal: new AbortController().signal,
     owe: ({ epoch }) => epochs.push(epoch),
   });
-  const sending = sender.send(lane, { index: 0, bytes, digest, isZero: true, unreadable });
+  const sending = sender.send(lane, { index: 0, bytes, digest, algorithm, isZero: true, unreadable });
   await clock.advance(1000);
   await sending;
   assert.deepEqual(epochs, ['e']);
@@ -44,11 +45,19 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
 }
 
 test('a block whose answer was lost is sent again unless it is there with its areas', async () => {
-  const there: BlockHead = { digest, state: 'durable', generation: 1, epoch: 'e', sourceErrors: '' };
+  const there: BlockHead = {
+    digest,
+    algorithm,
+    state: 'durable',
+    generation: 1,
+    epoch: 'e',
+    sourceErrors: '',
+  };
   const damaged = { ...there, sourceErrors: '0+512' };
   assert.equal(await putsOf([], there), 1);
   assert.equal(await putsOf([[0, 512]], damaged), 1);
   assert.equal(await putsOf([], damaged), 2);
   assert.equal(await putsOf([[0, 512]], there), 2);
   assert.equal(await putsOf([], 'absent'), 2);
+  assert.equal(await putsOf([], { ...there, algorithm: 'blake3' }), 2, 'of another kind');
 });

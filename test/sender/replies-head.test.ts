@@ -16,10 +16,12 @@ const anyCharacters = fc
 
 test('a HEAD is believed only with digest, generation, epoch, and the state of a block that is there', () => {
   const hex = DIGEST.toString('hex');
-  const there = { digest: DIGEST, state: 'durable', generation: 81, epoch: 'an-epoch' };
+  const there = { digest: DIGEST, algorithm: 'sha-256', state: 'durable', generation: 81, epoch: 'an-epoch' };
   assert.deepEqual(parseHead(HEAD), { ...there, sourceErrors: '' });
   const damaged = { ...HEAD, sourceErrors: '512+1024' };
   assert.deepEqual(parseHead(damaged), { ...there, sourceErrors: '512+1024' });
+  const other = { ...HEAD, etag: `"blake3:${hex}"` };
+  assert.deepEqual(parseHead(other), { ...there, algorithm: 'blake3', sourceErrors: '' });
   const wrong: readonly Record<string, string | undefined>[] = [
     { etag: undefined },
     { etag: hex },
@@ -27,6 +29,8 @@ test('a HEAD is believed only with digest, generation, epoch, and the state of a
     { etag: `"${hex.toUpperCase()}"` },
     { etag: `"${hex}", "${hex}"` },
     { etag: `"${hex.slice(2)}"` },
+    { etag: `"sha256:${hex}"` },
+    { etag: `"blake3:"` },
     { state: undefined },
     { state: 'absent' },
     { state: 'constructor' },

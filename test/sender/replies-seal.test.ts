@@ -10,6 +10,7 @@ test('a seal is believed only if it is of this very copy and says how it was ver
   const request = {
     transferId: 't',
     geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
+    algorithm: 'sha-256' as const,
     root: Buffer.alloc(32),
   };
   const good = {
@@ -17,6 +18,7 @@ test('a seal is believed only if it is of this very copy and says how it was ver
     size: 65_537,
     blockSize: 65_536,
     blockCount: 2,
+    digest: 'sha-256',
     root: `sha256:${'00'.repeat(32)}`,
     verified: 'none',
     unreadable: [[512, 1024]],
@@ -26,11 +28,19 @@ test('a seal is believed only if it is of this very copy and says how it was ver
   const text = JSON.stringify(good);
   const unreadable = [[512, 1024]];
   assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', unreadable, text, signature: 's' });
+  const before = { ...good, digest: undefined };
+  assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before there was a choice');
+  const other = { ...request, algorithm: 'blake3' as const };
+  assert.equal(parseSeal(sealOf({ ...good, digest: 'blake3' }), other).verified, 'none');
+  assert.throws(() => parseSeal(sealOf(before), other), { code: 'bad-answer' });
   for (const wrong of [
     { transferId: 'u' },
     { size: 65_536 },
     { blockSize: 131_072 },
     { blockCount: 1 },
+    { digest: 'blake3' },
+    { digest: null },
+    { digest: 'sha256' },
     { root: `sha256:${'00'.repeat(31)}01` },
     { verified: 'yes' },
     { verified: true },

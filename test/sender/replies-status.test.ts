@@ -16,6 +16,8 @@ const STATUS: TransferStatus = {
   blockSize: 65_536,
   blockCount: 153,
   sizeMax: null,
+  digest: 'sha-256',
+  digests: ['sha-256'],
   source: null,
   target: {
     description: 'virtio disk',
@@ -73,6 +75,9 @@ test('a status that lacks what the sender needs, or has an impossible geometry, 
     { target: { description: 5, path: '/dev/vdd' } },
     { limits: null },
     { limits: { connections: '256' } },
+    { digest: 5 },
+    { digest: null },
+    { digest: ['blake3'] },
     { blocks: undefined },
     { blocks: {} },
     { blocks: { ...STATUS.blocks, durable: -1 } },
@@ -85,6 +90,26 @@ test('a status that lacks what the sender needs, or has an impossible geometry, 
   for (const value of [null, [], 'text', 5, true]) {
     assert.throws(() => parseTransferStatus(reply(value)), { code: 'bad-answer', message: /: no object$/ });
   }
+});
+
+test('a transfer has the digest that it says; who says nothing has SHA-256', () => {
+  const digests = ['sha-256', 'blake3'];
+  const chosen = { ...STATUS, digest: 'blake3', digests };
+  assert.deepEqual(parseTransferStatus(reply(chosen)), chosen);
+  const before = parseTransferStatus(reply({ ...STATUS, digest: undefined, digests: undefined }));
+  assert.deepEqual([before.digest, before.digests], ['sha-256', ['sha-256']]);
+  const unclaimed = { ...STATUS, state: 'unclaimed', digest: 'blake3', digests };
+  assert.equal(parseTransferStatus(reply(unclaimed)).digest, null);
+  for (const digest of ['md5', 'sha256', '\u001b[2J', '']) {
+    assert.throws(() => parseTransferStatus(reply({ ...STATUS, digest })), {
+      code: 'transfer-mismatch',
+      message: 'the digests of this transfer are of an unknown kind',
+    });
+  }
+  const claim = { ...CLAIM, digest: 'blake3' as const };
+  assert.equal(parseClaimAnswer(reply(chosen), claim).digest, 'blake3');
+  assert.throws(() => parseClaimAnswer(reply(STATUS), claim), { code: 'bad-answer' });
+  assert.throws(() => parseClaimAnswer(reply(chosen), CLAIM), { code: 'bad-answer' });
 });
 
 test('another version of the protocol is refused, and is shown only where it is a number', () => {

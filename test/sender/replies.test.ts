@@ -11,7 +11,7 @@ import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply
 import { STATUS } from '../support/transfer-status.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
-const REQUEST = { index: 7, lengthBytes: 4_194_304, digest: DIGEST };
+const REQUEST = { index: 7, lengthBytes: 4_194_304, digest: DIGEST, algorithm: 'sha-256' as const };
 const RECEIPT: BlockReceipt = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',
@@ -38,6 +38,7 @@ const CLAIM: Claim = {
 const SEAL_REQUEST = {
   transferId: 't',
   geometry: { sizeBytes: 10_000_001, blockSizeBytes: 65_536 },
+  algorithm: 'sha-256' as const,
   root: Buffer.alloc(32, 7),
 };
 const SEAL = {
@@ -97,6 +98,7 @@ test('what an honest receiver answers is read as it was meant', () => {
     size: null,
     blockSize: null,
     blockCount: null,
+    digest: null,
     source: null,
   };
   assert.deepEqual(parseTransferStatus(reply(unclaimed)), unclaimed);
@@ -186,6 +188,15 @@ test('a receipt for another block, other bytes or without its facts is not belie
   for (const change of wrong) {
     const answer = reply({ ...RECEIPT, ...change });
     assert.throws(() => parseBlockReceipt(answer, REQUEST), { code: 'bad-answer' }, JSON.stringify(change));
+  }
+  const { sha256: hex, ...rest } = RECEIPT;
+  const other = { ...REQUEST, algorithm: 'blake3' as const };
+  assert.deepEqual(parseBlockReceipt(reply({ ...rest, blake3: hex }), other), { ...rest, blake3: hex });
+  for (const [answer, request] of [
+    [RECEIPT, other],
+    [{ ...rest, blake3: hex }, REQUEST],
+  ] as const) {
+    assert.throws(() => parseBlockReceipt(reply(answer), request), { code: 'bad-answer' }, 'of another kind');
   }
   assert.throws(() => parseBlockReceipt(reply({ ...RECEIPT, index: 8 }), REQUEST), {
     message: "the receiver's answer is not one: a receipt for another block than 7",

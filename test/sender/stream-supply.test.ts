@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { SlabPool } from '../../common/buffers.ts';
-import { digestNow, digestOf } from '../../common/digest.ts';
+import { SHA256, digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { NextOptions, SuppliedBlock } from '../../sender/block-supply.ts';
 import { END_GRACE_MS, StreamSupply } from '../../sender/stream-supply.ts';
@@ -53,7 +53,7 @@ function scene(bytes: Buffer, options: { slabCount?: number; sizeMax?: number } 
     stream: streamOf(bytes),
     geometry,
     slabs,
-    digest: digestOf,
+    digest: SHA256,
     clock,
     onEnd: async (sizeBytes) => {
       ends.push(sizeBytes);

@@ -4,7 +4,7 @@
  * filling.
  */
 import { hash } from 'node:crypto';
-import { digestNow, type DigestBlock } from '../../common/digest.ts';
+import { DIGEST_ALGORITHMS, digestNow, type BlockDigest } from '../../common/digest.ts';
 import { blockCountOf, blockIndexOf, lengthOf, type Geometry } from '../../common/geometry.ts';
 
 export const SECTOR_BYTES = 4096;
@@ -47,8 +47,17 @@ export class BlockDigests {
     );
   }
 
-  // oxlint-disable-next-line require-await
-  readonly digest: DigestBlock = async (bytes) => this.of(readStamps(bytes), bytes.length);
+  /** What both ends are given: the same under both names. */
+  readonly ports: readonly BlockDigest[] = DIGEST_ALGORITHMS.map((algorithm) => ({
+    algorithm,
+    now: (bytes) => this.ofBytes(bytes),
+    // oxlint-disable-next-line require-await
+    of: async (bytes) => this.ofBytes(bytes),
+  }));
+
+  ofBytes(bytes: Uint8Array): Buffer<ArrayBuffer> {
+    return this.of(readStamps(bytes), bytes.length);
+  }
 
   #zeros(lengthBytes: number): Buffer<ArrayBuffer> {
     let digest = this.#ofZeros.get(lengthBytes);

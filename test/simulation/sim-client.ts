@@ -84,7 +84,7 @@ export class SimClient implements ReceiverClient {
   }
 
   async putBlock(
-    { index, bytes, digest, unreadable }: OutgoingBlock,
+    { index, bytes, digest, algorithm, unreadable }: OutgoingBlock,
     signal: AbortSignal,
   ): ReturnType<ReceiverClient['putBlock']> {
     const { random, profile } = this.#world;
@@ -104,7 +104,7 @@ export class SimClient implements ReceiverClient {
     this.bytesWire += bytes.length;
     try {
       const answer = await this.#ask({ kind: 'put', block }, signal);
-      return parseBlockReceipt(answer, { index, lengthBytes: bytes.length, digest });
+      return parseBlockReceipt(answer, { index, lengthBytes: bytes.length, digest, algorithm });
     } finally {
       // From here on the buffer is another block's.
       sent.stamps();

@@ -3,6 +3,7 @@
  * HTTP, and ends in every way in which a process can.
  */
 import { formatAreas } from '../../common/areas.ts';
+import { digestText } from '../../common/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol.ts';
@@ -49,7 +50,6 @@ export class SimReceiver implements ReceiverProcess {
     await scheduler.pause(this.#world.latency(profile.diskMs), this.process, 'open');
     if (fault === 'openRefused') throw new TransferError('state-refused', 'cannot open the journal: EIO');
     const slabBytes = profile.geometry.blockSizeBytes + ENCODED_GROWTH_BYTES_MAX;
-    const { digest } = contents.digests;
     this.transfer = new Transfer({
       target: this.#target,
       journal: new SimJournal(this.#world, this.process),
@@ -57,7 +57,7 @@ export class SimReceiver implements ReceiverProcess {
       connectionsMax: 64,
       isReadBack: profile.isReadBack,
       clock: clockOf(scheduler, this.process),
-      digest,
+      digests: contents.digests.ports,
       events: {
         onEpochEnd: (_error, lostBlocks) => {
           this.#world.epochEnds++;
@@ -76,7 +76,7 @@ export class SimReceiver implements ReceiverProcess {
       },
     });
     const { opened } = this.transfer;
-    if (opened !== undefined) await sampleBlocks(this.transfer.target, opened, random.below, digest);
+    if (opened !== undefined) await sampleBlocks(this.transfer.target, opened, random.below);
     this.transfer.startVerifying();
     this.isListening = true;
   }
@@ -160,7 +160,7 @@ export class SimReceiver implements ReceiverProcess {
     if (block.fate === 'cut') throw new TransferError('connection-failed', 'the connection was cut');
     fillStamps(slab.bytes, block.stamps());
     const bytes = slab.bytes.subarray(0, lengthBytes);
-    if (!(await this.#world.contents.digests.digest(bytes)).equals(block.digest)) {
+    if (!(await open.digest.of(bytes)).equals(block.digest)) {
       throw new TransferError('digest-mismatch', `the body of block ${index} has another digest`);
     }
     const { digest, unreadable, isFlushed } = block;
@@ -221,7 +221,7 @@ function json(value: object): Buffer {
 function head(open: OpenTransfer, index: number): Buffer {
   const state = open.table.stateOf(index);
   if (state === 'absent') throw new TransferError('block-absent', `block ${index} is not on the target`);
-  const etag = `"${open.table.digestOf(index).toString('hex')}"`;
+  const etag = `"${digestText(open.digest.algorithm, open.table.digestOf(index))}"`;
   const sourceErrors = formatAreas(open.table.unreadableOf(index));
   return json({ etag, state, generation: String(open.durability.generationOf(index)), sourceErrors });
 }

@@ -57,13 +57,14 @@ export class SimSender implements SenderProcess {
         connect: (onReply) => new SimClient(this.#world, this.process, onReply),
         receiverName: 'receiver',
         connections: profile.isAuto ? 'auto' : profile.connections,
+        digest: profile.digest,
         blockSizeBytes: profile.geometry.blockSizeBytes,
         retryForMs: profile.retryForMs,
         memoryBytes: profile.senderSlabs * profile.geometry.blockSizeBytes,
       },
       {
         clock: clockOf(scheduler, this.process),
-        digest: contents.digests.digest,
+        digests: contents.digests.ports,
         random: random.unit,
         signal: this.#interruption.signal,
         reporter: {

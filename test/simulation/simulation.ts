@@ -84,7 +84,7 @@ export class Simulation implements World {
     const random = new Random(seed);
     this.#seed = seed;
     this.random = random;
-    this.profile = options.profile ?? randomProfile(random);
+    this.profile = options.profile ?? randomProfile(random, seed);
     this.faults = options.faults ?? new RandomFaults(random, this.profile.isLying);
     const eventsATurn = seed % FAITHFUL_EVERY === 0 ? 1 : EVENTS_A_TURN;
     this.scheduler = new Scheduler(random, { eventsATurn, onTrace: options.onTrace });

@@ -1,4 +1,5 @@
 /** What the parts of a simulation share. */
+import type { DigestAlgorithm } from '../../common/digest.ts';
 import type { BlockCounters } from '../../sender/progress.ts';
 import type { Transfer } from '../../receiver/transfer.ts';
 import type { ReadBackMethod } from '../../receiver/target.ts';
@@ -33,6 +34,8 @@ export interface Profile {
   readonly isLying: boolean;
   /** After the end everything is started once more and compared. */
   readonly isRepeated: boolean;
+  /** Of the blocks, by name: what is computed here is neither. */
+  readonly digest: DigestAlgorithm;
 }
 
 /** The receiver's process as the line sees it. */

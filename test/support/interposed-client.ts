@@ -3,7 +3,7 @@
  * real TLS, unless the test puts an answer of its own in its place.
  */
 import { systemClock } from '../../common/clock.ts';
-import { digestOf } from '../../common/digest.ts';
+import { DIGESTS } from '../../common/digest.ts';
 import type { BlockEncoder } from '../../sender/encode-block.ts';
 import type { ReceiverClient } from '../../sender/receiver-port.ts';
 import { HttpReceiverClient } from '../../sender/receiver-client.ts';
@@ -81,13 +81,14 @@ export async function sendThrough(
       receiverName: 'receiver',
       connections: 1,
       blockSizeBytes: BLOCK_BYTES,
+      digest: 'auto',
       retryForMs: 10_000,
       memoryBytes: 8 * BLOCK_BYTES,
       ...(encoder === undefined ? {} : { encoder }),
     },
     {
       clock: systemClock,
-      digest: digestOf,
+      digests: DIGESTS,
       random: () => 0,
       signal: new AbortController().signal,
       reporter: {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { statfsSync } from 'node:fs';
 import { systemClock, type Clock } from '../../common/clock.ts';
-import { digestNow, digestOf } from '../../common/digest.ts';
+import { DIGESTS, digestNow } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import type { BlockReceipt, SizedClaim } from '../../common/protocol.ts';
@@ -79,7 +79,7 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
     connectionsMax: 4,
     isReadBack: options.isReadBack ?? false,
     clock: options.clock ?? systemClock,
-    digest: digestOf,
+    digests: DIGESTS,
     events: {
       onEpochEnd: (error, lostBlocks) => epochEnds.push({ error, lostBlocks }),
       onJournalBroken: (error) => brokenJournals.push(error),

@@ -37,6 +37,8 @@ export interface ReceiverOptions {
   readonly options?: readonly string[];
   /** 0, a free one, unless given; it stays the same from the first start on. */
   readonly port?: number;
+  /** Where the command is; default: here. */
+  readonly scripts?: string;
 }
 
 /** A `ddt-receive` that can be ended and started again with the same command. */
@@ -61,9 +63,9 @@ export class Receiver implements AsyncDisposable {
   /** Resolves when the ticket is there. @param more options for this start alone. */
   async start(...more: readonly string[]): Promise<this> {
     const place = ['--listen', `${this.host}:${this.#port}`, '--state-dir', this.stateDir];
-    const { options = [], target } = this.#options;
+    const { options = [], target, scripts = SCRIPTS } = this.#options;
     const all = [...place, '--ticket-file', this.ticketFile, ...options, ...more, target];
-    this.#process = await start(join(SCRIPTS, 'ddt-receive'), all, { env: environment() });
+    this.#process = await start(join(scripts, 'ddt-receive'), all, { env: environment() });
     const [, ticket = ''] = await this.#process.waitForLine(/^ticket: (\S+)$/, START_TIMEOUT_MS);
     this.#ticket = ticket;
     this.#port = parseTicket(ticket).port;

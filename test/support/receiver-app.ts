@@ -2,7 +2,7 @@
 import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../common/clock.ts';
-import { digestOf } from '../../common/digest.ts';
+import { DIGESTS, type BlockDigest, type DigestAlgorithm } from '../../common/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, type SigningKey } from '../../common/ssh-signature.ts';
 import { mintToken, type TokenPayload } from '../../common/token.ts';
@@ -26,6 +26,10 @@ export interface ReceiverAppOptions {
   readonly clock?: Clock;
   /** Blocks of the claim that is made at once; null leaves the transfer unclaimed. Default 8. */
   readonly blockCount?: number | null;
+  /** Of the claim; default SHA-256. */
+  readonly digest?: DigestAlgorithm;
+  /** That the receiver can compute; default all. */
+  readonly digests?: readonly BlockDigest[];
   /** Default: durable is enough. */
   readonly isReadBack?: boolean;
   readonly connectionsMax?: number;
@@ -81,14 +85,16 @@ async function openTransfer(
     connectionsMax: options.connectionsMax ?? 256,
     isReadBack: options.isReadBack ?? false,
     clock: options.clock ?? systemClock,
-    digest: digestOf,
+    digests: options.digests ?? DIGESTS,
     events: {
       onEpochEnd: (error) => epochEnds.push(error),
       onJournalBroken: (error) => logged.push(error.message),
     },
   });
-  const { blockCount = 8 } = options;
-  if (blockCount !== null && transfer.opened === undefined) await transfer.claim(claimOf(blockCount));
+  const { blockCount = 8, digest } = options;
+  if (blockCount !== null && transfer.opened === undefined) {
+    await transfer.claim({ ...claimOf(blockCount), ...(digest === undefined ? {} : { digest }) });
+  }
   return transfer;
 }
 

@@ -80,6 +80,7 @@ export const importLaw: Rule = (file) => {
 const HOMES: Readonly<Record<string, RegExp>> = {
   '@hono/node-server': /^receiver\/server\.ts$/,
   '@peculiar/x509': /^receiver\/certificate\.ts$/,
+  '@napi-rs/blake-hash': /^common\/blake3\.ts$/,
   commander: /^(sender|receiver)\/cli\.ts$/,
   hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
   'log-update': /^sender\/live-area\.ts$/,

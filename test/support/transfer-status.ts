@@ -10,6 +10,8 @@ export const STATUS: TransferStatus = {
   blockSize: 65_536,
   sizeMax: null,
   blockCount: 153,
+  digest: 'sha-256',
+  digests: ['sha-256', 'blake3'],
   source: { description: 'a stick', path: '/dev/sdc', model: 'Stick', serial: null },
   target: {
     description: 'virtio disk',

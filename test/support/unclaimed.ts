@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { systemClock } from '../../common/clock.ts';
-import { digestNow, digestOf } from '../../common/digest.ts';
+import { DIGESTS, digestNow } from '../../common/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import { SqliteJournal, type Journal } from '../../receiver/journal.ts';
 import type { Target } from '../../receiver/target.ts';
@@ -75,7 +75,7 @@ function transferOver(journal: Journal, target: Target): Transfer {
     connectionsMax: 7,
     isReadBack: false,
     clock: systemClock,
-    digest: digestOf,
+    digests: DIGESTS,
     events: { onJournalBroken: () => assert.fail('the journal is whole') },
   });
 }

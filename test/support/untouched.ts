@@ -1,7 +1,7 @@
 /** A receiver that holds two blocks, and a check that a refused request changed nothing of it. */
 import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
-import { digestNow } from '../../common/digest.ts';
+import { BLAKE3, digestNow } from '../../common/digest.ts';
 import type { Answer } from './https-client.ts';
 import { MemoryTarget } from './memory-target.ts';
 import { BLOCK_BYTES, LAST_BYTES, contentOf, listedIn } from './open-transfer.ts';
@@ -12,6 +12,7 @@ import { prng } from './prng.ts';
 export const BODY = prng(77).bytes(BLOCK_BYTES);
 export const BODY_HEX = digestNow(BODY).toString('hex');
 export const BODY_BASE64 = digestNow(BODY).toString('base64');
+export const BODY_BLAKE3 = BLAKE3?.now(BODY).toString('hex') ?? assert.fail('npm ci brings BLAKE3');
 export const GOOD_QUERY = `?digest=sha256:${BODY_HEX}`;
 
 export interface UntouchedTest extends AsyncDisposable {

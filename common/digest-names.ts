@@ -1,0 +1,28 @@
+/** How digests are written down: whoever reads one, program or person, can tell of which kind it is. */
+import type { DigestAlgorithm } from './digest.ts';
+
+/** In JSON, in `?digest=` and in what people read: as the commands sha256sum(1) and b3sum(1) call them. */
+export const DIGEST_NAMES = { 'sha-256': 'sha256', blake3: 'blake3' } as const satisfies Record<
+  DigestAlgorithm,
+  string
+>;
+
+/** In an ETag and in the listing. Bare hexadecimal digits are SHA-256. */
+export function digestText(algorithm: DigestAlgorithm, digest: Buffer): string {
+  const hex = digest.toString('hex');
+  return algorithm === 'sha-256' ? hex : `${DIGEST_NAMES[algorithm]}:${hex}`;
+}
+
+/** A member of a digest field of RFC 9530. */
+export function digestField(algorithm: DigestAlgorithm, digest: Buffer): string {
+  return `${algorithm}=:${digest.toString('base64')}:`;
+}
+
+/** A member of a JSON answer. */
+export function digestMember(
+  algorithm: DigestAlgorithm,
+  digest: Buffer,
+): { readonly sha256: string } | { readonly blake3: string } {
+  const hex = digest.toString('hex');
+  return algorithm === 'sha-256' ? { sha256: hex } : { blake3: hex };
+}
