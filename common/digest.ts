@@ -33,7 +33,7 @@ export interface BlockDigest {
 
 /**
  * On libuv's pool where that has processors of its own: 4 MiB would hold up the event loop for 2.5 ms, their
- * copy for the pool takes 1.6 ms. Both sides keep two processors busy anyway, and the copy is only a loss there.
+ * copy for the pool takes 1.6 ms. Both sides keep two processors busy anyway: the copy is a loss there.
  */
 export const SHA256: BlockDigest =
   availableParallelism() > 2

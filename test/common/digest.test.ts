@@ -10,7 +10,6 @@ import {
   SHA256,
   ZeroDigests,
   digestNow,
-  digestOf,
 } from '../../common/digest.ts';
 
 const MIB = 1024 * 1024;
@@ -27,11 +26,11 @@ test('digests are SHA-256, on the pool and at once', async () => {
     ['abc', abc],
     ['', nothing],
   ] as const) {
-    assert.equal((await digestOf(Buffer.from(text))).toString('hex'), hex);
+    assert.equal((await SHA256.of(Buffer.from(text))).toString('hex'), hex);
     assert.equal(digestNow(Buffer.from(text)).toString('hex'), hex);
   }
   const view = Buffer.alloc(100, 7).subarray(10, 20);
-  assert.equal((await digestOf(view)).toString('hex'), sha256(view), 'a view, not what is around it');
+  assert.equal((await SHA256.of(view)).toString('hex'), sha256(view), 'a view, not what is around it');
 });
 
 test('BLAKE3 is that of its published test vectors, and takes views for what they are', async () => {
