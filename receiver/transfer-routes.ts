@@ -137,7 +137,8 @@ function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim
   ) {
     throw new TransferError('bad-request', 'a claim is {"size":…,"blockSize":…,"source":{"description":…}}');
   }
-  const hint = `${BLAKE3_HINT}; without "digest" it is sha-256`;
+  const without = 'without "digest" it is sha-256';
+  const hint = digest === 'blake3' ? `${BLAKE3_HINT}; ${without}` : without;
   const named = digest === undefined ? undefined : digestNamed(asText(digest), digests, hint);
   const texts: Record<string, unknown> = { ...source };
   const text = (name: string): string | null => {

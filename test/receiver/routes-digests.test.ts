@@ -126,8 +126,9 @@ test('the claim chooses the digest; another choice is another transfer', async (
   const before = await app.request('GET', '/transfer');
   assert.deepEqual([before.json()['digest'], before.json()['digests']], [null, KINDS]);
   for (const digest of ['sha256', 'BLAKE3', 'md5', '', null, 3, ['blake3']]) {
-    const { status, code } = await claim({ digest });
-    assert.deepEqual([status, code], [400, 'digest-unsupported'], JSON.stringify(digest));
+    const answer = await claim({ digest });
+    assert.deepEqual([answer.status, answer.code], [400, 'digest-unsupported'], JSON.stringify(digest));
+    assert.equal(answer.json()['hint'], 'without "digest" it is sha-256');
   }
   const first = await claim({ digest: 'blake3' });
   assert.deepEqual([first.status, first.json()['digest']], [201, 'blake3']);
