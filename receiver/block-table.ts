@@ -54,8 +54,9 @@ export class BlockTable {
   }
 
   isDurable(index: number): boolean {
-    const state = this.stateOf(index);
-    return state === 'durable' || state === 'verified';
+    const state = this.#states[index];
+    assert(state !== undefined, `block ${index} of ${this.blockCount}`);
+    return state === DURABLE || state === VERIFIED;
   }
 
   /** A view of 32 bytes; meaningless while the block is absent. */
@@ -87,9 +88,9 @@ export class BlockTable {
     this.#counts[after] = (this.#counts[after] ?? 0) + 1;
     this.#states[index] = after;
     if (after === ABSENT) {
-      this.digestOf(index).fill(0);
+      this.#digests.fill(0, index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
       this.#unreadable.delete(index);
-    } else if (digest !== undefined) digest.copy(this.digestOf(index));
+    } else if (digest !== undefined) this.#digests.set(digest, index * DIGEST_BYTES);
   }
 
   /** What was read back has to be read back again. */

@@ -11,6 +11,7 @@ import type { Area } from '../common/areas.ts';
 import { DIGEST_BYTES } from '../common/digest.ts';
 import { syncFolder } from '../common/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
+import { PAGE, blocksOf } from './journal-pages.ts';
 
 /** Changes with the tables; a journal of another version is refused, never guessed at. */
 export const JOURNAL_VERSION = 2;
@@ -167,14 +168,13 @@ export class SqliteJournal implements Journal {
   }
 
   *blocks(): Iterable<JournalledBlock> {
-    const select = 'SELECT block_index, digest, verified, unreadable FROM block ORDER BY block_index';
     try {
-      for (const row of this.#db.prepare(select).iterate()) {
-        const digest = row['digest'];
-        if (!(digest instanceof Uint8Array)) continue;
-        const index = Number(row['block_index']);
-        const unreadable = fromColumn(row['unreadable']);
-        yield { index, digest: Buffer.from(digest), isVerified: row['verified'] === 1, unreadable };
+      const pages = this.#db.prepare(PAGE);
+      for (let from = 0; ;) {
+        const { rows, last, unreadable } = pages.get(from) ?? {};
+        if (typeof rows !== 'string') return;
+        yield* blocksOf(rows, unreadable);
+        from = Number(last) + 1;
       }
     } catch (error) {
       throw asReadError('read', error, this.path);
@@ -201,10 +201,6 @@ export class SqliteJournal implements Journal {
 /** NULL for none: nearly every block. */
 function asColumn(unreadable: readonly Area[] = []): string | null {
   return unreadable.length === 0 ? null : JSON.stringify(unreadable);
-}
-
-function fromColumn(value: unknown): readonly Area[] {
-  return typeof value === 'string' ? (JSON.parse(value) as Area[]) : [];
 }
 
 function sqliteCodeOf(error: unknown): number | undefined {

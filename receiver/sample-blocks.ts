@@ -17,13 +17,8 @@ export async function sampleBlocks(
   open: OpenTransfer,
   random: (below: number) => number = (below) => randomInt(below),
 ): Promise<number> {
-  const durable: number[] = [];
-  for (let index = 0; index < open.blockCount; index++) if (open.table.isDurable(index)) durable.push(index);
-  const chosen = new Set([durable[0], durable.at(-1)]);
-  for (let at = 0; at < SAMPLE_COUNT && durable.length > 0; at++) chosen.add(durable[random(durable.length)]);
   let compared = 0;
-  for (const number of chosen) {
-    if (number === undefined) continue;
+  for (const number of draw(open, random)) {
     using slab = await open.slabs.take();
     const index = blockIndexOf(number, open.geometry);
     const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
@@ -39,4 +34,22 @@ export async function sampleBlocks(
     compared++;
   }
   return compared;
+}
+
+/** The first, the last, and some between, each once. Remembers these few alone: a disk has millions. */
+function draw({ table, blockCount }: OpenTransfer, random: (below: number) => number): number[] {
+  const durableCount = table.countOf('durable') + table.countOf('verified');
+  if (durableCount === 0) return [];
+  /** By how many durable blocks are before them. */
+  const places = new Map<number, number>([
+    [0, 0],
+    [durableCount - 1, 0],
+  ]);
+  for (let at = 0; at < SAMPLE_COUNT; at++) places.set(random(durableCount), 0);
+  for (let index = 0, before = 0; index < blockCount; index++) {
+    if (!table.isDurable(index)) continue;
+    if (places.has(before)) places.set(before, index);
+    before++;
+  }
+  return [...places.values()];
 }

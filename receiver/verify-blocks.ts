@@ -20,8 +20,12 @@ import type { ReadBackMethod, Target } from './target.ts';
 const READERS = 2;
 /** A block that was sent again this often and still reads back wrong: the disk is broken. */
 export const MISMATCHES_MAX = 3;
-/** Verified blocks are journalled this many at a time; after a crash as many are read once more. */
+/**
+ * Verified blocks are journalled this many at a time, and not more often than this: small blocks of zeros are
+ * read back by ten thousands a second, and each time costs a sync. After a crash they are read once more.
+ */
 const JOURNAL_BATCH = 256;
+const JOURNAL_INTERVAL_MS = 1000;
 /** How soon a journal that had no room for them is tried again. */
 const JOURNAL_RETRY_MS = 2000;
 
@@ -53,6 +57,7 @@ export class Verifier {
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
   #unjournalled: number[] = [];
+  #journalledMs = -Infinity;
   /** Counts the times at which all that had been read back was doubted. */
   #doubts = 0;
   #cursor = 0;
@@ -113,7 +118,9 @@ export class Verifier {
         } finally {
           this.#reading.delete(index);
         }
-        if (this.#unjournalled.length >= JOURNAL_BATCH) await this.#journalVerified();
+        const sinceMs = this.#options.clock.monotonicMs() - this.#journalledMs;
+        const isDue = this.#unjournalled.length >= JOURNAL_BATCH && sinceMs >= JOURNAL_INTERVAL_MS;
+        if (isDue) await this.#journalVerified();
       }
       if (this.#readers === 1) await this.#journalVerified();
     } catch (error) {
@@ -216,7 +223,8 @@ export class Verifier {
   }
 
   async #journalVerified(): Promise<void> {
-    const { journal, table } = this.#options;
+    const { journal, table, clock } = this.#options;
+    this.#journalledMs = clock.monotonicMs();
     const batch = this.#unjournalled;
     this.#unjournalled = [];
     // Those that were overwritten since have left the journal.

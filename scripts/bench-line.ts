@@ -6,8 +6,9 @@ import { mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatSize, parseWhole } from '../common/units.ts';
-import { PEERS, ddt, missingFor, type Copy, type LineJob, type Peer } from './bench-line-peers.ts';
-import { describeMachine, median } from './bench-report.ts';
+import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './bench-copy.ts';
+import { ddNc, ddSsh, ddt, nbdcopy, rsync } from './bench-peers.ts';
+import { describeMachine, formatName, median } from './bench-report.ts';
 import { Failure, run, runScript, SCRIPTS, TEMPORARY } from './both-sides.ts';
 import { buildWan, lineName, openLine, type LineOptions } from './long-line.ts';
 
@@ -25,6 +26,14 @@ const USAGE = `usage: npm run bench:line -- [options]
 As root; wants gcc, iproute2, and of the tools to compare with what is there.
 `;
 const LINES_DEFAULT = '100/40/0,100/40/0.5,100/80/1,1000/20/0.01,10/200/0.2';
+const PEERS: readonly Peer[] = [
+  ddt('ddt'),
+  rsync('rsync over ssh', '-W'),
+  rsync('rsync -z over ssh', '-W -z'),
+  ddSsh('dd | ssh dd'),
+  ddNc('dd | bzip2 | nc', ['bzip2', 'bunzip2']),
+  nbdcopy('nbdcopy, TLS, 4 connections'),
+];
 const MIB = 2 ** 20;
 /** A block each for the first connections, at least. */
 const SIZE_BYTES_MIN = 32 * MIB;
@@ -74,9 +83,9 @@ async function measure(bench: Bench, options: LineOptions, peer: Peer, sizeBytes
   await writeFile('/proc/sys/vm/drop_caches', '3');
   await using stack = new AsyncDisposableStack();
   const line = await openLine(bench.wan, options, signal, stack);
-  const job: LineJob = { ...bench, line, source, target, sizeBytes };
+  const job: CopyJob = { ...bench, route: line, source, target, sizeBytes };
   const copy = await peer.copy(job);
-  if (copy.isComplete) await run('cmp', [source, target], signal);
+  if (copy.isComplete) await compareDisks(source, target, signal);
   return copy;
 }
 
@@ -90,7 +99,7 @@ function formatRow(name: string, copies: readonly Copy[], ofDdt: number, options
   const isComplete = copies.every((copy) => copy.isComplete);
   const connections = copies[0]?.connections?.filter((count) => count > 0) ?? [];
   const cells = [
-    name.replaceAll('|', String.raw`\|`),
+    formatName(name),
     rate.toFixed(1),
     `${((rate / options.rateMbit) * 100).toFixed(0)} %`,
     (ofDdt / rate).toFixed(ofDdt / rate < 10 ? 2 : 0),
@@ -129,17 +138,15 @@ async function benchLine(
   ];
 }
 
-function choosePeers(tools: string | undefined, connections: string | undefined): Peer[] {
-  const fixed = (connections?.split(',') ?? []).map((count) =>
-    ddt(`ddt --connections ${parseWhole(count, '--connections', 1, 64)}`, ['--connections', count]),
-  );
-  const wanted = tools?.split(',');
-  const chosen = PEERS.filter(({ name }) => wanted?.some((part) => name.includes(part)) ?? true);
-  return [...chosen, ...fixed].filter((peer) => {
-    const missing = missingFor(peer);
-    if (missing !== undefined) process.stderr.write(`left out: ${peer.name}: ${missing}\n`);
-    return missing === undefined;
+/** @param connections numbers, of further rows of ddt. */
+function peersFor(tools: string | undefined, connections: string | undefined): Peer[] {
+  const fixed = (connections?.split(',') ?? []).map((count) => {
+    parseWhole(count, '--connections', 1, 64);
+    return ddt(`ddt --connections ${count}`, { send: ['--connections', count] });
   });
+  const { chosen, left } = choosePeers(PEERS, tools);
+  for (const reason of left) process.stderr.write(`left out: ${reason}\n`);
+  return [...chosen, ...fixed];
 }
 
 async function benchLines(parameters: string[], signal: AbortSignal): Promise<void> {
@@ -166,14 +173,12 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
   const seconds = parseWhole(values.seconds, '--seconds', 1, 3600);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);
   const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
-  const peers = choosePeers(values.tools, values.connections);
+  const peers = peersFor(values.tools, values.connections);
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
   const wan = await buildWan(folder, signal);
   const all: Bench = { peers, wan, folder, limitSeconds, rounds, signal };
-  process.stdout.write(
-    `${await describeMachine({ folder, signal, source: '', target: '', sizeBytes: 0 })}\n\n`,
-  );
+  process.stdout.write(`${await describeMachine(folder, signal)}\n\n`);
   for (const options of lines) {
     for (const content of values.content.split(',')) {
       const table = await benchLine(all, options, { content, seconds });

@@ -1,33 +1,14 @@
-/** What the benchmark measured, as a table in Markdown, and on what. */
+/** What a benchmark measured, as a table in Markdown, and on what. */
 import { readFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { formatSize } from '../common/units.ts';
+import type { Copy, Peer } from './bench-copy.ts';
 import { run } from './both-sides.ts';
 
-/** A disk that is to be copied; `target` does not exist before a measurement. */
-export interface Job {
-  readonly folder: string;
-  readonly source: string;
-  readonly target: string;
-  readonly sizeBytes: number;
-  readonly signal: AbortSignal;
-}
-
-export interface Measurement {
-  readonly seconds: number;
-  /** Where it depends on the run: what is known about the target when it is through. */
-  readonly proof?: string;
-  readonly senderBytes?: number;
-  readonly receiverBytes?: number;
-}
-
-/** One way to do the job, and how long it took each time. */
+/** One tool, and its copies by round; of one that was stopped there are no later ones. */
 export interface Row {
-  readonly name: string;
-  /** What is known about the target when it is through, unless the measurement knows better. */
-  readonly proof: string;
-  readonly measure: (job: Job) => Promise<Measurement>;
-  readonly measurements: Measurement[];
+  readonly peer: Peer;
+  readonly copies: readonly Copy[];
 }
 
 /** NaN of nothing. */
@@ -38,41 +19,54 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? NaN) + high) / 2;
 }
 
-function formatRow(row: Row, first: Row, sizeBytes: number): string {
-  const rates = row.measurements.map(({ seconds }) => sizeBytes / 1e6 / seconds);
-  const span = `${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}`;
-  const ratios = row.measurements.map(
-    ({ seconds }, at) => seconds / (first.measurements[at]?.seconds ?? NaN),
-  );
+/** The name of a tool within a table. */
+export function formatName(name: string): string {
+  return name.replaceAll('|', String.raw`\|`);
+}
+
+/** Rates in units of 10^6 bytes a second; of a copy that was stopped they are less than that. */
+function formatRow({ peer, copies }: Row, first: Row | undefined, sizeBytes: number): string {
+  const rates = copies.map(({ seconds }) => sizeBytes / 1e6 / seconds);
+  const isComplete = copies.every((copy) => copy.isComplete);
+  const ratios = copies.flatMap(({ seconds }, round) => {
+    const ours = first?.copies[round];
+    return ours === undefined ? [] : [seconds / ours.seconds];
+  });
   const peak = (name: 'senderBytes' | 'receiverBytes'): string => {
-    const bytes = row.measurements.map((measurement) => measurement[name] ?? NaN);
-    return bytes.some(Number.isNaN) ? '' : formatSize(Math.max(...bytes));
+    const bytes = copies.flatMap((copy) => copy[name] ?? []);
+    return bytes.length === 0 ? '' : formatSize(Math.max(...bytes));
   };
-  const proof = row.measurements[0]?.proof ?? row.proof;
-  const figures = [median(rates).toFixed(0), span, median(ratios).toFixed(2)];
-  const cells = [row.name, ...figures, proof, peak('senderBytes'), peak('receiverBytes')];
+  const [most, least] = isComplete ? ['', ''] : ['< ', '> '];
+  const cells = [
+    formatName(peer.name),
+    `${most}${median(rates).toFixed(0)}`,
+    `${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}`,
+    `${least}${median(copies.map(({ seconds }) => seconds)).toFixed(1)}`,
+    ratios.length === 0 ? '' : `${least}${median(ratios).toFixed(2)}`,
+    median(copies.map(({ cpuSeconds }) => cpuSeconds)).toFixed(1),
+    isComplete ? peer.proof : 'stopped',
+    peak('senderBytes'),
+    peak('receiverBytes'),
+  ];
   return `| ${cells.join(' | ')} |`;
 }
 
-/** Rates in units of 10^6 bytes a second; ratios are of the same round, then their median. */
-export function formatTable(rows: readonly Row[], sizeBytes: number): string[] {
-  const [first] = rows;
-  if (first === undefined) return [];
+/** All but the span and the peaks are medians; ratios to `first` are of the same round before. */
+export function formatTable(rows: readonly Row[], first: Row | undefined, sizeBytes: number): string[] {
   return [
-    '| | MB/s, median | min–max | ddt is × as fast | proof | peak memory: sender | receiver |',
-    '|---|---:|---:|---:|---|---:|---:|',
+    '| | MB/s | min–max | seconds | ddt is × as fast | CPU s | proof | peak memory: sender | receiver |',
+    '|---|---:|---:|---:|---:|---:|---|---:|---:|',
     ...rows.map((row) => formatRow(row, first, sizeBytes)),
   ];
 }
 
 /** One line: processors, system, runtime, file system. */
-export async function describeMachine(job: Job): Promise<string> {
+export async function describeMachine(folder: string, signal: AbortSignal): Promise<string> {
   const [cpu] = cpus();
-  const fileSystem = (await run('df', ['--output=fstype', job.folder], job.signal)).lines.at(-1) ?? 'unknown';
+  const fileSystem = (await run('df', ['--output=fstype', folder], signal)).lines.at(-1) ?? 'unknown';
   const distribution = /^PRETTY_NAME="(.*)"$/m.exec(
     await readFile('/etc/os-release', 'utf8').catch(() => ''),
   )?.[1];
   const system = `${distribution ?? 'Linux'}, kernel ${release()}, Node ${process.versions.node}`;
-  const cache = process.getuid?.() === 0 ? 'caches dropped' : "the source's cache dropped";
-  return `${cpus().length} × ${cpu?.model ?? 'unknown'}; ${system}; ${fileSystem}; ${cache} before each run.`;
+  return `${cpus().length} × ${cpu?.model ?? 'unknown'}; ${system}; ${fileSystem}.`;
 }

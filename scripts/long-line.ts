@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Route } from './bench-copy.ts';
 import { Failure, OwnProcess, SCRIPTS, run, until } from './both-sides.ts';
 import { findProgram } from './loopback-ssh.ts';
 
@@ -20,11 +21,8 @@ export interface LineOptions {
   readonly lossPercent: number;
 }
 
-export interface LongLine {
-  /** What a command line begins with that runs at this end; the near one is 10.77.0.1. */
-  readonly near: readonly string[];
-  readonly far: readonly string[];
-  readonly farAddress: string;
+/** The near end is 10.77.0.1. */
+export interface LongLine extends Route {
   /** Changes the line under the connections that are open. */
   change(options: LineOptions): Promise<void>;
 }

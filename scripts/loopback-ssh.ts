@@ -25,7 +25,8 @@ export interface Elsewhere {
   readonly near: readonly string[];
 }
 
-async function freePort(): Promise<number> {
+/** Of loopback; at another address it is most likely free as well. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

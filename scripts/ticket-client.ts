@@ -27,9 +27,14 @@ export class TicketClient implements Disposable {
   }
 
   /** Any HTTP status is an answer. @throws Error of the connection. */
-  async request(method: string, path: string, body?: Buffer): Promise<Answer> {
+  async request(
+    method: string,
+    path: string,
+    body?: Buffer,
+    further: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
     const length = body === undefined ? {} : { 'content-length': body.length };
-    const headers = { authorization: `Bearer ${this.#token}`, ...length };
+    const headers = { authorization: `Bearer ${this.#token}`, ...length, ...further };
     const options = { method, headers, agent: this.#agent };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       request(`${this.#origin}${path}`, options).once('response', resolve).once('error', reject).end(body);

@@ -7,6 +7,7 @@ import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey } from '../../common/ssh-signature.ts';
 import { SqliteJournal } from '../../receiver/journal.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
+import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { coded } from '../support/coded.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -49,6 +50,26 @@ test('a durable block is read back, and then verified in the journal as well', a
     [3, true],
   ]);
   assert.equal(opened.transfer.verifiedCount, 2);
+});
+
+test('however many blocks are read back in a second, they are journalled together', async () => {
+  await using folder = await fastTempDir();
+  const sqlite = await SqliteJournal.open(join(folder.path, 'journal.db'));
+  const notes: string[] = [];
+  const journal = recordedJournal(sqlite, (text) => notes.push(text.slice(0, 6)));
+  await using opened = await openTransfer({
+    journal,
+    clock: new FakeClock(),
+    blockCount: 2000,
+    isReadBack: true,
+  });
+  await writeZeroBlocks(opened.transfer, [[0, 2000]], true);
+  await settled(opened);
+  assert.equal(listed(opened).filter(([, isVerified]) => isVerified).length, 2000);
+  // The first ones at once, the others at the end.
+  assert.equal(notes.filter((text) => text === 'verify').length, 2);
+  await opened[Symbol.asyncDispose]();
+  sqlite.close();
 });
 
 test('a block that holds other bytes is absent, for the journal too, and is told', async () => {

@@ -1,0 +1,228 @@
+/**
+ * What a disk of millions of blocks costs: seconds to claim, list, send and resume, the journal's size, the
+ * peak memory of both sides. A sparse file in the smallest blocks stands for a disk that is as many times
+ * larger as its blocks are. Each column is one number of blocks, so that what grows with them is seen.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtempDisposable, open, readdir, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { BLOCK_SIZE_BYTES_MIN } from '../common/geometry.ts';
+import { LISTING_COUNT_MAX, TYPE_DIGESTS } from '../common/protocol.ts';
+import { formatSize, parseWhole } from '../common/units.ts';
+import { compareDisks } from './bench-copy.ts';
+import { describeMachine } from './bench-report.ts';
+import { Failure, OwnProcess, runScript, SCRIPTS, startReceiver, TEMPORARY } from './both-sides.ts';
+import { TicketClient } from './ticket-client.ts';
+
+const USAGE = `usage: npm run bench:scale -- [options]
+
+  --blocks <n,…>     default 26214,2621440; of 64 KiB each, nearly all of them zeros
+  --connections <n>  default 8
+  --folder <folder>  default ${TEMPORARY}; needs 3 GiB free
+`;
+const MIB = 2 ** 20;
+/** One block in 160 is not zero; sixteen stand together. */
+const DATA_BYTES = MIB;
+const DATA_EVERY_BYTES = 160 * MIB;
+const LOOK_EVERY_MS = 10;
+
+interface Scale {
+  readonly blockCount: number;
+  readonly connections: string;
+  readonly folder: string;
+  readonly source: string;
+  readonly target: string;
+  readonly signal: AbortSignal;
+}
+
+/** What one number of blocks cost: the rows of the table, by name. */
+interface Figures {
+  readonly blockCount: number;
+  readonly rows: Map<string, string>;
+  senderBytes: number;
+  receiverBytes: number;
+}
+
+async function makeSource({ source, blockCount }: Scale): Promise<void> {
+  const sizeBytes = blockCount * BLOCK_SIZE_BYTES_MIN;
+  await using handle = await open(source, 'wx');
+  await handle.truncate(sizeBytes);
+  for (let offset = 0; offset < sizeBytes; offset += DATA_EVERY_BYTES) {
+    const bytes = randomBytes(Math.min(DATA_BYTES, sizeBytes - offset));
+    await handle.write(bytes, 0, bytes.length, offset);
+  }
+  await handle.sync();
+}
+
+/** Notes in `row` how many seconds it took. */
+async function timed<Result>(figures: Figures, row: string, work: () => Promise<Result>): Promise<Result> {
+  const startMs = performance.now();
+  const result = await work();
+  const seconds = (performance.now() - startMs) / 1000;
+  figures.rows.set(row, seconds < 10 ? seconds.toFixed(2) : seconds.toFixed(0));
+  process.stderr.write(`${figures.blockCount} blocks: ${row}: ${seconds.toFixed(2)}\n`);
+  return result;
+}
+
+/** All pages one after the other, as the sender fetches them. */
+async function listAll(client: TicketClient, { blockCount }: Scale, accept: string): Promise<void> {
+  for (let from = 0; from < blockCount; from += LISTING_COUNT_MAX) {
+    const { status, body } = await client.request('GET', `/blocks?from=${from}`, undefined, { accept });
+    if (status !== 200) throw new Failure(`GET /blocks answered ${status}: ${body.toString('utf8')}`);
+  }
+}
+
+async function claim(client: TicketClient, { blockCount }: Scale): Promise<void> {
+  const source = { description: 'bench:scale' };
+  const size = blockCount * BLOCK_SIZE_BYTES_MIN;
+  const body = JSON.stringify({ size, blockSize: BLOCK_SIZE_BYTES_MIN, source });
+  const { status, body: answer } = await client.request('PUT', '/transfer', Buffer.from(body));
+  if (status !== 201) throw new Failure(`PUT /transfer answered ${status}: ${answer.toString('utf8')}`);
+}
+
+/** Bytes of the journal's files. */
+async function journalBytes(state: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(state, { recursive: true })) {
+    if (name.includes('journal.db')) bytes += (await stat(join(state, name))).size;
+  }
+  return bytes;
+}
+
+function senderCommand(scale: Scale, ticketFile: string): readonly [string, string[]] {
+  const options = ['--connections', scale.connections, '--progress', 'json', '--ticket-file', ticketFile];
+  return [join(SCRIPTS, 'ddt-send'), [...options, scale.source]];
+}
+
+/** Both sides have ended: what the kernel says of their memory. */
+async function noteMemory(
+  figures: Figures,
+  stage: string,
+  { sender, receiver }: { sender: OwnProcess; receiver: OwnProcess },
+): Promise<void> {
+  const peaks = [(await sender.ended).peakMemoryBytes, (await receiver.ended).peakMemoryBytes] as const;
+  figures.senderBytes = Math.max(figures.senderBytes, peaks[0]);
+  figures.receiverBytes = Math.max(figures.receiverBytes, peaks[1]);
+  figures.rows.set(`peak memory, ${stage}: sender, receiver`, peaks.map(formatSize).join(', '));
+}
+
+/** Claims, lists, and sends until half of the blocks are durable; then both sides are killed. */
+async function measureFirst(scale: Scale, figures: Figures): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const { process: receiver, ticket, ticketFile } = await startReceiver(scale, stack);
+  using client = new TicketClient(ticket);
+  await client.status();
+  await timed(figures, 'claim, s', async () => await claim(client, scale));
+  await timed(figures, 'list, nothing is there, s', async () => await listAll(client, scale, TYPE_DIGESTS));
+  const sender = stack.use(new OwnProcess(...senderCommand(scale, ticketFile)));
+  await timed(figures, 'first half, s', async () => {
+    while (sender.isRunning) {
+      scale.signal.throwIfAborted();
+      const { durable, verified } = (await client.status()).blocks;
+      if (durable + verified >= scale.blockCount / 2) return;
+      await delay(LOOK_EVERY_MS);
+    }
+    throw new Failure(`ddt-send has ended: ${sender.errors.join(' · ')}`);
+  });
+  for (const each of [sender, receiver]) each.kill('SIGKILL');
+  await noteMemory(figures, 'first half', { sender, receiver });
+}
+
+/** Starts again on the journal that is there, and sends to the end; the end of both sides is awaited. */
+async function measureAgain(
+  scale: Scale,
+  figures: Figures,
+  stage: string,
+  look: (client: TicketClient) => Promise<void> = async () => {},
+): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const {
+    process: receiver,
+    ticket,
+    ticketFile,
+  } = await timed(figures, `${stage}: receiver starts, s`, async () => await startReceiver(scale, stack));
+  {
+    using client = new TicketClient(ticket);
+    await look(client);
+  }
+  const sender = stack.use(new OwnProcess(...senderCommand(scale, ticketFile)));
+  const { status, errors } = await timed(figures, `${stage}: to exit 0, s`, async () => await sender.ended);
+  if (status !== 0) throw new Failure(`ddt-send ended with ${status}: ${errors.join(' · ')}`);
+  figures.rows.set('journal', formatSize(await journalBytes(join(scale.folder, 'state'))));
+  receiver.kill('SIGTERM');
+  await noteMemory(figures, stage, { sender, receiver });
+}
+
+/** Whoever looks at a transfer that is complete. */
+async function lookAt(client: TicketClient, scale: Scale, figures: Figures): Promise<void> {
+  await timed(figures, 'GET /transfer, s', async () => await client.status());
+  for (const type of [TYPE_DIGESTS, 'application/json', 'text/plain']) {
+    await timed(figures, `list as ${type}, s`, async () => await listAll(client, scale, type));
+  }
+}
+
+async function measure(scale: Scale): Promise<Figures> {
+  const figures: Figures = {
+    blockCount: scale.blockCount,
+    rows: new Map(),
+    senderBytes: 0,
+    receiverBytes: 0,
+  };
+  await mkdir(scale.folder);
+  await makeSource(scale);
+  await measureFirst(scale, figures);
+  await measureAgain(scale, figures, 'resumed');
+  await measureAgain(scale, figures, 'only compared', async (client) => await lookAt(client, scale, figures));
+  await compareDisks(scale.source, scale.target, scale.signal);
+  await rm(scale.folder, { recursive: true });
+  return figures;
+}
+
+/** From the smallest to the largest; what is measured for one is measured for all. */
+function formatTable(all: readonly Figures[]): string[] {
+  const names = [...(all[0]?.rows.keys() ?? [])];
+  const table = [
+    `| | ${all.map(({ blockCount }) => `${blockCount.toLocaleString('en')} blocks`).join(' | ')} |`,
+    `|---|${all.map(() => '---:|').join('')}`,
+    ...names.map((name) => `| ${name} | ${all.map(({ rows }) => rows.get(name)).join(' | ')} |`),
+  ];
+  const [least, most] = [all[0], all.at(-1)];
+  if (least === undefined || most === undefined || least === most) return table;
+  const growth = (name: 'senderBytes' | 'receiverBytes'): string =>
+    ((most[name] - least[name]) / (most.blockCount - least.blockCount)).toFixed(1);
+  const grown = `sender ${growth('senderBytes')}, receiver ${growth('receiverBytes')}`;
+  return [...table, '', `Bytes of memory for each block more: ${grown}.`];
+}
+
+async function bench(parameters: string[], signal: AbortSignal): Promise<void> {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    args: parameters,
+    options: {
+      blocks: { ...text, default: '26214,2621440' },
+      connections: { ...text, default: '8' },
+      folder: { ...text, default: TEMPORARY },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const counts = values.blocks.split(',').map((count) => parseWhole(count, '--blocks', 1, 2 ** 26));
+  parseWhole(values.connections, '--connections', 1, 64);
+  await using stack = new AsyncDisposableStack();
+  const parent = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
+  const all: Figures[] = [];
+  for (const blockCount of counts.toSorted((a, b) => a - b)) {
+    const folder = join(parent, String(blockCount));
+    const places = { folder, source: join(folder, 'source'), target: join(folder, 'target') };
+    all.push(await measure({ ...places, blockCount, connections: values.connections, signal }));
+  }
+  const lines = [await describeMachine(parent, signal), '', ...formatTable(all)];
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+await runScript('bench', async (signal) => bench(process.argv.slice(2), signal));

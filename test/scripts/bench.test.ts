@@ -1,0 +1,75 @@
+/** The benchmarks run, small: what they print are tables without a gap. Their figures are not looked at. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { run } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const SCRIPTS = join(import.meta.dirname, '../../scripts');
+
+/** @returns what it printed, and the rows of its tables by their first cell. */
+async function bench(
+  script: string,
+  parameters: readonly string[],
+): Promise<{ stdout: string; rows: Map<string, string[]> }> {
+  await using folder = await tempDir();
+  const command = [join(SCRIPTS, script), ...parameters, '--folder', folder.path];
+  const { status, stdout, stderr } = await run(process.execPath, command);
+  assert.equal(status, 0, stderr);
+  const rows = stdout.split('\n').flatMap((line): [string, string[]][] => {
+    const [, name = '', ...cells] = line.replaceAll(String.raw`\|`, '/').split('|');
+    return line.startsWith('| ') ? [[name.trim(), cells.slice(0, -1).map((cell) => cell.trim())]] : [];
+  });
+  return { stdout, rows: new Map(rows) };
+}
+
+test('bench:local copies a disk with every tool that is here, and says which are missing', async () => {
+  const small = ['--jobs', 'sparse', '--size', '16MiB', '--rounds', '1'];
+  const { stdout, rows } = await bench('bench-local.ts', [...small, '--ddt=--connections 1; --verify none']);
+  const wanted = ['ddt', 'ddt --verify none', 'ddt --connections 1 --verify none', 'dd, no network'];
+  for (const name of wanted) {
+    const [rate, span, seconds, ratio, cpu, proof, ...peaks] = rows.get(name) ?? [];
+    assert.match(`${rate} ${span} ${seconds} ${ratio} ${cpu}`, /^\d+ \d+–\d+ [\d.]+ [\d.]+ [\d.]+$/, stdout);
+    const isDdt = name.startsWith('ddt');
+    assert.equal(proof?.includes('read back'), name === 'ddt', stdout);
+    assert.deepEqual(
+      peaks.map((peak) => peak.endsWith(' MiB')),
+      [isDdt, isDdt],
+      stdout,
+    );
+  }
+  for (const name of ['nbdcopy', 'dd / ssh dd', 'dd / nc', 'rsync', 'qemu-img convert']) {
+    const isThere = [...rows.keys()].some((row) => row.startsWith(name));
+    const isLeft = stdout.includes(`\nLeft out: ${name.replaceAll('/', '|')}`);
+    assert(isThere !== isLeft, `${name}\n${stdout}`);
+  }
+});
+
+test('bench:local runs ddt again, where a run was interrupted and where a copy was sealed', async () => {
+  const small = ['--jobs', 'second', '--size', '16MiB', '--rounds', '1', '--tools', 'first run'];
+  const { stdout, rows } = await bench('bench-local.ts', small);
+  for (const name of ['ddt, first run not sealed', 'ddt, first run sealed: everything anew']) {
+    assert.equal(rows.get(name)?.[5], 'digests, flushed, read back', stdout);
+  }
+});
+
+test('bench:scale tells what each number of blocks costs, and what grows with it', async () => {
+  const { stdout, rows } = await bench('bench-scale.ts', ['--blocks', '6000,3000']);
+  assert.deepEqual(rows.get(''), ['3,000 blocks', '6,000 blocks']);
+  assert(rows.size > 12, stdout);
+  for (const [name, cells] of rows) assert(cells.length === 2 && cells.every((cell) => cell !== ''), name);
+  assert.match(stdout, /\nBytes of memory for each block more: sender [\d.-]+, receiver [\d.-]+\.\n/);
+});
+
+test('a wrong option of a benchmark is told, with what is possible', async () => {
+  for (const [script, option, message] of [
+    ['bench-local.ts', '--jobs=tape', /--jobs: 'tape' is none of random, image, sparse, second\n/],
+    ['bench-local.ts', '--size=1MiB', /--size is at least 16 MiB\n/],
+    ['bench-local.ts', '--ddt=a;b;c', /--ddt 'a;b;c' has more than one ';'\n/],
+    ['bench-scale.ts', '--blocks=0', /--blocks/],
+  ] as const) {
+    const { status, stdout, stderr } = await run(process.execPath, [join(SCRIPTS, script), option]);
+    assert.deepEqual([status, stdout], [2, ''], stderr);
+    assert.match(stderr, message);
+  }
+});
