@@ -130,7 +130,8 @@ test('once the size is fixed, a pipe of another length is refused with both leng
   the.sender.kill('SIGKILL');
   await the.sender.ended;
   const source = { description: 'by hand' };
-  const claim = { size: SIZE, blockSize: BLOCK, source, stream: true };
+  const { digest } = await the.receiver.status();
+  const claim = { size: SIZE, blockSize: BLOCK, source, stream: true, digest };
   const fixing = await the.receiver.request('PUT', '/transfer', Buffer.from(JSON.stringify(claim)));
   assert.equal(fixing.status, 200, fixing.body.toString('utf8'));
   assert.equal((await stat(the.target)).size, SIZE);
