@@ -38,8 +38,9 @@ export function listBlocks(
   for (const { first, count, state } of ranges) {
     for (let index = first; index < first + count; index++) {
       const digest = state === 'absent' ? '-' : digestText(open.digest.algorithm, open.table.digestOf(index));
-      const unreadable = formatAreas(open.table.unreadableOf(index)).replaceAll(' ', '');
-      lines.push(`${index} ${state} ${digest}${unreadable === '' ? '' : ` ${unreadable}`}\n`);
+      const areas = open.table.unreadableOf(index);
+      const unreadable = areas.length === 0 ? '' : ` ${formatAreas(areas).replaceAll(' ', '')}`;
+      lines.push(`${index} ${state} ${digest}${unreadable}\n`);
     }
   }
   return { type: 'text/plain; charset=utf-8', body: lines.join('') };

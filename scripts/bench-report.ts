@@ -40,7 +40,7 @@ function formatRow({ peer, copies }: Row, first: Row | undefined, sizeBytes: num
   const cells = [
     formatName(peer.name),
     `${most}${median(rates).toFixed(0)}`,
-    `${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}`,
+    isComplete ? `${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)}` : '',
     `${least}${median(copies.map(({ seconds }) => seconds)).toFixed(1)}`,
     ratios.length === 0 ? '' : `${least}${median(ratios).toFixed(2)}`,
     median(copies.map(({ cpuSeconds }) => cpuSeconds)).toFixed(1),

@@ -18,7 +18,7 @@ import { TicketClient } from './ticket-client.ts';
 
 const USAGE = `usage: npm run bench:scale -- [options]
 
-  --blocks <n,…>     default 26214,2621440; of 64 KiB each, nearly all of them zeros
+  --blocks <n,…>     default 26214,262144,2621440; of 64 KiB each, nearly all of them zeros
   --connections <n>  default 8
   --folder <folder>  default ${TEMPORARY}; needs 3 GiB free
 `;
@@ -180,20 +180,26 @@ async function measure(scale: Scale): Promise<Figures> {
   return figures;
 }
 
+function formatCount({ blockCount }: Figures): string {
+  return blockCount.toLocaleString('en');
+}
+
 /** From the smallest to the largest; what is measured for one is measured for all. */
 function formatTable(all: readonly Figures[]): string[] {
   const names = [...(all[0]?.rows.keys() ?? [])];
   const table = [
-    `| | ${all.map(({ blockCount }) => `${blockCount.toLocaleString('en')} blocks`).join(' | ')} |`,
+    `| | ${all.map((each) => `${formatCount(each)} blocks`).join(' | ')} |`,
     `|---|${all.map(() => '---:|').join('')}`,
     ...names.map((name) => `| ${name} | ${all.map(({ rows }) => rows.get(name)).join(' | ')} |`),
   ];
-  const [least, most] = [all[0], all.at(-1)];
-  if (least === undefined || most === undefined || least === most) return table;
+  // The smallest ones have not filled what a process always takes: the heap's young part, threads, pools.
+  const [less, most] = all.slice(-2);
+  if (less === undefined || most === undefined) return table;
   const growth = (name: 'senderBytes' | 'receiverBytes'): string =>
-    ((most[name] - least[name]) / (most.blockCount - least.blockCount)).toFixed(1);
+    ((most[name] - less[name]) / (most.blockCount - less.blockCount)).toFixed(1);
   const grown = `sender ${growth('senderBytes')}, receiver ${growth('receiverBytes')}`;
-  return [...table, '', `Bytes of memory for each block more: ${grown}.`];
+  const from = `${formatCount(less)} to ${formatCount(most)} blocks`;
+  return [...table, '', `Bytes of memory for each block, from ${from}: ${grown}.`];
 }
 
 async function bench(parameters: string[], signal: AbortSignal): Promise<void> {
@@ -201,7 +207,7 @@ async function bench(parameters: string[], signal: AbortSignal): Promise<void> {
   const { values } = parseArgs({
     args: parameters,
     options: {
-      blocks: { ...text, default: '26214,2621440' },
+      blocks: { ...text, default: '26214,262144,2621440' },
       connections: { ...text, default: '8' },
       folder: { ...text, default: TEMPORARY },
       help: { type: 'boolean' },

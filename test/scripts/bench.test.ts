@@ -58,7 +58,10 @@ test('bench:scale tells what each number of blocks costs, and what grows with it
   assert.deepEqual(rows.get(''), ['3,000 blocks', '6,000 blocks']);
   assert(rows.size > 12, stdout);
   for (const [name, cells] of rows) assert(cells.length === 2 && cells.every((cell) => cell !== ''), name);
-  assert.match(stdout, /\nBytes of memory for each block more: sender [\d.-]+, receiver [\d.-]+\.\n/);
+  assert.match(
+    stdout,
+    /\nBytes of memory for each block, from 3,000 to 6,000 blocks: sender [\d.-]+, receiver [\d.-]+\.\n/,
+  );
 });
 
 test('a wrong option of a benchmark is told, with what is possible', async () => {
