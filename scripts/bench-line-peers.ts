@@ -10,6 +10,8 @@ const NC_PORT = 9000;
 const NBD_PORT = 10_809;
 const LISTEN_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 100;
+/** Only what hangs takes longer: ddt's own ends count. */
+const OWN_LIMIT_SECONDS = 3600;
 
 export interface LineJob {
   readonly line: LongLine;
@@ -17,7 +19,9 @@ export interface LineJob {
   readonly source: string;
   readonly target: string;
   readonly sizeBytes: number;
-  /** What has not ended by then is stopped, and judged by what has arrived. */
+  /** Of the source: what is no zeros. */
+  readonly dataBytes: number;
+  /** A peer that has not ended by then is stopped, and judged by what has arrived. */
   readonly limitSeconds: number;
   readonly signal: AbortSignal;
 }
@@ -27,6 +31,8 @@ export interface Copy {
   /** Of the disk, on the target. */
   readonly bytes: number;
   readonly isComplete: boolean;
+  /** Of random bytes: Mbit/s while the second to the fourth fifth of them arrived. */
+  readonly middle?: number;
   /** Of ddt: the connections that it had, once a second. */
   readonly connections?: readonly number[];
 }
@@ -46,23 +52,50 @@ function shell(script: string): string[] {
   return ['bash', '-c', `set -e -o pipefail; ${script}`];
 }
 
-/** @param last the process whose end is the end of the copy. */
-async function timeCopy(job: LineJob, last: OwnProcess): Promise<Copy> {
+interface Ending {
+  /** The process whose end is the end of the copy. */
+  readonly last: OwnProcess;
+  readonly limitSeconds: number;
+  /** Zeros are left out on the target. */
+  readonly keepsHoles?: boolean;
+}
+
+async function timeCopy(job: LineJob, { last, limitSeconds, keepsHoles }: Ending): Promise<Copy> {
   const startMs = performance.now();
-  const endMs = startMs + job.limitSeconds * 1000;
-  while (last.isRunning && performance.now() < endMs) {
+  const looks: { seconds: number; bytes: number }[] = [];
+  // Sparse until it is written: what is allocated has arrived.
+  const all = keepsHoles === true ? job.dataBytes : job.sizeBytes;
+  const arrived = async (): Promise<number> => {
+    const blocks = await stat(job.target).then(
+      (found) => found.blocks,
+      () => 0,
+    );
+    return Math.min(job.sizeBytes, (blocks * 512 * job.sizeBytes) / all);
+  };
+  while (last.isRunning && performance.now() < startMs + limitSeconds * 1000) {
     job.signal.throwIfAborted();
     await Promise.race([last.ended, delay(LOOK_EVERY_MS)]);
+    looks.push({ seconds: (performance.now() - startMs) / 1000, bytes: await arrived() });
   }
   const seconds = (performance.now() - startMs) / 1000;
-  if (last.isRunning) {
-    // Sparse until it is written: what is allocated has arrived.
-    const bytes = Math.min(job.sizeBytes, (await stat(job.target)).blocks * 512);
-    return { seconds, bytes, isComplete: false };
-  }
+  const isRandom = job.dataBytes === job.sizeBytes;
+  const middle = isRandom ? middleOf(looks, job.sizeBytes) : undefined;
+  const more = middle === undefined ? {} : { middle };
+  if (last.isRunning) return { seconds, bytes: await arrived(), isComplete: false, ...more };
   const end = await last.ended;
   if (end.status !== 0) throw new Failure(`it ended with ${end.status}: ${end.errors.slice(-3).join(' · ')}`);
-  return { seconds: end.seconds, bytes: job.sizeBytes, isComplete: true };
+  return { seconds: end.seconds, bytes: job.sizeBytes, isComplete: true, ...more };
+}
+
+/** @returns undefined where less arrived. */
+function middleOf(
+  looks: readonly { readonly seconds: number; readonly bytes: number }[],
+  sizeBytes: number,
+): number | undefined {
+  const from = looks.find(({ bytes }) => bytes >= 0.2 * sizeBytes);
+  const to = looks.find(({ bytes }) => bytes >= 0.8 * sizeBytes);
+  if (from === undefined || to === undefined || to.seconds <= from.seconds) return undefined;
+  return ((to.bytes - from.bytes) * 8) / 1e6 / (to.seconds - from.seconds);
 }
 
 async function untilListening(job: LineJob, port: number, server: OwnProcess): Promise<void> {
@@ -87,7 +120,7 @@ export function ddt(name: string, parameters: readonly string[]): Peer {
       const sender = stack.use(
         OwnProcess.within(line.near, [join(SCRIPTS, 'ddt-send'), ...options, job.source]),
       );
-      const copy = await timeCopy(job, sender);
+      const copy = await timeCopy(job, { last: sender, limitSeconds: OWN_LIMIT_SECONDS });
       const events = sender.lines.map((text) => JSON.parse(text) as { event: string; connections?: number });
       const connections = events.flatMap((event) =>
         event.event === 'progress' && event.connections !== undefined ? [event.connections] : [],
@@ -113,7 +146,7 @@ function throughSsh(
       const elsewhere = { address: line.farAddress, near: line.near, far: line.far };
       const configFile = await startLoopbackSsh(join(own, 'ssh'), signal, stack, elsewhere);
       const client = stack.use(OwnProcess.within(line.near, shell(script(job, `ssh -F ${configFile}`))));
-      return await timeCopy(job, client);
+      return await timeCopy(job, { ...job, last: client });
     },
   };
 }
@@ -138,7 +171,7 @@ const BZIP2_NC: Peer = {
     const send = `dd if=${quoted(job.source)} bs=4M status=none | bzip2 | nc -N ${farAddress} ${NC_PORT}`;
     stack.use(OwnProcess.within(near, shell(send)));
     // The sender knows nothing of the end: it is there when the receiver has flushed.
-    return await timeCopy(job, server);
+    return await timeCopy(job, { ...job, last: server });
   },
 };
 
@@ -164,7 +197,8 @@ const NBDCOPY: Peer = {
     await untilListening(job, NBD_PORT, server);
     const uri = `nbds://bench@${farAddress}:${NBD_PORT}/?tls-psk-file=${keys}`;
     const options = ['--flush', '--connections=4', '--requests=16'];
-    return await timeCopy(job, stack.use(OwnProcess.within(near, ['nbdcopy', ...options, job.source, uri])));
+    const last = stack.use(OwnProcess.within(near, ['nbdcopy', ...options, job.source, uri]));
+    return await timeCopy(job, { ...job, last, keepsHoles: true });
   },
 };
 
