@@ -10,6 +10,8 @@ const NC_PORT = 9000;
 const NBD_PORT = 10_809;
 const LISTEN_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 100;
+/** Of less too few blocks come one after the other, and too many at once. */
+const MIDDLE_BYTES_MIN = 2 ** 30;
 /** Only what hangs takes longer: ddt's own ends count. */
 const OWN_LIMIT_SECONDS = 3600;
 
@@ -94,7 +96,8 @@ function middleOf(
 ): number | undefined {
   const from = looks.find(({ bytes }) => bytes >= 0.2 * sizeBytes);
   const to = looks.find(({ bytes }) => bytes >= 0.8 * sizeBytes);
-  if (from === undefined || to === undefined || to.seconds <= from.seconds) return undefined;
+  if (sizeBytes < MIDDLE_BYTES_MIN || from === undefined || to === undefined || to.seconds <= from.seconds)
+    return undefined;
   return ((to.bytes - from.bytes) * 8) / 1e6 / (to.seconds - from.seconds);
 }
 

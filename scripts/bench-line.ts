@@ -22,6 +22,7 @@ const USAGE = `usage: npm run bench:line -- [options]
   --limit <n>                 seconds after which a peer is stopped and judged by what arrived; default 60
   --rounds <n>                default 1
   --connections <n,…>         ddt with so many connections, beside the adaptive one
+  --compress <none,auto,…>    ddt with each of these, too; --tools none leaves all others out
   --change <line,line>        ddt alone: two minutes after the line has changed, beside fixed numbers
   --folder <folder>           default ${TEMPORARY}
 
@@ -145,13 +146,20 @@ async function benchLine(
   ];
 }
 
-function choosePeers(tools: string | undefined, connections: string | undefined): Peer[] {
+function choosePeers({
+  tools,
+  connections,
+  compress,
+}: Partial<Record<'tools' | 'connections' | 'compress', string>>): Peer[] {
+  const compressed = (compress?.split(',') ?? []).map((how) =>
+    ddt(`ddt --compress ${how}`, ['--compress', how]),
+  );
   const fixed = (connections?.split(',') ?? []).map((count) =>
     ddt(`ddt --connections ${parseWhole(count, '--connections', 1, 64)}`, ['--connections', count]),
   );
   const wanted = tools?.split(',');
   const chosen = PEERS.filter(({ name }) => wanted?.some((part) => name.includes(part)) ?? true);
-  return [...chosen, ...fixed].filter((peer) => {
+  return [...chosen, ...fixed, ...compressed].filter((peer) => {
     const missing = missingFor(peer);
     if (missing !== undefined) process.stderr.write(`left out: ${peer.name}: ${missing}\n`);
     return missing === undefined;
@@ -181,6 +189,7 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
       limit: { ...text, default: '60' },
       rounds: { ...text, default: '1' },
       connections: text,
+      compress: text,
       change: text,
       folder: { ...text, default: TEMPORARY },
       help: { type: 'boolean' },
@@ -194,7 +203,7 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
   const seconds = parseWhole(values.seconds, '--seconds', 1, 3600);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);
   const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
-  const peers = choosePeers(values.tools, values.connections);
+  const peers = choosePeers(values);
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
   const wan = await buildWan(folder, signal);
