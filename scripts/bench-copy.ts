@@ -6,6 +6,8 @@ import { findProgram } from './loopback-ssh.ts';
 
 const LISTEN_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 100;
+/** Of less too few blocks come one after the other, and too many at once. */
+const MIDDLE_BYTES_MIN = 2 ** 30;
 /** Of /proc/stat, on every machine (proc(5), sysconf(3)). */
 const TICKS_PER_SECOND = 100;
 
@@ -25,6 +27,8 @@ export interface CopyJob {
   readonly source: string;
   readonly target: string;
   readonly sizeBytes: number;
+  /** Of the source: what is no zeros; all of it, if this is not given. */
+  readonly dataBytes?: number;
   /** What has not ended by then is stopped, and judged by what has arrived. */
   readonly limitSeconds: number;
   readonly signal: AbortSignal;
@@ -35,6 +39,8 @@ export interface Copy {
   /** Of the disk, on the target; of a copy that was stopped, what is allocated there. */
   readonly bytes: number;
   readonly isComplete: boolean;
+  /** Of random bytes: Mbit/s while the second to the fourth fifth of them arrived. */
+  readonly middle?: number;
   /** Of the whole machine meanwhile: both sides, and the kernel's work for them. */
   readonly cpuSeconds: number;
   /** Of ddt: the connections that it had, once a second. */
@@ -68,35 +74,70 @@ async function busySeconds(): Promise<number> {
   return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
 }
 
+export interface Ending {
+  /** Exit statuses that are no failure. */
+  readonly statuses?: readonly number[];
+  /** Zeros are left out on the target. */
+  readonly keepsHoles?: boolean;
+}
+
 /**
  * @param start begins the copy. @returns the process whose end is the end of the copy.
- * @throws Failure with its last words unless it ends with one of `statuses`.
+ * @throws Failure with its last words unless it ends as it may.
  */
 export async function timeCopy(
   job: CopyJob,
   start: () => OwnProcess,
-  statuses: readonly number[] = [0],
+  { statuses = [0], keepsHoles = false }: Ending = {},
 ): Promise<Copy> {
+  const { sizeBytes, dataBytes = sizeBytes } = job;
   const busyBefore = await busySeconds();
   const startMs = performance.now();
   const endMs = startMs + job.limitSeconds * 1000;
+  const looks: Look[] = [];
   const last = start();
   while (last.isRunning && performance.now() < endMs) {
     job.signal.throwIfAborted();
     await Promise.race([last.ended, delay(LOOK_EVERY_MS)]);
+    const bytes = await arrivedBytes(job, keepsHoles);
+    looks.push({ seconds: (performance.now() - startMs) / 1000, bytes });
   }
   const seconds = (performance.now() - startMs) / 1000;
   const cpuSeconds = (await busySeconds()) - busyBefore;
+  const middle = dataBytes === sizeBytes ? middleOf(looks, sizeBytes) : undefined;
+  const figures = { cpuSeconds, ...(middle === undefined ? {} : { middle }) };
   if (last.isRunning) {
-    // Sparse until it is written: what is allocated has arrived.
-    const bytes = Math.min(job.sizeBytes, (await stat(job.target)).blocks * 512);
-    return { seconds, cpuSeconds, bytes, isComplete: false };
+    return { seconds, bytes: await arrivedBytes(job, keepsHoles), isComplete: false, ...figures };
   }
   const end = await last.ended;
   if (!statuses.includes(end.status ?? -1)) {
     throw new Failure(`it ended with ${end.signal ?? end.status}: ${end.errors.slice(-3).join(' · ')}`);
   }
-  return { seconds, cpuSeconds, bytes: job.sizeBytes, isComplete: true };
+  return { seconds, bytes: sizeBytes, isComplete: true, ...figures };
+}
+
+interface Look {
+  readonly seconds: number;
+  readonly bytes: number;
+}
+
+/** Of the disk: the target is sparse until it is written, what is allocated there has arrived. */
+async function arrivedBytes(job: CopyJob, keepsHoles: boolean): Promise<number> {
+  const { target, sizeBytes, dataBytes = sizeBytes } = job;
+  const blocks = await stat(target).then(
+    (found) => found.blocks,
+    () => 0,
+  );
+  return Math.min(sizeBytes, (blocks * 512 * sizeBytes) / (keepsHoles ? dataBytes : sizeBytes));
+}
+
+/** @returns undefined where less arrived. */
+function middleOf(looks: readonly Look[], sizeBytes: number): number | undefined {
+  const from = looks.find(({ bytes }) => bytes >= 0.2 * sizeBytes);
+  const to = looks.find(({ bytes }) => bytes >= 0.8 * sizeBytes);
+  if (sizeBytes < MIDDLE_BYTES_MIN || from === undefined || to === undefined || to.seconds <= from.seconds)
+    return undefined;
+  return ((to.bytes - from.bytes) * 8) / 1e6 / (to.seconds - from.seconds);
 }
 
 export async function untilListening(

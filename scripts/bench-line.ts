@@ -2,10 +2,11 @@
  * The main job over a long line, side by side with what people use instead: each tool alone on a line of its
  * own, that is made anew each time and loses by the same dice. Prints a table in Markdown for each line.
  */
-import { mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatSize, parseWhole } from '../common/units.ts';
+import { benchChange, bytesForChange } from './bench-line-change.ts';
 import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './bench-copy.ts';
 import { ddNc, ddSsh, ddt, nbdcopy, rsync } from './bench-peers.ts';
 import { describeMachine, formatName, median } from './bench-report.ts';
@@ -17,10 +18,13 @@ const USAGE = `usage: npm run bench:line -- [options]
   --lines <rate/rtt/loss,…>   Mbit/s, ms there and back, per cent; default the five of the README
   --content <random,image>    random bytes, and a file-system image half full
   --tools <substring,…>       default all
-  --seconds <n>               how long the line would need for the bytes; default 20
-  --limit <n>                 seconds after which a tool is stopped and judged by what arrived; default 120
+  --seconds <n>               how long the line would need for the bytes; default 120, as starting and ending
+                              take a few seconds each, and real copies take hours
+  --limit <n>                 seconds after which a peer is stopped and judged by what arrived; default 60
   --rounds <n>                default 1
   --connections <n,…>         ddt with so many connections, beside the adaptive one
+  --compress <none,auto,…>    ddt with each of these, too; --tools none leaves all others out
+  --change <line,line>        ddt alone: two minutes after the line has changed, beside fixed numbers
   --folder <folder>           default ${TEMPORARY}
 
 As root; wants gcc, iproute2, and of the tools to compare with what is there.
@@ -37,7 +41,7 @@ const PEERS: readonly Peer[] = [
 const MIB = 2 ** 20;
 /** A block each for the first connections, at least. */
 const SIZE_BYTES_MIN = 32 * MIB;
-const SIZE_BYTES_MAX = 2048 * MIB;
+const SIZE_BYTES_MAX = 8192 * MIB;
 
 interface Bench {
   readonly peers: readonly Peer[];
@@ -48,9 +52,9 @@ interface Bench {
   readonly signal: AbortSignal;
 }
 
-function parseLine(text: string): LineOptions {
+function parseLine(text: string, option = '--lines'): LineOptions {
   const match = /^(\d+)\/(\d+)\/(\d+(?:\.\d+)?)$/.exec(text);
-  if (match === null) throw new Failure(`--lines: '${text}' is not rate/rtt/loss, as 100/40/0.5`, 2);
+  if (match === null) throw new Failure(`${option}: '${text}' is not rate/rtt/loss, as 100/40/0.5`, 2);
   return { rateMbit: Number(match[1]), roundTripMs: Number(match[2]), lossPercent: Number(match[3]) };
 }
 
@@ -75,7 +79,12 @@ async function makeSource(
   }
 }
 
-async function measure(bench: Bench, options: LineOptions, peer: Peer, sizeBytes: number): Promise<Copy> {
+async function measure(
+  bench: Bench,
+  options: LineOptions,
+  peer: Peer,
+  { sizeBytes, dataBytes }: { sizeBytes: number; dataBytes: number },
+): Promise<Copy> {
   const { folder, signal } = bench;
   const [source, target] = [join(folder, 'source'), join(folder, 'target')];
   await rm(target, { force: true });
@@ -83,7 +92,7 @@ async function measure(bench: Bench, options: LineOptions, peer: Peer, sizeBytes
   await writeFile('/proc/sys/vm/drop_caches', '3');
   await using stack = new AsyncDisposableStack();
   const line = await openLine(bench.wan, options, signal, stack);
-  const job: CopyJob = { ...bench, route: line, source, target, sizeBytes };
+  const job: CopyJob = { ...bench, route: line, source, target, sizeBytes, dataBytes };
   const copy = await peer.copy(job);
   if (copy.isComplete) await compareDisks(source, target, signal);
   return copy;
@@ -93,15 +102,21 @@ function rateOf({ bytes, seconds }: Copy): number {
   return (bytes * 8) / 1e6 / seconds;
 }
 
+function percentOf(mbit: number, { rateMbit }: LineOptions): string {
+  return `${((mbit / rateMbit) * 100).toFixed(0)} %`;
+}
+
 function formatRow(name: string, copies: readonly Copy[], ofDdt: number, options: LineOptions): string {
   const rate = median(copies.map(rateOf));
   const seconds = median(copies.map((copy) => copy.seconds));
   const isComplete = copies.every((copy) => copy.isComplete);
   const connections = copies[0]?.connections?.filter((count) => count > 0) ?? [];
+  const middles = copies.flatMap(({ middle }) => middle ?? []);
   const cells = [
     formatName(name),
     rate.toFixed(1),
-    `${((rate / options.rateMbit) * 100).toFixed(0)} %`,
+    percentOf(rate, options),
+    middles.length === 0 ? '' : percentOf(median(middles), options),
     (ofDdt / rate).toFixed(ofDdt / rate < 10 ? 2 : 0),
     isComplete ? seconds.toFixed(1) : `stopped at ${seconds.toFixed(0)}`,
     connections.length === 0 ? '' : String(median(connections.slice(Math.floor(connections.length / 2)))),
@@ -116,11 +131,13 @@ async function benchLine(
 ): Promise<string[]> {
   const sizeBytes = sizeFor(options, seconds);
   await makeSource(join(bench.folder, 'source'), content, sizeBytes, bench.signal);
+  const isRandom = content !== 'image';
+  const dataBytes = isRandom ? sizeBytes : (await stat(join(bench.folder, 'source'))).blocks * 512;
   const copies = new Map<Peer, Copy[]>();
   for (let round = 1; round <= bench.rounds; round++) {
     for (const peer of bench.peers) {
       process.stderr.write(`${lineName(options)}, ${content}, round ${round}: ${peer.name} `);
-      const copy = await measure(bench, options, peer, sizeBytes);
+      const copy = await measure(bench, options, peer, { sizeBytes, dataBytes });
       process.stderr.write(`${rateOf(copy).toFixed(1)} Mbit/s\n`);
       copies.set(peer, [...(copies.get(peer) ?? []), copy]);
     }
@@ -131,22 +148,40 @@ async function benchLine(
   return [
     `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}`,
     '',
-    '| | Mbit/s of the disk | of the line | ddt is × as fast | seconds | connections |',
-    '|---|---:|---:|---:|---:|---:|',
+    '| | Mbit/s of the disk | of the line | its middle | ddt is × as fast | seconds | connections |',
+    '|---|---:|---:|---:|---:|---:|---:|',
     ...bench.peers.map((peer) => formatRow(peer.name, copies.get(peer) ?? [], ofDdt, options)),
     '',
   ];
 }
 
-/** @param connections numbers, of further rows of ddt. */
-function peersFor(tools: string | undefined, connections: string | undefined): Peer[] {
+/** @param values numbers of `connections` and ways to `compress`, of further rows of ddt. */
+function peersFor({
+  tools,
+  connections,
+  compress,
+}: Partial<Record<'tools' | 'connections' | 'compress', string>>): Peer[] {
+  const compressed = (compress?.split(',') ?? []).map((how) =>
+    ddt(`ddt --compress ${how}`, { send: ['--compress', how] }),
+  );
   const fixed = (connections?.split(',') ?? []).map((count) => {
     parseWhole(count, '--connections', 1, 64);
     return ddt(`ddt --connections ${count}`, { send: ['--connections', count] });
   });
   const { chosen, left } = choosePeers(PEERS, tools);
   for (const reason of left) process.stderr.write(`left out: ${reason}\n`);
-  return [...chosen, ...fixed];
+  return [...chosen, ...fixed, ...compressed];
+}
+
+async function printChange({ wan, folder, signal }: Bench, text: string): Promise<void> {
+  const [from, to, ...others] = text.split(',').map((line) => parseLine(line, '--change'));
+  if (from === undefined || to === undefined || others.length > 0) {
+    throw new Failure(`--change: '${text}' is not two lines, as 100/40/0,100/40/0.5`, 2);
+  }
+  const source = join(folder, 'source');
+  await makeSource(source, 'random', Math.ceil(bytesForChange({ from, to }) / MIB) * MIB, signal);
+  const table = await benchChange({ wan, folder, source, signal }, { from, to });
+  process.stdout.write(`${table.join('\n')}\n`);
 }
 
 async function benchLines(parameters: string[], signal: AbortSignal): Promise<void> {
@@ -157,10 +192,12 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
       lines: { ...text, default: LINES_DEFAULT },
       content: { ...text, default: 'random,image' },
       tools: text,
-      seconds: { ...text, default: '20' },
-      limit: { ...text, default: '120' },
+      seconds: { ...text, default: '120' },
+      limit: { ...text, default: '60' },
       rounds: { ...text, default: '1' },
       connections: text,
+      compress: text,
+      change: text,
       folder: { ...text, default: TEMPORARY },
       help: { type: 'boolean' },
     },
@@ -169,16 +206,17 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
     process.stdout.write(USAGE);
     return;
   }
-  const lines = values.lines.split(',').map(parseLine);
+  const lines = values.lines.split(',').map((line) => parseLine(line));
   const seconds = parseWhole(values.seconds, '--seconds', 1, 3600);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);
   const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
-  const peers = peersFor(values.tools, values.connections);
+  const peers = peersFor(values);
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
   const wan = await buildWan(folder, signal);
   const all: Bench = { peers, wan, folder, limitSeconds, rounds, signal };
   process.stdout.write(`${await describeMachine(folder, signal)}\n\n`);
+  if (values.change !== undefined) return await printChange(all, values.change);
   for (const options of lines) {
     for (const content of values.content.split(',')) {
       const table = await benchLine(all, options, { content, seconds });

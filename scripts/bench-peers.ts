@@ -32,7 +32,8 @@ export function ddt(name: string, { send = [], receive = [], folder }: DdtOption
       const command = [join(SCRIPTS, 'ddt-send'), ...options, job.source];
       const start = (): OwnProcess => stack.use(OwnProcess.within(route.near, command));
       let sender: OwnProcess | undefined;
-      const copy = await timeCopy(job, () => (sender = start()), DDT_STATUSES);
+      const ending = { statuses: DDT_STATUSES, keepsHoles: true };
+      const copy = await timeCopy(job, () => (sender = start()), ending);
       const events = (sender?.lines ?? []).map((text) => {
         return JSON.parse(text) as { event: string; connections?: number };
       });
@@ -163,7 +164,7 @@ function toNbdkit(
       const server = stack.use(OwnProcess.within(far, ['nbdkit', ...place, ...tls, 'file', job.target]));
       await untilListening(job, port, server);
       const start = (): OwnProcess => stack.use(OwnProcess.within(near, command(job, { port, keys })));
-      return await timeCopy(job, start);
+      return await timeCopy(job, start, { keepsHoles: true });
     },
   };
 }

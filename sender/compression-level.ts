@@ -29,6 +29,11 @@ const CORES_PART = 0.7;
 /** What a higher level has to gain at least, and encoding at all: estimates are not better than that. */
 const GAIN_MIN = 1.02;
 const GAIN_MIN_OVER_PLAIN = 1.05;
+/**
+ * The same where the processor is what limits: it sends as well, so that what a plain block takes among
+ * encoded ones says too little of what plain ones alone would.
+ */
+const GAIN_MIN_OF_PROCESSOR = 1.25;
 
 export interface Observed {
   /** The level before; the next one is a neighbour of it, so that one odd measurement does little harm. */
@@ -51,9 +56,15 @@ export function chooseLevel(observed: Observed): Level {
   let best: Level = LEVELS[Math.max(0, at - 1)] ?? 0;
   for (const candidate of LEVELS.slice(at === 0 ? 1 : at, at + 2)) {
     const gain = plainRateAt(candidate, observed) / plainRateAt(best, observed);
-    if (gain > (best === 0 ? GAIN_MIN_OVER_PLAIN : GAIN_MIN)) best = candidate;
+    const gainMin = best === 0 ? gainMinOverPlain(candidate, observed) : GAIN_MIN;
+    if (gain > gainMin) best = candidate;
   }
   return best;
+}
+
+function gainMinOverPlain(level: Level, observed: Observed): number {
+  const onEndlessLine = plainRateAt(level, { ...observed, lineBytesPerSecond: Infinity });
+  return plainRateAt(level, observed) < onEndlessLine ? GAIN_MIN_OVER_PLAIN : GAIN_MIN_OF_PROCESSOR;
 }
 
 /** Plain bytes a second that get through, as far as processor and line let them. */

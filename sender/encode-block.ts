@@ -21,7 +21,7 @@ const SHARE_MAX = 0.95;
 const UNSAMPLED_BLOCKS_MAX = 15;
 /** One block of so many that shrink goes plain, to see what the line takes; the first of them is early. */
 const PROBE_EVERY_BLOCKS = 64;
-const PROBE_FIRST = 12;
+const PROBE_FIRST = 6;
 /** Of what was learned before, with each block. */
 const DECAY = 0.9;
 /** Until one block was encoded. */
@@ -142,13 +142,15 @@ export class BlockEncoder {
       return 0;
     }
     if (++this.#shrinking % PROBE_EVERY_BLOCKS === PROBE_FIRST) return 0;
-    this.#level = chooseLevel({
+    const level = chooseLevel({
       level: this.#level,
       share,
       encodeBytesPerSecond: this.#encodeBytesPerSecond,
       cores: Math.min(cores, Math.max(1, this.#lanes)),
       lineBytesPerSecond: this.#lineBytesPerSecond(),
     });
+    // Small bodies take as long as large ones at first: that a line is slow is only believed of a plain one.
+    this.#level = this.#plain.ms === 0 && level > 1 ? 1 : level;
     return this.#level;
   }
 

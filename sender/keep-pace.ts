@@ -11,6 +11,7 @@ const QUIET_LOOKS = 20;
 export interface PaceParts {
   readonly lanes: Lanes;
   readonly lanesMax: number;
+  readonly blockBytes: number;
   /** Milliseconds that blocks have been under way so far, all lanes together. */
   readonly sendingMs: () => number;
   /** Answers so far that said that the receiver takes no more now. */
@@ -27,7 +28,7 @@ export function keepPace(parts: PaceParts): Disposable {
 
 async function follow(parts: PaceParts, signal: AbortSignal): Promise<void> {
   const { lanes, clock } = parts;
-  let state = startPace(parts.lanesMax);
+  let state = startPace(parts.lanesMax, parts.blockBytes);
   let sendingMs = 0;
   for (let quiet = 0; !signal.aborted;) {
     lanes.want(state.lanes);

@@ -15,13 +15,15 @@ import {
 
 /** A probe is judged as soon as it is clear, and then at the latest. */
 export const JUDGE_MS_MIN = 2000;
-export const JUDGE_MS_MAX = 8000;
+export const JUDGE_MS_MAX = 12_000;
 /** How many standard errors are clear. */
-const CLEAR = 2;
+const CLEAR = 2.7;
 /** Twice the lanes have to bring this much more to be worth keeping, fewer of them less. */
 const GAIN_WANTED = 0.05;
 /** Fewer lanes may cost this much at most. */
 const COST_TAKEN = 0.025;
+/** This part of the wanted gain is some gain. */
+const HOPEFUL = 0.8;
 const STEP_SMALL = 1.5;
 const STEP_DOWN = 0.7;
 /** A step that brought at least this part of what was hoped for is followed by one as large. */
@@ -64,7 +66,8 @@ export function judge(state: PaceState, probe: Probe): PaceState {
   const isClear = Math.abs(ratio.value - wanted) > CLEAR * ratio.error;
   if (!isClear && measuredMs < JUDGE_MS_MAX) return state;
   // In doubt for more of them, if there was some gain: too many cost little, too few cost goodput.
-  const isHopeful = probe.isUp && ratio.value + ratio.error > wanted && ratio.value > (1 + wanted) / 2;
+  const isHopeful =
+    probe.isUp && ratio.value + ratio.error > wanted && ratio.value > 1 + HOPEFUL * (wanted - 1);
   return isHopeful || ratio.value > wanted ? keep(state, probe, ratio) : giveUp(state, probe);
 }
 

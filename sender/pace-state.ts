@@ -13,7 +13,6 @@ export const REST_MS_MIN = 10_000;
 export const STEP_LARGE = 2;
 
 /** New connections shake hands and start slowly, those that stay fill the gap of those that went slowly. */
-const SETTLE_START_MS = 2500;
 export const SETTLE_UP_MS = 1500;
 const SETTLE_DOWN_MS = 3000;
 
@@ -44,9 +43,21 @@ export interface Doubt {
   readonly baseCount: number;
 }
 
+/** More lanes without judging each step: at the start, and when the goodput has fallen. */
+export interface Climb {
+  /** Bytes a second. */
+  readonly highest: number;
+  /** Lanes and their goodput before the last step; none before the first. */
+  readonly from: { readonly lanes: number; readonly rate: number } | undefined;
+  readonly sinceMs: number;
+  /** Since then, oldest first. */
+  readonly samples: readonly number[];
+}
+
 export interface PaceState {
   readonly lanes: number;
   readonly lanesMax: number;
+  readonly blockBytes: number;
   readonly last: Observation | undefined;
   /** Time in which the line was the limit: the only time that counts. */
   readonly lineMs: number;
@@ -56,6 +67,8 @@ export interface PaceState {
   readonly samples: readonly number[];
   /** The same while lanes that are to go are still there. */
   readonly waiting: readonly number[];
+  /** While it lasts nothing else is done. */
+  readonly climb: Climb | undefined;
   readonly probe: Probe | undefined;
   readonly nextProbeAtMs: number;
   readonly restMs: number;
@@ -72,17 +85,24 @@ export interface PaceState {
   readonly yieldedUntilMs: number;
 }
 
-/** @param lanesMax at least 1. */
-export function startPace(lanesMax: number): PaceState {
+/** @param highest bytes a second that the line was seen to carry, if that was seen. */
+export function startClimb(lineMs: number, highest = 0): Climb {
+  return { highest, from: undefined, sinceMs: lineMs, samples: [] };
+}
+
+/** @param lanesMax at least 1. @param blockBytes what a lane has under way at once. */
+export function startPace(lanesMax: number, blockBytes: number): PaceState {
   assert(lanesMax >= 1);
   return {
     lanes: Math.min(LANES_START, lanesMax),
     lanesMax,
+    blockBytes,
     last: undefined,
     lineMs: 0,
-    settledAtMs: SETTLE_START_MS,
+    settledAtMs: 0,
     samples: [],
     waiting: [],
+    climb: startClimb(0),
     probe: undefined,
     nextProbeAtMs: 0,
     restMs: REST_MS_MIN,

@@ -4,7 +4,8 @@
  * with their number: it needs no round trip time, no loss rate and no knowledge of the congestion control.
  * ARCHITECTURE.md tells why it is made so.
  */
-import { ratioOf } from './pace-samples.ts';
+import { climbOn } from './pace-climb.ts';
+import { ratioOf, summaryOf } from './pace-samples.ts';
 import {
   JUDGE_MS_MAX,
   JUDGE_MS_MIN,
@@ -20,6 +21,7 @@ import {
   REST_MS_MIN,
   SETTLE_UP_MS,
   STEADY_SAMPLES_MAX,
+  startClimb,
   withLanes,
   type Observation,
   type PaceState,
@@ -53,6 +55,7 @@ export function pace(state: PaceState, seen: Observation): PaceState {
   if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
   const timed = { ...next, lineMs: state.lineMs + spanMs };
   const sample = (bytes * 1000) / spanMs;
+  if (state.climb !== undefined) return climbOn(timed, state.climb, sample);
   if (seen.lanes !== state.lanes) return awaitLanes(timed, seen.lanes, sample);
   if (timed.lineMs <= state.settledAtMs) return timed;
   const samples = [...state.samples, sample].slice(-STEADY_SAMPLES_MAX);
@@ -83,7 +86,11 @@ function steady(state: PaceState): PaceState {
   const { samples } = state;
   if (hasChanged(samples)) {
     const recent = samples.slice(-RECENT_SAMPLES / 2);
-    return search({ ...state, samples: recent, doubt: undefined });
+    const before = summaryOf(samples.slice(0, -RECENT_SAMPLES)).mean;
+    const searching = search({ ...state, samples: recent, doubt: undefined });
+    // Where it carried more before, losses may have come.
+    const isLess = summaryOf(recent).mean < before;
+    return isLess ? { ...searching, climb: startClimb(state.lineMs, before) } : searching;
   }
   if (state.doubt !== undefined) return lookBack(state, state.doubt);
   const isMeasured = samples.length * PACE_INTERVAL_MS >= JUDGE_MS_MIN;
@@ -111,6 +118,7 @@ function yieldTo(state: PaceState, seen: Observation): PaceState {
   const lanes = Math.max(1, Math.floor(Math.min(state.lanes, seen.lanes) * BUSY_STEP));
   return {
     ...withLanes(state, lanes),
+    climb: undefined,
     probe: undefined,
     ceiling: lanes,
     ceilingUntilMs: state.lineMs + CEILING_MS,

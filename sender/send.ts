@@ -101,13 +101,8 @@ export async function send(
     connections: () => lanes.connectedCount,
   });
   lanes.want(lanesMax);
-  const pace = {
-    lanes,
-    lanesMax,
-    sendingMs: () => transmission.sendingMs,
-    busyCount: () => busy.count,
-    clock,
-  };
+  const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
+  const pace = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
   using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
   const root = await transmission.run();
   await refuseResized(source);

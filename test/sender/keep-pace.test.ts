@@ -6,6 +6,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLane } from '../support/fake-lane.ts';
 
 const LANES_MAX = 20;
+const BLOCK_BYTES = 4 * 1024 * 1024;
 const RATE = 1_000_000;
 
 /** Lanes that send without end, each as fast as the others; how much in all is up to the test. */
@@ -46,7 +47,14 @@ test('the lanes follow the pace: all where each helps, fewer when the receiver i
   const busyCount = (): number => line.busyCount;
   const sendingMs = (): number => clock.monotonicMs() * 100;
   {
-    using _pace = keepPace({ lanes, lanesMax: LANES_MAX, sendingMs, busyCount, clock });
+    using _pace = keepPace({
+      lanes,
+      lanesMax: LANES_MAX,
+      blockBytes: BLOCK_BYTES,
+      sendingMs,
+      busyCount,
+      clock,
+    });
     assert.equal(lanes.runningCount, 4, 'at once');
     await clock.advance(16_000);
     assert.equal(lanes.runningCount, LANES_MAX);
@@ -69,7 +77,14 @@ test('while nothing moves for long it looks more seldom', async () => {
     looks++;
     return 0;
   };
-  using _pace = keepPace({ lanes, lanesMax: LANES_MAX, sendingMs, busyCount: () => 0, clock });
+  using _pace = keepPace({
+    lanes,
+    lanesMax: LANES_MAX,
+    blockBytes: BLOCK_BYTES,
+    sendingMs,
+    busyCount: () => 0,
+    clock,
+  });
   await clock.advance(60_000);
   const before = looks;
   await clock.advance(60_000);

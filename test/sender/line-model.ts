@@ -15,7 +15,8 @@ const CUBIC_C = 0.4;
  */
 const WINDOW_FAST = 4;
 const TIMEOUT_MS_MIN = 200;
-const BLOCK_BYTES = 4 * 1024 * 1024;
+const SWAY_MS = 1000;
+export const BLOCK_BYTES = 4 * 1024 * 1024;
 
 export interface LineParameters {
   readonly bytesPerSecond: number;
@@ -26,6 +27,8 @@ export interface LineParameters {
   readonly sourceBytesPerSecond: number;
   /** More blocks at once are refused as `busy`. */
   readonly receiverBlocks: number;
+  /** Of what it carries others take up to this part, 0 to 1, another one each second. */
+  readonly sway: number;
 }
 
 interface Flow {
@@ -47,6 +50,8 @@ export class LineModel {
   #nowMs = 0;
   #queueBytes = 0;
   #sourceFreeAtMs = 0;
+  #free = 1;
+  #swayedAtMs = 0;
   #sendingMs = 0;
   #laneMs = 0;
   deliveredBytes = 0;
@@ -89,8 +94,12 @@ export class LineModel {
 
   #step(ms: number): void {
     this.#nowMs += ms;
-    const { bytesPerSecond, rttMs } = this.#line;
-    const perMs = bytesPerSecond / 1000;
+    const { bytesPerSecond, rttMs, sway } = this.#line;
+    if (sway > 0 && this.#nowMs >= this.#swayedAtMs + SWAY_MS) {
+      this.#swayedAtMs = this.#nowMs;
+      this.#free = 1 - sway * this.#unit();
+    }
+    const perMs = (bytesPerSecond * this.#free) / 1000;
     const roundMs = rttMs + this.#queueBytes / perMs;
     let offered = 0;
     for (const flow of this.#flows) {

@@ -2,7 +2,7 @@
 import { pace } from '../../sender/pace.ts';
 import { PACE_INTERVAL_MS, startPace, type Observation } from '../../sender/pace-state.ts';
 import { prng } from '../support/prng.ts';
-import { LineModel, type LineParameters } from './line-model.ts';
+import { BLOCK_BYTES, LineModel, type LineParameters } from './line-model.ts';
 
 export const LANES_MAX = 64;
 const FIXED_COUNTS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64] as const;
@@ -14,7 +14,7 @@ const TICKS_A_MINUTE = 60_000 / PACE_INTERVAL_MS;
 export type Decide = (seen: Observation) => number;
 
 export function decideByPace(): Decide {
-  let state = startPace(LANES_MAX);
+  let state = startPace(LANES_MAX, BLOCK_BYTES);
   return (seen) => (state = pace(state, seen)).lanes;
 }
 
@@ -35,6 +35,7 @@ export function lineOf(
     loss: lossPercent / 100,
     sourceBytesPerSecond: 200e6,
     receiverBlocks: LANES_MAX,
+    sway: 0,
     ...more,
   };
 }

@@ -5,6 +5,7 @@ import { LANES_START, PACE_INTERVAL_MS, startPace, type Observation } from '../.
 import { pace } from '../../sender/pace.ts';
 
 const RATE = 1_000_000;
+const BLOCK_BYTES = 4 * 1024 * 1024;
 
 /** A pace, and a line on which so many lanes give so much: the world is `bytesPerSecond` of lanes. */
 class Scene {
@@ -14,7 +15,7 @@ class Scene {
 
   constructor(bytesPerSecond: (lanes: number) => number, lanesMax = 64) {
     this.#bytesPerSecond = bytesPerSecond;
-    this.state = startPace(lanesMax);
+    this.state = startPace(lanesMax, BLOCK_BYTES);
   }
 
   /** @returns the numbers of lanes there were. */
@@ -43,8 +44,8 @@ class Scene {
 }
 
 test('it starts with four, or with fewer where no more are allowed, and never goes beyond', () => {
-  assert.equal(startPace(64).lanes, LANES_START);
-  assert.equal(startPace(3).lanes, 3);
+  assert.equal(startPace(64, BLOCK_BYTES).lanes, LANES_START);
+  assert.equal(startPace(3, BLOCK_BYTES).lanes, 3);
   assert.deepEqual(new Set(new Scene((lanes) => lanes * RATE, 3).run(120)), new Set([3]));
   assert.equal(Math.max(...new Scene((lanes) => lanes * RATE, 10).run(120)), 10);
 });
@@ -103,7 +104,7 @@ test('whatever is seen, the number stays within its bounds', () => {
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 64 }), fc.array(seen, { maxLength: 300 }), (lanesMax, all) => {
-      let state = startPace(lanesMax);
+      let state = startPace(lanesMax, BLOCK_BYTES);
       let [atMs, acknowledgedBytes, busyCount] = [0, 0, 0];
       for (const { stepMs, bytes, lanes, isThere, sendingShare, busy } of all) {
         atMs += stepMs;

@@ -1,0 +1,105 @@
+/**
+ * A line that changes under ddt's connections: what `--connections auto` gets out of it some time afterwards,
+ * beside what fixed numbers get out of a line that was like this from the start.
+ */
+import { mkdtempDisposable, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Failure, OwnProcess, SCRIPTS, startReceiver } from './both-sides.ts';
+import { lineName, openLine, type LineOptions, type LongLine } from './long-line.ts';
+
+const BEFORE_SECONDS = 60;
+/** From the change on: so long it may take to find out. */
+const AFTER_SECONDS = 120;
+const FIXED_WARM_UP_SECONDS = 20;
+const SPAN_SECONDS = 20;
+const FIXED = [1, 2, 4, 8, 16, 32, 64] as const;
+/** All of the source must never have been sent. */
+const SPARE = 1.2;
+
+export interface ChangeBench {
+  readonly wan: string;
+  readonly folder: string;
+  /** Random bytes, {@link bytesForChange} of them. */
+  readonly source: string;
+  readonly signal: AbortSignal;
+}
+
+export interface Change {
+  readonly from: LineOptions;
+  readonly to: LineOptions;
+}
+
+export function bytesForChange({ from, to }: Change): number {
+  const mbit = from.rateMbit * BEFORE_SECONDS + to.rateMbit * (AFTER_SECONDS + SPAN_SECONDS);
+  return (mbit * 1e6 * SPARE) / 8;
+}
+
+interface Seen {
+  readonly mbit: number;
+  readonly connections: number;
+}
+
+/** @param lead what happens until it is measured. */
+async function measure(
+  bench: ChangeBench,
+  options: LineOptions,
+  connections: string,
+  lead: (line: LongLine) => Promise<void>,
+): Promise<Seen> {
+  const { wan, folder, source, signal } = bench;
+  await using stack = new AsyncDisposableStack();
+  const own = stack.use(await mkdtempDisposable(join(folder, 'change-'))).path;
+  const target = join(own, 'target');
+  stack.defer(async () => await rm(target, { force: true }));
+  const line = await openLine(wan, options, signal, stack);
+  const place = { folder: own, target, signal, address: line.farAddress, within: line.far };
+  const { ticketFile } = await startReceiver(place, stack);
+  const parameters = ['--ticket-file', ticketFile, '--progress', 'json', '--connections', connections];
+  const sender = stack.use(OwnProcess.within(line.near, [join(SCRIPTS, 'ddt-send'), ...parameters, source]));
+  await lead(line);
+  const [bytes, startMs] = [await arrivedBytes(line), performance.now()];
+  await delay(SPAN_SECONDS * 1000, undefined, { signal });
+  const mbit = (((await arrivedBytes(line)) - bytes) * 8) / 1000 / (performance.now() - startMs);
+  if (!sender.isRunning) throw new Failure(`ddt-send has ended: ${sender.errors.join(' · ')}`);
+  const last = sender.lines.at(-1);
+  const seen = last === undefined ? {} : (JSON.parse(last) as { connections?: number });
+  return { mbit, connections: seen.connections ?? 0 };
+}
+
+/** What came out of the line at the far end, heads of packets included. */
+async function arrivedBytes({ far }: LongLine): Promise<number> {
+  const counter = ['cat', '/sys/class/net/wan/statistics/rx_bytes'];
+  const { lines } = await OwnProcess.within(far, counter).ended;
+  return Number(lines[0]);
+}
+
+/** @returns a table in Markdown. */
+export async function benchChange(bench: ChangeBench, { from, to }: Change): Promise<string[]> {
+  const { signal } = bench;
+  const wait = async (seconds: number): Promise<void> => await delay(seconds * 1000, undefined, { signal });
+  const rows: (Seen & { readonly name: string })[] = [];
+  for (const count of FIXED) {
+    const seen = await measure(bench, to, String(count), async () => await wait(FIXED_WARM_UP_SECONDS));
+    process.stderr.write(`${lineName(to)}: ${count} connections: ${seen.mbit.toFixed(1)} Mbit/s\n`);
+    rows.push({ name: String(count), ...seen });
+  }
+  const auto = await measure(bench, from, 'auto', async (line) => {
+    await wait(BEFORE_SECONDS);
+    await line.change(to);
+    await wait(AFTER_SECONDS);
+  });
+  const best = Math.max(...rows.map(({ mbit }) => mbit));
+  rows.push({ name: `auto, now ${auto.connections}`, ...auto });
+  return [
+    `**${lineName(from)}, then ${lineName(to)}**: Mbit/s on the line, from ${AFTER_SECONDS} to ` +
+      `${AFTER_SECONDS + SPAN_SECONDS} s after the change; the fixed numbers had the second line alone`,
+    '',
+    '| connections | Mbit/s | of the best fixed number |',
+    '|---|---:|---:|',
+    ...rows.map(
+      ({ name, mbit }) => `| ${name} | ${mbit.toFixed(1)} | ${((mbit / best) * 100).toFixed(0)} % |`,
+    ),
+    '',
+  ];
+}
