@@ -7,8 +7,8 @@ import { buildConnector } from 'undici';
 import { TransferError } from '../common/errors.ts';
 import { pinOfPublicKey } from '../common/ticket.ts';
 
-/** Connecting takes three round trips; the slowest usable lines have two seconds each. */
-const CONNECT_TIMEOUT_MS = 15_000;
+/** Connecting takes two round trips; behind the full queue of a slow line each is some nine seconds. */
+const CONNECT_TIMEOUT_MS = 30_000;
 /** A peer that vanished without a word is found by TCP. */
 const TCP_KEEP_ALIVE_MS = 30_000;
 
