@@ -54,7 +54,7 @@ test('a block whose answer was lost is sent again unless it is there with its ar
   assert.equal(await putsOf([], 'absent'), 2);
 });
 
-test('a block that is cut off twice after minutes is told of once: smaller ones would get through', async () => {
+test('a block that is cut off twice after minutes is told of: smaller ones would get through', async () => {
   const told: string[] = [];
   const clock = new FakeClock();
   let puts = 0;
