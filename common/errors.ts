@@ -149,6 +149,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EADDRINUSE: 'the address is already in use',
   EADDRNOTAVAIL: 'this machine does not have that address',
+  EAI_AGAIN: 'the host name cannot be looked up now',
   EBUSY: 'the device is in use',
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was reset',

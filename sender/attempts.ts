@@ -1,7 +1,7 @@
 /** The one retry layer: what is tried again, after how long, and when it ends. */
 import type { Clock } from '../common/clock.ts';
 import { TransferError, type ErrorCode } from '../common/errors.ts';
-import { retryDelayMs } from '../common/retry.ts';
+import { RECONNECT_DELAY_MS_MAX, RETRY_DELAY_MS_MAX, retryDelayMs } from '../common/retry.ts';
 import { formatDuration } from '../common/units.ts';
 
 /** A block whose digest does not match is sent three times; then memory or a disk is broken, not luck. */
@@ -9,10 +9,15 @@ export const CORRUPT_ATTEMPTS_MAX = 3;
 /** Errors of the target in a row, without any block becoming durable between them. */
 export const TARGET_ERRORS_MAX = 3;
 
+/** After so long without an answer to anybody, one of them means that the line was down and is back. */
+const SILENCE_MS = 5000;
+/** No attempt without a byte on the line takes so long, unless this process, or the machine, stood still. */
+const ATTEMPT_MS_MAX = 90_000;
+
 export interface AttemptsOptions {
   readonly clock: Clock;
   readonly random: () => number;
-  /** How long to go on without any progress. */
+  /** How long to go on without any progress, from the first failure. */
   readonly retryForMs: number;
   /**
    * Told of each failure that will be tried again, and of when that will end; Infinity where not time
@@ -24,22 +29,35 @@ export interface AttemptsOptions {
 /** What a sender does about failures, shared by all its lanes. */
 export class Attempts {
   readonly #options: AttemptsOptions;
-  #lastProgressMs: number;
-  /** Attempts under way, their pauses included. */
-  #running = 0;
+  /** The first failure since there was progress; undefined while nothing fails. */
+  #failingSinceMs: number | undefined;
+  /** What has failed and not succeeded since. */
+  #failing = 0;
+  #lastAnswerMs: number;
+  /** Of those who wait for the line. */
+  readonly #pauses = new Set<AbortController>();
   #targetErrors = 0;
   /** Counts up only: tells an attempt whether an error was counted since it began. */
   #targetErrorsEver = 0;
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
-    this.#lastProgressMs = options.clock.monotonicMs();
+    this.#lastAnswerMs = options.clock.monotonicMs();
   }
 
   /** Something became durable, or the receiver was reached for the first time: patience starts anew. */
   noteProgress(): void {
-    this.#lastProgressMs = this.#options.clock.monotonicMs();
+    this.#failingSinceMs = undefined;
     this.#targetErrors = 0;
+  }
+
+  /** The receiver has said something, whatever: who waits for the line need not wait any longer. */
+  noteAnswer(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const silentMs = nowMs - this.#lastAnswerMs;
+    this.#lastAnswerMs = nowMs;
+    // While answers come, what fails all the same has another reason.
+    if (silentMs >= SILENCE_MS) for (const pause of this.#pauses) pause.abort();
   }
 
   /**
@@ -51,45 +69,58 @@ export class Attempts {
     signal: AbortSignal,
     attempt: (failure: TransferError | undefined) => Promise<Result>,
   ): Promise<Result> {
-    // Patience is about the receiver: time in which nothing was asked of it, as while a pipe is silent, is no
-    // time without progress.
-    if (this.#running === 0) this.#lastProgressMs = this.#options.clock.monotonicMs();
-    this.#running++;
-    try {
-      return await this.#tryUntil(signal, attempt);
-    } finally {
-      this.#running--;
-    }
-  }
-
-  async #tryUntil<Result>(
-    signal: AbortSignal,
-    attempt: (failure: TransferError | undefined) => Promise<Result>,
-  ): Promise<Result> {
     let failure: TransferError | undefined;
     let corruptCount = 0;
-    for (let failureCount = 0; ;) {
-      const targetErrorsBefore = this.#targetErrorsEver;
-      try {
-        return await attempt(failure);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof TransferError)) throw error;
-        failure = error;
-        failureCount++;
-        if (isCorrupt(error.code)) corruptCount++;
-        if (error.code === 'io-error') this.#noteTargetError(targetErrorsBefore);
-        this.#giveUpIfHopeless(error, corruptCount);
-        const delayMs = retryDelayMs(failureCount, this.#options.random(), error.retryAfterSeconds);
-        this.#options.onRetry(error, delayMs, this.#giveUpInMs(error));
-        await this.#options.clock.sleep(delayMs, signal);
+    let failureCount = 0;
+    try {
+      for (;;) {
+        const targetErrorsBefore = this.#targetErrorsEver;
+        const beganMs = this.#options.clock.monotonicMs();
+        try {
+          return await attempt(failure);
+        } catch (error) {
+          signal.throwIfAborted();
+          if (!(error instanceof TransferError)) throw error;
+          failure = error;
+          if (failureCount++ === 0) this.#failing++;
+          this.#failingSinceMs ??= this.#options.clock.monotonicMs();
+          if (isCorrupt(error.code)) corruptCount++;
+          if (error.code === 'io-error') this.#noteTargetError(targetErrorsBefore);
+          this.#giveUpIfHopeless(error, corruptCount, beganMs);
+          await this.#pause(error, failureCount, signal);
+        }
       }
+    } finally {
+      if (failureCount > 0 && --this.#failing === 0) this.#failingSinceMs = undefined;
     }
   }
 
-  #giveUpInMs({ kind }: TransferError): number {
-    if (kind !== 'transient') return Infinity;
-    return Math.max(0, this.#lastProgressMs + this.#options.retryForMs - this.#options.clock.monotonicMs());
+  async #pause(error: TransferError, failureCount: number, signal: AbortSignal): Promise<void> {
+    const { clock, random, onRetry } = this.#options;
+    const isLine = error.code === 'connection-failed';
+    const giveUpInMs = error.kind === 'transient' ? this.#giveUpInMs() : Infinity;
+    const wantedMs = retryDelayMs(failureCount, random(), {
+      delayMsMax: isLine ? RECONNECT_DELAY_MS_MAX : RETRY_DELAY_MS_MAX,
+      retryAfterSeconds: error.retryAfterSeconds,
+    });
+    // The last attempt is made when patience ends.
+    const delayMs = Math.min(wantedMs, giveUpInMs);
+    onRetry(error, delayMs, giveUpInMs);
+    const pause = new AbortController();
+    if (isLine) this.#pauses.add(pause);
+    try {
+      await clock.sleep(delayMs, AbortSignal.any([signal, pause.signal]));
+    } catch (reason) {
+      signal.throwIfAborted();
+      if (!pause.signal.aborted) throw reason;
+    } finally {
+      this.#pauses.delete(pause);
+    }
+  }
+
+  #giveUpInMs(): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    return Math.max(0, (this.#failingSinceMs ?? nowMs) + this.#options.retryForMs - nowMs);
   }
 
   /** One failed write fails all that were under way with it: together they are one error of the target. */
@@ -99,7 +130,7 @@ export class Attempts {
     this.#targetErrors++;
   }
 
-  #giveUpIfHopeless(error: TransferError, corruptCount: number): void {
+  #giveUpIfHopeless(error: TransferError, corruptCount: number, beganMs: number): void {
     if (isCorrupt(error.code)) {
       if (corruptCount >= CORRUPT_ATTEMPTS_MAX) throw error;
       return;
@@ -112,8 +143,12 @@ export class Attempts {
       });
     }
     if (error.kind !== 'transient') throw error;
-    const waitedMs = this.#options.clock.monotonicMs() - this.#lastProgressMs;
-    if (waitedMs < this.#options.retryForMs) return;
+    if (this.#giveUpInMs() > 0) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    const waitedMs = nowMs - (this.#failingSinceMs ?? nowMs);
+    // It was begun in time, and whoever was suspended meanwhile has not really tried yet.
+    const tookMs = nowMs - beganMs;
+    if (tookMs > ATTEMPT_MS_MAX && waitedMs - tookMs < this.#options.retryForMs) return;
     throw new TransferError(
       'no-progress',
       `gave up after ${formatDuration(waitedMs)} without progress: ${error.message}`,

@@ -8,8 +8,13 @@ import { ownCiphers } from '../common/ciphers.ts';
 import { TransferError } from '../common/errors.ts';
 import { pinOfPublicKey } from '../common/ticket.ts';
 
-/** Connecting takes three round trips; the slowest usable lines have two seconds each. */
-const CONNECT_TIMEOUT_MS = 15_000;
+/** Connecting takes two round trips; behind the full queue of a slow line each is some nine seconds. */
+const CONNECT_TIMEOUT_MS = 30_000;
+/**
+ * A name may have several addresses, which are tried one after the other. Node's half second ends each attempt
+ * but the last on a line of 600 ms: where the last address is a dead one, no connection would ever come about.
+ */
+const ADDRESS_TIMEOUT_MS = 10_000;
 /** A peer that vanished without a word is found by TCP. */
 const TCP_KEEP_ALIVE_MS = 30_000;
 
@@ -26,6 +31,7 @@ export function makeConnector(pin: string, onSocket: (socket: Socket) => void): 
     minVersion: 'TLSv1.3',
     ciphers: ownCiphers(),
     timeout: CONNECT_TIMEOUT_MS,
+    autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
   });

@@ -1,6 +1,7 @@
 /** The connections that pull blocks: as many as are wanted at the moment. */
 import assert from 'node:assert/strict';
 import type { ReceiverClient } from './receiver-port.ts';
+import { standstillOf } from './socket-progress.ts';
 
 /**
  * What a lane does until there is nothing left, or until it is not wanted any more, which it asks after each
@@ -46,6 +47,11 @@ export class Lanes implements AsyncDisposable {
   get connectedCount(): number {
     const inUse = this.#running.size > 0 ? [...this.#running] : [this.control];
     return inUse.filter((lane) => lane.isConnected).length;
+  }
+
+  /** For how long nothing has moved on any lane that has something under way; undefined: none has. */
+  get standstillMs(): number | undefined {
+    return standstillOf(this.#all);
   }
 
   get bytesWire(): number {

@@ -15,6 +15,7 @@ import { doubtsOf } from './doubts.ts';
 import { dryRun } from './dry-run.ts';
 import { LimitSource } from './limit-source.ts';
 import { LinePacer } from './line-pacer.ts';
+import { LineProbe } from './line-probe.ts';
 import { TerminalArea, canDrawOn, hasBlockCharacters } from './live-area.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
 import { MapfileKeeper } from './mapfile-keeper.ts';
@@ -142,10 +143,10 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
       : await DiskSource.open(options.source, options.onReadError);
   const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
   await meeting.begin();
-  const queues = new SendQueues();
+  const shared = { ticket, senderId, pacer, queues: new SendQueues(), probe: new LineProbe(ticket) };
   const request: SendRequest = {
     source,
-    connect: (onReply) => new HttpReceiverClient({ ticket, senderId, queues, onReply, pacer }),
+    connect: (onReply) => new HttpReceiverClient({ ...shared, onReply }),
     receiverName: ticket.host,
     meet: async (found) => await meeting.meet(found),
     connections: options.connections,

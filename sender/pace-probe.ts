@@ -1,5 +1,5 @@
 /** Trying another number of lanes, and judging it by the goodput of all together. Pure. */
-import { ratioOf, type Ratio } from './pace-samples.ts';
+import { ratioOf, summaryOf, type Ratio } from './pace-samples.ts';
 import {
   LANES_START,
   PACE_INTERVAL_MS,
@@ -29,6 +29,11 @@ const STEP_DOWN = 0.7;
 /** A step that brought at least this part of what was hoped for is followed by one as large. */
 const HOPE = 0.6;
 const REST_MS_MAX = 120_000;
+/**
+ * One lane has twice this on a line of 64 kbit/s. With less for each, blocks take half an hour, all are
+ * lost when the line is cut, and some lane gets no byte across in a minute, which looks like a broken line.
+ */
+const LANE_BYTES_PER_SECOND_MIN = 4096;
 
 /** As at the start, from where it is. */
 export function search(state: PaceState): PaceState {
@@ -44,7 +49,9 @@ export function search(state: PaceState): PaceState {
 }
 
 export function startProbe(state: PaceState): PaceState {
-  const up = Math.min(ceilingOf(state), Math.ceil(state.lanes * state.step));
+  const enough = Math.max(1, Math.floor(summaryOf(state.samples).mean / LANE_BYTES_PER_SECOND_MIN));
+  if (state.lanes > enough) return withLanes(state, enough);
+  const up = Math.min(ceilingOf(state), enough, Math.ceil(state.lanes * state.step));
   const down = Math.max(Math.min(LANES_START, state.lanes), Math.floor(state.lanes * STEP_DOWN));
   const canUp = up > state.lanes;
   const canDown = down < state.lanes;

@@ -23,6 +23,7 @@ import type { Ticket } from '../common/ticket.ts';
 import { bodyOf } from './body-pieces.ts';
 import { makeConnector } from './connector.ts';
 import type { LinePacer } from './line-pacer.ts';
+import type { LineProbe } from './line-probe.ts';
 import { putRequestOf } from './put-request.ts';
 import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
 import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
@@ -30,10 +31,8 @@ import { isCount } from './answer-values.ts';
 import { failureOf, type Reply } from './problem.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
 import { ArrivedBytes, type SendQueues } from './send-queues.ts';
-import { watchProgress } from './socket-progress.ts';
+import { ProgressWatch, STALL_MS, standstillOf } from './socket-progress.ts';
 
-/** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
-const STALL_MS = 60_000;
 /** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
 const PATIENT_STALL_MS = 600_000;
 /** The largest answer is a block of the largest size. */
@@ -47,14 +46,15 @@ interface RequestOptions {
   readonly headers?: Record<string, string>;
   readonly body?: Buffer | string;
   readonly signal: AbortSignal;
-  readonly stallMs?: number;
+  readonly answerMs?: number;
 }
 
 export interface HttpReceiverOptions {
   readonly ticket: Ticket;
-  /** This, `queues` and `pacer` are the same for all connections of a run. */
+  /** This, `queues`, `probe` and `pacer` are the same for all connections of a run. */
   readonly senderId: string;
   readonly queues: SendQueues;
+  readonly probe: LineProbe;
   readonly onReply: (info: ReplyInfo) => void;
   /** None, no limit. */
   readonly pacer?: LinePacer | undefined;
@@ -68,12 +68,15 @@ export class HttpReceiverClient implements ReceiverClient {
   readonly #pacer: LinePacer | undefined;
   #socket: Socket | undefined;
   readonly #queues: SendQueues;
+  readonly #probe: LineProbe;
+  readonly #watches = new Set<ProgressWatch>();
   readonly #arrived: ArrivedBytes;
   #closedBytes = 0;
 
   constructor(options: HttpReceiverOptions) {
     this.#pacer = options.pacer;
     this.#queues = options.queues;
+    this.#probe = options.probe;
     this.#arrived = new ArrivedBytes(options.queues);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onReply = options.onReply;
@@ -101,6 +104,10 @@ export class HttpReceiverClient implements ReceiverClient {
 
   get acknowledgedBytes(): number {
     return this.#arrived.bytes;
+  }
+
+  get standstillMs(): number | undefined {
+    return standstillOf(this.#watches);
   }
 
   async look(): Promise<void> {
@@ -152,7 +159,7 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async flush(signal: AbortSignal): Promise<void> {
-    await this.#request({ method: 'POST', path: '/flush', signal, stallMs: PATIENT_STALL_MS });
+    await this.#request({ method: 'POST', path: '/flush', signal, answerMs: PATIENT_STALL_MS });
   }
 
   async complete(request: SealRequest, signal: AbortSignal): ReturnType<ReceiverClient['complete']> {
@@ -182,7 +189,7 @@ export class HttpReceiverClient implements ReceiverClient {
   async #postJson(method: 'PUT' | 'POST', path: string, value: object, signal: AbortSignal): Promise<Reply> {
     const headers = { 'content-type': 'application/json' };
     const body = JSON.stringify(value);
-    return await this.#request({ method, path, headers, body, signal, stallMs: PATIENT_STALL_MS });
+    return await this.#request({ method, path, headers, body, signal, answerMs: PATIENT_STALL_MS });
   }
 
   /** @throws TransferError by the problem's code for every answer that is not 2xx. */
@@ -197,15 +204,8 @@ export class HttpReceiverClient implements ReceiverClient {
       ? await this.#pacer?.enter(options.body, options.signal)
       : undefined;
     const stall = new AbortController();
-    using _watch = watchProgress(
-      this.#queues,
-      () => this.#socket,
-      options.stallMs ?? STALL_MS,
-      () => {
-        const seconds = (options.stallMs ?? STALL_MS) / 1000;
-        stall.abort(new TransferError('connection-failed', `the connection did not move for ${seconds} s`));
-      },
-    );
+    using watch = this.#watch(options.answerMs ?? STALL_MS, stall);
+    this.#watches.add(watch);
     try {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
@@ -224,7 +224,19 @@ export class HttpReceiverClient implements ReceiverClient {
       if (error instanceof TransferError) throw error;
       const message = `cannot reach the receiver at ${this.#address}: ${reasonOf(error)}`;
       throw new TransferError('connection-failed', message, { cause: error });
+    } finally {
+      this.#watches.delete(watch);
     }
+  }
+
+  #watch(answerMs: number, stall: AbortController): ProgressWatch {
+    return new ProgressWatch({
+      queues: this.#queues,
+      socketNow: () => this.#socket,
+      answerMs,
+      isReachable: async () => await this.#probe.isReachable(),
+      onStall: (error) => stall.abort(error),
+    });
   }
 
   #report(header: (name: string) => string | undefined): void {

@@ -60,6 +60,8 @@ export interface ReceiverClient {
   /** Bytes written to the line so far, requests and bodies. */
   readonly bytesWire: number;
   readonly isConnected: boolean;
+  /** For how long the request under way has not moved, in coarse steps; undefined: none is, or not known. */
+  readonly standstillMs: number | undefined;
   /** Bytes that have reached the other end's kernel, when {@link look} was last called. Never shrinks. */
   readonly acknowledgedBytes: number;
   look(): Promise<void>;

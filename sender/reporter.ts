@@ -6,11 +6,11 @@ import type { Area } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import type { TransferError } from '../common/errors.ts';
 import { redact } from '../common/ticket.ts';
-import { formatDuration } from '../common/units.ts';
 import { RateMeter } from '../common/rate.ts';
 import { DamageReport } from './damage-report.ts';
 import type { LiveArea } from './live-area.ts';
 import { liveLines, type BarStyle, type LiveState } from './live-line.ts';
+import { OutageReport } from './outage-report.ts';
 import {
   doneEvent,
   doneText,
@@ -23,7 +23,7 @@ import {
 import { formatLimit, type Limit } from './rate-limit.ts';
 import type { Observed, SendReporter } from './send-reporter.ts';
 import { TimeLeft } from './time-left.ts';
-import { Trouble, isOfTarget } from './trouble.ts';
+import { textOf, waitingEvent, type Waiting } from './trouble.ts';
 
 export type ProgressFormat = 'tty' | 'plain' | 'json' | 'none';
 
@@ -31,8 +31,6 @@ const JSON_INTERVAL_MS = 1000;
 /** A line a minute where a log is kept, more often where somebody looks. */
 const PLAIN_INTERVAL_MS = 60_000;
 const TERMINAL_INTERVAL_MS = 5000;
-/** An outage is told when it begins and then at this interval. */
-const OUTAGE_INTERVAL_MS = 60_000;
 /** In the live area: what becomes durable comes in steps, what goes over the line less so. */
 const DURABLE_WINDOW_MS = 60_000;
 const LINE_WINDOW_MS = 10_000;
@@ -52,21 +50,25 @@ export class Reporter implements SendReporter {
   readonly #rate: RateMeter;
   readonly #lineRate = new RateMeter(LINE_WINDOW_MS);
   readonly #timeLeft = new TimeLeft();
-  readonly #trouble = new Trouble();
   #observed: Observed | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastLineMs = -Infinity;
   #lastText = '';
-  #lastWarningMs = -Infinity;
-  #arrivedBefore = 0;
   #connections = 0;
   #limit: (() => Limit) | undefined;
   readonly #damage: DamageReport;
+  readonly #outages: OutageReport;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
     this.#rate = options.format === 'tty' ? new RateMeter(DURABLE_WINDOW_MS) : new RateMeter();
     this.#damage = new DamageReport(options.clock, (warning) => this.warning({ warning }));
+    this.#outages = new OutageReport({
+      clock: options.clock,
+      warn: (warning) => this.warning({ warning }),
+      fact: (text) => this.fact(text),
+      isShown: () => this.#isLive,
+    });
   }
 
   /** A fact for people: `source   /dev/sdc: …`. */
@@ -82,8 +84,7 @@ export class Reporter implements SendReporter {
 
   start(observed: Observed): void {
     this.#observed = observed;
-    // Whatever was wrong before, the receiver has answered.
-    this.#trouble.end(this.#options.clock.monotonicMs());
+    this.#outages.begin();
     this.#tick();
     this.#timer = setInterval(() => this.#tick(), JSON_INTERVAL_MS);
     this.#timer.unref();
@@ -116,16 +117,9 @@ export class Reporter implements SendReporter {
 
   /** A failure that is being tried again. */
   noteRetry(error: TransferError, giveUpInMs = Infinity): void {
-    const now = this.#options.clock.monotonicMs();
-    this.#trouble.note(error, now, giveUpInMs);
-    if (now - this.#lastWarningMs < OUTAGE_INTERVAL_MS) return;
-    this.#lastWarningMs = now;
-    const sinceMs = this.#trouble.lengthMs(now) ?? 0;
-    // A live area shows by itself how long it lasts.
-    if (this.#isLive && sinceMs >= OUTAGE_INTERVAL_MS) return;
-    const since = sinceMs < 1000 ? '' : ` (for ${formatDuration(sinceMs)} now)`;
-    const where = isOfTarget(error) ? 'the target fails: ' : '';
-    this.warning({ warning: `${where}${error.message}; trying again${since}` });
+    this.#outages.noteRetry(error, giveUpInMs);
+    // Before there is a transfer nothing else tells.
+    if (this.#observed === undefined) this.#writeWaiting(this.#outages.waiting(0));
   }
 
   noteUnreadable(areas: readonly Area[]): void {
@@ -177,11 +171,12 @@ export class Reporter implements SendReporter {
     const now = this.#options.clock.monotonicMs();
     const durable = observed.counters.durable;
     this.#rate.add(now, durable * observed.blockSizeBytes);
-    this.#followTrouble(observed, now);
+    const waiting = this.#outages.follow(observed);
     const { format, isTerminal, live } = this.#options;
     if (format === 'json') this.#writeProgress(observed);
+    this.#writeWaiting(waiting);
     if (format === 'tty' && live !== undefined) {
-      const state = this.#liveState(observed, now);
+      const state = this.#liveState(observed, now, waiting);
       live.area.draw((columns) => liveLines(state, columns, live.style));
     }
     if (format !== 'plain') return;
@@ -192,20 +187,10 @@ export class Reporter implements SendReporter {
     this.#lastText = text;
   }
 
-  /** It is over when something has arrived, or was found to be there. */
-  #followTrouble({ counters, connections }: Observed, now: number): void {
-    const arrived = counters.durable + counters.verified + counters.read;
-    const hasArrived = arrived > this.#arrivedBefore && connections() > 0;
-    this.#arrivedBefore = arrived;
-    if (!hasArrived) return;
-    const lengthMs = this.#trouble.end(now);
-    if (lengthMs !== undefined) this.fact(`note     going on after ${formatDuration(lengthMs)}`);
-  }
-
-  #liveState(observed: Observed, now: number): LiveState {
+  #liveState(observed: Observed, now: number, waiting: Waiting | undefined): LiveState {
     const { counters, bytesTotal, blockSizeBytes } = observed;
     const snapshot = this.#snapshot(observed);
-    const trouble = this.#trouble.text(now, snapshot.connections);
+    const trouble = waiting === undefined ? undefined : textOf(waiting);
     const doneBytes = Math.min(bytesTotal ?? Infinity, counters.durable * blockSizeBytes);
     if (trouble === undefined && bytesTotal !== null)
       this.#timeLeft.add(now, doneBytes, bytesTotal - doneBytes);
@@ -220,6 +205,11 @@ export class Reporter implements SendReporter {
       limitBytesPerSecond: this.#limit?.(),
       trouble,
     };
+  }
+
+  #writeWaiting(waiting: Waiting | undefined): void {
+    if (waiting === undefined || this.#options.format !== 'json') return;
+    this.#options.writeOut(`${JSON.stringify(waitingEvent(waiting))}\n`);
   }
 
   #writeProgress(observed: Observed): void {

@@ -5,6 +5,7 @@ import { formatAreas } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
 import type { BlockReceipt } from '../common/protocol.ts';
+import { formatSize } from '../common/units.ts';
 import type { Attempts } from './attempts.ts';
 import type { BlockEncoder } from './encode-block.ts';
 import type { Flight } from './flight.ts';
@@ -13,6 +14,11 @@ import type { OwedBlocks } from './owed-blocks.ts';
 import type { BlockCounters } from './progress.ts';
 import type { ReadBlock } from './read-block.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient } from './receiver-port.ts';
+import type { SendReporter } from './send-reporter.ts';
+
+/** A block that was cut off after so long, and then again, may never get through between two cuts. */
+const LONG_MS = 60_000;
+const LONG_CUTS = 2;
 
 export interface BlockSenderOptions {
   readonly transferId: string;
@@ -26,6 +32,7 @@ export interface BlockSenderOptions {
   readonly encoder?: BlockEncoder | undefined;
   /** Told once of each block that the receiver has written. */
   readonly owe: (blocks: OwedBlocks) => void;
+  readonly reporter: Pick<SendReporter, 'fact'>;
 }
 
 export class BlockSender {
@@ -33,6 +40,7 @@ export class BlockSender {
   readonly #flights: Flights;
   /** Blocks that are encoded or under way. */
   #busyLanes = 0;
+  #isToldToBeSmaller = false;
 
   constructor(options: BlockSenderOptions) {
     this.#options = options;
@@ -71,8 +79,9 @@ export class BlockSender {
   }
 
   async #sendOn(lane: ReceiverClient, flight: Flight): Promise<void> {
-    const { check, attempts, counters } = this.#options;
+    const { check, attempts, counters, clock } = this.#options;
     const { block } = flight;
+    let longCuts = 0;
     await attempts.run(flight.signal, async (failure) => {
       if (failure?.code === 'digest-mismatch') {
         // It may be read into its place once more: when nobody else reads there.
@@ -86,8 +95,23 @@ export class BlockSender {
         if (head !== 'absent' && isAsSent(head, block)) return this.#owe(flight, head);
       }
       if (failure !== undefined) counters.resent++;
-      await this.#put(lane, flight, flight.signal);
+      const startMs = clock.monotonicMs();
+      try {
+        await this.#put(lane, flight, flight.signal);
+      } catch (error) {
+        const isCut = error instanceof TransferError && isFateUnknown(error) && !flight.isWon;
+        if (isCut && clock.monotonicMs() - startMs >= LONG_MS) longCuts++;
+        if (longCuts >= LONG_CUTS) this.#adviseSmaller(block.bytes.length);
+        throw error;
+      }
     });
+  }
+
+  #adviseSmaller(lengthBytes: number): void {
+    if (this.#isToldToBeSmaller) return;
+    this.#isToldToBeSmaller = true;
+    const what = `a block of ${formatSize(lengthBytes)} was cut off twice after more than a minute`;
+    this.#options.reporter.fact(`note     ${what}: smaller ones get through (README, "Slow lines")`);
   }
 
   async #put(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<void> {

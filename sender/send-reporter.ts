@@ -11,6 +11,8 @@ export interface Observed {
   readonly blockSizeBytes: number;
   readonly bytesWire: () => number;
   readonly connections: () => number;
+  /** For how long nothing has moved although something is under way; undefined: nothing is. */
+  readonly standstillMs: () => number | undefined;
 }
 
 /** What the use case tells while it runs. */

@@ -15,7 +15,7 @@ import { Lanes } from './lanes.ts';
 import type { BlockCounters, DoneFacts } from './progress.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
-import type { SendReporter } from './send-reporter.ts';
+import type { Observed, SendReporter } from './send-reporter.ts';
 import type { Source } from './source.ts';
 import { isStream, type Stream } from './stream.ts';
 import { refuseEmpty } from './supplies.ts';
@@ -90,16 +90,11 @@ export async function send(
     encoder: request.encoder,
     signal,
   });
-  noteReply.current = (info) => transmission.noteReply(info);
-  reporter.start({
-    counters,
-    get bytesTotal() {
-      return content.bytesTotal;
-    },
-    blockSizeBytes: geometry.blockSizeBytes,
-    bytesWire: () => lanes.bytesWire,
-    connections: () => lanes.connectedCount,
-  });
+  noteReply.current = (info) => {
+    attempts.noteAnswer();
+    transmission.noteReply(info);
+  };
+  reporter.start(observedOf(content, lanes));
   lanes.want(lanesMax);
   const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
   const pace = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
@@ -119,6 +114,19 @@ export async function send(
     unreadable: seal.unreadable,
   };
   return { facts, seal, targetPath: status.target.path };
+}
+
+function observedOf(content: ReturnType<typeof contentOf>, lanes: Lanes): Observed {
+  return {
+    counters: content.counters,
+    get bytesTotal() {
+      return content.bytesTotal;
+    },
+    blockSizeBytes: content.geometry.blockSizeBytes,
+    bytesWire: () => lanes.bytesWire,
+    connections: () => lanes.connectedCount,
+    standstillMs: () => lanes.standstillMs,
+  };
 }
 
 /** @param busy counts the answers that the receiver takes no more now. */

@@ -1,68 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
-import { Attempts } from '../../sender/attempts.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-
-const HOUR_MS = 3_600_000;
-const never = new AbortController().signal;
-
-interface Scene {
-  readonly clock: FakeClock;
-  readonly attempts: Attempts;
-  /** Of each retry that was announced. */
-  readonly delaysMs: number[];
-}
-
-/** @param random what chance says each time; 1 is never reached, as with the real one. */
-function scene(options: { retryForMs?: number; random?: number } = {}): Scene {
-  const clock = new FakeClock();
-  const delaysMs: number[] = [];
-  const attempts = new Attempts({
-    clock,
-    random: () => options.random ?? 0.5,
-    retryForMs: options.retryForMs ?? 24 * HOUR_MS,
-    onRetry: (_, delayMs) => delaysMs.push(delayMs),
-  });
-  return { clock, attempts, delaysMs };
-}
-
-function failure(code: ErrorCode, retryAfterSeconds?: number): TransferError {
-  return new TransferError(
-    code,
-    `cannot do it: ${code}`,
-    retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
-  );
-}
-
-/** Fails with each of these in turn, then succeeds. */
-function failing(...codes: readonly (ErrorCode | TransferError)[]): () => Promise<string> {
-  const left = [...codes];
-  return async () => {
-    const next = left.shift();
-    if (next === undefined) return await Promise.resolve('done');
-    throw typeof next === 'string' ? failure(next) : next;
-  };
-}
-
-/** The error that a run ends with, and how often it tried. */
-async function endOf(
-  { clock, attempts }: Scene,
-  attempt: () => Promise<unknown>,
-): Promise<{ error: TransferError; tries: number }> {
-  let tries = 0;
-  const run = attempts.run(never, async () => {
-    tries++;
-    return await attempt();
-  });
-  try {
-    await clock.runToEnd(run);
-  } catch (error) {
-    assert(error instanceof TransferError);
-    return { error, tries };
-  }
-  return assert.fail('it succeeded');
-}
+import {
+  HOUR_MS,
+  attemptsScene as scene,
+  endOf,
+  failing,
+  failure,
+  never,
+} from '../support/attempts-scene.ts';
 
 test('what succeeds is tried once, and what it failed by before is told to the next attempt', async () => {
   const { clock, attempts, delaysMs } = scene();
@@ -81,7 +27,7 @@ test('what succeeds is tried once, and what it failed by before is told to the n
 test('each failure in a row waits longer, up to a minute, for as long as was announced', async () => {
   const { clock, attempts, delaysMs } = scene({ random: 0.999 });
   const tries: number[] = [];
-  const attempt = failing(...Array.from({ length: 9 }, () => 'connection-failed' as const));
+  const attempt = failing(...Array.from({ length: 9 }, () => 'draining' as const));
   const run = attempts.run(never, async () => {
     tries.push(clock.monotonicMs());
     return await attempt();

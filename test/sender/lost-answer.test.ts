@@ -36,6 +36,7 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
     clock,
     signal: new AbortController().signal,
     owe: ({ epoch }) => epochs.push(epoch),
+    reporter: { fact: () => {} },
   });
   const sending = sender.send(lane, { index: 0, bytes, digest, algorithm, isZero: true, unreadable });
   await clock.advance(1000);
@@ -60,4 +61,38 @@ test('a block whose answer was lost is sent again unless it is there with its ar
   assert.equal(await putsOf([[0, 512]], there), 2);
   assert.equal(await putsOf([], 'absent'), 2);
   assert.equal(await putsOf([], { ...there, algorithm: 'blake3' }), 2, 'of another kind');
+});
+
+test('a block that is cut off twice after minutes is told of: smaller ones would get through', async () => {
+  const told: string[] = [];
+  const clock = new FakeClock();
+  let puts = 0;
+  const lane = fakeLane({
+    headBlock: async () => await Promise.resolve('absent' as const),
+    putBlock: async () => {
+      await clock.sleep(++puts === 1 ? 59_000 : 300_000);
+      throw new TransferError('connection-failed', 'cut');
+    },
+  });
+  const ending = new AbortController();
+  const sender = new BlockSender({
+    transferId: 't',
+    check: async () => await Promise.resolve(),
+    attempts: new Attempts({ clock, random: () => 0, retryForMs: 3_600_000, onRetry: () => {} }),
+    counters: { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 },
+    clock,
+    signal: ending.signal,
+    owe: () => {},
+    reporter: { fact: (text) => told.push(text) },
+  });
+  const sending = sender.send(lane, { index: 0, bytes, digest, isZero: false, unreadable: [] });
+  const ended = assert.rejects(sending, { code: 'interrupted' });
+  await clock.advance(400_000);
+  assert.deepEqual(told, []);
+  await clock.advance(1_200_000);
+  const what = 'a block of 512 bytes was cut off twice after more than a minute';
+  assert.deepEqual(told, [`note     ${what}: smaller ones get through (README, "Slow lines")`]);
+  ending.abort(new TransferError('interrupted', 'enough'));
+  await clock.advance(400_000);
+  await ended;
 });

@@ -165,6 +165,17 @@ test('a source that is slower than the line is no reason for more lanes, nor for
   }
 });
 
+test('a line of 64 kbit/s gets no more lanes than it can keep moving: in the end one', () => {
+  const hourMs = 3_600_000;
+  for (let seed = 1; seed <= 5; seed++) {
+    const lanes = runOn([[lineOf(0.064, 600, 0), 2 * hourMs]], seed).map((tick) => tick.lanes);
+    assert(Math.max(...lanes) <= 4, `seed ${seed}: ${Math.max(...lanes)}`);
+    // Those of the start finish their blocks first.
+    const last = lanes.slice(hourMs / PACE_INTERVAL_MS);
+    assert.deepEqual([Math.min(...last), Math.max(...last)], [1, 1], `seed ${seed}`);
+  }
+});
+
 test('it keeps below what the receiver has memory for, but for a look now and then', () => {
   const line = lineOf(100, 40, 0.5, { receiverBlocks: 10 });
   for (let seed = 1; seed <= 20; seed++) {

@@ -73,3 +73,15 @@ test('a limit is told when it holds from the start, and shown as long as it does
   await all.pass(1);
   assert.doesNotMatch(all.drawn.at(-1) ?? '', /limit/);
 });
+
+test('on a terminal: that nothing moves, before anything has failed', async (context) => {
+  using all = scene(context, 'tty');
+  all.start();
+  for (let second = 1; second <= 35; second++) {
+    all.line.standstillMs = second * 1000;
+    await all.pass(1);
+  }
+  const [, trouble = ''] = (all.drawn.at(-1) ?? '').split('\n');
+  assert.equal(trouble, 'waiting for the receiver: nothing moves on any of 4 connections, for 35 s');
+  assert.deepEqual(all.err, []);
+});

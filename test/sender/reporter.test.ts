@@ -141,3 +141,81 @@ test('the next outage, after blocks became durable again, counts from its own be
   all.reporter.noteRetry(new TransferError('connection-failed', 'second'));
   assert.equal(all.err.at(-1), 'ddt-send: warning: second; trying again\n');
 });
+
+test('nothing fails, nothing moves: told after twenty seconds, and as JSON each second', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  for (let second = 1; second <= 90; second++) {
+    all.line.standstillMs = second * 1000;
+    await all.pass(1);
+  }
+  assert.deepEqual(all.err, [
+    'ddt-send: warning: waiting for the receiver: nothing moves on any of 4 connections, for 20 s\n',
+    'ddt-send: warning: waiting for the receiver: nothing moves on any of 4 connections, for 1 m 20 s\n',
+  ]);
+  const waiting = eventsOf(all.out).filter(({ event }) => event === 'waiting');
+  assert.equal(waiting.length, 81);
+  assert.deepEqual(waiting.at(-1), {
+    event: 'waiting',
+    code: 'standstill',
+    message: 'waiting for the receiver: nothing moves on any of 4 connections',
+    seconds: 90,
+  });
+  all.line.standstillMs = 0;
+  await all.pass(5);
+  assert.equal(eventsOf(all.out).at(-1)?.['event'], 'progress');
+});
+
+test('an outage counts from the last movement, and is over when bytes move again', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  for (let second = 1; second <= 60; second++) {
+    all.line.standstillMs = second * 1000;
+    await all.pass(1);
+  }
+  const error = new TransferError('connection-failed', 'the connection did not move for 60 s');
+  all.reporter.noteRetry(error, 3_600_000);
+  Object.assign(all.line, { connections: 0, standstillMs: undefined });
+  await all.pass(10);
+  assert.deepEqual(eventsOf(all.out).at(-1), {
+    event: 'waiting',
+    code: 'connection-failed',
+    message: 'waiting for the receiver: the connection did not move for 60 s',
+    seconds: 70,
+    giveUpInSeconds: 3590,
+  });
+  Object.assign(all.line, { connections: 1, standstillMs: 0 });
+  await all.pass(1);
+  assert.equal(all.err.at(-1), 'note     going on after 1 m 11 s\n');
+  assert.equal(eventsOf(all.out).at(-1)?.['event'], 'progress');
+});
+
+test('what arrives ends a standstill at once, though connections are looked at seldom', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  all.line.standstillMs = 30_000;
+  await all.pass(2);
+  all.counters.durable++;
+  await all.pass(5);
+  assert.deepEqual(
+    eventsOf(all.out)
+      .slice(-5)
+      .map(({ event }) => event),
+    Array.from({ length: 5 }, () => 'progress'),
+  );
+});
+
+test('as JSON, before there is a transfer: each failure that is tried again is told', (context) => {
+  using all = scene(context, 'json');
+  const refused = Object.assign(new Error('x'), { code: 'ECONNREFUSED' });
+  all.reporter.noteRetry(new TransferError('connection-failed', 'cannot reach it', { cause: refused }), 5000);
+  assert.deepEqual(eventsOf(all.out), [
+    {
+      event: 'waiting',
+      code: 'connection-failed',
+      message: 'waiting for the receiver: connection refused',
+      seconds: 0,
+      giveUpInSeconds: 5,
+    },
+  ]);
+});

@@ -64,6 +64,7 @@ class Scene {
       clock,
       signal: new AbortController().signal,
       owe: (blocks) => this.owed.push(blocks),
+      reporter: { fact: () => {} },
     });
   }
 

@@ -26,6 +26,7 @@ import type { End, World } from './world.ts';
 export class SimClient implements ReceiverClient {
   bytesWire = 0;
   isConnected = false;
+  readonly standstillMs = undefined;
   readonly #world: World;
   readonly #process: SimProcess;
   readonly #onReply: (info: ReplyInfo) => void;

@@ -9,6 +9,7 @@ export function fakeLane(given: Partial<ReceiverClient> = {}): FakeLane {
   return {
     bytesWire: 0,
     isConnected: true,
+    standstillMs: undefined,
     acknowledgedBytes: 0,
     look: async () => {},
     transfer: unasked,

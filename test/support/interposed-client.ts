@@ -7,6 +7,7 @@ import { DIGESTS } from '../../common/digest.ts';
 import type { BlockEncoder } from '../../sender/encode-block.ts';
 import type { ReceiverClient } from '../../sender/receiver-port.ts';
 import { HttpReceiverClient } from '../../sender/receiver-client.ts';
+import { LineProbe } from '../../sender/line-probe.ts';
 import { send } from '../../sender/send.ts';
 import { SendQueues } from '../../sender/send-queues.ts';
 import type { Source } from '../../sender/source.ts';
@@ -30,6 +31,9 @@ function interpose(client: HttpReceiverClient, { putBlock, complete }: Interpose
     },
     get isConnected() {
       return client.isConnected;
+    },
+    get standstillMs() {
+      return client.standstillMs;
     },
     get acknowledgedBytes() {
       return client.acknowledgedBytes;
@@ -73,11 +77,12 @@ export async function sendThrough(
   const { port, pin, token } = app;
   const ticket = { origin: `https://127.0.0.1:${port}`, host: '127.0.0.1', port, pin, token };
   const queues = new SendQueues();
+  const probe = new LineProbe(ticket);
   return await send(
     {
       source,
       connect: (onReply) =>
-        interpose(new HttpReceiverClient({ ticket, senderId: 'test', queues, onReply }), interposed),
+        interpose(new HttpReceiverClient({ ticket, senderId: 'test', queues, probe, onReply }), interposed),
       receiverName: 'receiver',
       connections: 1,
       blockSizeBytes: BLOCK_BYTES,

@@ -12,7 +12,7 @@ export interface ReporterScene extends Disposable {
   readonly reporter: Reporter;
   readonly clock: FakeClock;
   readonly counters: BlockCounters;
-  readonly line: { connections: number };
+  readonly line: { connections: number; standstillMs?: number };
   readonly out: string[];
   readonly err: string[];
   /** Of the live area, at 100 columns: each state that was drawn. */
@@ -36,7 +36,7 @@ export function reporterScene(
     print: (text: string) => err.push(text),
     end: () => drawn.push('end'),
   };
-  const line = { connections: 4 };
+  const line: ReporterScene['line'] = { connections: 4 };
   const reporter = new Reporter({
     format,
     isTerminal,
@@ -66,6 +66,7 @@ export function reporterScene(
         blockSizeBytes: 4 * MIB,
         bytesWire: () => counters.durable * 1000,
         connections: () => line.connections,
+        standstillMs: () => line.standstillMs,
       }),
     [Symbol.dispose]: () => reporter.stop(),
   };

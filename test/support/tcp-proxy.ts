@@ -6,15 +6,18 @@ import { OWN_HOST } from './processes.ts';
 /**
  * What becomes of a piece on its way: itself, another one, or `cut`: it is swallowed and the connection
  * reset.
- * @param turn counts, over all connections, how often the direction changed from sender → receiver to back:
- * each answer begins a new one.
+ * @param answer counts, over all connections, the answers that have begun: how often the direction changed
+ * from sender → receiver to back, without the two times that a handshake of TLS 1.3 takes.
  */
-export type Meddle = (piece: Buffer, way: 'to-receiver' | 'to-sender', turn: number) => Buffer | 'cut';
+export type Meddle = (piece: Buffer, way: 'to-receiver' | 'to-sender', answer: number) => Buffer | 'cut';
+
+/** The server's half of the handshake; then its session tickets, which may come in the midst of a request. */
+const HANDSHAKE_TURNS = 2;
 
 export class TcpProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #open = new Set<Socket>();
-  #turn = 0;
+  #answers = 0;
 
   private constructor(to: { readonly host: string; readonly port: number }, meddle: Meddle) {
     this.#server = createServer((near) => this.#join(near, connect(to), meddle));
@@ -44,11 +47,12 @@ export class TcpProxy implements AsyncDisposable {
 
   #join(near: Socket, far: Socket, meddle: Meddle): void {
     let isAsked = false;
+    let turns = 0;
     const pass = (way: 'to-receiver' | 'to-sender', out: Socket): ((piece: Buffer) => void) => {
       return (piece) => {
-        if (way === 'to-sender' && isAsked) this.#turn++;
+        if (way === 'to-sender' && isAsked && ++turns > HANDSHAKE_TURNS) this.#answers++;
         isAsked = way === 'to-receiver';
-        const passed = meddle(piece, way, this.#turn);
+        const passed = meddle(piece, way, turns > HANDSHAKE_TURNS ? this.#answers : 0);
         if (passed === 'cut') {
           near.resetAndDestroy();
           far.resetAndDestroy();

@@ -1,0 +1,65 @@
+/** What a sender does about failures, with time and chance as the test wants them. */
+import assert from 'node:assert/strict';
+import { TransferError, type ErrorCode } from '../../common/errors.ts';
+import { Attempts } from '../../sender/attempts.ts';
+import { FakeClock } from './fake-clock.ts';
+
+export const HOUR_MS = 3_600_000;
+export const never = new AbortController().signal;
+
+export interface AttemptsScene {
+  readonly clock: FakeClock;
+  readonly attempts: Attempts;
+  /** Of each retry that was announced. */
+  readonly delaysMs: number[];
+}
+
+/** @param random what chance says each time; 1 is never reached, as with the real one. */
+export function attemptsScene(options: { retryForMs?: number; random?: number } = {}): AttemptsScene {
+  const clock = new FakeClock();
+  const delaysMs: number[] = [];
+  const attempts = new Attempts({
+    clock,
+    random: () => options.random ?? 0.5,
+    retryForMs: options.retryForMs ?? 24 * HOUR_MS,
+    onRetry: (_, delayMs) => delaysMs.push(delayMs),
+  });
+  return { clock, attempts, delaysMs };
+}
+
+export function failure(code: ErrorCode, retryAfterSeconds?: number): TransferError {
+  return new TransferError(
+    code,
+    `cannot do it: ${code}`,
+    retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
+  );
+}
+
+/** Fails with each of these in turn, then succeeds. */
+export function failing(...codes: readonly (ErrorCode | TransferError)[]): () => Promise<string> {
+  const left = [...codes];
+  return async () => {
+    const next = left.shift();
+    if (next === undefined) return await Promise.resolve('done');
+    throw typeof next === 'string' ? failure(next) : next;
+  };
+}
+
+/** The error that a run ends with, and how often it tried. */
+export async function endOf(
+  { clock, attempts }: AttemptsScene,
+  attempt: () => Promise<unknown>,
+): Promise<{ error: TransferError; tries: number }> {
+  let tries = 0;
+  const run = attempts.run(never, async () => {
+    tries++;
+    return await attempt();
+  });
+  try {
+    await clock.runToEnd(run);
+  } catch (error) {
+    assert(error instanceof TransferError);
+    return { error, tries };
+  }
+  return assert.fail('it succeeded');
+}
