@@ -11,8 +11,8 @@ import { pinOfPublicKey } from '../common/ticket.ts';
 /** Connecting takes two round trips; behind the full queue of a slow line each is some nine seconds. */
 const CONNECT_TIMEOUT_MS = 30_000;
 /**
- * A name may have several addresses, which are tried one after the other. Node's half second ends each attempt
- * but the last on a line of 600 ms: where the last address is a dead one, no connection would ever come about.
+ * A name may have several addresses, which are tried one after the other. Node's half second ends each
+ * attempt but the last on a line of 600 ms: where the last address is a dead one, none would come about.
  */
 const ADDRESS_TIMEOUT_MS = 10_000;
 /** A peer that vanished without a word is found by TCP. */

@@ -85,7 +85,14 @@ test('a block that is cut off twice after minutes is told of: smaller ones would
     owe: () => {},
     reporter: { fact: (text) => told.push(text) },
   });
-  const sending = sender.send(lane, { index: 0, bytes, digest, isZero: false, unreadable: [] });
+  const sending = sender.send(lane, {
+    index: 0,
+    bytes,
+    digest,
+    algorithm: 'sha-256',
+    isZero: false,
+    unreadable: [],
+  });
   const ended = assert.rejects(sending, { code: 'interrupted' });
   await clock.advance(400_000);
   assert.deepEqual(told, []);
