@@ -82,8 +82,8 @@ export class Flight {
   }
 
   /**
-   * @param usualMs what as many bytes take at present. @returns whether this one takes so much longer that a lane
-   * that begins now would be done before; where all has arrived and no answer comes nobody knows.
+   * @param usualMs what as many bytes take at present. @returns whether this one takes so much longer that a
+   * lane that begins now would be done before; where all has arrived and no answer comes nobody knows.
    */
   isLate(usualMs: number, nowMs: number): boolean {
     const elapsedMs = nowMs - this.startMs;
