@@ -19,6 +19,8 @@ const SAMPLE_EVERY_BYTES = 64 * 1024;
 const SHARE_MAX = 0.95;
 /** While samples do not shrink, the next 1, 3, 7 and at last so many blocks are sent without one. */
 const UNSAMPLED_BLOCKS_MAX = 15;
+/** A line is slow when the processors could encode so many times what it takes. */
+const SLOW_LINE_TIMES = 5;
 /** One block of so many that shrink goes plain, to see what the line takes; the first of them is early. */
 const PROBE_EVERY_BLOCKS = 64;
 const PROBE_FIRST = 6;
@@ -132,14 +134,15 @@ export class BlockEncoder {
   #levelFor(bytes: Buffer): number {
     const { compression, cores } = this.#options;
     if (compression !== 'auto') return compression;
-    if (this.#unsampled > 0) {
+    const isLineSlow = this.#isLineSlow();
+    if (this.#unsampled > 0 && !isLineSlow) {
       this.#unsampled--;
       return 0;
     }
     const share = shareOfSample(bytes);
     if (share > SHARE_MAX) {
       this.#noteSample(share);
-      return 0;
+      return isLineSlow ? 1 : 0;
     }
     if (++this.#shrinking % PROBE_EVERY_BLOCKS === PROBE_FIRST) return 0;
     const level = chooseLevel({
@@ -152,6 +155,13 @@ export class BlockEncoder {
     // Small bodies take as long as large ones at first: that a line is slow is only believed of a plain one.
     this.#level = this.#plain.ms === 0 && level > 1 ? 1 : level;
     return this.#level;
+  }
+
+  /** So slow that encoding in vain costs nothing: what a sample has missed is worth more. */
+  #isLineSlow(): boolean {
+    if (this.#plain.ms === 0) return false;
+    const cores = Math.min(this.#options.cores, Math.max(1, this.#lanes));
+    return cores * this.#encodeBytesPerSecond > SLOW_LINE_TIMES * (this.#lineBytesPerSecond() ?? Infinity);
   }
 
   /** @returns undefined while nothing was sent. */

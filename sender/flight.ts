@@ -3,7 +3,7 @@ import { TransferError } from '../common/errors.ts';
 import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient } from './receiver-port.ts';
 
-/** A block is late when it takes this many times what blocks take. */
+/** A block is late when it takes this many times what as many bytes take. */
 const LATE_TIMES = 2;
 /** Not worth a second copy of the block on the line. */
 const LATE_MS_MIN = 2000;
@@ -82,8 +82,8 @@ export class Flight {
   }
 
   /**
-   * @param usualMs what blocks take at present. @returns whether this one takes so much longer that a lane
-   * that begins now would be done before; where all has arrived and no answer comes nobody knows.
+   * @param usualMs what as many bytes take at present. @returns whether this one takes so much longer that a
+   * lane that begins now would be done before; where all has arrived and no answer comes nobody knows.
    */
   isLate(usualMs: number, nowMs: number): boolean {
     const elapsedMs = nowMs - this.startMs;

@@ -7,17 +7,17 @@ import { Flight } from './flight.ts';
 import type { ReadBlock } from './read-block.ts';
 import type { ReceiverClient } from './receiver-port.ts';
 
-/** What blocks take is the median of the last ones: few, because it changes with the number of lanes. */
-const DURATIONS_MAX = 9;
-const DURATIONS_MIN = 3;
+/** What a byte takes is the median of the last blocks: few, because it changes with the number of lanes. */
+const PACES_MAX = 9;
+const PACES_MIN = 3;
 const LOOK_INTERVAL_MS = 250;
 
 export class Flights {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
   readonly #flights = new Set<Flight>();
-  /** In milliseconds, of the last blocks; the oldest first. */
-  readonly #durations: number[] = [];
+  /** Milliseconds for a byte, of the last blocks, which may be encoded; the oldest first. */
+  readonly #paces: number[] = [];
   #landedMs = 0;
   #landed = Promise.withResolvers<void>();
   #looking: Promise<void> | undefined;
@@ -51,8 +51,8 @@ export class Flights {
     this.#flights.add(flight);
     try {
       await send(flight);
-      this.#durations.push(this.#clock.monotonicMs() - startMs);
-      if (this.#durations.length > DURATIONS_MAX) this.#durations.shift();
+      this.#paces.push((this.#clock.monotonicMs() - startMs) / flight.wireBytes);
+      if (this.#paces.length > PACES_MAX) this.#paces.shift();
     } catch (error) {
       // The helper's receipt has been counted; what ended this lane's attempt was that.
       if (!flight.isWon || this.#signal.aborted) throw error;
@@ -84,13 +84,13 @@ export class Flights {
   }
 
   #latest(lane: ReceiverClient): Flight | undefined {
-    const sorted = this.#durations.toSorted((a, b) => a - b);
+    const sorted = this.#paces.toSorted((a, b) => a - b);
     const usualMs = sorted[Math.floor(sorted.length / 2)];
-    if (usualMs === undefined || sorted.length < DURATIONS_MIN) return undefined;
+    if (usualMs === undefined || sorted.length < PACES_MIN) return undefined;
     const nowMs = this.#clock.monotonicMs();
     return Array.from(this.#flights)
       .filter((flight) => !flight.isWon && !flight.isHelped && flight.lane !== lane)
-      .filter((flight) => flight.isLate(usualMs, nowMs))
+      .filter((flight) => flight.isLate(usualMs * flight.wireBytes, nowMs))
       .toSorted((a, b) => b.remainingMs() - a.remainingMs() || a.startMs - b.startMs)[0];
   }
 

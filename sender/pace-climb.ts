@@ -16,7 +16,7 @@ const SHORT = 0.8;
 const LEVEL = 0.1;
 const LEVEL_SAMPLES = 3;
 /** A part of what was hoped for: then more lanes are worth a try though nothing more was seen of the line. */
-const HOPE = 0.4;
+const HOPE = 0.8;
 const STEP_MIN = 2;
 /** At once; the highest goodput may have been a moment's, out of somebody's buffer. */
 const STEP_MAX = 4;

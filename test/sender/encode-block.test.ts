@@ -144,6 +144,24 @@ test('that a line is slow is not believed before a plain block has told', async 
   assert((levels.at(-1) ?? 0) > 1, levels.join());
 });
 
+test('on a slow line what the sample has missed is encoded, too', async () => {
+  const { encoder } = encoderOf('auto');
+  // Where the sample looks there is noise.
+  const missed = Buffer.concat([NOISE.subarray(0, MIB / 8), TEXT]).subarray(0, MIB);
+  NOISE.copy(missed, 0);
+  for (let at = 4096; at < MIB; at += MIB / 8) TEXT.copy(missed, at, 0, MIB / 16);
+  assert(shareOfSample(missed) > 0.95);
+  for (const [sendingMs, isEncoded] of [
+    [1, false],
+    [1e6, true],
+  ] as const) {
+    for (let block = 0; block < 50; block++)
+      encoder.noteSent({ wireBytes: MIB, isEncoded: false, sendingMs, lanes: 1 });
+    assert.equal((await encoder.encode(0, missed)) !== undefined, isEncoded);
+    assert.equal((await encoder.encode(1, NOISE)) !== undefined, false);
+  }
+});
+
 test('no more blocks than there are cores are encoded at once', async () => {
   let [running, most] = [0, 0];
   const { codec } = counting(async () => {

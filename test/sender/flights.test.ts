@@ -35,11 +35,11 @@ class Scene {
   }
 
   /** A block whose lane obeys the flight's signal; `land` is its receipt. */
-  fly(index: number): Flown {
+  fly(index: number, encoded?: Buffer): Flown {
     const lane = fakeLane();
     const { promise, resolve } = Promise.withResolvers<void>();
     let started: Flight | undefined;
-    const landed = this.flights.fly({ block: block(index) }, lane, async (flight) => {
+    const landed = this.flights.fly({ block: block(index), encoded }, lane, async (flight) => {
       started = flight;
       const aborted = new Promise<never>((_, reject) => {
         flight.signal.addEventListener('abort', () => reject(flight.signal.reason as Error));
@@ -89,6 +89,22 @@ test('a block as fast as the others, or done before another lane could be, is no
   }
   steady.land();
   nearlyDone.land();
+  assert.equal(await late, undefined);
+});
+
+test('a plain block after small encoded ones is not late because it is larger', async () => {
+  const scene = new Scene();
+  const small = [100, 101, 102].map((index) => scene.fly(index, Buffer.alloc(BLOCK_BYTES / 10)));
+  await scene.clock.advance(3000);
+  for (const { land } of small) land();
+  await Promise.all(small.map(async ({ landed }) => await landed));
+  const plain = scene.fly(0);
+  const late = scene.flights.late(fakeLane(), nothing);
+  for (let second = 1; second <= 29; second++) {
+    plain.lane.acknowledgedBytes = (second * BLOCK_BYTES) / 30;
+    await scene.clock.advance(1000);
+  }
+  plain.land();
   assert.equal(await late, undefined);
 });
 
