@@ -5,6 +5,7 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
 import type { Clock } from '../common/clock.ts';
+import { release } from '../common/garbage.ts';
 import { LEVEL_COSTS, chooseLevel, type Level } from './compression-level.ts';
 import { Turns } from './turns.ts';
 
@@ -31,8 +32,8 @@ const ENCODE_BYTES_PER_SECOND_START = 120e6;
 
 export interface Codec {
   encode(bytes: Buffer, level: number): Promise<Buffer>;
-  /** @param bytesMax more is an error. */
-  decode(encoded: Buffer, bytesMax: number): Promise<Buffer>;
+  /** @param bytesMax more is an error. @returns a buffer of the caller's own. */
+  decode(encoded: Buffer, bytesMax: number): Promise<Buffer<ArrayBuffer>>;
 }
 
 /** zlib's usual steps of 16 KiB make it half as fast, and less than 64 bytes are no step. */
@@ -41,11 +42,16 @@ function atOnce(bytes: number): number {
 }
 
 const ZSTD: Codec = {
-  encode: async (bytes, level) =>
-    await compressAsync(bytes, {
+  encode: async (bytes, level) => {
+    const step = await compressAsync(bytes, {
       params: { [constants.ZSTD_c_compressionLevel]: level },
       chunkSize: atOnce(bytes.length),
-    }),
+    });
+    // As large as the block, whatever is in it, and on its way for minutes.
+    const encoded = Buffer.from(step);
+    release(step);
+    return encoded;
+  },
   decode: async (encoded, bytesMax) =>
     await decompressAsync(encoded, { maxOutputLength: bytesMax, chunkSize: atOnce(bytesMax) }),
 };
@@ -186,7 +192,10 @@ export class BlockEncoder {
 
   async #decodesTo(bytes: Buffer, encoded: Buffer): Promise<boolean> {
     try {
-      return bytes.equals(await this.#codec.decode(encoded, bytes.length));
+      const decoded = await this.#codec.decode(encoded, bytes.length);
+      const isEqual = bytes.equals(decoded);
+      release(decoded);
+      return isEqual;
     } catch {
       return false;
     }

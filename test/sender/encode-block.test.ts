@@ -33,7 +33,7 @@ function counting(encode: Codec['encode']): { codec: Codec; levels: number[] } {
       levels.push(level);
       return await encode(bytes, level);
     },
-    decode: async () => await Promise.resolve(TEXT),
+    decode: async () => await Promise.resolve(Buffer.from(TEXT)),
   };
   return { codec, levels };
 }
@@ -100,7 +100,7 @@ test('among noise the next text is found within sixteen blocks', async () => {
 test('a block that a faulty machine encodes wrongly is sent plain, and that is said', async () => {
   const faults: readonly Codec['decode'][] = [
     async () => await Promise.resolve(Buffer.concat([TEXT.subarray(1), TEXT.subarray(0, 1)])),
-    async () => await Promise.resolve(TEXT.subarray(1)),
+    async () => await Promise.resolve(Buffer.from(TEXT.subarray(1))),
     async () => await Promise.reject(new Error('corrupt')),
   ];
   for (const decode of faults) {
