@@ -55,6 +55,7 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     size: 2 * BLOCK_BYTES + LAST_BYTES,
     blockSize: BLOCK_BYTES,
     blockCount: 3,
+    digest: 'sha-256',
     root: `sha256:${rootOf(opened).toString('hex')}`,
     verified: 'none',
     readBack: null,
