@@ -10,8 +10,8 @@ const NC_PORT = 9000;
 const NBD_PORT = 10_809;
 const LISTEN_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 100;
-/** Of less too few blocks come one after the other, and too many at once. */
-const MIDDLE_BYTES_MIN = 2 ** 30;
+/** Each time a process looks. */
+const LOOK_AT_LINE_EVERY_MS = 1000;
 /** Only what hangs takes longer: ddt's own ends count. */
 const OWN_LIMIT_SECONDS = 3600;
 
@@ -33,8 +33,8 @@ export interface Copy {
   /** Of the disk, on the target. */
   readonly bytes: number;
   readonly isComplete: boolean;
-  /** Of random bytes: Mbit/s while the second to the fourth fifth of them arrived. */
-  readonly middle?: number;
+  /** Mbit/s on the line without the first and the last fifth of the time; NaN of too short a time. */
+  readonly lineMbit: number;
   /** Of ddt: the connections that it had, once a second. */
   readonly connections?: readonly number[];
 }
@@ -64,40 +64,36 @@ interface Ending {
 
 async function timeCopy(job: LineJob, { last, limitSeconds, keepsHoles }: Ending): Promise<Copy> {
   const startMs = performance.now();
-  const looks: { seconds: number; bytes: number }[] = [];
-  // Sparse until it is written: what is allocated has arrived.
-  const all = keepsHoles === true ? job.dataBytes : job.sizeBytes;
-  const arrived = async (): Promise<number> => {
-    const blocks = await stat(job.target).then(
-      (found) => found.blocks,
-      () => 0,
-    );
-    return Math.min(job.sizeBytes, (blocks * 512 * job.sizeBytes) / all);
-  };
-  while (last.isRunning && performance.now() < startMs + limitSeconds * 1000) {
+  const now = (): number => (performance.now() - startMs) / 1000;
+  const looks: Look[] = [];
+  while (last.isRunning && now() < limitSeconds) {
     job.signal.throwIfAborted();
     await Promise.race([last.ended, delay(LOOK_EVERY_MS)]);
-    looks.push({ seconds: (performance.now() - startMs) / 1000, bytes: await arrived() });
+    if (now() * 1000 < looks.length * LOOK_AT_LINE_EVERY_MS) continue;
+    looks.push({ seconds: now(), bytes: await job.line.arrivedBytes() });
   }
-  const seconds = (performance.now() - startMs) / 1000;
-  const isRandom = job.dataBytes === job.sizeBytes;
-  const middle = isRandom ? middleOf(looks, job.sizeBytes) : undefined;
-  const more = middle === undefined ? {} : { middle };
-  if (last.isRunning) return { seconds, bytes: await arrived(), isComplete: false, ...more };
+  const seconds = now();
+  const lineMbit = middleOf(looks);
+  if (last.isRunning) {
+    // Sparse until it is written: what is allocated has arrived.
+    const allocated = (await stat(job.target)).blocks * 512;
+    const share = allocated / (keepsHoles === true ? job.dataBytes : job.sizeBytes);
+    return { seconds, bytes: job.sizeBytes * Math.min(1, share), isComplete: false, lineMbit };
+  }
   const end = await last.ended;
   if (end.status !== 0) throw new Failure(`it ended with ${end.status}: ${end.errors.slice(-3).join(' · ')}`);
-  return { seconds: end.seconds, bytes: job.sizeBytes, isComplete: true, ...more };
+  return { seconds: end.seconds, bytes: job.sizeBytes, isComplete: true, lineMbit };
 }
 
-/** @returns undefined where less arrived. */
-function middleOf(
-  looks: readonly { readonly seconds: number; readonly bytes: number }[],
-  sizeBytes: number,
-): number | undefined {
-  const from = looks.find(({ bytes }) => bytes >= 0.2 * sizeBytes);
-  const to = looks.find(({ bytes }) => bytes >= 0.8 * sizeBytes);
-  if (sizeBytes < MIDDLE_BYTES_MIN || from === undefined || to === undefined || to.seconds <= from.seconds)
-    return undefined;
+interface Look {
+  readonly seconds: number;
+  readonly bytes: number;
+}
+
+function middleOf(looks: readonly Look[]): number {
+  const from = looks[Math.floor(looks.length * 0.2)];
+  const to = looks[Math.floor(looks.length * 0.8)];
+  if (from === undefined || to === undefined || to.seconds <= from.seconds) return NaN;
   return ((to.bytes - from.bytes) * 8) / 1e6 / (to.seconds - from.seconds);
 }
 

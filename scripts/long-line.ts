@@ -25,6 +25,8 @@ export interface LongLine {
   readonly near: readonly string[];
   readonly far: readonly string[];
   readonly farAddress: string;
+  /** Bytes that have come out of the line at the far end so far, heads of packets included. */
+  arrivedBytes(): Promise<number>;
   /** Changes the line under the connections that are open. */
   change(options: LineOptions): Promise<void>;
 }
@@ -90,10 +92,15 @@ export async function openLine(
     if (!link.isRunning) throw new Failure(`wan: ${link.errors.join(' · ')}`);
     return link.lines.some((line) => line.startsWith('wan: up'));
   });
+  const withinFar = ['ip', 'netns', 'exec', far];
   return {
     near: ['ip', 'netns', 'exec', near],
-    far: ['ip', 'netns', 'exec', far],
+    far: withinFar,
     farAddress: '10.77.0.2',
+    async arrivedBytes() {
+      const counter = ['cat', '/sys/class/net/wan/statistics/rx_bytes'];
+      return Number((await OwnProcess.within(withinFar, counter).ended).lines[0]);
+    },
     async change(changed) {
       await writeFile(file, wanOptions(changed));
       link.kill('SIGHUP');
