@@ -6,8 +6,8 @@ import { findProgram } from './loopback-ssh.ts';
 
 const LISTEN_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 100;
-/** Of less too few blocks come one after the other, and too many at once. */
-const MIDDLE_BYTES_MIN = 2 ** 30;
+/** Each time a process looks. */
+const LOOK_AT_LINE_EVERY_MS = 1000;
 /** Of /proc/stat, on every machine (proc(5), sysconf(3)). */
 const TICKS_PER_SECOND = 100;
 
@@ -17,6 +17,8 @@ export interface Route {
   readonly near: readonly string[];
   readonly far: readonly string[];
   readonly farAddress: string;
+  /** Bytes that have come out of the line at the far end so far, heads of packets included. */
+  arrivedBytes?(): Promise<number>;
 }
 
 export const LOOPBACK: Route = { near: [], far: [], farAddress: '127.0.0.1' };
@@ -39,8 +41,8 @@ export interface Copy {
   /** Of the disk, on the target; of a copy that was stopped, what is allocated there. */
   readonly bytes: number;
   readonly isComplete: boolean;
-  /** Of random bytes: Mbit/s while the second to the fourth fifth of them arrived. */
-  readonly middle?: number;
+  /** Mbit/s on the line without the first and the last fifth of the time; NaN of too short a time. */
+  readonly lineMbit: number;
   /** Of the whole machine meanwhile: both sides, and the kernel's work for them. */
   readonly cpuSeconds: number;
   /** Of ddt: the connections that it had, once a second. */
@@ -90,30 +92,31 @@ export async function timeCopy(
   start: () => OwnProcess,
   { statuses = [0], keepsHoles = false }: Ending = {},
 ): Promise<Copy> {
-  const { sizeBytes, dataBytes = sizeBytes } = job;
   const busyBefore = await busySeconds();
   const startMs = performance.now();
-  const endMs = startMs + job.limitSeconds * 1000;
+  const now = (): number => (performance.now() - startMs) / 1000;
   const looks: Look[] = [];
   const last = start();
-  while (last.isRunning && performance.now() < endMs) {
+  while (last.isRunning && now() < job.limitSeconds) {
     job.signal.throwIfAborted();
     await Promise.race([last.ended, delay(LOOK_EVERY_MS)]);
-    const bytes = await arrivedBytes(job, keepsHoles);
-    looks.push({ seconds: (performance.now() - startMs) / 1000, bytes });
+    if (now() * 1000 < looks.length * LOOK_AT_LINE_EVERY_MS) continue;
+    looks.push({ seconds: now(), bytes: (await job.route.arrivedBytes?.()) ?? NaN });
   }
-  const seconds = (performance.now() - startMs) / 1000;
+  const seconds = now();
   const cpuSeconds = (await busySeconds()) - busyBefore;
-  const middle = dataBytes === sizeBytes ? middleOf(looks, sizeBytes) : undefined;
-  const figures = { cpuSeconds, ...(middle === undefined ? {} : { middle }) };
+  const figures = { seconds, cpuSeconds, lineMbit: middleOf(looks) };
+  const { sizeBytes, dataBytes = sizeBytes } = job;
   if (last.isRunning) {
-    return { seconds, bytes: await arrivedBytes(job, keepsHoles), isComplete: false, ...figures };
+    // Sparse until it is written: what is allocated has arrived.
+    const share = ((await stat(job.target)).blocks * 512) / (keepsHoles ? dataBytes : sizeBytes);
+    return { bytes: sizeBytes * Math.min(1, share), isComplete: false, ...figures };
   }
   const end = await last.ended;
   if (!statuses.includes(end.status ?? -1)) {
     throw new Failure(`it ended with ${end.signal ?? end.status}: ${end.errors.slice(-3).join(' · ')}`);
   }
-  return { seconds, bytes: sizeBytes, isComplete: true, ...figures };
+  return { bytes: sizeBytes, isComplete: true, ...figures };
 }
 
 interface Look {
@@ -121,22 +124,10 @@ interface Look {
   readonly bytes: number;
 }
 
-/** Of the disk: the target is sparse until it is written, what is allocated there has arrived. */
-async function arrivedBytes(job: CopyJob, keepsHoles: boolean): Promise<number> {
-  const { target, sizeBytes, dataBytes = sizeBytes } = job;
-  const blocks = await stat(target).then(
-    (found) => found.blocks,
-    () => 0,
-  );
-  return Math.min(sizeBytes, (blocks * 512 * sizeBytes) / (keepsHoles ? dataBytes : sizeBytes));
-}
-
-/** @returns undefined where less arrived. */
-function middleOf(looks: readonly Look[], sizeBytes: number): number | undefined {
-  const from = looks.find(({ bytes }) => bytes >= 0.2 * sizeBytes);
-  const to = looks.find(({ bytes }) => bytes >= 0.8 * sizeBytes);
-  if (sizeBytes < MIDDLE_BYTES_MIN || from === undefined || to === undefined || to.seconds <= from.seconds)
-    return undefined;
+function middleOf(looks: readonly Look[]): number {
+  const from = looks[Math.floor(looks.length * 0.2)];
+  const to = looks[Math.floor(looks.length * 0.8)];
+  if (from === undefined || to === undefined || to.seconds <= from.seconds) return NaN;
   return ((to.bytes - from.bytes) * 8) / 1e6 / (to.seconds - from.seconds);
 }
 

@@ -58,20 +58,13 @@ async function measure(
   const parameters = ['--ticket-file', ticketFile, '--progress', 'json', '--connections', connections];
   const sender = stack.use(OwnProcess.within(line.near, [join(SCRIPTS, 'ddt-send'), ...parameters, source]));
   await lead(line);
-  const [bytes, startMs] = [await arrivedBytes(line), performance.now()];
+  const [bytes, startMs] = [await line.arrivedBytes(), performance.now()];
   await delay(SPAN_SECONDS * 1000, undefined, { signal });
-  const mbit = (((await arrivedBytes(line)) - bytes) * 8) / 1000 / (performance.now() - startMs);
+  const mbit = (((await line.arrivedBytes()) - bytes) * 8) / 1000 / (performance.now() - startMs);
   if (!sender.isRunning) throw new Failure(`ddt-send has ended: ${sender.errors.join(' · ')}`);
   const last = sender.lines.at(-1);
   const seen = last === undefined ? {} : (JSON.parse(last) as { connections?: number });
   return { mbit, connections: seen.connections ?? 0 };
-}
-
-/** What came out of the line at the far end, heads of packets included. */
-async function arrivedBytes({ far }: LongLine): Promise<number> {
-  const counter = ['cat', '/sys/class/net/wan/statistics/rx_bytes'];
-  const { lines } = await OwnProcess.within(far, counter).ended;
-  return Number(lines[0]);
 }
 
 /** @returns a table in Markdown. */

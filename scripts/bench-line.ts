@@ -111,12 +111,11 @@ function formatRow(name: string, copies: readonly Copy[], ofDdt: number, options
   const seconds = median(copies.map((copy) => copy.seconds));
   const isComplete = copies.every((copy) => copy.isComplete);
   const connections = copies[0]?.connections?.filter((count) => count > 0) ?? [];
-  const middles = copies.flatMap(({ middle }) => middle ?? []);
   const cells = [
     formatName(name),
     rate.toFixed(1),
     percentOf(rate, options),
-    middles.length === 0 ? '' : percentOf(median(middles), options),
+    percentOf(median(copies.map(({ lineMbit }) => lineMbit)), options),
     (ofDdt / rate).toFixed(ofDdt / rate < 10 ? 2 : 0),
     isComplete ? seconds.toFixed(1) : `stopped at ${seconds.toFixed(0)}`,
     connections.length === 0 ? '' : String(median(connections.slice(Math.floor(connections.length / 2)))),
@@ -148,7 +147,7 @@ async function benchLine(
   return [
     `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}`,
     '',
-    '| | Mbit/s of the disk | of the line | its middle | ddt is × as fast | seconds | connections |',
+    '| | Mbit/s of the disk | of the line | the line was full to | ddt is × as fast | seconds | connections |',
     '|---|---:|---:|---:|---:|---:|---:|',
     ...bench.peers.map((peer) => formatRow(peer.name, copies.get(peer) ?? [], ofDdt, options)),
     '',

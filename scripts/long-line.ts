@@ -23,6 +23,7 @@ export interface LineOptions {
 
 /** The near end is 10.77.0.1. */
 export interface LongLine extends Route {
+  arrivedBytes(): Promise<number>;
   /** Changes the line under the connections that are open. */
   change(options: LineOptions): Promise<void>;
 }
@@ -88,10 +89,15 @@ export async function openLine(
     if (!link.isRunning) throw new Failure(`wan: ${link.errors.join(' · ')}`);
     return link.lines.some((line) => line.startsWith('wan: up'));
   });
+  const withinFar = ['ip', 'netns', 'exec', far];
   return {
     near: ['ip', 'netns', 'exec', near],
-    far: ['ip', 'netns', 'exec', far],
+    far: withinFar,
     farAddress: '10.77.0.2',
+    async arrivedBytes() {
+      const counter = ['cat', '/sys/class/net/wan/statistics/rx_bytes'];
+      return Number((await OwnProcess.within(withinFar, counter).ended).lines[0]);
+    },
     async change(changed) {
       await writeFile(file, wanOptions(changed));
       link.kill('SIGHUP');
