@@ -147,7 +147,7 @@ async function benchLine(
   return [
     `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}`,
     '',
-    '| | Mbit/s of the disk | of the line | line full to | ddt is × as fast | seconds | connections |',
+    '| | Mbit/s of the disk | of the line | line in use | ddt is × as fast | seconds | connections |',
     '|---|---:|---:|---:|---:|---:|---:|',
     ...bench.peers.map((peer) => formatRow(peer.name, copies.get(peer) ?? [], ofDdt, options)),
     '',
