@@ -3,6 +3,7 @@ import type { Mutant } from './try-mutant.ts';
 
 const TARGET = 'receiver/disk-target.ts';
 const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
+const UNTOUCHED_TESTS = ['test/receiver/untouched.test.ts'];
 const JOURNAL = 'receiver/journal.ts';
 const JOURNAL_TESTS = ['test/receiver/journal.test.ts'];
 const DURABLE_FILE = 'common/durable-file.ts';
@@ -37,6 +38,24 @@ export const KEEPING: readonly Mutant[] = [
     file: TARGET,
     edits: [["if (outcome === 'done') at += punchable;", 'at += punchable;']],
     tests: TARGET_TESTS,
+  },
+  {
+    name: 'zeros are left out where something was written',
+    file: TARGET,
+    edits: [['    this.#untouched?.touch(offset, bytes.length);\n', '']],
+    tests: UNTOUCHED_TESTS,
+  },
+  {
+    name: 'zeros are left out in a file that held something',
+    file: TARGET,
+    edits: [['if (size === 0) this.#untouched', 'if (size >= 0) this.#untouched']],
+    tests: UNTOUCHED_TESTS,
+  },
+  {
+    name: 'only the first piece of what is written counts as touched',
+    file: 'receiver/untouched.ts',
+    edits: [['piece < end; piece++) {', 'piece < Math.min(end, offset / this.#pieceBytes + 1); piece++) {']],
+    tests: UNTOUCHED_TESTS,
   },
   {
     name: 'a file is not locked',
