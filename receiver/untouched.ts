@@ -39,8 +39,8 @@ export class Untouched {
     const end = offset + lengthBytes;
     while (piece * this.#pieceBytes < end && this.#isTouched(piece) === isTouched) {
       // Most of a disk is alike: eight pieces at once.
-      const isWhole = piece % BITS === 0 && this.#touched[piece / BITS] === (isTouched ? 0xff : 0);
-      piece += isWhole ? BITS : 1;
+      const isWhole = piece % BITS === 0 && piece + BITS <= this.#pieceCount;
+      piece += isWhole && this.#touched[piece / BITS] === (isTouched ? 0xff : 0) ? BITS : 1;
     }
     return [Math.min(end, piece * this.#pieceBytes) - offset, isTouched];
   }

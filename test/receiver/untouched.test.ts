@@ -48,6 +48,8 @@ test('what lies behind the end may hold anything', () => {
   const untouched = new Untouched(3 * MIB);
   assert.deepEqual(untouched.runFrom(2 * MIB, 5 * MIB), [MIB, false]);
   assert.deepEqual(untouched.runFrom(3 * MIB, 4 * MIB), [4 * MIB, true]);
+  // A size that does not fill the last eight pieces.
+  assert.deepEqual(new Untouched(MIB + 100).runFrom(0, 4 * MIB), [MIB + 64 * KIB, false]);
 });
 
 test('zeros in a new file take no program and no space, but for what was written', async () => {
