@@ -55,11 +55,9 @@ function atOnce(algorithm: DigestAlgorithm, now: Blake3): BlockDigest {
 /** What this machine can compute. */
 export const DIGESTS: readonly BlockDigest[] = BLAKE3 === undefined ? [SHA256] : [SHA256, BLAKE3];
 
-export function digestIn(
-  digests: readonly BlockDigest[],
-  algorithm: DigestAlgorithm,
-): BlockDigest | undefined {
-  return digests.find((digest) => digest.algorithm === algorithm);
+/** @param name as a person or another program gives it. */
+export function digestIn(digests: readonly BlockDigest[], name: string | undefined): BlockDigest | undefined {
+  return digests.find(({ algorithm }) => algorithm === name);
 }
 
 export function isDigestAlgorithm(value: unknown): value is DigestAlgorithm {

@@ -94,8 +94,9 @@ export async function putBlock(context: AppContext, options: RouteOptions): Prom
   const plainBytes = await decodeInPlace(slab.bytes, bodyBytes, request.encoding, lengthBytes);
   if (plainBytes !== lengthBytes) throw lengthMismatch(lengthBytes, plainBytes);
   const bytes = slab.bytes.subarray(0, lengthBytes);
-  await checkDigests(bytes, request.digests, index);
+  // Before they are compared: what this memory spoils later has another digest in one of the two.
   const digest = await ownDigest(bytes, request.digests, open.digest);
+  await checkDigests(bytes, request.digests, index);
   const { isFlushed } = request;
   const added = areasOutside(unreadable, open.table.unreadableOf(index));
   const { receipt, isNew } = await writeBlock(transfer, { index, bytes, digest, unreadable, isFlushed });

@@ -1,5 +1,5 @@
 /** The digests that come with a block, in every spelling, and what they are compared with. */
-import { DIGEST_BYTES, type BlockDigest } from '../common/digest.ts';
+import { DIGEST_BYTES, digestIn, type BlockDigest } from '../common/digest.ts';
 import { DIGEST_NAMES } from '../common/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 
@@ -26,7 +26,7 @@ export function parseDigestHeader(
     const match = /^\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):\s*$/.exec(member);
     if (match === null)
       throw new TransferError('digest-unsupported', `${name} is not of the form sha-256=:base64:`);
-    const by = digests.find(({ algorithm }) => algorithm === match[1]);
+    const by = digestIn(digests, match[1]);
     if (by === undefined) continue;
     const expected = Buffer.from(match[2] ?? '', 'base64');
     if (expected.length !== DIGEST_BYTES || expected.toString('base64') !== match[2]) {
@@ -64,7 +64,7 @@ export function parseDigestQuery(value: string | undefined, digests: readonly Bl
  * @throws TransferError `digest-unsupported`.
  */
 export function digestNamed(name: string, digests: readonly BlockDigest[], hint: string): BlockDigest {
-  const digest = digests.find(({ algorithm }) => algorithm === name);
+  const digest = digestIn(digests, name);
   if (digest === undefined) throw digestUnsupported(name, digests, hint);
   return digest;
 }
@@ -97,7 +97,7 @@ export async function checkDigests(
   }
 }
 
-/** The transfer's own digest of bytes that were compared with all that was given: by its sender as a rule. */
+/** The transfer's own digest of bytes that are still to be compared with all that was given. */
 export async function ownDigest(
   bytes: Uint8Array<ArrayBuffer>,
   given: readonly GivenDigest[],
