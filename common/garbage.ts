@@ -19,3 +19,11 @@ export function markWithHeap(): void {
 export function release(bytes: Buffer<ArrayBuffer>): void {
   if (!isMarkedAsUntransferable(bytes.buffer)) bytes.buffer.transfer(0);
 }
+
+/**
+ * What zlib is told to make at a time, so that it makes all of it at once: its usual steps of 16 KiB take
+ * several times as long, each with a buffer of its own. Less than 64 bytes are no step.
+ */
+export function oneStep(lengthBytes: number): number {
+  return Math.max(64, lengthBytes);
+}

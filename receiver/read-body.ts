@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { constants as zlibConstants, gunzip, zstdDecompress } from 'node:zlib';
 import { TransferError } from '../common/errors.ts';
-import { release } from '../common/garbage.ts';
+import { oneStep, release } from '../common/garbage.ts';
 import { BLOCK_SIZE_BYTES_MAX } from '../common/geometry.ts';
 import { lengthMismatch, tooLarge, type Encoding } from './block-request.ts';
 
@@ -76,8 +76,7 @@ export async function decodeInPlace(
 ): Promise<number> {
   if (encoding === 'identity') return bodyBytes;
   const body = into.subarray(0, bodyBytes);
-  // zlib's usual steps of 16 KiB make it several times as slow, and less than 64 bytes are no step.
-  const chunkSize = Math.max(64, lengthBytes);
+  const chunkSize = oneStep(lengthBytes);
   let plain: Buffer<ArrayBuffer>;
   try {
     plain = await (encoding === 'gzip'

@@ -5,7 +5,7 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
 import type { Clock } from '../common/clock.ts';
-import { release } from '../common/garbage.ts';
+import { oneStep, release } from '../common/garbage.ts';
 import { LEVEL_COSTS, chooseLevel, type Level } from './compression-level.ts';
 import { Turns } from './turns.ts';
 
@@ -36,16 +36,11 @@ export interface Codec {
   decode(encoded: Buffer, bytesMax: number): Promise<Buffer<ArrayBuffer>>;
 }
 
-/** zlib's usual steps of 16 KiB make it half as fast, and less than 64 bytes are no step. */
-function atOnce(bytes: number): number {
-  return Math.max(64, bytes);
-}
-
 const ZSTD: Codec = {
   encode: async (bytes, level) => {
     const step = await compressAsync(bytes, {
       params: { [constants.ZSTD_c_compressionLevel]: level },
-      chunkSize: atOnce(bytes.length),
+      chunkSize: oneStep(bytes.length),
     });
     // As large as the block, whatever is in it, and on its way for minutes.
     const encoded = Buffer.from(step);
@@ -53,7 +48,7 @@ const ZSTD: Codec = {
     return encoded;
   },
   decode: async (encoded, bytesMax) =>
-    await decompressAsync(encoded, { maxOutputLength: bytesMax, chunkSize: atOnce(bytesMax) }),
+    await decompressAsync(encoded, { maxOutputLength: bytesMax, chunkSize: oneStep(bytesMax) }),
 };
 
 export interface BlockEncoderOptions {
