@@ -5,8 +5,8 @@ const AES = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384'];
 const CHACHA = 'TLS_CHACHA20_POLY1305_SHA256';
 
 /**
- * AES where the processor has instructions for it, and 128 bits of it, which take a tenth less time than 256;
- * else ChaCha20, which is several times as fast then (many small ARM machines).
+ * AES where the processor has instructions for it, and 128 bits of it, which take a seventh less time than
+ * 256; else ChaCha20, which is several times as fast then (many small ARM machines).
  * @param cpuInfo as in /proc/cpuinfo. @returns in OpenSSL's format.
  */
 export function orderCiphers(cpuInfo: string): string {
@@ -15,10 +15,12 @@ export function orderCiphers(cpuInfo: string): string {
 }
 
 /** For this machine. */
-export function ownCiphers(): string {
+export const OWN_CIPHERS = orderCiphers(readCpuInfo());
+
+function readCpuInfo(): string {
   try {
-    return orderCiphers(readFileSync('/proc/cpuinfo', 'utf8'));
+    return readFileSync('/proc/cpuinfo', 'utf8');
   } catch {
-    return orderCiphers('');
+    return '';
   }
 }

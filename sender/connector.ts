@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
-import { ownCiphers } from '../common/ciphers.ts';
+import { OWN_CIPHERS } from '../common/ciphers.ts';
 import { TransferError } from '../common/errors.ts';
 import { pinOfPublicKey } from '../common/ticket.ts';
 
@@ -29,7 +29,7 @@ export function makeConnector(pin: string, onSocket: (socket: Socket) => void): 
     allowH2: false,
     maxCachedSessions: 0,
     minVersion: 'TLSv1.3',
-    ciphers: ownCiphers(),
+    ciphers: OWN_CIPHERS,
     timeout: CONNECT_TIMEOUT_MS,
     autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS,
     keepAlive: true,

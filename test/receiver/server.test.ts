@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { test } from 'node:test';
-import { ownCiphers } from '../../common/ciphers.ts';
+import { OWN_CIPHERS } from '../../common/ciphers.ts';
 import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
 import { coded } from '../support/coded.ts';
@@ -75,7 +75,7 @@ async function assertClosed(socket: Socket): Promise<void> {
 
 test('ChaCha20 is taken where the client has it first, and otherwise what is quickest here', async () => {
   await using at = await serve();
-  const [quickest] = ownCiphers().split(':');
+  const [quickest] = OWN_CIPHERS.split(':');
   const chacha = 'TLS_CHACHA20_POLY1305_SHA256';
   const aes = 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256';
   for (const [ciphers, expected] of [
