@@ -7,6 +7,7 @@ import { describeDisk, usesOf } from '../../common/disks.ts';
 import {
   loopDevice,
   mounted,
+  mountedElsewhere,
   partition,
   skipUnlessLoop,
   skipUnlessPartitions,
@@ -96,9 +97,7 @@ test('a mount that only another mount namespace has is found', needsLoop, async 
   await using folder = await tempDir();
   const place = join(folder.path, 'two words');
   await mkdir(place);
-  const script = 'mount "$0" "$1" && echo mounted && exec cat';
-  await using other = await start('unshare', ['--mount', 'sh', '-c', script, device.path, place]);
-  await other.waitForLine(/^mounted$/);
+  await using other = await mountedElsewhere(device.path, place);
   assert.deepEqual(await usesAt(device.path), [`mounted on ${place} (as process ${other.pid} sees it)`]);
 });
 

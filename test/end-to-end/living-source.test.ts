@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';
+import { loopDevice, mounted, mountedElsewhere, skipUnlessLoop } from '../support/loop-device.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import {
   MIB,
@@ -66,9 +66,7 @@ test('a source that only another mount namespace has mounted is named', needsLoo
   await using device = await loopDevice(8 * MIB);
   await using folder = await tempDir();
   await runOk('mkfs.ext4', ['-q', device.path]);
-  const script = 'mount "$0" "$1" && echo mounted && exec cat';
-  await using other = await start('unshare', ['--mount', 'sh', '-c', script, device.path, folder.path]);
-  await other.waitForLine(/^mounted$/);
+  await using other = await mountedElsewhere(device.path, folder.path);
   const { status, stderr } = await sendToFile(device.path);
   assert.equal(status, 0, stderr);
   assert.match(stderr, new RegExp(`warning: .*mounted on \\S+ \\(as process ${other.pid} sees it\\); if`));

@@ -8,7 +8,7 @@ import { checkJournal } from '../../scripts/journal-check.ts';
 import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
 import { BLOCK_BYTES, SMALL_BLOCKS, assertCopied, randomSource } from '../support/copied.ts';
 import { cachingDisk, skipUnlessFaultDisk, type NbdDisk } from '../support/fault-disk.ts';
-import { loopDevice, mounted, type LoopDevice } from '../support/loop-device.ts';
+import { loopDevice, mountPoint, mounted, type LoopDevice } from '../support/loop-device.ts';
 import { MIB, runSender, startSender, until } from '../support/processes.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import { run, runOk } from '../support/run.ts';
@@ -28,23 +28,23 @@ class Machine implements AsyncDisposable {
   readonly #folder: TempDir;
   readonly #sizeBytes: number;
   readonly #stateDisk: LoopDevice;
-  readonly #statePath: string;
+  readonly #stateMount: TempDir;
   #disk: NbdDisk | undefined;
   #isOn = false;
 
   private constructor(parts: {
     folder: TempDir;
     stateDisk: LoopDevice;
-    statePath: string;
+    stateMount: TempDir;
     sizeBytes: number;
   }) {
     this.#folder = parts.folder;
     this.#stateDisk = parts.stateDisk;
-    this.#statePath = parts.statePath;
+    this.#stateMount = parts.stateMount;
     this.#sizeBytes = parts.sizeBytes;
     this.receiver = new WrappedReceiver({
       target: join(parts.folder.path, 'target'),
-      folder: parts.statePath,
+      folder: parts.stateMount.path,
     });
   }
 
@@ -52,9 +52,7 @@ class Machine implements AsyncDisposable {
     const folder = await tempDir();
     const stateDisk = await loopDevice(32 * MIB, { directIo: true });
     await runOk('mkfs.ext4', ['-q', '-F', stateDisk.path]);
-    const statePath = join(folder.path, 'state-disk');
-    await runOk('mkdir', [statePath]);
-    const machine = new Machine({ folder, stateDisk, statePath, sizeBytes });
+    const machine = new Machine({ folder, stateDisk, stateMount: await mountPoint(), sizeBytes });
     await machine.switchOn();
     return machine;
   }
@@ -65,7 +63,7 @@ class Machine implements AsyncDisposable {
 
   /** Starts the disks and the receiver; the disk may well get another name. */
   async switchOn(): Promise<void> {
-    await runOk('mount', [this.#stateDisk.path, this.#statePath]);
+    await runOk('mount', [this.#stateDisk.path, this.#stateMount.path]);
     this.#isOn = true;
     this.#disk = await cachingDisk({ folder: this.#folder.path, sizeBytes: this.#sizeBytes });
     await rm(join(this.#folder.path, 'target'), { force: true });
@@ -77,7 +75,7 @@ class Machine implements AsyncDisposable {
   async cutPower(): Promise<void> {
     this.receiver.process.kill('SIGSTOP');
     await this.#disk?.cutPower();
-    await runOk('xfs_io', ['-x', '-c', 'shutdown', this.#statePath]);
+    await runOk('xfs_io', ['-x', '-c', 'shutdown', this.#stateMount.path]);
     await this.#switchOff();
   }
 
@@ -86,7 +84,7 @@ class Machine implements AsyncDisposable {
     this.#isOn = false;
     await this.receiver.end('SIGKILL');
     await this.#disk?.[Symbol.asyncDispose]();
-    await runOk('umount', [this.#statePath]);
+    await runOk('umount', [this.#stateMount.path]);
   }
 
   /** What a rescue system would see. */
@@ -99,6 +97,7 @@ class Machine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#switchOff();
+    await this.#stateMount[Symbol.asyncDispose]();
     await this.#stateDisk[Symbol.asyncDispose]();
     await this.#folder[Symbol.asyncDispose]();
   }

@@ -7,11 +7,12 @@ import { inspectTarget, sameIdentity } from '../../receiver/target-safety.ts';
 import {
   loopDevice,
   mounted,
+  mountedElsewhere,
   partition,
   skipUnlessLoop,
   skipUnlessPartitions,
 } from '../support/loop-device.ts';
-import { runOk, start } from '../support/run.ts';
+import { runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const MIB = 1024 * 1024;
@@ -97,9 +98,7 @@ test('a device mounted in another mount namespace is refused whatever is allowed
   await using device = await loopDevice(8 * MIB);
   await runOk('mkfs.ext4', ['-q', device.path]);
   await using folder = await tempDir();
-  const script = 'mount "$0" "$1" && echo mounted && exec cat';
-  await using other = await start('unshare', ['--mount', 'sh', '-c', script, device.path, folder.path]);
-  await other.waitForLine(/^mounted$/);
+  await using other = await mountedElsewhere(device.path, folder.path);
   await assertRefused(device.path, 'always', new RegExp(`\\(as process ${other.pid} sees it\\)$`));
 });
 

@@ -134,7 +134,8 @@ test('a missing tool is named with its Debian package', { skip: skipUnlessRoot }
   await using folder = await temporaryFolder();
   const image = join(folder.path, 'disk.img');
   const hide = 'mount -t tmpfs none /usr/sbin && exec "$0" "$1"';
-  const { status, stderr } = await run('unshare', '--mount', 'sh', '-c', hide, MAKE_IMAGE, image);
+  const apart = ['--mount', '--propagation', 'slave'];
+  const { status, stderr } = await run('unshare', ...apart, 'sh', '-c', hide, MAKE_IMAGE, image);
   assert.equal(status, 2, stderr);
   assert.equal(
     stderr,

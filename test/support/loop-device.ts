@@ -1,7 +1,7 @@
 /** Real block devices of any size, out of sparse files; for root only. */
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run, runOk } from './run.ts';
+import { run, runOk, start, type Started } from './run.ts';
 import { tempDir, type TempDir } from './temp-dir.ts';
 
 export interface LoopDevice extends AsyncDisposable {
@@ -61,10 +61,15 @@ export async function partition(device: string, label: 'gpt' | 'dos'): Promise<[
   return [`${device}p1`, `${device}p2`];
 }
 
-/** Mounts a device that has a file system; unmounts it when disposed. */
-export async function mounted(device: string, options: readonly string[] = []): Promise<TempDir> {
+/**
+ * A folder to mount on. Other tests run meanwhile, and their mount namespaces (`ip netns exec`, `unshare
+ * --propagation slave`) begin with copies of all mounts there are, which keep a file system alive, and its
+ * device in use: what is unmounted here is so in them too.
+ */
+export async function mountPoint(): Promise<TempDir> {
   const folder = await tempDir();
-  await runOk('mount', [...options, device, folder.path]);
+  await runOk('mount', ['--bind', folder.path, folder.path]);
+  await runOk('mount', ['--make-shared', folder.path]);
   return {
     path: folder.path,
     async [Symbol.asyncDispose]() {
@@ -72,6 +77,25 @@ export async function mounted(device: string, options: readonly string[] = []): 
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Mounts a device that has a file system; unmounts it when disposed. */
+export async function mounted(device: string, options: readonly string[] = []): Promise<TempDir> {
+  await using stack = new AsyncDisposableStack();
+  const { path } = stack.use(await mountPoint());
+  await runOk('mount', [...options, device, path]);
+  stack.defer(async () => void (await runOk('umount', [path])));
+  const owned = stack.move();
+  return { path, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Mounts a device where only another process sees it, for as long as that one runs. */
+export async function mountedElsewhere(device: string, place: string): Promise<Started> {
+  const script = 'mount "$0" "$1" && echo mounted && exec cat';
+  const apart = ['--mount', '--propagation', 'slave'];
+  const other = await start('unshare', [...apart, 'sh', '-c', script, device, place]);
+  await other.waitForLine(/^mounted$/);
+  return other;
 }
 
 /** For node:test's `skip`: false when loop devices work here, else why they do not. */
