@@ -1,12 +1,15 @@
 /** A transfer that has all blocks and was never sealed: what an interrupted first run leaves. */
-import { hash } from 'node:crypto';
 import { open, stat, type FileHandle } from 'node:fs/promises';
+import { DIGESTS, SHA256 } from '../common/digest.ts';
+import { DIGEST_NAMES } from '../common/digest-names.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { Failure, startReceiver, until } from './both-sides.ts';
 import { TicketClient } from './ticket-client.ts';
 
 const LANES = 8;
 const VERIFY_TIMEOUT_MS = 600_000;
+/** What ddt-send would have chosen. */
+const DIGEST = DIGESTS.at(-1) ?? SHA256;
 
 export interface FirstRun {
   /** For the receiver's state: the one that goes on is to have it, too. */
@@ -30,7 +33,8 @@ async function putBlocks(client: TicketClient, source: FileHandle, indexes: numb
     const block = Buffer.alloc(BLOCK_SIZE_BYTES_DEFAULT);
     const { bytesRead } = await source.read(block, 0, block.length, index * block.length);
     const bytes = block.subarray(0, bytesRead);
-    await ask(client, 'PUT', `/blocks/${index}?flush=n&digest=sha256:${hash('sha256', bytes)}`, bytes);
+    const digest = `${DIGEST_NAMES[DIGEST.algorithm]}:${(await DIGEST.of(bytes)).toString('hex')}`;
+    await ask(client, 'PUT', `/blocks/${index}?flush=n&digest=${digest}`, bytes);
   }
 }
 
@@ -43,7 +47,8 @@ export async function leaveUnsealed({ folder, source, target, signal }: FirstRun
   const receiver = await startReceiver({ folder, target, signal }, stack);
   const client = stack.use(new TicketClient(receiver.ticket));
   const { size } = await stat(source);
-  const claim = { size, blockSize: BLOCK_SIZE_BYTES_DEFAULT, source: { description: 'the first run' } };
+  const described = { description: 'the first run' };
+  const claim = { size, blockSize: BLOCK_SIZE_BYTES_DEFAULT, digest: DIGEST.algorithm, source: described };
   await ask(client, 'PUT', '/transfer', Buffer.from(JSON.stringify(claim)));
   const blockCount = Math.ceil(size / BLOCK_SIZE_BYTES_DEFAULT);
   const indexes = Array.from({ length: blockCount }, (_, index) => index);
