@@ -16,7 +16,8 @@ import { buildWan, lineName, openLine, type LineOptions } from './long-line.ts';
 const USAGE = `usage: npm run bench:line -- [options]
 
   --lines <rate/rtt/loss,…>   Mbit/s, ms there and back, per cent; default the five of the README
-  --content <random,image>    random bytes, and a file-system image half full
+  --content <random,image>    random bytes, and a file-system image half full; a folder, as /usr: an image
+                              with its files
   --tools <substring,…>       default all
   --seconds <n>               how long the line would need for the bytes; default 120, as starting and ending
                               take a few seconds each, and real copies take hours
@@ -61,6 +62,12 @@ function parseLine(text: string, option = '--lines'): LineOptions {
   return { rateMbit: Number(match[1]), roundTripMs: Number(match[2]), lossPercent: Number(match[3]) };
 }
 
+/** @throws Failure. */
+function parseContent(text: string): string {
+  if (text === 'random' || text === 'image' || text.startsWith('/')) return text;
+  throw new Failure(`--content: '${text}' is neither random nor image nor a folder's whole path`, 2);
+}
+
 /** What the line needs that long for, in whole MiB. */
 function sizeFor({ rateMbit }: LineOptions, seconds: number): number {
   const bytes = Math.ceil((rateMbit * 1e6 * seconds) / 8 / MIB) * MIB;
@@ -74,8 +81,9 @@ async function makeSource(
   signal: AbortSignal,
 ): Promise<void> {
   await rm(path, { force: true });
-  if (content === 'image') {
-    await run(join(SCRIPTS, 'make-image'), [path, `${sizeBytes / MIB}MiB`], signal);
+  if (content !== 'random') {
+    const from = content === 'image' ? [] : [content];
+    await run(join(SCRIPTS, 'make-image'), [path, `${sizeBytes / MIB}MiB`, ...from], signal);
   } else {
     const count = [`count=${sizeBytes}`, 'iflag=fullblock,count_bytes', 'conv=fsync', 'status=none'];
     await run('dd', ['if=/dev/urandom', `of=${path}`, 'bs=4M', ...count], signal);
@@ -134,7 +142,7 @@ async function benchLine(
 ): Promise<string[]> {
   const sizeBytes = sizeFor(options, seconds);
   await makeSource(join(bench.folder, 'source'), content, sizeBytes, bench.signal);
-  const isRandom = content !== 'image';
+  const isRandom = content === 'random';
   const dataBytes = isRandom ? sizeBytes : (await stat(join(bench.folder, 'source'))).blocks * 512;
   const copies = new Map<Peer, Copy[]>();
   for (let round = 1; round <= bench.rounds; round++) {
@@ -147,9 +155,10 @@ async function benchLine(
   }
   const [first] = bench.peers;
   const ofDdt = median((first === undefined ? [] : (copies.get(first) ?? [])).map(rateOf));
-  const what = content === 'image' ? 'of a file-system image, half full' : 'of random bytes';
+  const what = isRandom ? 'of random bytes' : 'of a file-system image, half full';
+  const from = isRandom || content === 'image' ? '' : ` of ${content}`;
   return [
-    `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}`,
+    `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}${from}`,
     '',
     '| | Mbit/s of the disk | of the line | line in use | ddt is × as fast | seconds | connections |',
     '|---|---:|---:|---:|---:|---:|---:|',
@@ -210,6 +219,7 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
     return;
   }
   const lines = values.lines.split(',').map((line) => parseLine(line));
+  const contents = values.content.split(',').map(parseContent);
   const seconds = parseWhole(values.seconds, '--seconds', 1, 3600);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);
   const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
@@ -221,7 +231,7 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
   process.stdout.write(`${await describeMachine(folder, signal)}\n\n`);
   if (values.change !== undefined) return await printChange(all, values.change);
   for (const options of lines) {
-    for (const content of values.content.split(',')) {
+    for (const content of contents) {
       const table = await benchLine(all, options, { content, seconds });
       process.stdout.write(`${table.join('\n')}\n`);
     }

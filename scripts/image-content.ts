@@ -1,10 +1,12 @@
 /** Real files for disk images: the same ones for the same size. */
-import { createCipheriv } from 'node:crypto';
-import { copyFile, glob, mkdir, stat, writeFile } from 'node:fs/promises';
+import { createCipheriv, hash } from 'node:crypto';
+import { access, constants, copyFile, glob, mkdir, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { TransferError } from '../common/errors.ts';
 
 const MIB = 2 ** 20;
 const FOLDER_BYTES = 16 * MIB;
+export const FS_BLOCK_BYTES = 4096;
 const PROJECT = resolve(import.meta.dirname, '..');
 
 /** What a file system shall hold, ready to be copied; paths are relative to `root`. */
@@ -13,6 +15,8 @@ export interface Content {
   readonly folders: readonly { readonly name: string; readonly files: readonly string[] }[];
   readonly fileCount: number;
   readonly bytes: number;
+  /** What each folder takes of the disk, about. */
+  readonly folderBytes: number;
 }
 
 /** Endless bytes that depend on nothing but the seed and do not compress: AES-128-CTR over zeros. */
@@ -33,11 +37,36 @@ async function listTexts(): Promise<string[]> {
 }
 
 /**
- * Fills folders of equal size below `root`: an eighth text, the rest random files of 16 KiB to 2 MiB.
- * @param wantedBytes is passed by at most one file a folder.
+ * All regular files below a folder that can be read, well mixed, in an order that depends on nothing but
+ * their names. @throws TransferError `usage` when there are none.
  */
-export async function makeContent(root: string, wantedBytes: number, signal: AbortSignal): Promise<Content> {
-  const texts = await listTexts();
+async function listFiles(folder: string): Promise<string[]> {
+  const files: [order: string, path: string][] = [];
+  for await (const entry of glob('**/*', { cwd: folder, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const canRead = await access(path, constants.R_OK).then(
+      () => true,
+      () => false,
+    );
+    if (canRead) files.push([hash('sha256', path), path]);
+  }
+  if (files.length === 0) throw new TransferError('usage', `cannot read any file below ${folder}`);
+  return files.sort(([one], [other]) => (one < other ? -1 : 1)).map(([, path]) => path);
+}
+
+/**
+ * Fills folders of about equal size below `root`: an eighth text, the rest random files of 16 KiB to 2 MiB.
+ * @param wantedBytes on the disk; is passed by at most one random file.
+ * @param from a folder whose files are taken instead, each once, as far as there are enough.
+ */
+export async function makeContent(
+  root: string,
+  { wantedBytes, from }: { readonly wantedBytes: number; readonly from: string | undefined },
+  signal: AbortSignal,
+): Promise<Content> {
+  const given = from === undefined ? undefined : await listFiles(from);
+  const texts = given ?? (await listTexts());
   const random = seededBytes(1);
   const folderCount = Math.max(1, Math.round(wantedBytes / FOLDER_BYTES));
   const folderBytes = wantedBytes / folderCount;
@@ -45,22 +74,26 @@ export async function makeContent(root: string, wantedBytes: number, signal: Abo
     name: `f${index}`,
     files: [] as string[],
   }));
-  let fileCount = 0;
-  let bytes = 0;
-  for (const { name, files } of folders) {
+  const textBytes = given === undefined ? folderBytes / 8 : folderBytes;
+  let [nth, fileCount, bytes, filledBytes] = [0, 0, 0, 0];
+  for (const [index, { name, files }] of folders.entries()) {
     await mkdir(join(root, name));
-    for (let filledBytes = 0; filledBytes < folderBytes; fileCount++) {
+    const emptyBytes = index * folderBytes;
+    while (filledBytes < emptyBytes + folderBytes && nth < (given?.length ?? Infinity)) {
       signal.throwIfAborted();
-      const text = filledBytes < folderBytes / 8 ? texts[fileCount % texts.length] : undefined;
+      const text = filledBytes < emptyBytes + textBytes ? texts[nth % texts.length] : undefined;
+      nth += 1;
+      if (text !== undefined && (await stat(text)).size > wantedBytes - filledBytes) continue;
       const label = text === undefined ? 'random.bin' : basename(text).replace(/[^\w.-]/g, '_');
       const file = `${name}/${String(fileCount).padStart(6, '0')}-${label}`;
       if (text !== undefined) await copyFile(text, join(root, file));
       else await writeFile(join(root, file), random(16 * 1024 + (random(4).readUInt32BE() % (2 * MIB))));
       files.push(file);
+      fileCount += 1;
       const sizeBytes = (await stat(join(root, file))).size;
-      filledBytes += sizeBytes;
+      filledBytes += Math.ceil(sizeBytes / FS_BLOCK_BYTES) * FS_BLOCK_BYTES;
       bytes += sizeBytes;
     }
   }
-  return { root, folders, fileCount, bytes };
+  return { root, folders, fileCount, bytes, folderBytes };
 }

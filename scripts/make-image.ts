@@ -8,13 +8,15 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { errnoOf, exitStatusOf, reasonOf, TransferError } from '../common/errors.ts';
 import { formatSize, parseSize } from '../common/units.ts';
-import { type Content, makeContent } from './image-content.ts';
+import { type Content, FS_BLOCK_BYTES, makeContent } from './image-content.ts';
 
-const USAGE = `usage: scripts/make-image <file> [size]
+const USAGE = `usage: scripts/make-image <file> [size] [folder]
 
 Makes a disk image (GPT, ext4 in partition 1, about half full). size: default 256MiB, at least 16MiB.
+The files are texts and random bytes, or those of a folder, as far as there are enough.
   scripts/make-image /tmp/disk.img
   scripts/make-image /tmp/disk.img 1GiB
+  scripts/make-image /tmp/disk.img 1GiB /usr
 `;
 
 const MIB = 2 ** 20;
@@ -22,7 +24,6 @@ const SIZE_BYTES_MIN = 16 * MIB;
 /** Where partition 1 starts, and what stays free behind it for the second copy of the GPT. */
 const MARGIN_BYTES = MIB;
 const SECTOR_BYTES = 512;
-const FS_BLOCK_BYTES = 4096;
 const DISK_ID = 'ddd00000-0000-4000-8000-000000000001';
 const PARTITION_ID = 'ddd00000-0000-4000-8000-000000000002';
 const FILE_SYSTEM_ID = 'ddd00000-0000-4000-8000-000000000003';
@@ -119,7 +120,7 @@ async function makeFileSystem(
  */
 async function copyContent(image: string, content: Content, signal: AbortSignal): Promise<void> {
   const lines: string[] = [];
-  const gapBlocks = Math.floor(content.bytes / content.folders.length / FS_BLOCK_BYTES);
+  const gapBlocks = Math.floor(content.folderBytes / FS_BLOCK_BYTES);
   const gaps = content.folders.slice(1).map(({ name }) => `gap-${name}`);
   for (const [index, { name, files }] of content.folders.entries()) {
     lines.push(`mkdir ${name}`, ...files.map((file) => `write ${file} ${file}`));
@@ -161,7 +162,11 @@ async function createFile(file: string, sizeBytes: number): Promise<string> {
 }
 
 /** @returns one line that says what was made. @throws TransferError; then nothing is left behind. */
-async function makeImage(file: string, sizeBytes: number, signal: AbortSignal): Promise<string> {
+async function makeImage(
+  file: string,
+  { sizeBytes, from }: { readonly sizeBytes: number; readonly from: string | undefined },
+  signal: AbortSignal,
+): Promise<string> {
   if (sizeBytes < SIZE_BYTES_MIN || sizeBytes % SECTOR_BYTES !== 0) {
     const limit = `at least ${formatSize(SIZE_BYTES_MIN)} and whole sectors of ${SECTOR_BYTES} bytes`;
     throw new TransferError('usage', `cannot make an image of ${sizeBytes} bytes: it must be ${limit}`);
@@ -173,7 +178,8 @@ async function makeImage(file: string, sizeBytes: number, signal: AbortSignal): 
     const wholeBytes = sizeBytes - 2 * MARGIN_BYTES;
     const partitionBytes = wholeBytes - (wholeBytes % FS_BLOCK_BYTES);
     await using folder = await mkdtempDisposable(`${path}.content-`);
-    const content = await makeContent(folder.path, partitionBytes * 0.45, signal);
+    const wanted = { wantedBytes: partitionBytes * 0.45, from };
+    const content = await makeContent(folder.path, wanted, signal);
     await makePartitionTable(path, partitionBytes, signal);
     await makeFileSystem(path, partitionBytes, content, signal);
     const files = `${content.fileCount} files with ${formatSize(content.bytes)}`;
@@ -185,7 +191,7 @@ async function makeImage(file: string, sizeBytes: number, signal: AbortSignal): 
 }
 
 async function main(parameters: readonly string[]): Promise<number> {
-  const [file, size = '256MiB', ...rest] = parameters;
+  const [file, size = '256MiB', from, ...rest] = parameters;
   if (file === undefined || file.startsWith('-') || rest.length > 0) {
     const isAsked = file === '--help' || file === '-h';
     (isAsked ? process.stdout : process.stderr).write(USAGE);
@@ -198,7 +204,8 @@ async function main(parameters: readonly string[]): Promise<number> {
     );
   }
   try {
-    process.stdout.write(`${await makeImage(file, parseSize(size), interruption.signal)}\n`);
+    const wanted = { sizeBytes: parseSize(size), from };
+    process.stdout.write(`${await makeImage(file, wanted, interruption.signal)}\n`);
     return 0;
   } catch (error) {
     if (!(error instanceof TransferError)) throw error;

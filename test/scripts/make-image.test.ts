@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtempDisposable, readdir, readFile, stat, symlink, watch, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  mkdtempDisposable,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  watch,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
@@ -80,6 +89,32 @@ test('two images of one size are equal', { skip }, async () => {
   assert.equal((await run('cmp', ...images)).status, 0);
 });
 
+test(
+  'the files of a folder are taken instead, each once; a folder without any is refused',
+  { skip },
+  async () => {
+    await using folder = await temporaryFolder();
+    const own = join(folder.path, 'own', 'deeper');
+    await mkdir(own, { recursive: true });
+    await writeFile(join(own, 'one'), 'the first');
+    await writeFile(join(folder.path, 'own', 'two'), 'the second');
+    const image = join(folder.path, 'disk.img');
+    const made = await run(MAKE_IMAGE, image, '16MiB', join(folder.path, 'own'));
+    assert.match(made.stdout, /partition 1 is ext4 with 2 files with 19 bytes$/m);
+    const listing = await run('debugfs', '-R', 'ls -p f0', `${image}${OFFSET}`);
+    const names = listing.stdout.split('\n').flatMap((line) => /\/(\d{6}-[^/]+)\//.exec(line)?.[1] ?? []);
+    const found = await Promise.all(
+      names.map(async (name) => (await run('debugfs', '-R', `cat f0/${name}`, `${image}${OFFSET}`)).stdout),
+    );
+    assert.deepEqual(found.sort(), ['the first', 'the second']);
+
+    const other = join(folder.path, 'other.img');
+    const refused = await run(MAKE_IMAGE, other, '16MiB', join(folder.path, 'none'));
+    assert.deepEqual([refused.status, existsSync(other)], [2, false]);
+    assert.match(refused.stderr, /^make-image: error: cannot read any file below \/.+\/none\n$/);
+  },
+);
+
 test('a file that exists is refused and stays as it was', { skip }, async () => {
   await using folder = await temporaryFolder();
   const file = join(folder.path, 'precious');
@@ -126,7 +161,7 @@ test('no arguments print the usage on standard error, --help on standard output'
   assert.deepEqual([bare.status, bare.stdout], [2, '']);
   const help = await run(MAKE_IMAGE, '--help');
   assert.deepEqual([help.status, help.stderr], [0, '']);
-  assert.match(help.stdout, /^usage: scripts\/make-image <file> \[size\]\n/);
+  assert.match(help.stdout, /^usage: scripts\/make-image <file> \[size\] \[folder\]\n/);
   assert.equal(help.stdout, bare.stderr);
 });
 
