@@ -3,8 +3,12 @@
 ddt_home=$(dirname "$(dirname "$(readlink -f "$0")")")
 ddt_own=$ddt_home/node_modules/.bin/node
 for ddt_node in "$ddt_own" node; do
-  # 24.15 is the first with node:sqlite as it is used here and stable type stripping.
-  if "$ddt_node" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 24 || (a === 24 && b >= 15) ? 0 : 1)' 2>/dev/null; then
+  # 24.15 is the first with node:sqlite as it is used here and stable type stripping. Asked this way it answers at once.
+  case $("$ddt_node" --version 2>/dev/null) in
+    v24.1[5-9].* | v24.[2-9]?.* | v2[5-9].* | v[3-9]?.*) ddt_is_new=yes ;;
+    *) ddt_is_new=no ;;
+  esac
+  if [ $ddt_is_new = yes ]; then
     if [ ! -e "$ddt_home/node_modules/commander" ]; then
       echo "$ddt_name: error: the packages of dd-transfer are not installed in $ddt_home" >&2
       echo "$ddt_name: hint: cd $ddt_home && npm ci" >&2
