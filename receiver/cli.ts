@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
+import { VERSION_TEXT } from '../common/version.ts';
 import { MEMORY_BYTES_MIN } from './memory.ts';
 
 export interface ReceiveOptions {
@@ -34,12 +35,13 @@ Exit status: 0 sealed, 2 usage, 4 refused, 5 device failure, 130/143 interrupted
 after 5, 130 and 143 the same command goes on.
 `;
 
-/** @throws TransferError `usage`; `help` when help was asked for and has been printed. */
+/** @throws TransferError `usage`; `help` when that, or the version, was asked for and has been printed. */
 export function parseReceiveArgs(
   argv: readonly string[],
   print: (text: string) => void,
 ): ReceiveOptions | 'help' {
   const command = new Command('ddt-receive')
+    .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
     .description('Serves one disk as the target of ddt-send. Prints a ticket; keep it secret.')
     .argument('<target>', 'block device, or file (created when absent, never under /dev)')
     .option('--listen <[host:]port>', 'address to listen on; port 0 picks a free one', '0.0.0.0:8443')

@@ -4,6 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
+import { VERSION_TEXT } from '../common/version.ts';
 import { parseDigestChoice, type DigestChoice } from './choose-digest.ts';
 import { parseCompression, type Compression } from './compression.ts';
 
@@ -48,9 +49,10 @@ Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 de
 corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the same command goes on.
 `;
 
-/** @throws TransferError `usage`; `help` when help was asked for and has been printed. */
+/** @throws TransferError `usage`; `help` when that, or the version, was asked for and has been printed. */
 export function parseSendArgs(argv: readonly string[], print: (text: string) => void): SendOptions | 'help' {
   const command = new Command('ddt-send')
+    .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
     .description('Copies a disk to the target of a ddt-receive. Interrupted, the same command goes on.')
     .argument('<source>', 'block device, file, or - for standard input')
     .argument('[ticket]', 'what ddt-receive printed; in single quotes')

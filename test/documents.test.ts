@@ -141,7 +141,7 @@ for (const parse of [parseReceiveArgs, parseSendArgs]) {
     let help = '';
     parse(['--help'], (text) => (help += text));
     const options = help.slice(help.indexOf('\nOptions:'), help.indexOf('\nExamples:'));
-    const inHelp = options.split(/\n {2}(?:-h, )?(?=--)/).slice(1);
+    const inHelp = options.split(/\n {2}(?:-\w, )?(?=--)/).slice(1);
     const section = README.split('\n### ').find((part) => part.startsWith(command)) ?? '';
     const rows = new Map(rowsOf(section, 'option').map((cells) => [codeIn(cells[0]), cells]));
     assert(rows.size > 5 && rows.size === inHelp.length, `${rows.size} options of ${inHelp.length}`);

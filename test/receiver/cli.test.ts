@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
+import { VERSION_TEXT } from '../../common/version.ts';
 import { parseReceiveArgs, type ReceiveOptions } from '../../receiver/cli.ts';
 
 const MIB = 1024 * 1024;
@@ -164,6 +165,15 @@ test('help goes to standard output, fits one screen and names every option', () 
   names.push('once', 'max-connections', 'memory', 'log', 'tls-cert', 'tls-key', 'curl-help');
   for (const name of names) assert.match(help(), new RegExp(`^ {2}--${name}\\b`, 'm'));
   assert.match(help(), /Exit status: 0 sealed, 2 usage, 4 refused, 5 device failure, 130\/143 interrupted/);
+});
+
+test('--version says what a report of a bug needs of both ends, on one line', () => {
+  const printed: string[] = [];
+  assert.equal(
+    parseReceiveArgs(['--version'], (text) => printed.push(text)),
+    'help',
+  );
+  assert.deepEqual(printed, [`${VERSION_TEXT}\n`]);
 });
 
 test('the examples of the help are command lines that are understood', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
+import { VERSION_TEXT } from '../../common/version.ts';
 import { parseSendArgs, type SendOptions } from '../../sender/cli.ts';
 
 const MIB = 1024 * 1024;
@@ -148,6 +149,15 @@ test('help goes to standard output, fits one screen and names every option', () 
     );
     assert.match(text, /DDT_TICKET/);
   }
+});
+
+test('--version says what a report of a bug needs of both ends, on one line', () => {
+  const printed: string[] = [];
+  assert.equal(
+    parseSendArgs(['--version'], (text) => printed.push(text)),
+    'help',
+  );
+  assert.deepEqual(printed, [`${VERSION_TEXT}\n`]);
 });
 
 test('the examples of the help are command lines that are understood', () => {

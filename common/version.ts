@@ -1,0 +1,7 @@
+/** What `--version` prints: what a report of a bug needs to say of both ends. */
+import { PROTOCOL_VERSION } from './protocol.ts';
+
+/** As in package.json. */
+const VERSION = '0.1.0';
+const OTHERS = `protocol ${PROTOCOL_VERSION}, Node.js ${process.version}`;
+export const VERSION_TEXT = `dd-transfer ${VERSION}, ${OTHERS}`;
