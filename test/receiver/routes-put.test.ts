@@ -56,6 +56,13 @@ test('digests that differ are a conflict, whichever is right', async () => {
   });
 });
 
+test('what is given twice in the address is refused: nobody knows which one is meant', async () => {
+  await using at = await startUntouched();
+  const digest = `digest=sha256:${BODY_HEX}`;
+  await at.refuses(400, 'bad-request', `?${digest}&digest=sha256:${OTHER.toString('hex')}`);
+  await at.refuses(400, 'bad-request', `?${digest}&flush=n&flush=y`);
+});
+
 test('a digest of another kind or spelling is unsupported', async () => {
   await using at = await startUntouched();
   const unsupported = [400, 'digest-unsupported'] as const;
