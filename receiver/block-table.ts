@@ -9,6 +9,9 @@ import { DIGEST_BYTES } from '../common/digest.ts';
 import { BLOCK_STATES, type BlockState } from '../common/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 
+/** A state, and a digest. */
+export const BLOCK_TABLE_ENTRY_BYTES = 1 + DIGEST_BYTES;
+
 const ABSENT = 0;
 const DURABLE = BLOCK_STATES.indexOf('durable');
 const VERIFIED = BLOCK_STATES.indexOf('verified');

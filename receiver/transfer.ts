@@ -17,6 +17,7 @@ import {
 } from '../common/protocol.ts';
 import type { DurabilityEvents } from './durability-events.ts';
 import type { Journal } from './journal.ts';
+import { checkTableFits, machineMemoryBytes } from './memory.ts';
 import { openClaimed, type OpenTransfer } from './open-transfer.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from './target.ts';
@@ -151,6 +152,7 @@ export class Transfer {
         `size ${claim.size} in blocks of ${claim.blockSize} bytes is not possible`,
       );
     }
+    checkTableFits(geometry, machineMemoryBytes());
     let sizeMax: string | undefined;
     if (claim.size !== null) await this.target.prepare(claim.size);
     else sizeMax = String(await prepareForAnySize(this.target, claim.blockSize));

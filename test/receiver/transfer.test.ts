@@ -138,6 +138,16 @@ test('an impossible geometry is refused and claims nothing', async () => {
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
 });
 
+test('more blocks than there is memory for are refused before the target is touched', async () => {
+  await using at = await place();
+  const transfer = transferOver(at.journal);
+  // 2^32 blocks: 132 GiB for their table alone.
+  const claim = { ...claimOf(1), size: 2 ** 48, blockSize: 2 ** 16 };
+  const refused = { message: /^4294967296 blocks take 132 GiB of memory here, / };
+  await assert.rejects(transfer.claim(claim), coded('bad-request', refused));
+  assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
+});
+
 test('a target that is too small stays unclaimed, and a source that fits can have it', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal, new MemoryTarget({ capacityBytes: 2 * BLOCK_BYTES }));
