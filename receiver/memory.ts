@@ -35,7 +35,7 @@ export function checkTableFits(geometry: Geometry, memoryBytes: number): void {
   const { blockSizeBytes } = geometry;
   if (isFitting(blockSizeBytes)) return;
   const blockCount = blockCountOf(geometry);
-  const needed = `${blockCount} blocks take ${formatSize(blockCount * BLOCK_TABLE_ENTRY_BYTES)} of memory here`;
+  const needed = formatSize(blockCount * BLOCK_TABLE_ENTRY_BYTES);
   let fitting = blockSizeBytes;
   while (fitting <= BLOCK_SIZE_BYTES_MAX && !isFitting(fitting)) fitting *= 2;
   const hint =
@@ -44,7 +44,8 @@ export function checkTableFits(geometry: Geometry, memoryBytes: number): void {
       : 'ddt-receive needs a machine with more memory';
   throw new TransferError(
     'bad-request',
-    `${needed}, more than half of the ${formatSize(memoryBytes)} that this machine has`,
+    `${blockCount} blocks take ${needed} of memory here, ` +
+      `more than half of the ${formatSize(memoryBytes)} that this machine has`,
     { hint },
   );
 }
