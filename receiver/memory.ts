@@ -41,11 +41,11 @@ export function checkTableFits(geometry: Geometry, memoryBytes: number): void {
   const hint =
     fitting <= BLOCK_SIZE_BYTES_MAX
       ? `ddt-send --block-size ${formatSize(fitting).replace(' ', '')}`
-      : 'ddt-receive needs a machine with more memory';
+      : 'the receiver needs more memory';
   throw new TransferError(
     'bad-request',
-    `${blockCount} blocks take ${needed} of memory here, ` +
-      `more than half of the ${formatSize(memoryBytes)} that this machine has`,
+    `${blockCount} blocks take ${needed} of the receiver's memory, ` +
+      `more than half of the ${formatSize(memoryBytes)} that it has`,
     { hint },
   );
 }

@@ -13,13 +13,13 @@ test('a table of blocks that would take more than half of the memory is refused,
   checkTableFits(geometry, 2 * 1_081_344);
   const refused = coded('bad-request', {
     message:
-      /^32768 blocks take 1\.0 MiB of memory here, more than half of the 2\.1 MiB that this machine has$/,
+      /^32768 blocks take 1\.0 MiB of the receiver's memory, more than half of the 2\.1 MiB that it has$/,
     hint: /^ddt-send --block-size 128KiB$/,
   });
   assert.throws(() => checkTableFits(geometry, 2 * 1_081_343), refused);
   const large = { sizeBytes: 64 * TIB, blockSizeBytes: 4 * MIB };
   assert.throws(() => checkTableFits(large, 600 * MIB), coded('bad-request', { hint: /--block-size 8MiB$/ }));
-  const noWay = coded('bad-request', { hint: /^ddt-receive needs a machine with more memory$/ });
+  const noWay = coded('bad-request', { hint: /^the receiver needs more memory$/ });
   for (const blockSizeBytes of [4 * MIB, 16 * MIB]) {
     assert.throws(() => checkTableFits({ ...large, blockSizeBytes }, 100 * MIB), noWay);
   }

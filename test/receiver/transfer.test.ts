@@ -143,7 +143,7 @@ test('more blocks than there is memory for are refused before the target is touc
   const transfer = transferOver(at.journal);
   // 2^32 blocks: 132 GiB for their table alone.
   const claim = { ...claimOf(1), size: 2 ** 48, blockSize: 2 ** 16 };
-  const refused = { message: /^4294967296 blocks take 132 GiB of memory here, / };
+  const refused = { message: /^4294967296 blocks take 132 GiB of the receiver's memory, / };
   await assert.rejects(transfer.claim(claim), coded('bad-request', refused));
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
 });
