@@ -85,11 +85,20 @@ async function answer(context: AppContext, options: RouteOptions): Promise<Respo
   if (sender !== undefined) options.lease.check(sender, context.env.incoming.socket);
   const handler = route[1][method] ?? (method === 'HEAD' ? route[1]['GET'] : undefined);
   if (handler === undefined) throw methodNotAllowed(method);
+  checkQuery(context);
   return await handler(context, options);
 }
 
 function methodNotAllowed(method: string): TransferError {
   return new TransferError('method-not-allowed', `${method.slice(0, 20)} is not possible here`);
+}
+
+/** @throws TransferError `bad-request` where it is not clear which of two values is meant. */
+function checkQuery(context: AppContext): void {
+  for (const [name, values] of Object.entries(context.req.queries())) {
+    if (values.length === 1) continue;
+    throw new TransferError('bad-request', `${name.slice(0, 20)}= is given ${values.length} times`);
+  }
 }
 
 /** Neither decoded nor normalised: what the client wrote, up to the query. */

@@ -77,7 +77,7 @@ export async function putBlock(context: AppContext, options: RouteOptions): Prom
   const index = indexOf(context, open);
   const lengthBytes = lengthOf(index, open.geometry);
   const request = parseBlockRequest(
-    { header: (name) => context.req.header(name), query: (name) => queryOf(context, name) },
+    { header: (name) => context.req.header(name), query: (name) => context.req.query(name) },
     { lengthBytes, index, digests: open.digests },
   );
   const unreadable = parseSourceErrors(context.req.header(HEADER_SOURCE_ERRORS), {
@@ -122,11 +122,4 @@ async function takeSlab(open: OpenTransfer, { memoryWaitMs }: AppOptions): Promi
       cause: error,
     });
   }
-}
-
-/** @throws TransferError `bad-request` where it is not clear which one is meant. */
-function queryOf(context: AppContext, name: string): string | undefined {
-  const values = context.req.queries(name) ?? [];
-  if (values.length <= 1) return values[0];
-  throw new TransferError('bad-request', `${name}= is given ${values.length} times`);
 }

@@ -69,6 +69,8 @@ test('ranges of blocks become zeros, durably or not', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   for (let index = 0; index < 8; index++) await put(app, index, 1, '&flush=n');
+  const twice = await app.request('POST', '/zero?flush=n&flush=y', { body: '{"ranges":[[0,2]]}' });
+  assert.deepEqual([twice.status, twice.json()['code']], [400, 'bad-request']);
   const written = await app.request('POST', '/zero?flush=n', { body: '{"ranges":[[0,2]]}' });
   assert.equal(written.status, 202);
   const { transferId, epoch, ranges, state, generation } = written.json();
