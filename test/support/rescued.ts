@@ -23,13 +23,15 @@ export async function ddAround(
   await runOk('truncate', ['--size', String(size), copy]);
 }
 
+/** As for dd: what failed is tried twice more, and what is really bad stays bad. */
 export async function ddrescue(
   options: readonly string[],
   disk: string,
   copy: string,
   mapfile: string,
 ): Promise<void> {
-  await runOk('ddrescue', ['--idirect', '--quiet', ...options, disk, copy, mapfile]);
+  const ways = ['--idirect', '--quiet', '--retry-passes=2'];
+  await runOk('ddrescue', [...ways, ...options, disk, copy, mapfile]);
 }
 
 /** Sectors of the status, one a line: ddrescuelog reads the file whole, and refuses what it can't. */
