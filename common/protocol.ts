@@ -30,6 +30,8 @@ export const LISTING_COUNT_MAX = 65_536;
 export const ZERO_BLOCKS_MAX = 65_536;
 /** Ranges in one `POST /zero`; also bounds its body. */
 export const ZERO_RANGES_MAX = 4096;
+/** Missing ranges that one `incomplete` names; the sender asks again for the rest. */
+export const MISSING_RANGES_MAX = 4096;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
 export const JSON_BODY_BYTES_MAX = 256 * 1024;
 /**
@@ -39,6 +41,9 @@ export const JSON_BODY_BYTES_MAX = 256 * 1024;
 export const UNREADABLE_AREAS_MAX = 4096;
 /** Random bytes grow by about 100 bytes in a zstd frame; a body that grew by more was not worth encoding. */
 export const ENCODED_GROWTH_BYTES_MAX = 1024;
+
+/** A peer that vanished without a word is found by TCP within minutes, on either side. */
+export const TCP_KEEP_ALIVE_MS = 30_000;
 
 export const BLOCK_STATES = ['absent', 'written', 'durable', 'verified'] as const;
 export type BlockState = (typeof BLOCK_STATES)[number];

@@ -2,6 +2,7 @@
 import { TransferError } from '../common/errors.ts';
 import type { BlockDigest } from '../common/digest.ts';
 import { ENCODED_GROWTH_BYTES_MAX } from '../common/protocol.ts';
+import { lengthMismatch } from './write-block.ts';
 import { joinGiven, parseDigestHeader, parseDigestQuery, type GivenDigest } from './given-digests.ts';
 
 export type Encoding = 'identity' | 'zstd' | 'gzip';
@@ -92,12 +93,6 @@ export function tooLarge(bodyBytesMax: number): TransferError {
     'too-large',
     `the body is longer than the ${bodyBytesMax} bytes that this block can have`,
   );
-}
-
-export function lengthMismatch(expected: number, got: number): TransferError {
-  return new TransferError('length-mismatch', `this block has ${expected} bytes, the body has ${got}`, {
-    details: { expected, got },
-  });
 }
 
 /**

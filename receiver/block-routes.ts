@@ -6,12 +6,12 @@ import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import { HEADER_BLOCK_STATE, HEADER_GENERATION, HEADER_SOURCE_ERRORS } from '../common/protocol.ts';
 import type { Slab } from '../common/buffers.ts';
-import { checkPrecondition, lengthMismatch, parseBlockRequest } from './block-request.ts';
+import { checkPrecondition, parseBlockRequest } from './block-request.ts';
 import { checkDigests, ownDigest } from './given-digests.ts';
 import { jsonResponse } from './json-response.ts';
 import { decodeInPlace, readBody } from './read-body.ts';
 import type { OpenTransfer } from './transfer.ts';
-import { writeBlock } from './write-block.ts';
+import { lengthMismatch, writeBlock } from './write-block.ts';
 
 /** The route has matched: the path ends in a decimal number. */
 function indexOf(context: AppContext, open: OpenTransfer): BlockIndex {

@@ -15,7 +15,7 @@ import { TransferError } from '../common/errors.ts';
 import { SharedRun } from '../common/shared-run.ts';
 import type { BlockTable } from './block-table.ts';
 import type { DurabilityEvents } from './durability-events.ts';
-import type { Journal } from './journal.ts';
+import { JOURNAL_RETRY_MS, type Journal } from './journal.ts';
 import type { Target } from './target.ts';
 
 /** At most a second of written blocks is lost by a crash: that is what gets sent again. */
@@ -29,8 +29,6 @@ export const FLUSH_BYTES = 256 * 1024 * 1024;
 export const FLUSH_ERRORS_MAX = 3;
 /** Long enough for a sender to give up, short enough for one that is started again. */
 export const FLUSH_ERRORS_PAUSE_MS = 30_000;
-/** How soon a journal that had no room is tried again. */
-const JOURNAL_RETRY_MS = 2000;
 
 interface WrittenBlock {
   readonly generation: number;

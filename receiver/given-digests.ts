@@ -2,6 +2,7 @@
 import { DIGEST_BYTES, digestIn, type BlockDigest } from '../common/digest.ts';
 import { DIGEST_NAMES } from '../common/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
+import { digestUnsupported } from './open-transfer.ts';
 
 export interface GivenDigest {
   readonly by: BlockDigest;
@@ -57,22 +58,6 @@ export function parseDigestQuery(value: string | undefined, digests: readonly Bl
   const by = digests.find(({ algorithm }) => DIGEST_NAMES[algorithm] === match[1]);
   if (by === undefined) throw digestUnsupported(`${match[1]}`, digests, 'use sha256sum and ?digest=sha256:');
   return [{ by, expected: Buffer.from(match[2], 'hex') }];
-}
-
-/**
- * What the blocks of a transfer are hashed with. @param hint what to do where that can't be computed here.
- * @throws TransferError `digest-unsupported`.
- */
-export function digestNamed(name: string, digests: readonly BlockDigest[], hint: string): BlockDigest {
-  const digest = digestIn(digests, name);
-  if (digest === undefined) throw digestUnsupported(name, digests, hint);
-  return digest;
-}
-
-function digestUnsupported(name: string, digests: readonly BlockDigest[], hint: string): TransferError {
-  const known = digests.map(({ algorithm }) => algorithm).join(' and ');
-  const message = `this receiver can compute ${known} digests, not ${name.slice(0, 20)}`;
-  return new TransferError('digest-unsupported', message, { hint });
 }
 
 /** One of each kind. @param conflict what is said when two of a kind are not equal. */

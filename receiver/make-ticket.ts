@@ -5,26 +5,44 @@ import type { SigningKey } from '../common/ssh-signature.ts';
 import { formatTicket, type Ticket } from '../common/ticket.ts';
 import { mintToken } from '../common/token.ts';
 import { defaultAdvertiseHost } from './advertise.ts';
-import type { ReceiveOptions } from './cli.ts';
-import type { Transfer } from './transfer.ts';
 
 /** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */
 const TICKET_DAYS = 30;
 const TICKET_RENEW_DAYS = 7;
 const DAY_SECONDS = 86_400;
 
+export interface TicketOptions {
+  readonly advertise: { readonly host: string; readonly port: number | undefined } | undefined;
+  readonly listenHost: string;
+  /** Where it is written, too. */
+  readonly ticketFile: string | undefined;
+}
+
+/** The properties of the journal: where the time of issue is kept. */
+export interface TicketRecord {
+  property(name: string): string | undefined;
+  setProperties(properties: Readonly<Record<string, string>>): void;
+}
+
 export async function makeTicket(
-  options: ReceiveOptions,
-  parts: { transfer: Transfer; key: SigningKey; pin: string; port: number; clock: Clock },
+  options: TicketOptions,
+  parts: {
+    transferId: string;
+    record: TicketRecord;
+    key: SigningKey;
+    pin: string;
+    port: number;
+    clock: Clock;
+  },
 ): Promise<Ticket> {
-  const { transfer, key, pin, clock } = parts;
+  const { transferId, record, key, pin, clock } = parts;
   const now = Math.floor(clock.wallMs() / 1000);
-  const issuedBefore = Number(transfer.journal.property('ticketIssuedAt') ?? NaN);
+  const issuedBefore = Number(record.property('ticketIssuedAt') ?? NaN);
   const isFresh = issuedBefore <= now && now < issuedBefore + (TICKET_DAYS - TICKET_RENEW_DAYS) * DAY_SECONDS;
   const iat = isFresh ? issuedBefore : now;
-  if (!isFresh) transfer.journal.setProperties({ ticketIssuedAt: String(iat) });
+  if (!isFresh) record.setProperties({ ticketIssuedAt: String(iat) });
   const exp = iat + TICKET_DAYS * DAY_SECONDS;
-  const token = mintToken({ v: 1, aud: pin, tid: transfer.id, scope: ['write'], iat, exp }, key);
+  const token = mintToken({ v: 1, aud: pin, tid: transferId, scope: ['write'], iat, exp }, key);
   const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
     /^\[(.*)\]$/,
     '$1',

@@ -2,14 +2,14 @@
 import { BLAKE3_HINT } from '../common/blake3.ts';
 import { SlabPool } from '../common/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { ZeroDigests, type BlockDigest } from '../common/digest.ts';
+import { ZeroDigests, digestIn, type BlockDigest } from '../common/digest.ts';
+import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../common/protocol.ts';
 import type { BlockTable } from './block-table.ts';
 import { digestNameOf, isStream } from '../common/claim.ts';
 import type { DurabilityEvents } from './durability-events.ts';
 import { Durability } from './durability.ts';
-import { digestNamed } from './given-digests.ts';
 import { tableOf } from './journalled-table.ts';
 import type { Journal } from './journal.ts';
 import { slabCountOf } from './memory.ts';
@@ -109,4 +109,24 @@ export function openClaimed(
 /** Whether a file target of this claim may be longer than its source. */
 function mayBeTooLong(target: Target, claim: Claim, sizeMax: string | undefined): boolean {
   return isStream(claim) && sizeMax !== undefined && target.identity.sizeBytes === null;
+}
+
+/**
+ * What the blocks of a transfer are hashed with. @param hint what to do where that can't be computed here.
+ * @throws TransferError `digest-unsupported`.
+ */
+export function digestNamed(name: string, digests: readonly BlockDigest[], hint: string): BlockDigest {
+  const digest = digestIn(digests, name);
+  if (digest === undefined) throw digestUnsupported(name, digests, hint);
+  return digest;
+}
+
+export function digestUnsupported(
+  name: string,
+  digests: readonly BlockDigest[],
+  hint: string,
+): TransferError {
+  const known = digests.map(({ algorithm }) => algorithm).join(' and ');
+  const message = `this receiver can compute ${known} digests, not ${name.slice(0, 20)}`;
+  return new TransferError('digest-unsupported', message, { hint });
 }

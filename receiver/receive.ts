@@ -17,7 +17,7 @@ import { Authenticator } from './auth.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
 import { DiskTarget } from './disk-target.ts';
-import { SqliteJournal } from './journal.ts';
+import { SqliteJournal } from './sqlite-journal.ts';
 import type { Log } from './log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './read-body.ts';
 import { makeTicket } from './make-ticket.ts';
@@ -97,7 +97,14 @@ export async function startReceiver(
     port: options.listenPort,
     connectionsMax: options.maxConnections,
   });
-  const ticket = await makeTicket(options, { transfer, key, pin: identity.pin, port: server.port, clock });
+  const ticket = await makeTicket(options, {
+    transferId: transfer.id,
+    record: transfer.journal,
+    key,
+    pin: identity.pin,
+    port: server.port,
+    clock,
+  });
   const resources = opened.keep();
   return {
     transfer,

@@ -2,16 +2,13 @@
 import { digestNow } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Clock } from '../common/clock.ts';
-import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
+import { MISSING_RANGES_MAX, RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
 import { formatBlocks } from '../common/ranges.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './unknown-size.ts';
 import { listUnreadable } from './unreadable.ts';
 import { MISMATCHES_MAX } from './verify-blocks.ts';
-
-/** Ranges that one 409 lists; the sender comes again for the rest. */
-const MISSING_RANGES_MAX = 4096;
 
 /** Seconds after which a sender asks again while blocks are still being read back. */
 export const VERIFYING_RETRY_SECONDS = 1;

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
 import { OWN_CIPHERS } from '../common/ciphers.ts';
+import { TCP_KEEP_ALIVE_MS } from '../common/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 
 export interface ServerLimits {
@@ -35,8 +36,6 @@ const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
 const QUIET_LOOK_MS = 50;
-/** A peer that vanished without a word is found by TCP within minutes. */
-const TCP_KEEP_ALIVE_MS = 30_000;
 
 export interface ServerOptions {
   readonly fetch: (

@@ -6,7 +6,7 @@ import { TransferError } from '../common/errors.ts';
 import { JSON_BODY_BYTES_MAX, ZERO_BLOCKS_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
 import { countOf, parseRanges } from '../common/ranges.ts';
 import { parseFlush } from './block-request.ts';
-import { digestNamed } from './given-digests.ts';
+import { digestNamed } from './open-transfer.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';

@@ -12,7 +12,7 @@ import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geome
 import { rangesOf, type Range } from '../common/ranges.ts';
 import { isZero } from '../common/zeros.ts';
 import type { BlockTable } from './block-table.ts';
-import type { Journal } from './journal.ts';
+import { JOURNAL_RETRY_MS, type Journal } from './journal.ts';
 import type { RangeLocks } from './range-locks.ts';
 import type { ReadBackMethod, Target } from './target.ts';
 
@@ -26,8 +26,6 @@ export const MISMATCHES_MAX = 3;
  */
 const JOURNAL_BATCH = 256;
 const JOURNAL_INTERVAL_MS = 1000;
-/** How soon a journal that had no room for them is tried again. */
-const JOURNAL_RETRY_MS = 2000;
 
 export interface VerifierEvents {
   /** `count`: how often this block has read back wrong by now. */

@@ -6,7 +6,6 @@ import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
 import { formatBlocks, rangesOf, type Range } from '../common/ranges.ts';
-import { lengthMismatch } from './block-request.ts';
 import type { WritePermit } from './durability.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
@@ -199,4 +198,10 @@ function epochEnded(): TransferError {
     'io-error',
     'a write or flush of the target failed meanwhile: send the block again',
   );
+}
+
+export function lengthMismatch(expected: number, got: number): TransferError {
+  return new TransferError('length-mismatch', `this block has ${expected} bytes, the body has ${got}`, {
+    details: { expected, got },
+  });
 }

@@ -7,9 +7,7 @@ import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/version.ts';
 import { parseDigestChoice, type DigestChoice } from './choose-digest.ts';
 import { parseCompression, type Compression } from './compression.ts';
-
-/** More never helped on any line that was measured, and a receiver has its own limit. */
-export const CONNECTIONS_MAX = 64;
+import { CONNECTIONS_MAX } from './lanes.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 

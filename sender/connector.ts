@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 import { OWN_CIPHERS } from '../common/ciphers.ts';
+import { TCP_KEEP_ALIVE_MS } from '../common/protocol.ts';
 import { TransferError } from '../common/errors.ts';
 import { pinOfPublicKey } from '../common/ticket.ts';
 
@@ -15,8 +16,6 @@ const CONNECT_TIMEOUT_MS = 30_000;
  * attempt but the last on a line of 600 ms: where the last address is a dead one, none would come about.
  */
 const ADDRESS_TIMEOUT_MS = 10_000;
-/** A peer that vanished without a word is found by TCP. */
-const TCP_KEEP_ALIVE_MS = 30_000;
 
 /**
  * The pin is checked here and not in `checkServerIdentity`: Node does not call that when the chain is not

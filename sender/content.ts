@@ -6,7 +6,7 @@ import type { Claim, TransferStatus } from '../common/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { Attempts } from './attempts.ts';
 import type { BlockSupply } from './block-supply.ts';
-import type { BlockCounters } from './progress.ts';
+import type { BlockCounters } from './counters.ts';
 import type { ReceiverClient } from './receiver-port.ts';
 import type { SendReporter } from './send-reporter.ts';
 import type { Source } from './source.ts';

@@ -1,6 +1,6 @@
 /** What keeps a finished copy from being a proof, in words: with any of these the exit status is 3. */
 import { countAreas } from '../common/areas.ts';
-import type { DoneFacts } from './progress.ts';
+import type { DoneFacts } from './counters.ts';
 import { runOutText } from './run-out.ts';
 import type { Source } from './source.ts';
 

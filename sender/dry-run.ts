@@ -8,7 +8,7 @@ import { LISTING_COUNT_MAX } from '../common/protocol.ts';
 import { Attempts, type AttemptsOptions } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
 import { Listing } from './listing.ts';
-import type { DryRunFacts } from './progress.ts';
+import type { DryRunFacts } from './counters.ts';
 import { BlockReader } from './read-block.ts';
 import type { Source } from './source.ts';
 import type { SendContext, SendRequest } from './send.ts';

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import type { ReceiverClient } from './receiver-port.ts';
 import { standstillOf } from './socket-progress.ts';
 
+/** More never helped on any line that was measured, and a receiver has its own limit. */
+export const CONNECTIONS_MAX = 64;
+
 /**
  * What a lane does until there is nothing left, or until it is not wanted any more, which it asks after each
  * block. @returns whether it was sent away.

@@ -2,13 +2,19 @@
  * What a person is told and asked about the two disks: at the start, when the target is known, at the end.
  */
 import type { TransferStatus } from '../common/protocol.ts';
-import type { SendOptions } from './cli.ts';
 import { confirmOverwriting, needsConfirmation } from './confirm.ts';
 import { DiskSource } from './disk-source.ts';
 import { cautionsOf, hintAfter, notesOf, refuseSameDisk, sourceLine, targetLine } from './introduction.ts';
 import type { Reporter } from './reporter.ts';
 import type { Stream } from './stream.ts';
 import { careFor, cautionsAtEnd, cautionsAtStart, type SourceCare } from './source-care.ts';
+
+/** What was decided beforehand. */
+export interface MeetingOptions {
+  /** The question before something is overwritten is answered. */
+  readonly isConfirmed: boolean;
+  readonly isDryRun: boolean;
+}
 
 export interface MeetingParts {
   readonly receiverName: string;
@@ -18,16 +24,12 @@ export interface MeetingParts {
 
 export class Meeting {
   readonly #source: DiskSource | Stream;
-  readonly #options: Pick<SendOptions, 'isConfirmed' | 'isDryRun'>;
+  readonly #options: MeetingOptions;
   readonly #parts: MeetingParts;
   #care: SourceCare | undefined;
   #found: TransferStatus | undefined;
 
-  constructor(
-    source: DiskSource | Stream,
-    options: Pick<SendOptions, 'isConfirmed' | 'isDryRun'>,
-    parts: MeetingParts,
-  ) {
+  constructor(source: DiskSource | Stream, options: MeetingOptions, parts: MeetingParts) {
     this.#source = source;
     this.#options = options;
     this.#parts = parts;

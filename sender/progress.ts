@@ -2,20 +2,7 @@
 import { AREAS_NAMED_MAX } from '../common/area-report.ts';
 import { countAreas, formatAreas, type Area } from '../common/areas.ts';
 import { formatDuration, formatRate, formatSize } from '../common/units.ts';
-
-/** Counted in blocks; only `durable` and `verified` are progress. */
-export interface BlockCounters {
-  /** Of a source whose size is not known: the most that is possible. */
-  total: number;
-  read: number;
-  durable: number;
-  /** As the receiver last said. */
-  verified: number;
-  sent: number;
-  skipped: number;
-  zero: number;
-  resent: number;
-}
+import type { BlockCounters, DoneFacts, DryRunFacts } from './counters.ts';
 
 export interface Snapshot {
   readonly counters: Readonly<BlockCounters>;
@@ -64,17 +51,6 @@ export function progressLine(snapshot: Snapshot): string {
   return parts.join('  ');
 }
 
-export interface DoneFacts {
-  readonly counters: Readonly<BlockCounters>;
-  readonly bytesTotal: number;
-  readonly bytesWire: number;
-  readonly seconds: number;
-  readonly root: string;
-  readonly verified: 'read-back' | 'none';
-  /** As the receipt says: not only those that this run met. */
-  readonly unreadable: readonly Area[];
-}
-
 export function doneEvent(facts: DoneFacts): Record<string, unknown> {
   const { counters } = facts;
   return {
@@ -112,16 +88,6 @@ function blocksText({ total, sent, skipped, zero, resent }: Readonly<BlockCounte
   const missed = total - skipped;
   const what = `${missed} of ${total} blocks had changed or were missing and were sent`;
   return `${what}, ${zero} of them as zeros; ${resent} resent`;
-}
-
-export interface DryRunFacts {
-  readonly blocksTotal: number;
-  /** On the target and equal. */
-  readonly blocksSkipped: number;
-  readonly blocksToSend: number;
-  /** Of those to send, the blocks of zeros, which do not travel; null where the source was not read. */
-  readonly blocksZero: number | null;
-  readonly bytesTotal: number;
 }
 
 export function dryRunText(facts: DryRunFacts): string {

@@ -11,15 +11,8 @@ import { DamageReport } from './damage-report.ts';
 import type { LiveArea } from './live-area.ts';
 import { liveLines, type BarStyle, type LiveState } from './live-line.ts';
 import { OutageReport } from './outage-report.ts';
-import {
-  doneEvent,
-  doneText,
-  dryRunText,
-  progressEvent,
-  progressLine,
-  type DoneFacts,
-  type DryRunFacts,
-} from './progress.ts';
+import type { DoneFacts, DryRunFacts } from './counters.ts';
+import { doneEvent, doneText, dryRunText, progressEvent, progressLine } from './progress.ts';
 import { formatLimit, type Limit } from './rate-limit.ts';
 import type { Observed, SendReporter } from './send-reporter.ts';
 import { TimeLeft } from './time-left.ts';

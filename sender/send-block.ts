@@ -11,7 +11,7 @@ import type { BlockEncoder } from './encode-block.ts';
 import type { Flight } from './flight.ts';
 import { Flights } from './flights.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
-import type { BlockCounters } from './progress.ts';
+import type { BlockCounters } from './counters.ts';
 import type { ReadBlock } from './read-block.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient } from './receiver-port.ts';
 import type { SendReporter } from './send-reporter.ts';

@@ -1,7 +1,7 @@
 /** What is told while a transfer goes on, and looked at. */
 import type { Area } from '../common/areas.ts';
 import type { TransferError } from '../common/errors.ts';
-import type { BlockCounters } from './progress.ts';
+import type { BlockCounters } from './counters.ts';
 
 /** What the reporter looks at when it is time for a line. */
 export interface Observed {

@@ -2,17 +2,16 @@
 import type { Clock } from '../common/clock.ts';
 import type { BlockDigest } from '../common/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import type { TransferStatus } from '../common/protocol.ts';
+import { MISSING_RANGES_MAX, type TransferStatus } from '../common/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
 import type { DigestChoice } from './choose-digest.ts';
-import { CONNECTIONS_MAX } from './cli.ts';
 import { contentOf } from './content.ts';
 import type { BlockEncoder } from './encode-block.ts';
 import { keepPace } from './keep-pace.ts';
-import { Lanes } from './lanes.ts';
-import type { BlockCounters, DoneFacts } from './progress.ts';
+import { CONNECTIONS_MAX, Lanes } from './lanes.ts';
+import type { BlockCounters, DoneFacts } from './counters.ts';
 import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from './receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import type { Observed, SendReporter } from './send-reporter.ts';
@@ -25,8 +24,6 @@ import { Transmission } from './transmission.ts';
 const INCOMPLETE_ROUNDS_MAX = 10;
 /** The receiver itself waits about a second before it says that it is not done reading back. */
 const VERIFYING_POLL_MS = 250;
-/** The receiver lists this many missing ranges at most. */
-const MISSING_RANGES_MAX = 4096;
 
 export interface SendRequest {
   readonly source: Source | Stream;

@@ -16,7 +16,7 @@ import type { BlockEncoder } from './encode-block.ts';
 import type { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
-import type { BlockCounters } from './progress.ts';
+import type { BlockCounters } from './counters.ts';
 import type { ReceiverClient, ReplyInfo } from './receiver-port.ts';
 import type { ReadMap } from './read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';

@@ -81,7 +81,7 @@ const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> =
     found: /answered before the target was flushed/,
   },
   'does not sync its journal': {
-    file: 'receiver/journal.ts',
+    file: 'receiver/sqlite-journal.ts',
     edits: [['PRAGMA synchronous=FULL', 'PRAGMA synchronous=OFF']],
     found: /answered before the journal was flushed/,
   },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
 import { FLUSH_ERRORS_MAX, FLUSH_ERRORS_PAUSE_MS } from '../../receiver/durability.ts';
-import { SqliteJournal } from '../../receiver/journal.ts';
+import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { coded } from '../support/coded.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryTarget } from '../support/memory-target.ts';

@@ -5,7 +5,7 @@ import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { RECEIPT_NAMESPACE } from '../../common/protocol.ts';
 import { makeSigningKey, publicKeyLine } from '../../common/ssh-signature.ts';
-import { SqliteJournal } from '../../receiver/journal.ts';
+import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { sealTransfer } from '../../receiver/seal.ts';
 import type { SealedReceipt } from '../../receiver/transfer.ts';
 import { coded } from '../support/coded.ts';

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { digestNow } from '../../common/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey } from '../../common/ssh-signature.ts';
-import { SqliteJournal } from '../../receiver/journal.ts';
+import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { coded } from '../support/coded.ts';

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import {
-  doneEvent,
-  doneText,
-  progressEvent,
-  progressLine,
-  type BlockCounters,
-  type DoneFacts,
-  type Snapshot,
-} from '../../sender/progress.ts';
+import type { BlockCounters, DoneFacts } from '../../sender/counters.ts';
+import { doneEvent, doneText, progressEvent, progressLine, type Snapshot } from '../../sender/progress.ts';
 
 const MIB = 1024 * 1024;
 const COUNTERS: BlockCounters = {

@@ -1,6 +1,6 @@
 /** A process of the sender: one call of `send()`. */
 import { TransferError } from '../../common/errors.ts';
-import type { BlockCounters } from '../../sender/progress.ts';
+import type { BlockCounters } from '../../sender/counters.ts';
 import type { Observed } from '../../sender/send-reporter.ts';
 import { send } from '../../sender/send.ts';
 import { SimProcess, clockOf } from './scheduler.ts';

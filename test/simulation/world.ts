@@ -1,6 +1,6 @@
 /** What the parts of a simulation share. */
 import type { DigestAlgorithm } from '../../common/digest.ts';
-import type { BlockCounters } from '../../sender/progress.ts';
+import type { BlockCounters } from '../../sender/counters.ts';
 import type { Transfer } from '../../receiver/transfer.ts';
 import type { ReadBackMethod } from '../../receiver/target.ts';
 import type { signSsh } from '../../common/ssh-signature.ts';

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
 import { FLUSH_ERRORS_PAUSE_MS } from '../../receiver/durability.ts';
-import { SqliteJournal } from '../../receiver/journal.ts';
+import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';
 import { digestNow } from '../../common/digest.ts';
 import { SIMULATED_BLOCKS, type Step } from './durability-steps.ts';

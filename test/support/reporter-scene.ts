@@ -2,7 +2,7 @@
 import type { TestContext } from 'node:test';
 import type { Draw } from '../../sender/live-area.ts';
 import { BLOCKS_STYLE } from '../../sender/live-line.ts';
-import type { BlockCounters, DoneFacts } from '../../sender/progress.ts';
+import type { BlockCounters, DoneFacts } from '../../sender/counters.ts';
 import { Reporter, type ProgressFormat } from '../../sender/reporter.ts';
 import { FakeClock } from './fake-clock.ts';
 

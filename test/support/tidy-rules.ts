@@ -85,7 +85,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
   'log-update': /^sender\/live-area\.ts$/,
   'lru-cache': /^receiver\/auth\.ts$/,
-  'node:sqlite': /^receiver\/journal\.ts$/,
+  'node:sqlite': /^receiver\/sqlite-journal\.ts$/,
   tweetnacl: /^common\/ssh-signature\.ts$/,
   undici: /^sender\/(receiver-client|connector)\.ts$/,
 };
