@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'hono';
 import type { AreaReport } from '../common/area-report.ts';
 import type { Clock } from '../common/clock.ts';
-import type { SigningKey } from '../common/ssh-signature.ts';
+import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { Authenticator } from './auth.ts';
 import type { Log } from './log.ts';
 import type { SenderLease } from './sender-lease.ts';

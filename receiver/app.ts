@@ -12,7 +12,7 @@ import {
   HEADER_EPOCH,
   HEADER_SENDER,
   HEADER_VERIFIED_COUNT,
-} from '../common/protocol.ts';
+} from '../common/protocol/protocol.ts';
 import type { AppContext, AppOptions, Bindings, RouteOptions } from './app-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';

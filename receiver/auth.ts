@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { TransferError } from '../common/errors.ts';
-import { checkToken, isTokenSignatureGood, parseToken, type ParsedToken } from '../common/token.ts';
+import { checkToken, isTokenSignatureGood, parseToken, type ParsedToken } from '../common/trust/token.ts';
 import type { Clock } from '../common/clock.ts';
 
 /** A transfer has one ticket, a handful of hand-made tokens at most. */

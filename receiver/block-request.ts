@@ -1,7 +1,7 @@
 /** What the head of a `PUT /blocks/:index` says: digests, coding, length, preconditions. Pure and total. */
 import { TransferError } from '../common/errors.ts';
-import type { BlockDigest } from '../common/digest.ts';
-import { ENCODED_GROWTH_BYTES_MAX } from '../common/protocol.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
+import { ENCODED_GROWTH_BYTES_MAX } from '../common/protocol/protocol.ts';
 import { lengthMismatch } from './write-block.ts';
 import { joinGiven, parseDigestHeader, parseDigestQuery, type GivenDigest } from './given-digests.ts';
 

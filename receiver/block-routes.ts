@@ -1,11 +1,11 @@
 /** HEAD, GET and PUT of `/blocks/:index`. */
 import type { AppContext, AppOptions, RouteOptions } from './app-context.ts';
 import { areasOutside, formatAreas, parseSourceErrors } from '../common/areas.ts';
-import { digestField, digestMember, digestText } from '../common/digest-names.ts';
+import { digestField, digestMember, digestText } from '../common/digest/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
-import { HEADER_BLOCK_STATE, HEADER_GENERATION, HEADER_SOURCE_ERRORS } from '../common/protocol.ts';
-import type { Slab } from '../common/buffers.ts';
+import { HEADER_BLOCK_STATE, HEADER_GENERATION, HEADER_SOURCE_ERRORS } from '../common/protocol/protocol.ts';
+import type { Slab } from '../common/io/buffers.ts';
 import { checkPrecondition, parseBlockRequest } from './block-request.ts';
 import { checkDigests, ownDigest } from './given-digests.ts';
 import { jsonResponse } from './json-response.ts';

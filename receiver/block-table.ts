@@ -5,8 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { joinAreas, type Area } from '../common/areas.ts';
-import { DIGEST_BYTES } from '../common/digest.ts';
-import { BLOCK_STATES, type BlockState } from '../common/protocol.ts';
+import { DIGEST_BYTES } from '../common/digest/digest.ts';
+import { BLOCK_STATES, type BlockState } from '../common/protocol/protocol.ts';
 import type { Range } from '../common/ranges.ts';
 
 /** A state, and a digest. */

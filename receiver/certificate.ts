@@ -14,10 +14,10 @@ import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
 import type * as X509 from '@peculiar/x509';
-import { makeFolderDurably, writeFileDurably } from '../common/durable-file.ts';
+import { makeFolderDurably, writeFileDurably } from '../common/io/durable-file.ts';
 import { reasonOf, TransferError } from '../common/errors.ts';
-import { makeSigningKey, SEED_BYTES, type SigningKey } from '../common/ssh-signature.ts';
-import { pinOfPublicKey } from '../common/ticket.ts';
+import { makeSigningKey, SEED_BYTES, type SigningKey } from '../common/trust/ssh-signature.ts';
+import { pinOfPublicKey } from '../common/trust/ticket.ts';
 import { makeSecret, readIfThere, readSecret, refuser, type Refuse } from './secret-file.ts';
 
 /** P-256 and not Ed25519: curl's older TLS libraries can't do the latter. */

@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
-import { VERSION_TEXT } from '../common/version.ts';
+import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { MEMORY_BYTES_MIN } from './memory.ts';
 
 export interface ReceiveOptions {

@@ -1,5 +1,5 @@
 /** The lines that make curl a client of this receiver, filled in. */
-import type { Ticket } from '../common/ticket.ts';
+import type { Ticket } from '../common/trust/ticket.ts';
 
 export function curlHelp(
   ticket: Omit<Ticket, 'origin'> & { origin: string },

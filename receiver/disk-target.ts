@@ -6,9 +6,9 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/buffers.ts';
-import { openDirect, readDirect } from '../common/direct-io.ts';
-import { syncFolder } from '../common/durable-file.ts';
+import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../common/io/buffers.ts';
+import { openDirect, readDirect } from '../common/io/direct-io.ts';
+import { syncFolder } from '../common/io/durable-file.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import { roomOfFile } from './file-room.ts';

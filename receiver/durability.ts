@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto';
 import type { Area } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
-import { SharedRun } from '../common/shared-run.ts';
+import { SharedRun } from './durability/single-flight.ts';
 import type { BlockTable } from './block-table.ts';
 import type { DurabilityEvents } from './durability-events.ts';
 import { JOURNAL_RETRY_MS, type Journal } from './journal.ts';

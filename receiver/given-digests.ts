@@ -1,6 +1,6 @@
 /** The digests that come with a block, in every spelling, and what they are compared with. */
-import { DIGEST_BYTES, digestIn, type BlockDigest } from '../common/digest.ts';
-import { DIGEST_NAMES } from '../common/digest-names.ts';
+import { DIGEST_BYTES, digestIn, type BlockDigest } from '../common/digest/digest.ts';
+import { DIGEST_NAMES } from '../common/digest/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 import { digestUnsupported } from './open-transfer.ts';
 

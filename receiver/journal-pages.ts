@@ -3,7 +3,7 @@
  * JavaScript than within SQLite.
  */
 import type { Area } from '../common/areas.ts';
-import { DIGEST_BYTES } from '../common/digest.ts';
+import { DIGEST_BYTES } from '../common/digest/digest.ts';
 import { BLOCK_COUNT_MAX } from '../common/geometry.ts';
 import type { JournalledBlock } from './journal.ts';
 

@@ -1,4 +1,4 @@
-/** The port to the durable record of a transfer. Implementations: SQLite (sqlite-journal.ts), memory (tests). */
+/** The port to the durable record of a transfer. Implementations: SQLite (sqlite-journal), memory (tests). */
 import type { Area } from '../common/areas.ts';
 
 /** How soon a journal that had no room is tried again. */

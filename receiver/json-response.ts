@@ -1,7 +1,7 @@
 /** Answers as JSON: results, and failures as problem documents (RFC 9457), without a stack. */
 import { STATUS_CODES } from 'node:http';
 import type { TransferError } from '../common/errors.ts';
-import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../common/protocol.ts';
+import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../common/protocol/protocol.ts';
 
 export function problemResponse(error: TransferError): Response {
   const headers: Record<string, string> = { 'content-type': TYPE_PROBLEM };

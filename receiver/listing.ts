@@ -1,8 +1,8 @@
 /** `GET /blocks`: which blocks are there, in three media types. */
 import { areasWithin, formatAreas } from '../common/areas.ts';
-import { digestText } from '../common/digest-names.ts';
+import { digestText } from '../common/digest/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
-import { LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../common/protocol.ts';
+import { LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../common/protocol/protocol.ts';
 import type { OpenTransfer } from './transfer.ts';
 
 const STATES = ['any', 'missing', 'written', 'durable', 'verified'] as const;

@@ -3,11 +3,11 @@
  * process.
  */
 import { systemClock } from '../common/clock.ts';
-import { diskKind, diskName } from '../common/disk-line.ts';
+import { diskKind, diskName } from '../common/disk/disk-line.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
-import { markWithHeap } from '../common/garbage.ts';
+import { markWithHeap } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
-import { formatTicket, redact } from '../common/ticket.ts';
+import { formatTicket, redact } from '../common/trust/ticket.ts';
 import { formatSize } from '../common/units.ts';
 import { isPrivateAddress } from './advertise.ts';
 import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';

@@ -1,9 +1,9 @@
 /** The ticket of a transfer: the same one after a restart, until it is about to expire. */
 import type { Clock } from '../common/clock.ts';
-import { writeFileDurably } from '../common/durable-file.ts';
-import type { SigningKey } from '../common/ssh-signature.ts';
-import { formatTicket, type Ticket } from '../common/ticket.ts';
-import { mintToken } from '../common/token.ts';
+import { writeFileDurably } from '../common/io/durable-file.ts';
+import type { SigningKey } from '../common/trust/ssh-signature.ts';
+import { formatTicket, type Ticket } from '../common/trust/ticket.ts';
+import { mintToken } from '../common/trust/token.ts';
 import { defaultAdvertiseHost } from './advertise.ts';
 
 /** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */

@@ -1,13 +1,13 @@
 /** What the operations of a claimed transfer share: geometry, table of blocks, who writes and who reads. */
-import { BLAKE3_HINT } from '../common/blake3.ts';
-import { SlabPool } from '../common/buffers.ts';
+import { BLAKE3_HINT } from '../common/digest/blake3.ts';
+import { SlabPool } from '../common/io/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import { ZeroDigests, digestIn, type BlockDigest } from '../common/digest.ts';
+import { ZeroDigests, digestIn, type BlockDigest } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
-import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../common/protocol.ts';
+import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../common/protocol/protocol.ts';
 import type { BlockTable } from './block-table.ts';
-import { digestNameOf, isStream } from '../common/claim.ts';
+import { digestNameOf, isStream } from '../common/protocol/claim.ts';
 import type { DurabilityEvents } from './durability-events.ts';
 import { Durability } from './durability.ts';
 import { tableOf } from './journalled-table.ts';

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { constants as zlibConstants, gunzip, zstdDecompress } from 'node:zlib';
 import { TransferError } from '../common/errors.ts';
-import { oneStep, release } from '../common/garbage.ts';
+import { oneStep, release } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_MAX } from '../common/geometry.ts';
 import { tooLarge, type Encoding } from './block-request.ts';
 import { lengthMismatch } from './write-block.ts';

@@ -1,10 +1,10 @@
 /** The end of a transfer: everything durable, the roots equal, a signed receipt, and then no more writing. */
-import { digestNow } from '../common/digest.ts';
+import { digestNow } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Clock } from '../common/clock.ts';
-import { MISSING_RANGES_MAX, RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol.ts';
+import { MISSING_RANGES_MAX, RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol/protocol.ts';
 import { formatBlocks } from '../common/ranges.ts';
-import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/ssh-signature.ts';
+import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../common/trust/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './unknown-size.ts';
 import { listUnreadable } from './unreadable.ts';

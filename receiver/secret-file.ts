@@ -1,6 +1,6 @@
 /** Secrets of the receiver, one in a file, made once. */
 import { readFile, stat } from 'node:fs/promises';
-import { createFileDurably } from '../common/durable-file.ts';
+import { createFileDurably } from '../common/io/durable-file.ts';
 import { errnoOf, reasonOf, TransferError } from '../common/errors.ts';
 
 const SECRET_MODE = 0o600;

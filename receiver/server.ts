@@ -9,8 +9,8 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
-import { OWN_CIPHERS } from '../common/ciphers.ts';
-import { TCP_KEEP_ALIVE_MS } from '../common/protocol.ts';
+import { OWN_CIPHERS } from '../common/trust/ciphers.ts';
+import { TCP_KEEP_ALIVE_MS } from '../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 
 export interface ServerLimits {

@@ -8,8 +8,8 @@
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Area } from '../common/areas.ts';
-import { DIGEST_BYTES } from '../common/digest.ts';
-import { syncFolder } from '../common/durable-file.ts';
+import { DIGEST_BYTES } from '../common/digest/digest.ts';
+import { syncFolder } from '../common/io/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
 import type { DurableBlock, Journal, JournalledBlock } from './journal.ts';
 import { PAGE, blocksOf } from './journal-pages.ts';

@@ -2,7 +2,7 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { TransferError } from '../common/errors.ts';
-import type { TargetDescription } from '../common/protocol.ts';
+import type { TargetDescription } from '../common/protocol/protocol.ts';
 import type { Journal } from './journal.ts';
 import type { TargetIdentity } from './target.ts';
 

@@ -6,8 +6,8 @@
 import { constants } from 'node:fs';
 import { access, open, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { hintOfPermission } from '../common/block-devices.ts';
-import { contentOf, describeDisk, lastingUsesOf, type DiskDescription } from '../common/disks.ts';
+import { hintOfPermission } from '../common/disk/block-devices.ts';
+import { contentOf, describeDisk, lastingUsesOf, type DiskDescription } from '../common/disk/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import { formatSize } from '../common/units.ts';
 import type { TargetIdentity } from './target.ts';

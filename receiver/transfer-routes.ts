@@ -1,9 +1,14 @@
 /** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
 import type { AppContext, AppOptions, RouteOptions } from './app-context.ts';
 import { countAreas } from '../common/areas.ts';
-import { BLAKE3_HINT } from '../common/blake3.ts';
+import { BLAKE3_HINT } from '../common/digest/blake3.ts';
 import { TransferError } from '../common/errors.ts';
-import { JSON_BODY_BYTES_MAX, ZERO_BLOCKS_MAX, ZERO_RANGES_MAX, type Claim } from '../common/protocol.ts';
+import {
+  JSON_BODY_BYTES_MAX,
+  ZERO_BLOCKS_MAX,
+  ZERO_RANGES_MAX,
+  type Claim,
+} from '../common/protocol/protocol.ts';
 import { countOf, parseRanges } from '../common/ranges.ts';
 import { parseFlush } from './block-request.ts';
 import { digestNamed } from './open-transfer.ts';

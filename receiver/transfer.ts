@@ -3,9 +3,9 @@
  * The claim fixes the geometry; before it there is no table of blocks and nothing can be written.
  */
 import { randomUUID } from 'node:crypto';
-import type { BlockDigest } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
 import type { Clock } from '../common/clock.ts';
-import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../common/disk-places.ts';
+import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../common/disk/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import { isGeometry, type Geometry } from '../common/geometry.ts';
 import {
@@ -14,7 +14,7 @@ import {
   ZERO_RANGES_MAX,
   type Claim,
   type TransferStatus,
-} from '../common/protocol.ts';
+} from '../common/protocol/protocol.ts';
 import type { DurabilityEvents } from './durability-events.ts';
 import type { Journal } from './journal.ts';
 import { checkTableFits, machineMemoryBytes } from './memory.ts';

@@ -5,9 +5,9 @@
  */
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_COUNT_MAX } from '../common/geometry.ts';
-import type { Claim } from '../common/protocol.ts';
+import type { Claim } from '../common/protocol/protocol.ts';
 import { formatSize } from '../common/units.ts';
-import { claimDifference, hintFor } from '../common/claim.ts';
+import { claimDifference, hintFor } from '../common/protocol/claim.ts';
 import type { Target } from './target.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 import { write } from './write-block.ts';

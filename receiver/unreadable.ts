@@ -1,7 +1,7 @@
 /** Areas that the source could not give: how they are listed, and mended in a sealed transfer. */
 import { coarsened, type Area } from '../common/areas.ts';
 import { TransferError } from '../common/errors.ts';
-import { UNREADABLE_AREAS_MAX, type TransferStatus } from '../common/protocol.ts';
+import { UNREADABLE_AREAS_MAX, type TransferStatus } from '../common/protocol/protocol.ts';
 import type { BlockTable } from './block-table.ts';
 import type { Transfer } from './transfer.ts';
 

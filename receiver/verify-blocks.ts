@@ -4,13 +4,13 @@
  * where they spoilt what had been read back before: so everything is read back once more then.
  */
 import assert from 'node:assert/strict';
-import { SlabPool } from '../common/buffers.ts';
+import { SlabPool } from '../common/io/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import type { DigestBlock, ZeroDigests } from '../common/digest.ts';
+import type { DigestBlock, ZeroDigests } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import { rangesOf, type Range } from '../common/ranges.ts';
-import { isZero } from '../common/zeros.ts';
+import { isZero } from '../common/io/zeros.ts';
 import type { BlockTable } from './block-table.ts';
 import { JOURNAL_RETRY_MS, type Journal } from './journal.ts';
 import type { RangeLocks } from './range-locks.ts';

@@ -1,10 +1,10 @@
 /** The operations that change the target: one block, or ranges of zeros. No HTTP here. */
 import assert from 'node:assert/strict';
 import { isSameAreas, type Area } from '../common/areas.ts';
-import { digestMember } from '../common/digest-names.ts';
+import { digestMember } from '../common/digest/digest-names.ts';
 import { TransferError } from '../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../common/geometry.ts';
-import type { BlockReceipt, ZeroReceipt } from '../common/protocol.ts';
+import type { BlockReceipt, ZeroReceipt } from '../common/protocol/protocol.ts';
 import { formatBlocks, rangesOf, type Range } from '../common/ranges.ts';
 import type { WritePermit } from './durability.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';

@@ -1,7 +1,7 @@
 /** A transfer that has all blocks and was never sealed: what an interrupted first run leaves. */
 import { open, stat, type FileHandle } from 'node:fs/promises';
-import { DIGESTS, SHA256 } from '../common/digest.ts';
-import { DIGEST_NAMES } from '../common/digest-names.ts';
+import { DIGESTS, SHA256 } from '../common/digest/digest.ts';
+import { DIGEST_NAMES } from '../common/digest/digest-names.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { Failure, startReceiver, until } from './both-sides.ts';
 import { TicketClient } from './ticket-client.ts';

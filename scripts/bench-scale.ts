@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { BLOCK_SIZE_BYTES_MIN } from '../common/geometry.ts';
-import { LISTING_COUNT_MAX, TYPE_DIGESTS } from '../common/protocol.ts';
+import { LISTING_COUNT_MAX, TYPE_DIGESTS } from '../common/protocol/protocol.ts';
 import { formatSize, parseWhole } from '../common/units.ts';
 import { compareDisks } from './bench-copy.ts';
 import { describeMachine } from './bench-report.ts';

@@ -9,9 +9,9 @@ import { copyFile, mkdtempDisposable, readdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { digestNameOf } from '../common/claim.ts';
-import { DIGESTS, digestIn, type DigestAlgorithm } from '../common/digest.ts';
-import type { Claim } from '../common/protocol.ts';
+import { digestNameOf } from '../common/protocol/claim.ts';
+import { DIGESTS, digestIn, type DigestAlgorithm } from '../common/digest/digest.ts';
+import type { Claim } from '../common/protocol/protocol.ts';
 
 export interface JournalCheck {
   /** Listed as durable or verified. */

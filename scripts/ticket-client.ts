@@ -4,8 +4,8 @@ import type { IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import { connect } from 'node:tls';
-import type { TransferStatus } from '../common/protocol.ts';
-import { parseTicket, pinOfPublicKey } from '../common/ticket.ts';
+import type { TransferStatus } from '../common/protocol/protocol.ts';
+import { parseTicket, pinOfPublicKey } from '../common/trust/ticket.ts';
 
 export interface Answer {
   readonly status: number;

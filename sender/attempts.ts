@@ -1,7 +1,7 @@
 /** The one retry layer: what is tried again, after how long, and when it ends. */
 import type { Clock } from '../common/clock.ts';
 import { TransferError, type ErrorCode } from '../common/errors.ts';
-import { RECONNECT_DELAY_MS_MAX, RETRY_DELAY_MS_MAX, retryDelayMs } from '../common/retry.ts';
+import { RECONNECT_DELAY_MS_MAX, RETRY_DELAY_MS_MAX, retryDelayMs } from './transfer/retry-delay.ts';
 import { formatDuration } from '../common/units.ts';
 
 /** A block whose digest does not match is sent three times; then memory or a disk is broken, not luck. */

@@ -1,14 +1,14 @@
 /** Which digest the blocks of a transfer have: that of its claim, else the fastest that both ends have. */
-import { BLAKE3_HINT } from '../common/blake3.ts';
+import { BLAKE3_HINT } from '../common/digest/blake3.ts';
 import {
   DIGEST_ALGORITHMS,
   SHA256,
   digestIn,
   type BlockDigest,
   type DigestAlgorithm,
-} from '../common/digest.ts';
+} from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import type { TransferStatus } from '../common/protocol.ts';
+import type { TransferStatus } from '../common/protocol/protocol.ts';
 
 /** What `--digest` takes. */
 const DIGEST_CHOICES = ['auto', ...DIGEST_ALGORITHMS] as const;

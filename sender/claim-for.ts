@@ -1,9 +1,9 @@
 /** The claim that a source makes on what was found, or why it can't. */
-import { claimDifference, hintFor } from '../common/claim.ts';
-import type { BlockDigest } from '../common/digest.ts';
+import { claimDifference, hintFor } from '../common/protocol/claim.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
-import type { Claim, TransferStatus } from '../common/protocol.ts';
+import type { Claim, TransferStatus } from '../common/protocol/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import { chooseDigest, type DigestChoice } from './choose-digest.ts';
 import type { Source } from './source.ts';

@@ -4,7 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
-import { VERSION_TEXT } from '../common/version.ts';
+import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { parseDigestChoice, type DigestChoice } from './choose-digest.ts';
 import { parseCompression, type Compression } from './compression.ts';
 import { CONNECTIONS_MAX } from './lanes.ts';

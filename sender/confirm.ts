@@ -1,9 +1,9 @@
 /** The last question before a disk with something on it is overwritten; only where somebody can answer. */
 import { createInterface } from 'node:readline/promises';
 import type { Readable, Writable } from 'node:stream';
-import { diskName } from '../common/disk-line.ts';
+import { diskName } from '../common/disk/disk-line.ts';
 import { TransferError } from '../common/errors.ts';
-import type { TransferStatus } from '../common/protocol.ts';
+import type { TransferStatus } from '../common/protocol/protocol.ts';
 
 /** A transfer that goes on was confirmed when it began. */
 export function needsConfirmation(found: TransferStatus): boolean {

@@ -4,10 +4,10 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
-import { OWN_CIPHERS } from '../common/ciphers.ts';
-import { TCP_KEEP_ALIVE_MS } from '../common/protocol.ts';
+import { OWN_CIPHERS } from '../common/trust/ciphers.ts';
+import { TCP_KEEP_ALIVE_MS } from '../common/protocol/protocol.ts';
 import { TransferError } from '../common/errors.ts';
-import { pinOfPublicKey } from '../common/ticket.ts';
+import { pinOfPublicKey } from '../common/trust/ticket.ts';
 
 /** Connecting takes two round trips; behind the full queue of a slow line each is some nine seconds. */
 const CONNECT_TIMEOUT_MS = 30_000;

@@ -1,8 +1,8 @@
 /** What is to be sent: blocks, how many, and what becomes known when a pipe ends. */
 import type { Clock } from '../common/clock.ts';
-import type { BlockDigest } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
-import type { Claim, TransferStatus } from '../common/protocol.ts';
+import type { Claim, TransferStatus } from '../common/protocol/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { Attempts } from './attempts.ts';
 import type { BlockSupply } from './block-supply.ts';

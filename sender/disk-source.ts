@@ -5,12 +5,12 @@
 import { constants, existsSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { joinAreas, type Area } from '../common/areas.ts';
-import { SYS_FOLDER } from '../common/block-devices.ts';
-import { SLAB_ALIGNMENT_BYTES } from '../common/buffers.ts';
-import { openDirect, readDirect } from '../common/direct-io.ts';
-import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../common/disks.ts';
+import { SYS_FOLDER } from '../common/disk/block-devices.ts';
+import { SLAB_ALIGNMENT_BYTES } from '../common/io/buffers.ts';
+import { openDirect, readDirect } from '../common/io/direct-io.ts';
+import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../common/disk/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
-import type { SourceDescription } from '../common/protocol.ts';
+import type { SourceDescription } from '../common/protocol/protocol.ts';
 import { readCarefully, type FailedRead } from './careful-read.ts';
 import { ReadErrors, type OnReadError } from './read-errors.ts';
 import { ReadMap } from './read-map.ts';

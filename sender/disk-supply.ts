@@ -1,5 +1,5 @@
 /** Blocks of a disk: read when a lane is free, and read again when they have to be sent again. */
-import type { SlabPool } from '../common/buffers.ts';
+import type { SlabPool } from '../common/io/buffers.ts';
 import type { TransferError } from '../common/errors.ts';
 import type { Range } from '../common/ranges.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';

@@ -2,9 +2,9 @@
  * What a run would do, without sending or claiming anything. Where blocks are there already the source is
  * read and compared with them; of a new transfer it is known without reading.
  */
-import { SlabPool } from '../common/buffers.ts';
+import { SlabPool } from '../common/io/buffers.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
-import { LISTING_COUNT_MAX } from '../common/protocol.ts';
+import { LISTING_COUNT_MAX } from '../common/protocol/protocol.ts';
 import { Attempts, type AttemptsOptions } from './attempts.ts';
 import { claimFor } from './claim-for.ts';
 import { Listing } from './listing.ts';

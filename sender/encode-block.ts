@@ -5,7 +5,7 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
 import type { Clock } from '../common/clock.ts';
-import { oneStep, release } from '../common/garbage.ts';
+import { oneStep, release } from '../common/io/garbage.ts';
 import { LEVEL_COSTS, chooseLevel, type Level } from './compression-level.ts';
 import { Turns } from './turns.ts';
 

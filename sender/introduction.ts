@@ -1,8 +1,8 @@
 /** Both disks, named before anything is written, so that a person can stop; and what is to be done after. */
-import { marksOf, overlapOf } from '../common/disk-places.ts';
-import { diskKind, diskName } from '../common/disk-line.ts';
+import { marksOf, overlapOf } from '../common/disk/disk-places.ts';
+import { diskKind, diskName } from '../common/disk/disk-line.ts';
 import { TransferError } from '../common/errors.ts';
-import type { SourceDescription, TransferStatus } from '../common/protocol.ts';
+import type { SourceDescription, TransferStatus } from '../common/protocol/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { Caution, SourceCare } from './source-care.ts';
 

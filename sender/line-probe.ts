@@ -1,5 +1,5 @@
 /** Whether the receiver can be reached by a new connection, while old ones hang. */
-import type { Ticket } from '../common/ticket.ts';
+import type { Ticket } from '../common/trust/ticket.ts';
 import { makeConnector } from './connector.ts';
 
 /** One connection at a time is enough for all who ask. */

@@ -1,8 +1,8 @@
 /**
  * What is on the target already: the receiver's bulk listing, a page at a time, because a disk has millions.
  */
-import { DIGEST_BYTES } from '../common/digest.ts';
-import { LISTING_COUNT_MAX, isAbsentDigest } from '../common/protocol.ts';
+import { DIGEST_BYTES } from '../common/digest/digest.ts';
+import { LISTING_COUNT_MAX, isAbsentDigest } from '../common/protocol/protocol.ts';
 
 /** The lanes work within a few blocks of each other: the page at hand, and the one before or after it. */
 const PAGES_MAX = 2;

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { writeFileDurably } from '../common/durable-file.ts';
+import { writeFileDurably } from '../common/io/durable-file.ts';
 import { TransferError, errnoOf, reasonOf } from '../common/errors.ts';
 import { formatMapfile, parseMapfile } from './mapfile.ts';
 import type { ReadMap } from './read-map.ts';

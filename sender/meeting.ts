@@ -1,7 +1,7 @@
 /**
  * What a person is told and asked about the two disks: at the start, when the target is known, at the end.
  */
-import type { TransferStatus } from '../common/protocol.ts';
+import type { TransferStatus } from '../common/protocol/protocol.ts';
 import { confirmOverwriting, needsConfirmation } from './confirm.ts';
 import { DiskSource } from './disk-source.ts';
 import { cautionsOf, hintAfter, notesOf, refuseSameDisk, sourceLine, targetLine } from './introduction.ts';

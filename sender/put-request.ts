@@ -1,7 +1,7 @@
 /** A block as the body of a PUT, plain or encoded, and the headers that say which. */
 import { formatAreas } from '../common/areas.ts';
-import { digestField } from '../common/digest-names.ts';
-import { HEADER_SOURCE_ERRORS } from '../common/protocol.ts';
+import { digestField } from '../common/digest/digest-names.ts';
+import { HEADER_SOURCE_ERRORS } from '../common/protocol/protocol.ts';
 import type { OutgoingBlock } from './receiver-port.ts';
 
 /** The digest is always the plain block's; its field says so where the body is another (PROTOCOL.md). */

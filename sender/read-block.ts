@@ -1,9 +1,9 @@
 /** One block of the source in memory, with its digest, and what is said when it is not what it was. */
 import { SOURCE_ERROR_RANGES_MAX, coarsened, type Area } from '../common/areas.ts';
-import { ZeroDigests, type BlockDigest, type DigestAlgorithm } from '../common/digest.ts';
+import { ZeroDigests, type BlockDigest, type DigestAlgorithm } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
-import { isZero } from '../common/zeros.ts';
+import { isZero } from '../common/io/zeros.ts';
 import type { Source } from './source.ts';
 
 export interface ReadBlock {

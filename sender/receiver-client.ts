@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
-import { DIGEST_BYTES } from '../common/digest.ts';
+import { DIGEST_BYTES } from '../common/digest/digest.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
 import { blockCountOf } from '../common/geometry.ts';
 import {
@@ -17,9 +17,9 @@ import {
   HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
-} from '../common/protocol.ts';
+} from '../common/protocol/protocol.ts';
 import type { Range } from '../common/ranges.ts';
-import type { Ticket } from '../common/ticket.ts';
+import type { Ticket } from '../common/trust/ticket.ts';
 import { bodyOf } from './body-pieces.ts';
 import { makeConnector } from './connector.ts';
 import type { LinePacer } from './line-pacer.ts';

@@ -1,7 +1,13 @@
 /** What the sender asks of a receiver. Implementations: HTTPS (receiver-client.ts). */
 import type { Area } from '../common/areas.ts';
-import type { DigestAlgorithm } from '../common/digest.ts';
-import type { BlockReceipt, BlockState, Claim, TransferStatus, ZeroReceipt } from '../common/protocol.ts';
+import type { DigestAlgorithm } from '../common/digest/digest.ts';
+import type {
+  BlockReceipt,
+  BlockState,
+  Claim,
+  TransferStatus,
+  ZeroReceipt,
+} from '../common/protocol/protocol.ts';
 import type { Geometry } from '../common/geometry.ts';
 import type { Range } from '../common/ranges.ts';
 

@@ -4,7 +4,7 @@
  */
 import { areasWithin, parseSourceErrors, type Area } from '../common/areas.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
-import type { TransferStatus } from '../common/protocol.ts';
+import type { TransferStatus } from '../common/protocol/protocol.ts';
 import type { BlockHead } from './receiver-port.ts';
 
 type Recorded = Pick<TransferStatus, 'unreadable' | 'unreadableCount'>;

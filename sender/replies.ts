@@ -2,15 +2,15 @@
  * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
  */
 import { parseAreas } from '../common/areas.ts';
-import { DIGEST_BYTES, type DigestAlgorithm } from '../common/digest.ts';
-import { DIGEST_NAMES, digestMember } from '../common/digest-names.ts';
+import { DIGEST_BYTES, type DigestAlgorithm } from '../common/digest/digest.ts';
+import { DIGEST_NAMES, digestMember } from '../common/digest/digest-names.ts';
 import {
   BLOCK_STATES,
   UNREADABLE_AREAS_MAX,
   type BlockReceipt,
   type BlockState,
   type ZeroReceipt,
-} from '../common/protocol.ts';
+} from '../common/protocol/protocol.ts';
 import { blockCountOf } from '../common/geometry.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { badAnswer, isCount, objectOf } from './answer-values.ts';

@@ -5,8 +5,8 @@
 import type { Area } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import type { TransferError } from '../common/errors.ts';
-import { redact } from '../common/ticket.ts';
-import { RateMeter } from '../common/rate.ts';
+import { redact } from '../common/trust/ticket.ts';
+import { RateMeter } from './display/rate.ts';
 import { DamageReport } from './damage-report.ts';
 import type { LiveArea } from './live-area.ts';
 import { liveLines, type BarStyle, type LiveState } from './live-line.ts';

@@ -4,7 +4,7 @@
 import { formatAreas } from '../common/areas.ts';
 import type { Clock } from '../common/clock.ts';
 import { TransferError } from '../common/errors.ts';
-import type { BlockReceipt } from '../common/protocol.ts';
+import type { BlockReceipt } from '../common/protocol/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { Attempts } from './attempts.ts';
 import type { BlockEncoder } from './encode-block.ts';

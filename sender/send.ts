@@ -1,8 +1,8 @@
 /** The sender's use case: describe, claim, transmit, complete. */
 import type { Clock } from '../common/clock.ts';
-import type { BlockDigest } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
-import { MISSING_RANGES_MAX, type TransferStatus } from '../common/protocol.ts';
+import { MISSING_RANGES_MAX, type TransferStatus } from '../common/protocol/protocol.ts';
 import { parseRanges, type Range } from '../common/ranges.ts';
 import { Attempts } from './attempts.ts';
 import { claimFor } from './claim-for.ts';

@@ -1,9 +1,9 @@
 /** What may go wrong with the source because it lives: who uses it, and whether it was written meanwhile. */
 import { open, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { deviceFolderOf, readLine } from '../common/block-devices.ts';
-import { placesOf, type DiskPlaces } from '../common/disk-places.ts';
-import { lastingUsesOf, type DiskDescription, type DiskUse } from '../common/disks.ts';
+import { deviceFolderOf, readLine } from '../common/disk/block-devices.ts';
+import { placesOf, type DiskPlaces } from '../common/disk/disk-places.ts';
+import { lastingUsesOf, type DiskDescription, type DiskUse } from '../common/disk/disks.ts';
 
 /** What people are told; the transfer goes on. */
 export interface Caution {

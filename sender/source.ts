@@ -1,6 +1,6 @@
 /** The port to the disk that is read. */
 import type { Area } from '../common/areas.ts';
-import type { SourceDescription } from '../common/protocol.ts';
+import type { SourceDescription } from '../common/protocol/protocol.ts';
 import type { ReadMap } from './read-map.ts';
 import type { RunOut } from './run-out.ts';
 

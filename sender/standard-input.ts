@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { TransferError, reasonOf } from '../common/errors.ts';
-import type { SourceDescription } from '../common/protocol.ts';
+import type { SourceDescription } from '../common/protocol/protocol.ts';
 import type { Stream } from './stream.ts';
 
 const FD = 0;

@@ -1,8 +1,8 @@
 /** The answers that say where a transfer stands. Pure and total. */
 import { parseAreas } from '../common/areas.ts';
-import { digestNameOf } from '../common/claim.ts';
-import { isDigestAlgorithm } from '../common/digest.ts';
-import { NO_MARKS, type DiskMarks } from '../common/disk-places.ts';
+import { digestNameOf } from '../common/protocol/claim.ts';
+import { isDigestAlgorithm } from '../common/digest/digest.ts';
+import { NO_MARKS, type DiskMarks } from '../common/disk/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, isGeometry } from '../common/geometry.ts';
 import {
@@ -12,7 +12,7 @@ import {
   type SourceDescription,
   type TargetDescription,
   type TransferStatus,
-} from '../common/protocol.ts';
+} from '../common/protocol/protocol.ts';
 import { printable, textOrNull, textsIn } from './answer-text.ts';
 import { badAnswer, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
 

@@ -4,9 +4,9 @@
  * are sent again.
  */
 import assert from 'node:assert/strict';
-import type { Slab, SlabPool } from '../common/buffers.ts';
+import type { Slab, SlabPool } from '../common/io/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import type { BlockDigest } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Geometry } from '../common/geometry.ts';
 import { countOf, formatRanges, type Range } from '../common/ranges.ts';

@@ -1,5 +1,5 @@
 /** The port to a source that is read once, in order, and may end anywhere: a pipe. */
-import type { SourceDescription } from '../common/protocol.ts';
+import type { SourceDescription } from '../common/protocol/protocol.ts';
 import type { Source } from './source.ts';
 
 export interface Stream extends AsyncDisposable {

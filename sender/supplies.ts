@@ -1,10 +1,10 @@
 /** Which supply a source has, and what is wrong with a pipe that does not end where it should. */
-import { SlabPool } from '../common/buffers.ts';
+import { SlabPool } from '../common/io/buffers.ts';
 import type { Clock } from '../common/clock.ts';
-import type { BlockDigest } from '../common/digest.ts';
+import type { BlockDigest } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
-import type { TransferStatus } from '../common/protocol.ts';
+import type { TransferStatus } from '../common/protocol/protocol.ts';
 import { formatSize } from '../common/units.ts';
 import type { BlockSupply } from './block-supply.ts';
 import { DiskSupply } from './disk-supply.ts';

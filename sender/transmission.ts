@@ -4,14 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../common/clock.ts';
-import { RootDigest } from '../common/digest.ts';
+import { RootDigest } from '../common/digest/digest.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, type Geometry } from '../common/geometry.ts';
 import { countOf, type Range } from '../common/ranges.ts';
 import type { Attempts } from './attempts.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
-import { LISTING_COUNT_MAX } from '../common/protocol.ts';
+import { LISTING_COUNT_MAX } from '../common/protocol/protocol.ts';
 import type { BlockEncoder } from './encode-block.ts';
 import type { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';

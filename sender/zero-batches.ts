@@ -1,5 +1,5 @@
 /** Collects blocks of zeros into ranges that go out as one request. */
-import { ZERO_RANGES_MAX } from '../common/protocol.ts';
+import { ZERO_RANGES_MAX } from '../common/protocol/protocol.ts';
 import { rangesOf, type Range } from '../common/ranges.ts';
 
 /** Where the receiver has to write the zeros, a slow disk does this much in seconds. */

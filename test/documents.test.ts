@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ERROR_CODES, EXIT_STATUS } from '../common/errors.ts';
 import * as geometry from '../common/geometry.ts';
-import * as protocol from '../common/protocol.ts';
+import * as protocol from '../common/protocol/protocol.ts';
 import { parseDuration, parseSize } from '../common/units.ts';
 import { parseReceiveArgs } from '../receiver/cli.ts';
 import { parseSendArgs } from '../sender/cli.ts';

@@ -114,7 +114,7 @@ export const FLUSHING: readonly Mutant[] = [
   },
   {
     name: 'a barrier joins the flush that is under way',
-    file: 'common/shared-run.ts',
+    file: 'receiver/durability/single-flight.ts',
     edits: [['    await this.#queued;', '    await (this.#running ?? this.#queued);']],
     tests: ['test/common/shared-run.test.ts'],
   },

@@ -6,7 +6,7 @@ const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
 const UNTOUCHED_TESTS = ['test/receiver/untouched.test.ts'];
 const JOURNAL = 'receiver/sqlite-journal.ts';
 const JOURNAL_TESTS = ['test/receiver/journal.test.ts'];
-const DURABLE_FILE = 'common/durable-file.ts';
+const DURABLE_FILE = 'common/io/durable-file.ts';
 const DURABLE_FILE_TESTS = ['test/common/durable-file.test.ts'];
 
 export const KEEPING: readonly Mutant[] = [

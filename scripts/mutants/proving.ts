@@ -138,7 +138,7 @@ export const PROVING: readonly Mutant[] = [
   },
   {
     name: 'a claim with another digest is the same transfer',
-    file: 'common/claim.ts',
+    file: 'common/protocol/claim.ts',
     edits: [['if (digestNameOf(before) !== digestNameOf(after)) {', 'if (before === undefined) {']],
     tests: ['test/receiver/transfer-digest.test.ts'],
   },

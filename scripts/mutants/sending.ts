@@ -115,7 +115,7 @@ export const SENDING: readonly Mutant[] = [
   },
   {
     name: 'the root takes the digests in the order in which they come',
-    file: 'common/digest.ts',
+    file: 'common/digest/digest.ts',
     edits: [['if (index !== this.#next) {', 'if (index < 0) {']],
     tests: ['test/common/digest.test.ts'],
   },

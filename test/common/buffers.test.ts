@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { SLAB_ALIGNMENT_BYTES, SlabPool, type Slab } from '../../common/buffers.ts';
+import { SLAB_ALIGNMENT_BYTES, SlabPool, type Slab } from '../../common/io/buffers.ts';
 import { TransferError } from '../../common/errors.ts';
 
 /** What became of a `take` that may have to wait. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { orderCiphers } from '../../common/ciphers.ts';
+import { orderCiphers } from '../../common/trust/ciphers.ts';
 
 test('AES goes first on processors with instructions for it, on others ChaCha20', () => {
   const first = (cpuInfo: string): string | undefined => orderCiphers(cpuInfo).split(':')[0];

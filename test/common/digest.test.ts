@@ -10,7 +10,7 @@ import {
   SHA256,
   ZeroDigests,
   digestNow,
-} from '../../common/digest.ts';
+} from '../../common/digest/digest.ts';
 
 const MIB = 1024 * 1024;
 

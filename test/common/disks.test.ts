@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
-import { contentOf, describeDisk } from '../../common/disks.ts';
+import { contentOf, describeDisk } from '../../common/disk/disks.ts';
 import { TransferError } from '../../common/errors.ts';
 import { loopDevice, partition, skipUnlessLoop, skipUnlessPartitions } from '../support/loop-device.ts';
 import { runOk } from '../support/run.ts';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createFileDurably, makeFolderDurably, writeFileDurably } from '../../common/durable-file.ts';
+import { createFileDurably, makeFolderDurably, writeFileDurably } from '../../common/io/durable-file.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 test('writing makes the file or replaces it, with its mode, and leaves nothing else behind', async () => {
@@ -61,7 +61,7 @@ test(
       const { createFileDurably, writeFileDurably } = await import(process.argv[1]);
       await writeFileDurably(process.argv[2], 'text', 0o600);
       await createFileDurably(process.argv[2] + '2', 'text', 0o600);`;
-    const module = new URL('../../common/durable-file.ts', import.meta.url).href;
+    const module = new URL('../../common/io/durable-file.ts', import.meta.url).href;
     const calls = 'trace=fsync,rename,renameat,renameat2,link,linkat,unlink';
     const args = ['-f', '-y', '-qq', '-o', log, '-e', calls, process.execPath, '--input-type=module'];
     const run = spawnSync('strace', [...args, '-e', script, module, path], { encoding: 'utf8' });

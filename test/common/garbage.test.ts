@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { release } from '../../common/garbage.ts';
+import { release } from '../../common/io/garbage.ts';
 
 test('the memory of a large buffer is given back, that of the common pool is left alone', () => {
   const large = zstdDecompressSync(zstdCompressSync(Buffer.alloc(2 ** 20, 7)), { chunkSize: 2 ** 20 });

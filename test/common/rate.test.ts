@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { RateMeter } from '../../common/rate.ts';
+import { RateMeter } from '../../sender/display/rate.ts';
 
 /** Samples of a line that moves so much each second. */
 function steady(bytesPerSecond: number, seconds: number): RateMeter {

@@ -7,7 +7,7 @@ import {
   RETRY_DELAY_MS_MAX,
   RETRY_DELAY_MS_MIN,
   retryDelayMs,
-} from '../../common/retry.ts';
+} from '../../sender/transfer/retry-delay.ts';
 
 const randoms = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 /** As near to 1 as the generator comes. */

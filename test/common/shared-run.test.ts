@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { SharedRun } from '../../common/shared-run.ts';
+import { SharedRun } from '../../receiver/durability/single-flight.ts';
 
 test('who asks during a run gets the next one, and all who ask then share it', async () => {
   const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

@@ -13,7 +13,7 @@ import {
   parseSshsig,
   publicKeyLine,
   signSsh,
-} from '../../common/ssh-signature.ts';
+} from '../../common/trust/ssh-signature.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const NAMESPACE = 'ddt-test-v1@dd-transfer';

@@ -3,9 +3,9 @@ import { inspect } from 'node:util';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
-import { makeSigningKey } from '../../common/ssh-signature.ts';
-import { formatTicket, isPin, parseTicket, redact, type Ticket } from '../../common/ticket.ts';
-import { mintToken } from '../../common/token.ts';
+import { makeSigningKey } from '../../common/trust/ssh-signature.ts';
+import { formatTicket, isPin, parseTicket, redact, type Ticket } from '../../common/trust/ticket.ts';
+import { mintToken } from '../../common/trust/token.ts';
 
 /** With `+`, `/` and `=`, the three characters that get lost on the way. */
 const PIN = `sha256//${Buffer.alloc(32, 'fbefff', 'hex').toString('base64')}`;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
 import * as fc from 'fast-check';
-import { armorSshsig, makeSigningKey, publicKeyLine, signSsh } from '../../common/ssh-signature.ts';
+import { armorSshsig, makeSigningKey, publicKeyLine, signSsh } from '../../common/trust/ssh-signature.ts';
 import {
   checkToken,
   isTokenSignatureGood,
@@ -15,7 +15,7 @@ import {
   TOKEN_NAMESPACE,
   type TokenExpectations,
   type TokenPayload,
-} from '../../common/token.ts';
+} from '../../common/trust/token.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const KEY = makeSigningKey(Buffer.alloc(32, 7));

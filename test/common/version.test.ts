@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { PROTOCOL_VERSION } from '../../common/protocol.ts';
-import { VERSION_TEXT } from '../../common/version.ts';
+import { PROTOCOL_VERSION } from '../../common/protocol/protocol.ts';
+import { VERSION_TEXT } from '../../common/protocol/version.ts';
 
 test('the version is that of the package', async () => {
   const file = new URL('../../package.json', import.meta.url);

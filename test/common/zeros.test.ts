@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isZero } from '../../common/zeros.ts';
+import { isZero } from '../../common/io/zeros.ts';
 
 const STEP = 64 * 1024;
 

@@ -1,7 +1,7 @@
 /** What every target must do, whatever it is made of; run by the tests beside this file. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SlabPool } from '../../common/buffers.ts';
+import { SlabPool } from '../../common/io/buffers.ts';
 import type { Target } from '../../receiver/target.ts';
 import { coded } from '../support/coded.ts';
 import { prng } from '../support/prng.ts';

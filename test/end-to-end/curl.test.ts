@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isPin } from '../../common/ticket.ts';
+import { isPin } from '../../common/trust/ticket.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import {
   KIB,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import { KIB, MIB, eventsOf, runSender, sendAll, sha256sum, startReceiver } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';

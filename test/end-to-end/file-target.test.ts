@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { SealReceipt } from '../../common/protocol.ts';
+import type { SealReceipt } from '../../common/protocol/protocol.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import {
   MIB,

@@ -12,8 +12,8 @@ import assert from 'node:assert/strict';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { BLAKE3, SHA256 } from '../../common/digest.ts';
-import { digestText } from '../../common/digest-names.ts';
+import { BLAKE3, SHA256 } from '../../common/digest/digest.ts';
+import { digestText } from '../../common/digest/digest-names.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { freshSeed, prng, type Prng } from '../support/prng.ts';
 import {

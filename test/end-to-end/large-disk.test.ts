@@ -1,8 +1,8 @@
 /** More sectors than 32 bits count: every place is exact, by dd(1), without waiting for 2 TiB of zeros. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SlabPool } from '../../common/buffers.ts';
-import { digestNow } from '../../common/digest.ts';
+import { SlabPool } from '../../common/io/buffers.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { DiskSource } from '../../sender/disk-source.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { freshSeed, prng } from '../support/prng.ts';

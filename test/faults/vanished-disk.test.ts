@@ -8,7 +8,7 @@ import { run } from '../support/run.ts';
 import { skipUnlessStrace, strace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const SENDER = join(import.meta.dirname, '..', '..', 'sender', 'main.ts');
+const SENDER = join(import.meta.dirname, '../../sender/main.ts');
 
 test(
   'a disk that is gone ends the copy at once, also where bad sectors would become zeros',

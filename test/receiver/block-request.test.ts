@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DIGESTS, SHA256, digestNow } from '../../common/digest.ts';
+import { DIGESTS, SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
 import { checkPrecondition, parseBlockRequest, type BlockRequest } from '../../receiver/block-request.ts';
 

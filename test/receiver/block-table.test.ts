@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DIGEST_BYTES, digestNow } from '../../common/digest.ts';
-import { BLOCK_STATES, type BlockState } from '../../common/protocol.ts';
+import { DIGEST_BYTES, digestNow } from '../../common/digest/digest.ts';
+import { BLOCK_STATES, type BlockState } from '../../common/protocol/protocol.ts';
 import { rangesOf } from '../../common/ranges.ts';
 import { BlockTable } from '../../receiver/block-table.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { curlHelp } from '../../receiver/curl-help.ts';
 import { prng } from '../support/prng.ts';
 import { runOk } from '../support/run.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { SlabPool } from '../../common/buffers.ts';
+import { SlabPool } from '../../common/io/buffers.ts';
 import { DiskTarget } from '../../receiver/disk-target.ts';
 import { coded } from '../support/coded.ts';
 import { diskIdentity } from '../support/disk-identity.ts';

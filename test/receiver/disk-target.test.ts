@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { SlabPool } from '../../common/buffers.ts';
+import { SlabPool } from '../../common/io/buffers.ts';
 import { DiskTarget } from '../../receiver/disk-target.ts';
 import { coded } from '../support/coded.ts';
 import { diskIdentity } from '../support/disk-identity.ts';

@@ -16,7 +16,7 @@ import {
   type TestTransfer,
 } from '../support/open-transfer.ts';
 import { recordedJournal, recordedTarget } from '../support/recorded.ts';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 
 interface Recorded extends AsyncDisposable {
   readonly memory: MemoryTarget;

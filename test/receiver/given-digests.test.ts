@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { BLAKE3, DIGESTS, SHA256, digestNow, type BlockDigest } from '../../common/digest.ts';
+import { BLAKE3, DIGESTS, SHA256, digestNow, type BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { parseBlockRequest } from '../../receiver/block-request.ts';
 import { parseDigestHeader, parseDigestQuery } from '../../receiver/given-digests.ts';

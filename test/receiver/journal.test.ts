@@ -3,7 +3,7 @@ import { copyFile, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import type { DurableBlock, JournalledBlock } from '../../receiver/journal.ts';
 import { JOURNAL_VERSION, SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { coded } from '../support/coded.ts';

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DIGEST_BYTES, digestNow, type DigestAlgorithm } from '../../common/digest.ts';
+import { DIGEST_BYTES, digestNow, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { BLOCK_STATES, LISTING_COUNT_MAX, TYPE_DIGESTS, type BlockState } from '../../common/protocol.ts';
+import {
+  BLOCK_STATES,
+  LISTING_COUNT_MAX,
+  TYPE_DIGESTS,
+  type BlockState,
+} from '../../common/protocol/protocol.ts';
 import { BlockTable } from '../../receiver/block-table.ts';
 import { listBlocks } from '../../receiver/listing.ts';
 import type { OpenTransfer } from '../../receiver/transfer.ts';

@@ -4,7 +4,7 @@ import { copyFile, open, rename, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import { makeLog } from '../../receiver/log.ts';
 import { startReceiver, type RunningReceiver } from '../../receiver/receive.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import type { Answer } from '../support/https-client.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { BLOCK_BYTES, LAST_BYTES, contentOf, listedIn } from '../support/open-transfer.ts';

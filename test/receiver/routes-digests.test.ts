@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { test } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
-import { SHA256, digestIn, DIGESTS, type DigestAlgorithm } from '../../common/digest.ts';
+import { SHA256, digestIn, DIGESTS, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import { startReceiverApp } from '../support/receiver-app.ts';
 import { BODY, BODY_BLAKE3, BODY_HEX, startUntouched } from '../support/untouched.ts';
 

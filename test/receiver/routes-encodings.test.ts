@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { BLOCK_BYTES, listedIn } from '../support/open-transfer.ts';
 import { BODY, BODY_BASE64, BODY_HEX, GOOD_QUERY, startUntouched } from '../support/untouched.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import type { Answer } from '../support/https-client.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { BLOCK_BYTES, contentOf, digestOn, listedIn } from '../support/open-transfer.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
-import { RECEIPT_NAMESPACE } from '../../common/protocol.ts';
-import { publicKeyLine } from '../../common/ssh-signature.ts';
+import { digestNow } from '../../common/digest/digest.ts';
+import { RECEIPT_NAMESPACE } from '../../common/protocol/protocol.ts';
+import { publicKeyLine } from '../../common/trust/ssh-signature.ts';
 import type { Answer } from '../support/https-client.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { contentOf, listedIn } from '../support/open-transfer.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { test } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { BLOCK_BYTES, LAST_BYTES } from '../support/open-transfer.ts';
 import { BODY, BODY_BASE64, BODY_HEX, GOOD_QUERY, startUntouched } from '../support/untouched.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSigningKey } from '../../common/ssh-signature.ts';
+import { makeSigningKey } from '../../common/trust/ssh-signature.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import type { Answer } from '../support/https-client.ts';
 import { MemoryTarget } from '../support/memory-target.ts';

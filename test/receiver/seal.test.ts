@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { RECEIPT_NAMESPACE } from '../../common/protocol.ts';
-import { makeSigningKey, publicKeyLine } from '../../common/ssh-signature.ts';
+import { RECEIPT_NAMESPACE } from '../../common/protocol/protocol.ts';
+import { makeSigningKey, publicKeyLine } from '../../common/trust/ssh-signature.ts';
 import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { sealTransfer } from '../../receiver/seal.ts';
 import type { SealedReceipt } from '../../receiver/transfer.ts';

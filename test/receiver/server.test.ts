@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { test } from 'node:test';
-import { OWN_CIPHERS } from '../../common/ciphers.ts';
+import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
 import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
 import { coded } from '../support/coded.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { makeSigningKey } from '../../common/ssh-signature.ts';
+import { makeSigningKey } from '../../common/trust/ssh-signature.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
 import type { Target } from '../../receiver/target.ts';
 import type { Transfer } from '../../receiver/transfer.ts';

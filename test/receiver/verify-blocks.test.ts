@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { makeSigningKey } from '../../common/ssh-signature.ts';
+import { makeSigningKey } from '../../common/trust/ssh-signature.ts';
 import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { sealTransfer, type SealOutcome } from '../../receiver/seal.ts';
 import { writeZeroBlocks } from '../../receiver/write-block.ts';

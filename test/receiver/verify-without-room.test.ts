@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock, type Clock } from '../../common/clock.ts';
-import { SHA256, ZeroDigests } from '../../common/digest.ts';
+import { SHA256, ZeroDigests } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { BlockTable } from '../../receiver/block-table.ts';
 import type { Journal } from '../../receiver/journal.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
 import { writeBlock, writeZeroBlocks } from '../../receiver/write-block.ts';

@@ -10,7 +10,7 @@ import { run } from '../support/run.ts';
 
 const skip = existsSync(join(PROJECT, '.git')) ? false : 'not a git checkout';
 /** A small test of a small part. */
-const QUICK = { file: 'common/shared-run.ts', tests: ['test/common/shared-run.test.ts'] };
+const QUICK = { file: 'receiver/durability/single-flight.ts', tests: ['test/common/shared-run.test.ts'] };
 
 test(
   'every mutant can still be built in, has a name of its own, and stands in ARCHITECTURE.md',

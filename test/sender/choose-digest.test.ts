@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BLAKE3, SHA256, type DigestAlgorithm } from '../../common/digest.ts';
+import { BLAKE3, SHA256, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import { chooseDigest, parseDigestChoice, type DigestChoice } from '../../sender/choose-digest.ts';
 
 assert.ok(BLAKE3 !== undefined, 'npm ci brings BLAKE3');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
-import { VERSION_TEXT } from '../../common/version.ts';
+import { VERSION_TEXT } from '../../common/protocol/version.ts';
 import { parseSendArgs, type SendOptions } from '../../sender/cli.ts';
 
 const MIB = 1024 * 1024;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Area } from '../../common/areas.ts';
-import { SHA256, digestNow } from '../../common/digest.ts';
+import { SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { BlockComparison } from '../../sender/compare-block.ts';
 import { Listing } from '../../sender/listing.ts';

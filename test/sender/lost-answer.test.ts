@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Area } from '../../common/areas.ts';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { Attempts } from '../../sender/attempts.ts';
 import type { BlockHead } from '../../sender/receiver-port.ts';

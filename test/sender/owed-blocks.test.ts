@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import type { Range } from '../../common/ranges.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from '../../sender/owed-blocks.ts';
 import type { ReplyInfo } from '../../sender/receiver-port.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
-import type { TransferStatus } from '../../common/protocol.ts';
+import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import { printable } from '../../sender/answer-text.ts';
 import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockReceipt, Claim, ZeroReceipt } from '../../common/protocol.ts';
+import type { BlockReceipt, Claim, ZeroReceipt } from '../../common/protocol/protocol.ts';
 import { rangesOf } from '../../common/ranges.ts';
 import { printable } from '../../sender/answer-text.ts';
 import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';

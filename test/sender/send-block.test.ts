@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { SHA256, digestNow } from '../../common/digest.ts';
+import { SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockReceipt } from '../../common/protocol.ts';
+import type { BlockReceipt } from '../../common/protocol/protocol.ts';
 import { Attempts } from '../../sender/attempts.ts';
 import type { OwedBlocks } from '../../sender/owed-blocks.ts';
 import { BlockReader, type ReadBlock } from '../../sender/read-block.ts';

@@ -1,7 +1,7 @@
 /** What the sender makes of answers that seldom come, at a real receiver with a target in memory. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { coded } from '../support/coded.ts';
 import { memorySource, sendThrough, type Interposed } from '../support/interposed-client.ts';

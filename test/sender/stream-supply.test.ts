@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { SlabPool } from '../../common/buffers.ts';
-import { SHA256, digestNow } from '../../common/digest.ts';
+import { SlabPool } from '../../common/io/buffers.ts';
+import { SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { NextOptions, SuppliedBlock } from '../../sender/block-supply.ts';
 import { END_GRACE_MS, StreamSupply } from '../../sender/stream-supply.ts';

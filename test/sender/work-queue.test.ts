@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { digestNow } from '../../common/digest.ts';
+import { digestNow } from '../../common/digest/digest.ts';
 import { WorkQueue } from '../../sender/work-queue.ts';
 
 test('blocks come in the order of the disk, each once, then nothing', () => {

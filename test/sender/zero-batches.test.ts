@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { ZERO_RANGES_MAX } from '../../common/protocol.ts';
+import { ZERO_RANGES_MAX } from '../../common/protocol/protocol.ts';
 import { countOf } from '../../common/ranges.ts';
 import { ZeroBatches } from '../../sender/zero-batches.ts';
 

@@ -4,7 +4,7 @@
  * filling.
  */
 import { hash } from 'node:crypto';
-import { DIGEST_ALGORITHMS, digestNow, type BlockDigest } from '../../common/digest.ts';
+import { DIGEST_ALGORITHMS, digestNow, type BlockDigest } from '../../common/digest/digest.ts';
 import { blockCountOf, blockIndexOf, lengthOf, type Geometry } from '../../common/geometry.ts';
 
 export const SECTOR_BYTES = 4096;

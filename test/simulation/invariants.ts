@@ -1,5 +1,5 @@
 /** What must hold between any two events. The numbers are those of ARCHITECTURE.md. */
-import { BLOCK_STATES } from '../../common/protocol.ts';
+import { BLOCK_STATES } from '../../common/protocol/protocol.ts';
 import type { World } from './world.ts';
 
 /** What was checked last, so that what has not changed is not checked again. */

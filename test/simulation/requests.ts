@@ -1,7 +1,7 @@
 /** What goes over the line: the requests of the protocol and their answers, without HTTP. */
 import type { Area } from '../../common/areas.ts';
 import type { TransferError } from '../../common/errors.ts';
-import type { Claim } from '../../common/protocol.ts';
+import type { Claim } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { ReplyInfo } from '../../sender/receiver-port.ts';
 import type { Stamps } from './contents.ts';

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { signSsh } from '../../common/ssh-signature.ts';
+import { signSsh } from '../../common/trust/ssh-signature.ts';
 import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
 import { BlockDigests } from './contents.ts';
 import type { TraceListener } from './scheduler.ts';

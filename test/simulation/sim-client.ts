@@ -2,10 +2,10 @@
  * One connection of the sender, as `receiver-client.ts` is one: its requests, and what it makes of the
  * answers.
  */
-import { DIGEST_BYTES } from '../../common/digest.ts';
+import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
-import type { Claim, TransferStatus } from '../../common/protocol.ts';
+import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
 import type {
   BlockHead,

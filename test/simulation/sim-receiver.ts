@@ -3,12 +3,12 @@
  * HTTP, and ends in every way in which a process can.
  */
 import { formatAreas } from '../../common/areas.ts';
-import { digestText } from '../../common/digest-names.ts';
+import { digestText } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
-import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol.ts';
-import type { Slab } from '../../common/buffers.ts';
-import type { SigningKey } from '../../common/ssh-signature.ts';
+import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol/protocol.ts';
+import type { Slab } from '../../common/io/buffers.ts';
+import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { listBlocks } from '../../receiver/listing.ts';
 import { sampleBlocks } from '../../receiver/sample-blocks.ts';
 import { sealTransfer } from '../../receiver/seal.ts';

@@ -1,7 +1,7 @@
 /** The source disk, as one process of the sender has it open. */
 import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { SourceDescription } from '../../common/protocol.ts';
+import type { SourceDescription } from '../../common/protocol/protocol.ts';
 import type { Source } from '../../sender/source.ts';
 import { fillStamps } from './contents.ts';
 import type { SimProcess } from './scheduler.ts';

@@ -2,7 +2,7 @@
  * One run: a sender and a receiver, their real operations, over a disk, a journal, a line and a clock that
  * are made up. The seed decides everything.
  */
-import type { signSsh } from '../../common/ssh-signature.ts';
+import type { signSsh } from '../../common/trust/ssh-signature.ts';
 import type { Journal } from '../../receiver/journal.ts';
 import { BlockDigests, Contents } from './contents.ts';
 import { RandomFaults, type Fault, type Faults, type Operation } from './faults.ts';

@@ -3,7 +3,7 @@
  * real TLS, unless the test puts an answer of its own in its place.
  */
 import { systemClock } from '../../common/clock.ts';
-import { DIGESTS } from '../../common/digest.ts';
+import { DIGESTS } from '../../common/digest/digest.ts';
 import type { BlockEncoder } from '../../sender/encode-block.ts';
 import type { ReceiverClient } from '../../sender/receiver-port.ts';
 import { HttpReceiverClient } from '../../sender/receiver-client.ts';

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { TransferStatus } from '../../common/protocol.ts';
-import { parseTicket } from '../../common/ticket.ts';
+import type { TransferStatus } from '../../common/protocol/protocol.ts';
+import { parseTicket } from '../../common/trust/ticket.ts';
 import { TicketClient, type Answer } from '../../scripts/ticket-client.ts';
 import { run, runOk, start, type Ended, type Started } from './run.ts';
 

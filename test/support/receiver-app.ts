@@ -2,10 +2,10 @@
 import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../common/clock.ts';
-import { DIGESTS, type BlockDigest, type DigestAlgorithm } from '../../common/digest.ts';
+import { DIGESTS, type BlockDigest, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
-import { makeSigningKey, type SigningKey } from '../../common/ssh-signature.ts';
-import { mintToken, type TokenPayload } from '../../common/token.ts';
+import { makeSigningKey, type SigningKey } from '../../common/trust/ssh-signature.ts';
+import { mintToken, type TokenPayload } from '../../common/trust/token.ts';
 import { makeApp } from '../../receiver/app.ts';
 import { Authenticator } from '../../receiver/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/certificate.ts';

@@ -11,7 +11,7 @@ export interface SourceFile {
 /** @returns one sentence for each violation, beginning with its place: `common/x.ts:12: …`. */
 export type Rule = (file: SourceFile) => string[];
 
-const FILE_LINES_MAX = 250;
+const FILE_LINES_MAX = 400;
 const FUNCTION_LINES_MAX = 70;
 const LINE_COLUMNS_MAX = 110;
 
@@ -80,13 +80,13 @@ export const importLaw: Rule = (file) => {
 const HOMES: Readonly<Record<string, RegExp>> = {
   '@hono/node-server': /^receiver\/server\.ts$/,
   '@peculiar/x509': /^receiver\/certificate\.ts$/,
-  '@napi-rs/blake-hash': /^common\/blake3\.ts$/,
+  '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
   commander: /^(sender|receiver)\/cli\.ts$/,
   hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
   'log-update': /^sender\/live-area\.ts$/,
   'lru-cache': /^receiver\/auth\.ts$/,
   'node:sqlite': /^receiver\/sqlite-journal\.ts$/,
-  tweetnacl: /^common\/ssh-signature\.ts$/,
+  tweetnacl: /^common\/trust\/ssh-signature\.ts$/,
   undici: /^sender\/(receiver-client|connector)\.ts$/,
 };
 
@@ -111,7 +111,7 @@ export const soleCallers: Rule = (file) => {
       /\bprocess\.(exit|abort|reallyExit)\b/g,
       'only main.ts ends the process',
     ),
-    ...only(/^common\/buffers\.ts$/, /\bWebAssembly\.Memory\b/g, 'only buffers.ts makes block buffers'),
+    ...only(/^common\/io\/buffers\.ts$/, /\bWebAssembly\.Memory\b/g, 'only buffers.ts makes block buffers'),
     ...only(
       /^(receiver\/durability\.ts$|test\/)/,
       /\btarget\??\.flush\(/gi,

@@ -1,5 +1,5 @@
 /** An answer to GET /transfer with something in every member. */
-import type { TransferStatus } from '../../common/protocol.ts';
+import type { TransferStatus } from '../../common/protocol/protocol.ts';
 
 export const STATUS: TransferStatus = {
   protocol: 1,

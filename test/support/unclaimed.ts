@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { systemClock } from '../../common/clock.ts';
-import { DIGESTS, digestNow } from '../../common/digest.ts';
+import { DIGESTS, digestNow } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import type { Journal } from '../../receiver/journal.ts';
 import { SqliteJournal } from '../../receiver/sqlite-journal.ts';

@@ -1,7 +1,7 @@
 /** A receiver that holds two blocks, and a check that a refused request changed nothing of it. */
 import assert from 'node:assert/strict';
 import type { OutgoingHttpHeaders } from 'node:http';
-import { BLAKE3, digestNow } from '../../common/digest.ts';
+import { BLAKE3, digestNow } from '../../common/digest/digest.ts';
 import type { Answer } from './https-client.ts';
 import { MemoryTarget } from './memory-target.ts';
 import { BLOCK_BYTES, LAST_BYTES, contentOf, listedIn } from './open-transfer.ts';

@@ -24,7 +24,7 @@ export async function projectWithoutBlake3(): Promise<ProjectWithout> {
   for (const name of await readdir(join(PROJECT, 'node_modules'))) {
     if (name !== LEFT_OUT) await symlink(join(PROJECT, 'node_modules', name), join(packages, name));
   }
-  const digest = join(folder.path, 'common/digest.ts');
+  const digest = join(folder.path, 'common/digest/digest.ts');
   const code = `import('${digest}').then((d) => console.log(d.DIGESTS.length))`;
   const env = environment();
   const there = await runOk(join(packages, '.bin/node'), ['-e', code], { env });

@@ -1,7 +1,7 @@
 /** A `ddt-receive` under another program, strace(1) or faketime(1), or of another copy of the project. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { parseTicket } from '../../common/ticket.ts';
+import { parseTicket } from '../../common/trust/ticket.ts';
 import { TicketClient } from '../../scripts/ticket-client.ts';
 import { OWN_HOST, SCRIPTS, bounded, environment } from './processes.ts';
 import { start, type Ended, type Started } from './run.ts';

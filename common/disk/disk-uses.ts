@@ -16,7 +16,7 @@ import {
   readLine,
   readText,
 } from './block-devices.ts';
-import { errnoOf } from './errors.ts';
+import { errnoOf } from '../errors.ts';
 
 /** What of a `DiskDescription` tells who uses it. */
 export interface DiskToCheck {

@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { readFile, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { errnoOf } from './errors.ts';
+import { errnoOf } from '../errors.ts';
 
 export const SYS_FOLDER = '/sys';
 /** A dying disk can keep a probe waiting; a healthy one answers at once. */

@@ -4,7 +4,7 @@
  * bound of the process: who finds it empty waits in line.
  */
 import assert from 'node:assert/strict';
-import { TransferError } from './errors.ts';
+import { TransferError } from '../errors.ts';
 
 /** Neither TypeScript's `esnext` library nor Node's types declare it without the browser's whole world. */
 declare const WebAssembly: {

@@ -10,7 +10,7 @@ import {
   printable,
   readLine,
 } from './block-devices.ts';
-import { TransferError, errnoOf, reasonOf, type ErrorCode } from './errors.ts';
+import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../errors.ts';
 
 const MEANING_OF_TYPE: Readonly<Record<string, string>> = {
   LVM2_member: 'LVM2_member (LVM physical volume)',

@@ -1,7 +1,7 @@
 /** When two claims are of one transfer. */
-import type { DigestAlgorithm } from './digest.ts';
+import type { DigestAlgorithm } from '../digest/digest.ts';
 import type { Claim, SourceDescription } from './protocol.ts';
-import { formatSize } from './units.ts';
+import { formatSize } from '../units.ts';
 
 /** Of a pipe: read once, in order, and its size may be known only when it ends. */
 export function isStream(claim: Claim): boolean {

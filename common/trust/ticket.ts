@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { hash, type KeyObject } from 'node:crypto';
-import { TransferError } from './errors.ts';
+import { TransferError } from '../errors.ts';
 import { parseToken } from './token.ts';
 
 export interface Ticket {

@@ -2,7 +2,7 @@
 import { createHash, hash, webcrypto } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { blake3, type Blake3 } from './blake3.ts';
-import { lengthOf, blockIndexOf, type Geometry } from './geometry.ts';
+import { lengthOf, blockIndexOf, type Geometry } from '../geometry.ts';
 
 /** Of each of them. */
 export const DIGEST_BYTES = 32;

@@ -13,7 +13,7 @@ import {
   printable,
   readLine,
 } from './block-devices.ts';
-import { TransferError, errnoOf, reasonOf, type ErrorCode } from './errors.ts';
+import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../errors.ts';
 
 export { contentOf } from './disk-content.ts';
 export { usesOf } from './disk-uses.ts';

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES } from './buffers.ts';
-import { errnoOf } from './errors.ts';
+import { errnoOf } from '../errors.ts';
 
 /** @returns undefined where the file system does not do it. @throws as open(2) does. */
 export async function openDirect(

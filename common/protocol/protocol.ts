@@ -1,8 +1,8 @@
 /** Names, limits and shapes of the wire protocol, version 1. PROTOCOL.md describes them. */
-import type { Area } from './areas.ts';
-import { DIGEST_BYTES, type DigestAlgorithm } from './digest.ts';
-import type { DiskMarks } from './disk-places.ts';
-import type { Range } from './ranges.ts';
+import type { Area } from '../areas.ts';
+import { DIGEST_BYTES, type DigestAlgorithm } from '../digest/digest.ts';
+import type { DiskMarks } from '../disk/disk-places.ts';
+import type { Range } from '../ranges.ts';
 
 export const PROTOCOL_VERSION = 1;
 
