@@ -5,9 +5,9 @@ import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../comm
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
-import { parseDigestChoice, type DigestChoice } from './choose-digest.ts';
-import { parseCompression, type Compression } from './compression.ts';
-import { CONNECTIONS_MAX } from './lanes.ts';
+import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
+import { parseCompression, type Compression } from './compression/compress-option.ts';
+import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 

@@ -97,7 +97,7 @@ test('each rule finds what breaks it, and nothing in what only looks so', () => 
 
 test('homes and sole callers may do what others may not', () => {
   for (const [name, path, text] of [
-    ['packageHomes', 'sender/connector.ts', "import { buildConnector } from 'undici';"],
+    ['packageHomes', 'sender/client/connection/connector.ts', "import { buildConnector } from 'undici';"],
     ['packageHomes', 'receiver/transfer-routes.ts', "import type { Context } from 'hono';"],
     ['packageHomes', 'test/x.test.ts', "import fc from 'fast-check';"],
     ['soleCallers', 'receiver/main.ts', 'process.exit(2);'],
@@ -105,7 +105,7 @@ test('homes and sole callers may do what others may not', () => {
     ['soleCallers', 'receiver/durability.ts', 'await this.#target.flush();'],
     ['soleCallers', 'common/clock.ts', 'Date.now(); Math.random();'],
     ['importLaw', 'test/x.test.ts', "import '../receiver/a.ts'; import '../sender/a.ts';"],
-    ['bannedWords', 'sender/receiver-client.ts', 'connect({ maxCachedSessions: 0 });'],
+    ['bannedWords', 'sender/client/http-receiver.ts', 'connect({ maxCachedSessions: 0 });'],
   ] as const) {
     assert.deepEqual(RULES[name]?.({ path, text }), [], `${name} in ${path}`);
   }

@@ -1,11 +1,11 @@
 /** Faults in what the sender believes. */
 import type { Mutant } from './try-mutant.ts';
 
-const TRANSMISSION = 'sender/transmission.ts';
+const TRANSMISSION = 'sender/transfer/transmission.ts';
 const SEND_TESTS = ['test/sender/send.test.ts'];
-const REPLIES = 'sender/replies.ts';
+const REPLIES = 'sender/client/replies.ts';
 const REPLIES_TESTS = ['test/sender/replies.test.ts'];
-const OWED = 'sender/owed-blocks.ts';
+const OWED = 'sender/transfer/owed-blocks.ts';
 const OWED_TESTS = ['test/sender/owed-blocks.test.ts'];
 
 export const SENDING: readonly Mutant[] = [
@@ -83,7 +83,7 @@ export const SENDING: readonly Mutant[] = [
   },
   {
     name: 'a receipt of another transfer is believed',
-    file: 'sender/send-block.ts',
+    file: 'sender/transfer/send-block.ts',
     edits: [
       ['if (receipt.transferId !== this.#options.transferId)', 'if (receipt.transferId === undefined)'],
     ],
@@ -91,25 +91,25 @@ export const SENDING: readonly Mutant[] = [
   },
   {
     name: 'after a lost answer any block in its place will do',
-    file: 'sender/send-block.ts',
+    file: 'sender/transfer/send-block.ts',
     edits: [["if (head !== 'absent' && isAsSent(head, block))", "if (head !== 'absent')"]],
     tests: SEND_TESTS,
   },
   {
     name: 'a listed block is skipped whatever its bytes are',
-    file: 'sender/compare-block.ts',
+    file: 'sender/transfer/compare-block.ts',
     edits: [['kept.digest.equals(present) && isSame', 'isSame']],
     tests: SEND_TESTS,
   },
   {
     name: 'a block that changed before it was sent again goes unnoticed',
-    file: 'sender/disk-supply.ts',
+    file: 'sender/source/disk-supply.ts',
     edits: [['if (digest !== undefined && !digest.equals', 'if (digest === null && !digest']],
     tests: SEND_TESTS,
   },
   {
     name: 'any failure while missing blocks are sent again is taken for a seal',
-    file: 'sender/send.ts',
+    file: 'sender/transfer/send.ts',
     edits: [["if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;\n    //", '//']],
     tests: SEND_TESTS,
   },

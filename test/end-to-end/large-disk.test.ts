@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/io/buffers.ts';
 import { digestNow } from '../../common/digest/digest.ts';
-import { DiskSource } from '../../sender/disk-source.ts';
+import { DiskSource } from '../../sender/source/disk-source.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import { KIB, MIB, startReceiver } from '../support/processes.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { readCarefully, type FailedRead } from '../../sender/careful-read.ts';
+import { readCarefully, type FailedRead } from '../../sender/bad-sectors/bisect-read.ts';
 
 interface Disk {
   readonly sizeBytes: number;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BLAKE3, SHA256, type DigestAlgorithm } from '../../common/digest/digest.ts';
-import { chooseDigest, parseDigestChoice, type DigestChoice } from '../../sender/choose-digest.ts';
+import { chooseDigest, parseDigestChoice, type DigestChoice } from '../../sender/transfer/choose-digest.ts';
 
 assert.ok(BLAKE3 !== undefined, 'npm ci brings BLAKE3');
 const HERE = { both: [SHA256, BLAKE3], alone: [SHA256] } as const;

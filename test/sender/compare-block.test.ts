@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import type { Area } from '../../common/areas.ts';
 import { SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { BlockComparison } from '../../sender/compare-block.ts';
-import { Listing } from '../../sender/listing.ts';
-import { BlockDescriber } from '../../sender/read-block.ts';
-import { RecordedAreas } from '../../sender/recorded-areas.ts';
+import { BlockComparison } from '../../sender/transfer/compare-block.ts';
+import { Listing } from '../../sender/transfer/listing.ts';
+import { BlockDescriber } from '../../sender/source/read-block.ts';
+import { RecordedAreas } from '../../sender/transfer/recorded-areas.ts';
 import { fakeLane } from '../support/fake-lane.ts';
 
 const BLOCK_BYTES = 65_536;

@@ -7,7 +7,7 @@ import {
   plainRateAt,
   type Level,
   type Observed,
-} from '../../sender/compression-level.ts';
+} from '../../sender/compression/compression-level.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 
 const seed = freshSeed();

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
-import type { Flight } from '../../sender/flight.ts';
-import { Flights } from '../../sender/flights.ts';
-import type { ReadBlock } from '../../sender/read-block.ts';
+import type { Flight } from '../../sender/transfer/in-flight-block.ts';
+import { Flights } from '../../sender/transfer/in-flight-blocks.ts';
+import type { ReadBlock } from '../../sender/source/read-block.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLane, type FakeLane } from '../support/fake-lane.ts';
 

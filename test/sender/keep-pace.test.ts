@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keepPace } from '../../sender/keep-pace.ts';
-import { Lanes } from '../../sender/lanes.ts';
+import { keepPace } from '../../sender/lanes/tune-lanes.ts';
+import { Lanes } from '../../sender/lanes/lanes.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLane } from '../support/fake-lane.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
-import { Lanes } from '../../sender/lanes.ts';
-import type { ReceiverClient } from '../../sender/receiver-port.ts';
+import { Lanes } from '../../sender/lanes/lanes.ts';
+import type { ReceiverClient } from '../../sender/client/receiver-port.ts';
 import { fakeLane } from '../support/fake-lane.ts';
 
 /** Lanes whose blocks end when the test says so. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LimitSource, type LimitSourceOptions } from '../../sender/limit-source.ts';
+import { LimitSource, type LimitSourceOptions } from '../../sender/bandwidth/schedule-source.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { tempDir } from '../support/temp-dir.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LinePacer } from '../../sender/line-pacer.ts';
-import { TokenBucket } from '../../sender/token-bucket.ts';
+import { LinePacer } from '../../sender/bandwidth/body-pacer.ts';
+import { TokenBucket } from '../../sender/bandwidth/token-bucket.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { prng } from '../support/prng.ts';
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { DIGEST_BYTES, digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { LISTING_COUNT_MAX } from '../../common/protocol/protocol.ts';
-import { Listing } from '../../sender/listing.ts';
+import { Listing } from '../../sender/transfer/listing.ts';
 
 /** A receiver on which every third block is absent, and what was asked of it. */
 function receiver(blockCount: number): {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { ASCII_STYLE, BLOCKS_STYLE, liveLines, type LiveState } from '../../sender/live-line.ts';
+import { ASCII_STYLE, BLOCKS_STYLE, liveLines, type LiveState } from '../../sender/display/live-line.ts';
 
 const MIB = 1024 * 1024;
 const COUNTERS = {

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import type { Area } from '../../common/areas.ts';
 import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { Attempts } from '../../sender/attempts.ts';
-import type { BlockHead } from '../../sender/receiver-port.ts';
-import { BlockSender } from '../../sender/send-block.ts';
+import { Attempts } from '../../sender/transfer/retry.ts';
+import type { BlockHead } from '../../sender/client/receiver-port.ts';
+import { BlockSender } from '../../sender/transfer/send-block.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLane } from '../support/fake-lane.ts';
 

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
-import { MapfileKeeper } from '../../sender/mapfile-keeper.ts';
-import { formatMapfile, parseMapfile } from '../../sender/mapfile.ts';
-import { ReadMap, type MapArea, type ReadStatus } from '../../sender/read-map.ts';
+import { MapfileKeeper } from '../../sender/bad-sectors/mapfile-keeper.ts';
+import { formatMapfile, parseMapfile } from '../../sender/bad-sectors/mapfile.ts';
+import { ReadMap, type MapArea, type ReadStatus } from '../../sender/bad-sectors/read-map.ts';
 import { coded } from '../support/coded.ts';
 import { tempDir } from '../support/temp-dir.ts';
 

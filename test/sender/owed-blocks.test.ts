@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../common/digest/digest.ts';
 import type { Range } from '../../common/ranges.ts';
-import { OwedLedger, type OwedBlocks, type Settled } from '../../sender/owed-blocks.ts';
-import type { ReplyInfo } from '../../sender/receiver-port.ts';
+import { OwedLedger, type OwedBlocks, type Settled } from '../../sender/transfer/owed-blocks.ts';
+import type { ReplyInfo } from '../../sender/client/receiver-port.ts';
 
 function block(index: number, epoch: string, generation: number): OwedBlocks {
   return { ranges: [[index, 1]], epoch, generation, digest: digestNow(Buffer.from(`${index}`)) };

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PACE_INTERVAL_MS } from '../../sender/pace-state.ts';
+import { PACE_INTERVAL_MS } from '../../sender/lanes/tuner-state.ts';
 import { prng } from '../support/prng.ts';
 import type { LineParameters } from './line-model.ts';
 import {

@@ -1,6 +1,6 @@
 /** Runs of a pace on model lines, and what is asked of them. */
-import { pace } from '../../sender/pace.ts';
-import { PACE_INTERVAL_MS, startPace, type Observation } from '../../sender/pace-state.ts';
+import { pace } from '../../sender/lanes/lane-tuner.ts';
+import { PACE_INTERVAL_MS, startPace, type Observation } from '../../sender/lanes/tuner-state.ts';
 import { prng } from '../support/prng.ts';
 import { BLOCK_BYTES, LineModel, type LineParameters } from './line-model.ts';
 

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { LANES_START, PACE_INTERVAL_MS, startPace, type Observation } from '../../sender/pace-state.ts';
-import { pace } from '../../sender/pace.ts';
+import {
+  LANES_START,
+  PACE_INTERVAL_MS,
+  startPace,
+  type Observation,
+} from '../../sender/lanes/tuner-state.ts';
+import { pace } from '../../sender/lanes/lane-tuner.ts';
 
 const RATE = 1_000_000;
 const BLOCK_BYTES = 4 * 1024 * 1024;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
 import { problemResponse } from '../../receiver/json-response.ts';
-import { failureOf, type Reply } from '../../sender/problem.ts';
+import { failureOf, type Reply } from '../../sender/client/problem.ts';
 
 async function replyTo(error: TransferError): Promise<Reply> {
   const response = problemResponse(error);

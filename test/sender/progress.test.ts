@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import type { BlockCounters, DoneFacts } from '../../sender/counters.ts';
-import { doneEvent, doneText, progressEvent, progressLine, type Snapshot } from '../../sender/progress.ts';
+import type { BlockCounters, DoneFacts } from '../../sender/transfer/counters.ts';
+import {
+  doneEvent,
+  doneText,
+  progressEvent,
+  progressLine,
+  type Snapshot,
+} from '../../sender/display/progress-text.ts';
 
 const MIB = 1024 * 1024;
 const COUNTERS: BlockCounters = {

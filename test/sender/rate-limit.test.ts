@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
-import { formatLimit, limitAt, parseTimetable, type Limit } from '../../sender/rate-limit.ts';
+import {
+  formatLimit,
+  limitAt,
+  parseTimetable,
+  type Limit,
+} from '../../sender/bandwidth/bandwidth-schedule.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReadErrors, UNREADABLE_RUN_BYTES_MAX, type OnReadError } from '../../sender/read-errors.ts';
-import { ReadMap } from '../../sender/read-map.ts';
+import {
+  ReadErrors,
+  UNREADABLE_RUN_BYTES_MAX,
+  type OnReadError,
+} from '../../sender/bad-sectors/read-errors.ts';
+import { ReadMap } from '../../sender/bad-sectors/read-map.ts';
 import { coded } from '../support/coded.ts';
 
 const SIZE = 64 * 1024 * 1024;

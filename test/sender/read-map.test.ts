@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { ReadMap, type ReadStatus } from '../../sender/read-map.ts';
+import { ReadMap, type ReadStatus } from '../../sender/bad-sectors/read-map.ts';
 
 const SIZE = 40;
 

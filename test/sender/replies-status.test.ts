@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
-import { printable } from '../../sender/answer-text.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
+import { printable } from '../../sender/client/answer-text.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/client/status-reply.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,

@@ -5,9 +5,9 @@ import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { BlockReceipt, Claim, ZeroReceipt } from '../../common/protocol/protocol.ts';
 import { rangesOf } from '../../common/ranges.ts';
-import { printable } from '../../sender/answer-text.ts';
-import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../sender/status-reply.ts';
+import { printable } from '../../sender/client/answer-text.ts';
+import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../sender/client/replies.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../sender/client/status-reply.ts';
 import { STATUS } from '../support/transfer-status.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));

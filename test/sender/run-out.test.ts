@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { doubtsOf } from '../../sender/doubts.ts';
-import { isoSizeOf, runOutOf, runOutText, type RunOut } from '../../sender/run-out.ts';
+import { doubtsOf } from '../../sender/preflight/caveats.ts';
+import { isoSizeOf, runOutOf, runOutText, type RunOut } from '../../sender/bad-sectors/optical-run-out.ts';
 
 const ISO_BYTES = 300 * 2048;
 

@@ -4,10 +4,10 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { BlockReceipt } from '../../common/protocol/protocol.ts';
-import { Attempts } from '../../sender/attempts.ts';
-import type { OwedBlocks } from '../../sender/owed-blocks.ts';
-import { BlockReader, type ReadBlock } from '../../sender/read-block.ts';
-import { BlockSender } from '../../sender/send-block.ts';
+import { Attempts } from '../../sender/transfer/retry.ts';
+import type { OwedBlocks } from '../../sender/transfer/owed-blocks.ts';
+import { BlockReader, type ReadBlock } from '../../sender/source/read-block.ts';
+import { BlockSender } from '../../sender/transfer/send-block.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLane, type FakeLane } from '../support/fake-lane.ts';
 

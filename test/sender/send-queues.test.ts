@@ -3,8 +3,12 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { BODY_PIECE_BYTES_MAX, BODY_PIECE_BYTES_MIN, inPieces } from '../../sender/body-pieces.ts';
-import { ArrivedBytes, SendQueues } from '../../sender/send-queues.ts';
+import {
+  BODY_PIECE_BYTES_MAX,
+  BODY_PIECE_BYTES_MIN,
+  inPieces,
+} from '../../sender/client/connection/body-chunks.ts';
+import { ArrivedBytes, SendQueues } from '../../sender/client/connection/unacked-bytes.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { eventually } from '../support/eventually.ts';
 

@@ -5,9 +5,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { TransferError } from '../../common/errors.ts';
-import { inPieces } from '../../sender/body-pieces.ts';
-import { SendQueues } from '../../sender/send-queues.ts';
-import { ProgressWatch, standstillOf } from '../../sender/socket-progress.ts';
+import { inPieces } from '../../sender/client/connection/body-chunks.ts';
+import { SendQueues } from '../../sender/client/connection/unacked-bytes.ts';
+import { ProgressWatch, standstillOf } from '../../sender/client/connection/stall-watch.ts';
 import { eventually } from '../support/eventually.ts';
 
 const MIB = 1024 * 1024;

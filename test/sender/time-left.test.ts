@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TimeLeft } from '../../sender/time-left.ts';
+import { TimeLeft } from '../../sender/display/eta.ts';
 import { prng } from '../support/prng.ts';
 
 const MIB = 1024 * 1024;

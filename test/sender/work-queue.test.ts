@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../common/digest/digest.ts';
-import { WorkQueue } from '../../sender/work-queue.ts';
+import { WorkQueue } from '../../sender/source/work-queue.ts';
 
 test('blocks come in the order of the disk, each once, then nothing', () => {
   const queue = new WorkQueue(3);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { ZERO_RANGES_MAX } from '../../common/protocol/protocol.ts';
 import { countOf } from '../../common/ranges.ts';
-import { ZeroBatches } from '../../sender/zero-batches.ts';
+import { ZeroBatches } from '../../sender/transfer/zero-batches.ts';
 
 const MIB = 1024 * 1024;
 

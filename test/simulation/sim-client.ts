@@ -14,9 +14,9 @@ import type {
   ReplyInfo,
   Seal,
   SealRequest,
-} from '../../sender/receiver-port.ts';
-import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from '../../sender/replies.ts';
-import { parseTransferStatus } from '../../sender/status-reply.ts';
+} from '../../sender/client/receiver-port.ts';
+import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from '../../sender/client/replies.ts';
+import { parseTransferStatus } from '../../sender/client/status-reply.ts';
 import { readStamps, type Stamps } from './contents.ts';
 import { Line, PATIENT_STALL_MS, STALL_MS } from './line.ts';
 import type { Answer, Request, SentBlock } from './requests.ts';

@@ -1,8 +1,8 @@
 /** A process of the sender: one call of `send()`. */
 import { TransferError } from '../../common/errors.ts';
-import type { BlockCounters } from '../../sender/counters.ts';
-import type { Observed } from '../../sender/send-reporter.ts';
-import { send } from '../../sender/send.ts';
+import type { BlockCounters } from '../../sender/transfer/counters.ts';
+import type { Observed } from '../../sender/transfer/reporter-port.ts';
+import { send } from '../../sender/transfer/send.ts';
 import { SimProcess, clockOf } from './scheduler.ts';
 import { SimClient } from './sim-client.ts';
 import { SimSource } from './sim-source.ts';

@@ -2,7 +2,7 @@
 import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
-import type { Source } from '../../sender/source.ts';
+import type { Source } from '../../sender/source/source.ts';
 import { fillStamps } from './contents.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { World } from './world.ts';

@@ -1,7 +1,7 @@
 /** What a sender does about failures, with time and chance as the test wants them. */
 import assert from 'node:assert/strict';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
-import { Attempts } from '../../sender/attempts.ts';
+import { Attempts } from '../../sender/transfer/retry.ts';
 import { FakeClock } from './fake-clock.ts';
 
 export const HOUR_MS = 3_600_000;

@@ -1,6 +1,6 @@
 /** A lane without a line: what a test does not give it must not be asked for. */
 import assert from 'node:assert/strict';
-import type { ReceiverClient } from '../../sender/receiver-port.ts';
+import type { ReceiverClient } from '../../sender/client/receiver-port.ts';
 
 export type FakeLane = { -readonly [Name in keyof ReceiverClient]: ReceiverClient[Name] };
 

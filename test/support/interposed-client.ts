@@ -4,13 +4,13 @@
  */
 import { systemClock } from '../../common/clock.ts';
 import { DIGESTS } from '../../common/digest/digest.ts';
-import type { BlockEncoder } from '../../sender/encode-block.ts';
-import type { ReceiverClient } from '../../sender/receiver-port.ts';
-import { HttpReceiverClient } from '../../sender/receiver-client.ts';
-import { LineProbe } from '../../sender/line-probe.ts';
-import { send } from '../../sender/send.ts';
-import { SendQueues } from '../../sender/send-queues.ts';
-import type { Source } from '../../sender/source.ts';
+import type { BlockEncoder } from '../../sender/compression/encode-block.ts';
+import type { ReceiverClient } from '../../sender/client/receiver-port.ts';
+import { HttpReceiverClient } from '../../sender/client/http-receiver.ts';
+import { LineProbe } from '../../sender/client/connection/reachability.ts';
+import { send } from '../../sender/transfer/send.ts';
+import { SendQueues } from '../../sender/client/connection/unacked-bytes.ts';
+import type { Source } from '../../sender/source/source.ts';
 import { BLOCK_BYTES, claimOf } from './open-transfer.ts';
 import type { ReceiverApp } from './receiver-app.ts';
 

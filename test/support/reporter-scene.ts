@@ -1,9 +1,9 @@
 /** A reporter under observation: what it writes and draws, and time as the test wants it. */
 import type { TestContext } from 'node:test';
-import type { Draw } from '../../sender/live-area.ts';
-import { BLOCKS_STYLE } from '../../sender/live-line.ts';
-import type { BlockCounters, DoneFacts } from '../../sender/counters.ts';
-import { Reporter, type ProgressFormat } from '../../sender/reporter.ts';
+import type { Draw } from '../../sender/display/live-area.ts';
+import { BLOCKS_STYLE } from '../../sender/display/live-line.ts';
+import type { BlockCounters, DoneFacts } from '../../sender/transfer/counters.ts';
+import { Reporter, type ProgressFormat } from '../../sender/display/reporter.ts';
 import { FakeClock } from './fake-clock.ts';
 
 const MIB = 1024 * 1024;

@@ -83,11 +83,11 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
   commander: /^(sender|receiver)\/cli\.ts$/,
   hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
-  'log-update': /^sender\/live-area\.ts$/,
+  'log-update': /^sender\/display\/live-area\.ts$/,
   'lru-cache': /^receiver\/auth\.ts$/,
   'node:sqlite': /^receiver\/sqlite-journal\.ts$/,
   tweetnacl: /^common\/trust\/ssh-signature\.ts$/,
-  undici: /^sender\/(receiver-client|connector)\.ts$/,
+  undici: /^sender\/client\/(http-receiver|connection\/connector)\.ts$/,
 };
 
 /** Replacing a package is then a change in one file. */

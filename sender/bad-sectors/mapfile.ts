@@ -1,0 +1,100 @@
+/**
+ * GNU ddrescue's mapfile ("Mapfile structure" in its manual): comments, a line with the current position and
+ * status, then one line for each area, without gaps. Pure.
+ */
+import { TransferError } from '../../common/errors.ts';
+import type { MapArea, ReadStatus } from './read-map.ts';
+
+/** What ddrescue writes; `*` and `/` are failed blocks whose sectors it has not tried one by one yet. */
+const STATUS_OF: Readonly<Record<string, ReadStatus>> = { '+': '+', '-': '-', '?': '?', '*': '?', '/': '?' };
+/** Of the whole: what ddrescue was doing. */
+const CURRENT_STATUS = /^[?*/\-FG+]$/;
+
+/** @param comments lines for people, without `#`. */
+export function formatMapfile(areas: readonly MapArea[], comments: readonly string[]): string {
+  const shown = joined(areas);
+  const untried = shown.find(({ status }) => status === '?');
+  const bad = shown.find(({ status }) => status === '-');
+  const current = untried ?? bad;
+  return [
+    '# Mapfile. Created by dd-transfer',
+    ...comments.map((line) => `# ${line}`),
+    '# current_pos  current_status  current_pass',
+    `${hex(current?.offset ?? 0)}     ${current?.status ?? '+'}               1`,
+    '#      pos        size  status',
+    ...shown.map(({ offset, length, status }) => `${hex(offset)}  ${hex(length)}  ${status}`),
+    '',
+  ].join('\n');
+}
+
+/** As ddrescue writes them. */
+function joined(areas: readonly MapArea[]): MapArea[] {
+  const found: { offset: number; length: number; status: ReadStatus }[] = [];
+  for (const { offset, length, status } of areas) {
+    const shown = status === 'was-' ? '-' : status;
+    const last = found.at(-1);
+    if (last?.status === shown) last.length += length;
+    else found.push({ offset, length, status: shown });
+  }
+  return found;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16).toUpperCase().padStart(8, '0')}`;
+}
+
+/**
+ * @param name of the file, for messages. @param sizeBytes of the source.
+ * @returns areas that tile the source. @throws TransferError `usage`.
+ */
+export function parseMapfile(text: string, name: string, sizeBytes: number): MapArea[] {
+  const areas: MapArea[] = [];
+  let end = 0;
+  let hasStatus = false;
+  for (const [at, line] of text.split('\n').entries()) {
+    const words = line.trim().split(/\s+/);
+    if (words[0] === '' || words[0]?.startsWith('#') === true) continue;
+    const refuse = (why: string): never => {
+      throw refusal(`cannot use the mapfile ${name}: line ${at + 1} ${why}`);
+    };
+    if (!hasStatus) {
+      if (!isStatusLine(words)) refuse('is not its line with the current position and status');
+      hasStatus = true;
+      continue;
+    }
+    const area = areaOf(words) ?? refuse('is not an area: position, size and status');
+    if (area.offset !== end) refuse(`begins at ${area.offset}, the area before it ends at ${end}`);
+    areas.push(area);
+    end += area.length;
+  }
+  if (!hasStatus) throw refusal(`cannot use the mapfile ${name}: it has no line with the current status`);
+  if (end === sizeBytes) return areas;
+  throw refusal(`cannot use the mapfile ${name}: it is of ${end} bytes, the source has ${sizeBytes}`);
+}
+
+function refusal(message: string): TransferError {
+  return new TransferError('usage', message, {
+    hint: 'look whether it is the mapfile of this source; --mapfile with a new name begins another one',
+  });
+}
+
+/** Position, status and, since ddrescue 1.20, the number of the pass. */
+function isStatusLine([position = '', status = '', pass = '1', ...more]: readonly string[]): boolean {
+  const isPlace = numberOf(position) !== undefined && numberOf(pass) !== undefined;
+  return isPlace && CURRENT_STATUS.test(status) && more.length === 0;
+}
+
+function areaOf([position = '', size = '', word = '', ...more]: readonly string[]): MapArea | undefined {
+  const [offset, length, status] = [numberOf(position), numberOf(size), STATUS_OF[word]];
+  if (offset === undefined || length === undefined || length === 0) return undefined;
+  if (status === undefined || more.length > 0 || !Number.isSafeInteger(offset + length)) return undefined;
+  return { offset, length, status };
+}
+
+/** As strtoll(3) with base 0 reads it: decimal, `0x` hexadecimal, or octal behind a `0`. */
+function numberOf(text: string): number | undefined {
+  const isOctal = /^0[0-7]+$/.test(text);
+  if (!isOctal && !/^(0[xX][0-9a-fA-F]{1,14}|0|[1-9]\d{0,15})$/.test(text)) return undefined;
+  const value = isOctal ? Number.parseInt(text, 8) : Number(text);
+  return Number.isSafeInteger(value) ? value : undefined;
+}

@@ -1,0 +1,116 @@
+/**
+ * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
+ */
+import { parseAreas } from '../../common/areas.ts';
+import { DIGEST_BYTES, type DigestAlgorithm } from '../../common/digest/digest.ts';
+import { DIGEST_NAMES, digestMember } from '../../common/digest/digest-names.ts';
+import {
+  BLOCK_STATES,
+  UNREADABLE_AREAS_MAX,
+  type BlockReceipt,
+  type BlockState,
+  type ZeroReceipt,
+} from '../../common/protocol/protocol.ts';
+import { blockCountOf } from '../../common/geometry.ts';
+import { parseRanges, type Range } from '../../common/ranges.ts';
+import { badAnswer, isCount, objectOf } from './answer-values.ts';
+import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
+
+function isState(value: unknown): value is BlockState {
+  return BLOCK_STATES.some((state) => state === value);
+}
+
+/** Invariant I6: a block counts only if the receipt repeats this request. */
+export function parseBlockReceipt(
+  { body }: { body: Buffer },
+  request: { index: number; lengthBytes: number; digest: Buffer; algorithm: DigestAlgorithm },
+): BlockReceipt {
+  const receipt = objectOf(body);
+  const { index, length, state, generation, epoch, transferId, offset } = receipt;
+  if (
+    index !== request.index ||
+    length !== request.lengthBytes ||
+    receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')
+  ) {
+    throw badAnswer(`a receipt for another block than ${request.index}`);
+  }
+  if (!isState(state) || state === 'absent' || !isCount(generation) || !isCount(offset))
+    throw badAnswer('no receipt');
+  if (typeof epoch !== 'string' || typeof transferId !== 'string') throw badAnswer('no epoch');
+  return {
+    transferId,
+    epoch,
+    index: request.index,
+    offset,
+    length: request.lengthBytes,
+    ...digestMember(request.algorithm, request.digest),
+    state,
+    generation,
+  };
+}
+
+/** Not by comparing JSON: arrays within arrays within arrays would exhaust the stack. */
+function isSameRanges(value: unknown, requested: readonly Range[]): boolean {
+  const ranges = parseRanges(value, Infinity, requested.length);
+  return (
+    ranges !== undefined &&
+    requested.every(([first, count], at) => ranges[at]?.[0] === first && ranges[at][1] === count)
+  );
+}
+
+export function parseZeroReceipt({ body }: { body: Buffer }, requested: readonly Range[]): ZeroReceipt {
+  const { epoch, generation, state, transferId, ranges } = objectOf(body);
+  if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');
+  if (
+    typeof epoch !== 'string' ||
+    !isCount(generation) ||
+    !isState(state) ||
+    state === 'absent' ||
+    typeof transferId !== 'string'
+  ) {
+    throw badAnswer('no receipt for zeros');
+  }
+  return { transferId, epoch, ranges: requested, state, generation };
+}
+
+export function parseHead(headers: {
+  etag: string | undefined;
+  state: string | undefined;
+  generation: string | undefined;
+  epoch: string | undefined;
+  sourceErrors?: string | undefined;
+}): BlockHead {
+  const [, name, hex] = /^"(blake3:)?([0-9a-f]{64})"$/.exec(headers.etag ?? '') ?? [];
+  const digest = Buffer.from(hex ?? '', 'hex');
+  const algorithm = name === undefined ? 'sha-256' : 'blake3';
+  const generation = /^\d{1,16}$/.test(headers.generation ?? '') ? Number(headers.generation) : NaN;
+  const { state, epoch } = headers;
+  const isThere = isState(state) && state !== 'absent';
+  if (digest.length !== DIGEST_BYTES || !isThere || !isCount(generation) || epoch === undefined) {
+    throw badAnswer('a HEAD without its headers');
+  }
+  return { digest, algorithm, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
+}
+
+/** The receipt must be of this very copy. */
+export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Seal {
+  const { text, signature } = objectOf(body);
+  if (typeof text !== 'string' || typeof signature !== 'string') throw badAnswer('no receipt');
+  const receipt = objectOf(Buffer.from(text));
+  // Receipts from before there was a choice do not say which.
+  const { transferId, size, blockSize, blockCount, digest = 'sha-256', root, verified } = receipt;
+  const { sizeBytes, blockSizeBytes } = request.geometry;
+  const isOurs =
+    transferId === request.transferId &&
+    size === sizeBytes &&
+    blockSize === blockSizeBytes &&
+    blockCount === blockCountOf(request.geometry) &&
+    digest === request.algorithm &&
+    root === `sha256:${request.root.toString('hex')}`;
+  if (!isOurs) throw badAnswer('a receipt for another copy');
+  if (verified !== 'none' && verified !== 'read-back')
+    throw badAnswer('a receipt that does not say how it was verified');
+  const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
+  if (unreadable === undefined) throw badAnswer('a receipt that does not say what could not be read');
+  return { verified, unreadable, text, signature };
+}

@@ -1,0 +1,145 @@
+/** The answers that say where a transfer stands. Pure and total. */
+import { parseAreas } from '../../common/areas.ts';
+import { digestNameOf } from '../../common/protocol/claim.ts';
+import { isDigestAlgorithm } from '../../common/digest/digest.ts';
+import { NO_MARKS, type DiskMarks } from '../../common/disk/disk-places.ts';
+import { TransferError } from '../../common/errors.ts';
+import { blockCountOf, isGeometry } from '../../common/geometry.ts';
+import {
+  PROTOCOL_VERSION,
+  UNREADABLE_AREAS_MAX,
+  type Claim,
+  type SourceDescription,
+  type TargetDescription,
+  type TransferStatus,
+} from '../../common/protocol/protocol.ts';
+import { printable, textOrNull, textsIn } from './answer-text.ts';
+import { badAnswer, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
+
+/** Of a disk at the other end. */
+function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
+  const { description, path, model, serial } = members;
+  if (typeof description !== 'string' || typeof path !== 'string') {
+    throw badAnswer(`no description of the ${name}`);
+  }
+  return {
+    description: printable(description),
+    path: printable(path),
+    model: textOrNull(model),
+    serial: textOrNull(serial),
+  };
+}
+
+function targetIn(target: Record<string, unknown>): TargetDescription {
+  const { byId, size, sectorBytes, content } = target;
+  return {
+    ...describedIn(target, 'target'),
+    byId: textOrNull(byId),
+    size: isCount(size) ? size : null,
+    sectorBytes: isCount(sectorBytes) ? sectorBytes : null,
+    content: textsIn(content),
+  };
+}
+
+/** They are only compared; what is none matches nothing. */
+function marksIn(value: unknown): DiskMarks {
+  const { itself, within } = memberOf(value ?? NO_MARKS, 'marks of the target');
+  return { itself: textsIn(itself), within: textsIn(within) };
+}
+
+type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount' | 'sizeMax'>;
+
+function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>): StatusGeometry {
+  if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null, sizeMax: null };
+  if (size === null) {
+    const possible = { sizeBytes: Number(sizeMax), blockSizeBytes: Number(blockSize) };
+    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badAnswer('no size');
+    return { size, blockSize, blockCount: null, sizeMax };
+  }
+  if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
+  const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
+  if (!isGeometry(geometry)) throw badAnswer('an impossible geometry');
+  return { size, blockSize, blockCount: blockCountOf(geometry), sizeMax: null };
+}
+
+/** A receiver from before there was a choice says nothing of it. */
+function digestsIn(status: Record<string, unknown>): Pick<TransferStatus, 'digest' | 'digests'> {
+  const { state, digest = 'sha-256' } = status;
+  const digests = textsIn(status['digests'] ?? ['sha-256']);
+  if (state === 'unclaimed') return { digest: null, digests };
+  if (isDigestAlgorithm(digest)) return { digest, digests };
+  if (typeof digest !== 'string') throw badAnswer('no digest');
+  throw new TransferError('transfer-mismatch', 'the digests of this transfer are of an unknown kind', {
+    hint: 'install the same version of dd-transfer on both machines',
+  });
+}
+
+function unreadableIn(
+  status: Record<string, unknown>,
+): Pick<TransferStatus, 'unreadable' | 'unreadableCount'> {
+  const areas = parseAreas(
+    status['unreadable'],
+    Number(status['size'] ?? status['sizeMax'] ?? 0),
+    UNREADABLE_AREAS_MAX,
+  );
+  if (areas === undefined) throw badAnswer('no list of unreadable areas');
+  return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
+}
+
+/** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
+export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
+  const status = objectOf(body);
+  const { protocol, transferId, epoch, state, source, encodings } = status;
+  if (protocol !== PROTOCOL_VERSION) {
+    const version = typeof protocol === 'number' ? `version ${protocol}` : 'an unknown version';
+    throw new TransferError(
+      'transfer-mismatch',
+      `the receiver speaks ${version} of the protocol, not ${PROTOCOL_VERSION}`,
+      { hint: 'install the same version of dd-transfer on both machines' },
+    );
+  }
+  if (typeof transferId !== 'string' || typeof epoch !== 'string') throw badAnswer('no transferId or epoch');
+  if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badAnswer('no state');
+  const target = memberOf(status['target'], 'target');
+  const blocks = memberOf(status['blocks'], 'counters');
+  const limits = memberOf(status['limits'], 'limits');
+  return {
+    protocol,
+    transferId,
+    epoch,
+    state,
+    ...geometryIn(status),
+    ...digestsIn(status),
+    source: source === null ? null : describedIn(memberOf(source, 'source'), 'source'),
+    target: targetIn(target),
+    targetMarks: marksIn(status['targetMarks']),
+    blocks: {
+      absent: countIn(blocks, 'absent'),
+      written: countIn(blocks, 'written'),
+      durable: countIn(blocks, 'durable'),
+      verified: countIn(blocks, 'verified'),
+    },
+    ...unreadableIn(status),
+    limits: {
+      connections: countIn(limits, 'connections'),
+      zeroRanges: countIn(limits, 'zeroRanges'),
+      listing: countIn(limits, 'listing'),
+    },
+    encodings: textsIn(encodings),
+  };
+}
+
+/** Who claims without a size may be told the one that an earlier claim brought. */
+function isSize(status: TransferStatus, claim: Claim): boolean {
+  return claim.size === null || status.size === claim.size;
+}
+
+/** The transfer as it was claimed, and not another one. */
+export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
+  const status = parseTransferStatus(reply);
+  const isSameCut = status.blockSize === claim.blockSize && status.digest === digestNameOf(claim);
+  if (status.state === 'unclaimed' || !isSize(status, claim) || !isSameCut) {
+    throw badAnswer('another claim than the one that was sent');
+  }
+  return status;
+}

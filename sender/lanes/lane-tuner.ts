@@ -1,0 +1,128 @@
+/**
+ * How many lanes: more while that helps, one step back when it did not, and a look up or down now and then.
+ * A pure function of what was observed. It asks only whether the goodput of all lanes together has changed
+ * with their number: it needs no round trip time, no loss rate and no knowledge of the congestion control.
+ * ARCHITECTURE.md tells why it is made so.
+ */
+import { climbOn } from './tuner-ramp.ts';
+import { ratioOf, summaryOf } from './tuner-samples.ts';
+import {
+  JUDGE_MS_MAX,
+  JUDGE_MS_MIN,
+  giveUp,
+  isCostly,
+  judge,
+  lookBack,
+  search,
+  startProbe,
+} from './tuner-probe.ts';
+import {
+  PACE_INTERVAL_MS,
+  REST_MS_MIN,
+  SETTLE_UP_MS,
+  STEADY_SAMPLES_MAX,
+  startClimb,
+  withLanes,
+  type Observation,
+  type PaceState,
+} from './tuner-state.ts';
+
+/** A change is told from so many samples. */
+const RECENT_SAMPLES = 6;
+/** The line is another one: the recent goodput differs by this much at least, and clearly. */
+const CHANGE = 0.15;
+const CHANGE_CLEAR = 4;
+/** More than this between the halves of what was measured is no steady line. */
+const MOVING = 0.1;
+/** Lanes that wait for the source, or for a connection, tell nothing about the line. */
+const SENDING_SHARE_MIN = 0.6;
+/** After the receiver had no memory for more, so many are not tried again for a while. */
+const BUSY_STEP = 0.75;
+const CEILING_MS = 60_000;
+/** Answers that come together have one cause. */
+const YIELD_MS = 3000;
+
+/** @returns the next state; its `lanes` is how many there should be from now on. */
+export function pace(state: PaceState, seen: Observation): PaceState {
+  const { last } = state;
+  if (last === undefined) return { ...state, last: seen };
+  const spanMs = seen.atMs - last.atMs;
+  if (spanMs <= 0) return state;
+  const next = { ...state, last: seen };
+  if (seen.busyCount > last.busyCount && seen.atMs >= state.yieldedUntilMs) return yieldTo(next, seen);
+  const bytes = seen.acknowledgedBytes - last.acknowledgedBytes;
+  // No byte at all: the line is down, or nothing has to be sent here.
+  if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
+  const timed = { ...next, lineMs: state.lineMs + spanMs };
+  const sample = (bytes * 1000) / spanMs;
+  if (state.climb !== undefined) return climbOn(timed, state.climb, sample);
+  if (seen.lanes !== state.lanes) return awaitLanes(timed, seen.lanes, sample);
+  if (timed.lineMs <= state.settledAtMs) return timed;
+  const samples = [...state.samples, sample].slice(-STEADY_SAMPLES_MAX);
+  const sampled = { ...timed, samples };
+  return sampled.probe === undefined ? steady(sampled) : judge(sampled, sampled.probe);
+}
+
+/**
+ * Those that are to go are still there: a block may take a minute on a slow line, and the line may change
+ * meanwhile. Or the fewer they are the less comes through: then those that are left stay.
+ */
+function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState {
+  const settledAtMs = Math.max(state.settledAtMs, state.lineMs + SETTLE_UP_MS);
+  const waiting = [...state.waiting, sample].slice(-RECENT_SAMPLES);
+  const { probe } = state;
+  if (probe !== undefined && isCostly(waiting, probe)) return giveUp(state, probe);
+  const before = probe?.base ?? state.samples;
+  if (lanes < state.lanes || !hasChanged([...before, ...waiting])) return { ...state, settledAtMs, waiting };
+  return search({
+    ...withLanes(state, Math.min(lanes, state.lanesMax)),
+    probe: undefined,
+    restMs: REST_MS_MIN,
+  });
+}
+
+/** Nothing is being tried: is the line another one, or is it time to try something? */
+function steady(state: PaceState): PaceState {
+  const { samples } = state;
+  if (hasChanged(samples)) {
+    const recent = samples.slice(-RECENT_SAMPLES / 2);
+    const before = summaryOf(samples.slice(0, -RECENT_SAMPLES)).mean;
+    const searching = search({ ...state, samples: recent, doubt: undefined });
+    // Where it carried more before, losses may have come.
+    const isLess = summaryOf(recent).mean < before;
+    return isLess ? { ...searching, climb: startClimb(state.lineMs, before) } : searching;
+  }
+  if (state.doubt !== undefined) return lookBack(state, state.doubt);
+  const isMeasured = samples.length * PACE_INTERVAL_MS >= JUDGE_MS_MIN;
+  if (!isMeasured || state.lineMs < state.nextProbeAtMs) return state;
+  const isYoung = state.lineMs < state.settledAtMs + JUDGE_MS_MAX;
+  return isYoung && isMoving(samples) ? { ...state, samples: samples.slice(1) } : startProbe(state);
+}
+
+/** New connections still get faster, or slower: a probe would be compared with what is over already. */
+function isMoving(samples: readonly number[]): boolean {
+  const half = Math.floor(samples.length / 2);
+  const ratio = ratioOf(samples.slice(half), samples.slice(0, half));
+  return Math.abs(ratio.value - 1) > MOVING;
+}
+
+function hasChanged(samples: readonly number[]): boolean {
+  if (samples.length < 2 * RECENT_SAMPLES) return false;
+  const ratio = ratioOf(samples.slice(-RECENT_SAMPLES), samples.slice(0, -RECENT_SAMPLES));
+  const difference = Math.abs(ratio.value - 1);
+  return difference > CHANGE && difference > CHANGE_CLEAR * ratio.error;
+}
+
+/** The receiver takes no more now: fewer lanes, and not so many again soon. */
+function yieldTo(state: PaceState, seen: Observation): PaceState {
+  const lanes = Math.max(1, Math.floor(Math.min(state.lanes, seen.lanes) * BUSY_STEP));
+  return {
+    ...withLanes(state, lanes),
+    climb: undefined,
+    probe: undefined,
+    ceiling: lanes,
+    ceilingUntilMs: state.lineMs + CEILING_MS,
+    yieldedUntilMs: seen.atMs + YIELD_MS,
+    nextProbeAtMs: state.lineMs + REST_MS_MIN,
+  };
+}

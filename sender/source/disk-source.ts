@@ -1,0 +1,149 @@
+/**
+ * A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to
+ * others.
+ */
+import { constants, existsSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { joinAreas, type Area } from '../../common/areas.ts';
+import { SYS_FOLDER } from '../../common/disk/block-devices.ts';
+import { SLAB_ALIGNMENT_BYTES } from '../../common/io/buffers.ts';
+import { openDirect, readDirect } from '../../common/io/direct-io.ts';
+import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../../common/disk/disks.ts';
+import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import type { SourceDescription } from '../../common/protocol/protocol.ts';
+import { readCarefully, type FailedRead } from '../bad-sectors/bisect-read.ts';
+import { ReadErrors, type OnReadError } from '../bad-sectors/read-errors.ts';
+import { ReadMap } from '../bad-sectors/read-map.ts';
+import {
+  OPTICAL_SECTOR_BYTES,
+  VOLUME_DESCRIPTOR_OFFSET,
+  runOutOf,
+  type RunOut,
+} from '../bad-sectors/optical-run-out.ts';
+import type { Source } from './source.ts';
+
+export class DiskSource implements Source {
+  readonly disk: DiskDescription;
+  readonly description: SourceDescription;
+  readonly sizeBytes: number;
+  readonly map: ReadMap;
+  readonly runOut: RunOut | undefined;
+  readonly #buffered: FileHandle;
+  readonly #direct: FileHandle | undefined;
+  readonly #errors: ReadErrors;
+
+  private constructor(
+    disk: DiskDescription,
+    handles: { buffered: FileHandle; direct: FileHandle | undefined },
+    reading: { onReadError: OnReadError; runOut: RunOut | undefined },
+  ) {
+    const { description, path, model, serial, byId, sizeBytes } = disk;
+    this.disk = disk;
+    this.description = { description, path, model, serial, byId };
+    this.sizeBytes = sizeBytes;
+    this.map = new ReadMap(sizeBytes);
+    this.runOut = reading.runOut;
+    this.#buffered = handles.buffered;
+    this.#direct = handles.direct;
+    this.#errors = new ReadErrors({ path, map: this.map, ...reading, isGone: () => isGone(disk) });
+  }
+
+  /** @throws TransferError `source-refused`. */
+  static async open(path: string, onReadError: OnReadError = 'stop'): Promise<DiskSource> {
+    const disk = await describeDisk(path, 'source-refused');
+    try {
+      const buffered = await open(disk.realPath, constants.O_RDONLY);
+      const direct = await openDirect(disk.realPath, 'read');
+      const runOut = await findRunOut(disk, buffered);
+      return new DiskSource(disk, { buffered, direct }, { onReadError, runOut });
+    } catch (error) {
+      const hint = errnoOf(error) === 'EACCES' ? 'disks are read as root: sudo ddt-send …' : undefined;
+      throw new TransferError('source-refused', `cannot open ${path} for reading: ${reasonOf(error)}`, {
+        cause: error,
+        ...(hint === undefined ? {} : { hint }),
+      });
+    }
+  }
+
+  async read(into: Buffer<ArrayBuffer>, offset: number, signal?: AbortSignal): Promise<readonly Area[]> {
+    const unreadable: Area[] = [];
+    const reached = await readCarefully({
+      from: offset,
+      end: offset + into.length,
+      sectorBytes: this.disk.logicalSectorBytes,
+      readSome: async (at, end) => {
+        // A bad area may take hours.
+        signal?.throwIfAborted();
+        return await this.#readSome(into.subarray(0, end - offset), at - offset, offset);
+      },
+      onUnreadable: (at, end, error) => {
+        this.#errors.note(at, end - at, error);
+        into.fill(0, at - offset, end - offset);
+        unreadable.push([at, end - at]);
+      },
+    });
+    if (reached === offset + into.length) return joinAreas(unreadable);
+    const { path } = this.description;
+    throw new TransferError(
+      'source-changed',
+      `${path} ends at ${reached} now, it had ${this.sizeBytes} bytes before`,
+    );
+  }
+
+  async presentSizeBytes(): Promise<number> {
+    const { majorMinor, path } = this.disk;
+    if (majorMinor !== null) return await deviceSizeBytesOf(majorMinor);
+    try {
+      return (await this.#buffered.stat()).size;
+    } catch (error) {
+      const message = `cannot see how large ${path} is now: ${reasonOf(error)}`;
+      throw new TransferError('source-read', message, { cause: error });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#direct?.close();
+    await this.#buffered.close();
+  }
+
+  async #readSome(into: Buffer<ArrayBuffer>, done: number, offset: number): Promise<number | FailedRead> {
+    const at = offset + done;
+    const left = into.length - done;
+    try {
+      const direct =
+        this.#direct === undefined
+          ? 0
+          : await readDirect(this.#direct, into, done, offset, this.#alignmentOf(at, at + left));
+      // At the end, or where O_DIRECT can't read, the page cache has the last word.
+      if (direct !== undefined && direct > 0) return direct;
+      return (await this.#buffered.read(into, done, left, at)).bytesRead;
+    } catch (error) {
+      this.#errors.refuse(at, left, error);
+      return { error };
+    }
+  }
+
+  /** Only where a part of a block is read again, single sectors: not every file system takes those. */
+  #alignmentOf(at: number, end: number): number {
+    const isWhole = (place: number): boolean =>
+      place % SLAB_ALIGNMENT_BYTES === 0 || place === this.sizeBytes;
+    return isWhole(at) && isWhole(end) ? SLAB_ALIGNMENT_BYTES : this.disk.logicalSectorBytes;
+  }
+}
+
+/** A device that was pulled out leaves sysfs at once, whatever its open descriptors say. */
+function isGone({ majorMinor }: DiskDescription): boolean {
+  return majorMinor !== null && !existsSync(`${SYS_FOLDER}/dev/block/${majorMinor}`);
+}
+
+async function findRunOut(disk: DiskDescription, handle: FileHandle): Promise<RunOut | undefined> {
+  if (disk.logicalSectorBytes !== OPTICAL_SECTOR_BYTES) return undefined;
+  try {
+    const descriptor = Buffer.alloc(OPTICAL_SECTOR_BYTES);
+    await handle.read(descriptor, 0, descriptor.length, VOLUME_DESCRIPTOR_OFFSET);
+    return runOutOf(disk, descriptor);
+  } catch {
+    // It will be met again as a bad sector.
+    return undefined;
+  }
+}

@@ -1,0 +1,109 @@
+/** One block of the source in memory, with its digest, and what is said when it is not what it was. */
+import { SOURCE_ERROR_RANGES_MAX, coarsened, type Area } from '../../common/areas.ts';
+import { ZeroDigests, type BlockDigest, type DigestAlgorithm } from '../../common/digest/digest.ts';
+import { TransferError } from '../../common/errors.ts';
+import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../../common/geometry.ts';
+import { isZero } from '../../common/io/zeros.ts';
+import type { Source } from './source.ts';
+
+export interface ReadBlock {
+  readonly index: number;
+  /** Exactly the block; a view of the slab it was read into. */
+  readonly bytes: Buffer<ArrayBuffer>;
+  readonly digest: Buffer;
+  readonly algorithm: DigestAlgorithm;
+  readonly isZero: boolean;
+  /** Areas that are zeros because they could not be read, as they go over the line. */
+  readonly unreadable: readonly Area[];
+}
+
+/** Tells what a block's bytes are. */
+export class BlockDescriber {
+  readonly zeroDigests: ZeroDigests;
+  readonly #digest: BlockDigest;
+
+  constructor(geometry: Geometry, digest: BlockDigest) {
+    this.#digest = digest;
+    this.zeroDigests = new ZeroDigests(geometry, digest);
+  }
+
+  /** 32 bytes. */
+  async digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> {
+    return await this.#digest.of(bytes);
+  }
+
+  /**
+   * Tells by comparing bytes, never from maps of holes, whether the block is zero.
+   * @param bytes exactly the block.
+   */
+  async describe(
+    index: number,
+    bytes: Buffer<ArrayBuffer>,
+    unreadable: readonly Area[] = [],
+  ): Promise<ReadBlock> {
+    if (isZero(bytes)) return { ...this.zeros(index, bytes), unreadable };
+    const { algorithm } = this.#digest;
+    return { index, bytes, isZero: false, digest: await this.#digest.of(bytes), algorithm, unreadable };
+  }
+
+  /** Of zeros nothing but the digest has to be kept. */
+  zeros(index: number, bytes: Buffer<ArrayBuffer>): ReadBlock {
+    const digest = this.zeroDigests.of(index);
+    const { algorithm } = this.#digest;
+    return { index, bytes, isZero: true, digest, algorithm, unreadable: [] };
+  }
+}
+
+export class BlockReader {
+  readonly describer: BlockDescriber;
+  readonly #source: Source;
+  readonly #geometry: Geometry;
+
+  constructor(source: Source, geometry: Geometry, digest: BlockDigest) {
+    this.#source = source;
+    this.#geometry = geometry;
+    this.describer = new BlockDescriber(geometry, digest);
+  }
+
+  /** @throws as the source does. */
+  async read(index: number, into: Buffer<ArrayBuffer>, signal?: AbortSignal): Promise<ReadBlock> {
+    const blockIndex = blockIndexOf(index, this.#geometry);
+    const bytes = into.subarray(0, lengthOf(blockIndex, this.#geometry));
+    const areas = await this.#source.read(bytes, offsetOf(blockIndex, this.#geometry), signal);
+    return await this.describer.describe(index, bytes, coarsened(areas, SOURCE_ERROR_RANGES_MAX));
+  }
+
+  /** For a block that was read twice in this run, with different results. */
+  changed({ index, unreadable }: ReadBlock, wasUnreadable = false): TransferError {
+    const offset = index * this.#geometry.blockSizeBytes;
+    const { path } = this.#source.description;
+    if (wasUnreadable || unreadable.length > 0) {
+      const what = `block ${index} (offset ${offset}) of ${path} had other unreadable areas`;
+      return new TransferError('source-changed', `${what} when it was read again`, {
+        hint: 'run the same command again: it reads that block anew',
+      });
+    }
+    return new TransferError(
+      'source-changed',
+      `block ${index} (offset ${offset}) of ${path} changed while it was copied`,
+      {
+        hint: 'copy a snapshot or an unmounted disk; the same command sends what has changed',
+      },
+    );
+  }
+
+  differsFromSealed(index: number): TransferError {
+    return differsFromSealed(this.#source.description.path, index);
+  }
+}
+
+/** For a block that is not what a sealed transfer holds. */
+export function differsFromSealed(path: string, index: number): TransferError {
+  return new TransferError(
+    'sealed',
+    `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
+    {
+      hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
+    },
+  );
+}

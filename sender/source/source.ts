@@ -1,0 +1,24 @@
+/** The port to the disk that is read. */
+import type { Area } from '../../common/areas.ts';
+import type { SourceDescription } from '../../common/protocol/protocol.ts';
+import type { ReadMap } from '../bad-sectors/read-map.ts';
+import type { RunOut } from '../bad-sectors/optical-run-out.ts';
+
+export interface Source extends AsyncDisposable {
+  readonly description: SourceDescription;
+  readonly sizeBytes: number;
+  /** How large it is by now; absent where that cannot be asked for. @throws TransferError `source-read`. */
+  presentSizeBytes?(): Promise<number>;
+  /** What was read of it; kept where reading may fail in places. */
+  readonly map?: ReadMap;
+  /** Of an optical disc. */
+  readonly runOut?: RunOut | undefined;
+  /**
+   * Fills `into` from `offset`; all of it or nothing, but for what can't be read and may be zeros instead.
+   * @param into a slab's first bytes: what follows them in the slab, up to the next 4096, may be overwritten.
+   * @returns the areas that are zeros because they could not be read, in bytes of the source; as a rule none.
+   * @throws TransferError `source-read` when the device can't read it, `source-changed` when the source ends
+   * before.
+   */
+  read(into: Buffer<ArrayBuffer>, offset: number, signal?: AbortSignal): Promise<readonly Area[]>;
+}

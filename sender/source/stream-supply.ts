@@ -1,0 +1,192 @@
+/**
+ * Blocks of a pipe, which can't be read again: each stays in memory until it is durable at the receiver. When
+ * all memory is taken the receiver is asked to flush; then either some of it is free, or blocks are lost and
+ * are sent again.
+ */
+import assert from 'node:assert/strict';
+import type { Slab, SlabPool } from '../../common/io/buffers.ts';
+import type { Clock } from '../../common/clock.ts';
+import type { BlockDigest } from '../../common/digest/digest.ts';
+import { TransferError } from '../../common/errors.ts';
+import type { Geometry } from '../../common/geometry.ts';
+import { countOf, formatRanges, type Range } from '../../common/ranges.ts';
+import type { BlockSupply, NextOptions, SuppliedBlock } from './block-supply.ts';
+import { BlockDescriber, differsFromSealed, type ReadBlock } from './read-block.ts';
+import type { Stream } from './stream.ts';
+
+/**
+ * Ctrl-C reaches every program of a pipeline: the pipe may end a moment before our own signal is seen, and
+ * that end would be taken for the source's.
+ */
+export const END_GRACE_MS = 500;
+
+const NO_BYTES = Buffer.alloc(0);
+
+export interface StreamSupplyOptions {
+  readonly stream: Stream;
+  /** Its size is the most that is possible, until `onEnd` has been told another one. */
+  readonly geometry: Geometry;
+  /** Two slabs at least. */
+  readonly slabs: SlabPool;
+  readonly digest: BlockDigest;
+  readonly clock: Clock;
+  /** The source has ended: called once, before its last block is handed out. */
+  readonly onEnd: (sizeBytes: number, signal: AbortSignal) => Promise<void>;
+  /** What is wrong when it goes on behind the last byte of `geometry`. */
+  readonly tooLong: () => TransferError;
+}
+
+interface FilledSlab {
+  readonly index: number;
+  readonly slab: Slab;
+  readonly lengthBytes: number;
+}
+
+export class StreamSupply implements BlockSupply {
+  readonly describer: BlockDescriber;
+  readonly #options: StreamSupplyOptions;
+  readonly #kept = new Map<number, { readonly slab: Slab; readonly block: ReadBlock }>();
+  #again: number[] = [];
+  #nextIndex = 0;
+  #hasEnded = false;
+  /** Settles when the lane that reads is done: one at a time, in order. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #changed = Promise.withResolvers<void>();
+
+  constructor(options: StreamSupplyOptions) {
+    assert(options.slabs.slabCount >= 2);
+    this.#options = options;
+    this.describer = new BlockDescriber(options.geometry, options.digest);
+  }
+
+  get isEmpty(): boolean {
+    return this.#hasEnded && this.#again.length === 0;
+  }
+
+  async next({ flush, signal }: NextOptions): Promise<SuppliedBlock | undefined> {
+    // A lane has come back: what it sent is written.
+    this.#noteChange();
+    const again = this.#takeAgain();
+    if (again !== undefined) return again;
+    const turn = this.#turn.then(async () => await this.#read(flush, signal));
+    this.#turn = turn.catch(() => {});
+    const filled = await turn;
+    if (filled === undefined || !('slab' in filled)) return filled;
+    const bytes = filled.slab.bytes.subarray(0, filled.lengthBytes);
+    const block = await this.describer.describe(filled.index, bytes);
+    this.#kept.set(filled.index, { slab: filled.slab, block });
+    return supplied(block, true);
+  }
+
+  putBack(index: number, _digest: Buffer | undefined): void {
+    this.#again.push(index);
+    this.#noteChange();
+  }
+
+  sendAgain(ranges: readonly Range[]): void {
+    throw spent(ranges);
+  }
+
+  release(ranges: readonly Range[]): void {
+    for (const [first, count] of ranges) {
+      for (let index = first; index < first + count; index++) {
+        this.#kept.get(index)?.slab[Symbol.dispose]();
+        this.#kept.delete(index);
+      }
+    }
+    this.#noteChange();
+  }
+
+  async check({ index, bytes, digest }: ReadBlock): Promise<void> {
+    if ((await this.describer.digestOf(bytes)).equals(digest)) return;
+    throw new TransferError(
+      'source-changed',
+      `block ${index} of ${this.#path} changed in the memory of this machine`,
+      { hint: 'the memory may be broken: run the same pipe again, better on another machine' },
+    );
+  }
+
+  differsFromSealed(index: number): TransferError {
+    return differsFromSealed(this.#path, index);
+  }
+
+  get #path(): string {
+    return this.#options.stream.description.path;
+  }
+
+  #noteChange(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  #takeAgain(): SuppliedBlock | undefined {
+    const index = this.#again.shift();
+    if (index === undefined) return undefined;
+    const kept = this.#kept.get(index)?.block;
+    return supplied(kept ?? this.describer.zeros(index, NO_BYTES), false);
+  }
+
+  /** In its turn: what was put back meanwhile, or a slab with what comes next; undefined at the end. */
+  async #read(
+    flush: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<FilledSlab | SuppliedBlock | undefined> {
+    while (this.#options.slabs.freeCount === 0 && this.#again.length === 0 && !this.#hasEnded) {
+      const changed = this.#changed.promise;
+      await flush();
+      if (this.#options.slabs.freeCount > 0 || this.#again.length > 0) break;
+      // All is in the hands of other lanes.
+      await unlessAborted(changed, signal);
+    }
+    const again = this.#takeAgain();
+    if (again !== undefined || this.#hasEnded) return again;
+    using stack = new DisposableStack();
+    const slab = stack.use(await this.#options.slabs.take(signal));
+    const lengthBytes = await this.#fill(slab.bytes, signal);
+    if (lengthBytes === 0) return undefined;
+    stack.move();
+    return { index: this.#nextIndex++, slab, lengthBytes };
+  }
+
+  async #fill(into: Buffer, signal: AbortSignal): Promise<number> {
+    const { stream, geometry, onEnd, tooLong, clock } = this.#options;
+    const { blockSizeBytes } = geometry;
+    const offset = this.#nextIndex * blockSizeBytes;
+    const wanted = Math.min(blockSizeBytes, geometry.sizeBytes - offset);
+    const lengthBytes = wanted === 0 ? 0 : await stream.fill(into.subarray(0, wanted), signal);
+    if (lengthBytes === blockSizeBytes) return lengthBytes;
+    if (lengthBytes === wanted && !(await stream.isAtEnd(signal))) throw tooLong();
+    await clock.sleep(END_GRACE_MS, signal);
+    await onEnd(offset + lengthBytes, signal);
+    this.#hasEnded = true;
+    return lengthBytes;
+  }
+}
+
+/** A block that was durable is not kept, and a pipe can't be read again. */
+function spent(ranges: readonly Range[]): TransferError {
+  const count = countOf(ranges);
+  const blocks = count === 1 ? 'block' : `${count} blocks:`;
+  return new TransferError(
+    'source-spent',
+    `the receiver lost ${blocks} ${formatRanges(ranges)}, and a pipe can't be read again`,
+    { hint: `run the same pipe again: ${count} ${count === 1 ? 'block is' : 'blocks are'} missing` },
+  );
+}
+
+/** Its slab stays where it is until it is released. */
+function supplied(block: ReadBlock, isFirst: boolean): SuppliedBlock {
+  return { block, isFirst, [Symbol.dispose]: () => {} };
+}
+
+async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

@@ -1,0 +1,67 @@
+/** Which digest the blocks of a transfer have: that of its claim, else the fastest that both ends have. */
+import { BLAKE3_HINT } from '../../common/digest/blake3.ts';
+import {
+  DIGEST_ALGORITHMS,
+  SHA256,
+  digestIn,
+  type BlockDigest,
+  type DigestAlgorithm,
+} from '../../common/digest/digest.ts';
+import { TransferError } from '../../common/errors.ts';
+import type { TransferStatus } from '../../common/protocol/protocol.ts';
+
+/** What `--digest` takes. */
+const DIGEST_CHOICES = ['auto', ...DIGEST_ALGORITHMS] as const;
+export type DigestChoice = (typeof DIGEST_CHOICES)[number];
+
+/** @throws TransferError `usage`. */
+export function parseDigestChoice(text: string): DigestChoice {
+  const choice = DIGEST_CHOICES.find((each) => each === text);
+  if (choice !== undefined) return choice;
+  throw new TransferError('usage', `--digest ${text} is none of ${DIGEST_CHOICES.join(', ')}`);
+}
+
+/**
+ * @param digests that can be computed here. @returns one of them.
+ * @throws TransferError `digest-unsupported`. What was asked for and is not what the transfer has is refused
+ * by whoever compares the claims.
+ */
+export function chooseDigest(
+  choice: DigestChoice,
+  digests: readonly BlockDigest[],
+  found: Pick<TransferStatus, 'digest' | 'digests'>,
+): BlockDigest {
+  if (choice === 'auto' && found.digest !== null) return required(found.digest, digests, BEGUN);
+  if (choice !== 'auto') {
+    if (found.digest === null && !found.digests.includes(choice)) throw lackedThere(choice);
+    return required(choice, digests, WANTED);
+  }
+  const common = digests.filter(({ algorithm }) => found.digests.includes(algorithm));
+  // The last one is the fastest.
+  return common.at(-1) ?? SHA256;
+}
+
+const BEGUN = {
+  message: (name: string) => `this transfer was begun with ${name} digests, which cannot be computed here`,
+  hint: `${BLAKE3_HINT}; to begin anew without: ddt-receive --discard-transfer --overwrite-target`,
+};
+const WANTED = {
+  message: (name: string) => `${name} digests cannot be computed here`,
+  hint: `${BLAKE3_HINT}; without --digest it goes on with what both ends have`,
+};
+
+function required(
+  algorithm: DigestAlgorithm,
+  digests: readonly BlockDigest[],
+  { message, hint }: typeof BEGUN,
+): BlockDigest {
+  const digest = digestIn(digests, algorithm);
+  if (digest !== undefined) return digest;
+  throw new TransferError('digest-unsupported', message(algorithm), { hint });
+}
+
+function lackedThere(algorithm: DigestAlgorithm): TransferError {
+  return new TransferError('digest-unsupported', `the receiver cannot compute ${algorithm} digests`, {
+    hint: 'npm ci where ddt-receive is installed; without --digest it goes on with what both ends have',
+  });
+}

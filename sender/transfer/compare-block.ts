@@ -1,0 +1,115 @@
+/**
+ * What a block that was read is compared with: what the target has of it already, and which areas of it an
+ * earlier run could not read. Better bytes are never replaced by worse ones.
+ */
+import { areasOutside, isSameAreas, type Area } from '../../common/areas.ts';
+import { TransferError } from '../../common/errors.ts';
+import { lengthOf, blockIndexOf, offsetOf, type Geometry } from '../../common/geometry.ts';
+import type { Range } from '../../common/ranges.ts';
+import type { Listing } from './listing.ts';
+import type { BlockDescriber, ReadBlock } from '../source/read-block.ts';
+import type { ReadMap } from '../bad-sectors/read-map.ts';
+import type { ReceiverClient } from '../client/receiver-port.ts';
+import type { RecordedAreas } from './recorded-areas.ts';
+import type { SendReporter } from './reporter-port.ts';
+
+export interface ComparisonParts {
+  /** What was read of the source, and in which run; none of a pipe. */
+  readonly map: ReadMap | undefined;
+  readonly geometry: Geometry;
+  readonly describer: BlockDescriber;
+  readonly listing: Listing;
+  readonly recorded: RecordedAreas;
+  readonly reporter: SendReporter;
+  /** Tries until it succeeds or fails for good. */
+  readonly retrying: <Result>(attempt: () => Promise<Result>) => Promise<Result>;
+  readonly signal: AbortSignal;
+}
+
+export class BlockComparison {
+  readonly #parts: ComparisonParts;
+
+  constructor(parts: ComparisonParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Its digest, when it need not be read: a mapfile says that an earlier run has read all of it, the target
+   * has it, and has it without unreadable areas.
+   */
+  async readBefore(index: number): Promise<Buffer | undefined> {
+    const { map, geometry, listing, recorded } = this.#parts;
+    const block = blockIndexOf(index, geometry);
+    const isRead = map?.isRead(offsetOf(block, geometry), lengthOf(block, geometry)) === true;
+    return isRead && !recorded.has(index) ? await listing.digestAt(index) : undefined;
+  }
+
+  /**
+   * @param block in a slab, which may be changed. @param lane asks about this block.
+   * @returns the block as it is to be on the target, and whether it is there like that.
+   */
+  async compare(block: ReadBlock, lane: ReceiverClient): Promise<{ block: ReadBlock; isThere: boolean }> {
+    const { listing, recorded, reporter } = this.#parts;
+    const { index } = block;
+    const present = await listing.digestAt(index);
+    if (present === undefined) {
+      reporter.noteUnreadable(block.unreadable);
+      return { block, isThere: false };
+    }
+    const before = await recorded.of(index, async () => await this.#head(index, lane));
+    const lost = areasOutside(block.unreadable, before);
+    const kept = lost.length === 0 ? block : await this.#keep(block, lost, { present, lane });
+    const isThere = kept.digest.equals(present) && isSameAreas(kept.unreadable, before);
+    return { block: kept, isThere };
+  }
+
+  /** The target has these now. */
+  noteDurable(ranges: readonly Range[]): void {
+    const { map, geometry } = this.#parts;
+    if (map === undefined) return;
+    for (const [first, count] of ranges) {
+      const offset = first * geometry.blockSizeBytes;
+      const end = Math.min(geometry.sizeBytes, offset + count * geometry.blockSizeBytes);
+      map.noteDurable(offset, end - offset);
+    }
+  }
+
+  /** Sectors that have gone bad since an earlier run read them: the target has their bytes. */
+  async #keep(
+    block: ReadBlock,
+    lost: readonly Area[],
+    { present, lane }: { present: Buffer; lane: ReceiverClient },
+  ): Promise<ReadBlock> {
+    const { map, geometry, describer, reporter } = this.#parts;
+    const { index, bytes } = block;
+    const copy = await this.#readThere(index, lane);
+    if (copy.length !== bytes.length || !(await describer.digestOf(copy)).equals(present)) {
+      reporter.noteUnreadable(lost);
+      return block;
+    }
+    const start = offsetOf(blockIndexOf(index, geometry), geometry);
+    for (const [offset, length] of lost) {
+      bytes.set(copy.subarray(offset - start, offset - start + length), offset - start);
+      map?.noteRead(offset, length);
+    }
+    reporter.noteKept(lost);
+    const left = areasOutside(block.unreadable, lost);
+    return await describer.describe(index, bytes, left);
+  }
+
+  /** @returns nothing where the target has lost the block since it was listed: it read back wrong. */
+  async #readThere(index: number, lane: ReceiverClient): Promise<Uint8Array<ArrayBuffer>> {
+    const { retrying, signal } = this.#parts;
+    try {
+      return Uint8Array.from(await retrying(async () => await lane.readBlock(index, signal)));
+    } catch (error) {
+      if (error instanceof TransferError && error.code === 'block-absent') return new Uint8Array();
+      throw error;
+    }
+  }
+
+  async #head(index: number, lane: ReceiverClient): ReturnType<ReceiverClient['headBlock']> {
+    const { retrying, signal } = this.#parts;
+    return await retrying(async () => await lane.headBlock(index, signal));
+  }
+}

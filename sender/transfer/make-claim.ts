@@ -1,0 +1,59 @@
+/** The claim that a source makes on what was found, or why it can't. */
+import { claimDifference, hintFor } from '../../common/protocol/claim.ts';
+import type { BlockDigest } from '../../common/digest/digest.ts';
+import { TransferError } from '../../common/errors.ts';
+import { BLOCK_SIZE_BYTES_DEFAULT } from '../../common/geometry.ts';
+import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
+import { formatSize } from '../../common/units.ts';
+import { chooseDigest, type DigestChoice } from './choose-digest.ts';
+import type { Source } from '../source/source.ts';
+import { isStream, type Stream } from '../source/stream.ts';
+
+export interface ClaimRequest {
+  readonly source: Source | Stream;
+  readonly receiverName: string;
+  /** undefined: what the transfer has been claimed with, else the default. */
+  readonly blockSizeBytes: number | undefined;
+  readonly digest: DigestChoice;
+}
+
+export interface ChosenClaim {
+  readonly claim: Claim;
+  /** What its `digest` names. */
+  readonly digest: BlockDigest;
+}
+
+/**
+ * The receiver decides; what can be seen from here is said before anything is asked or claimed.
+ * @param digests that can be computed here.
+ * @throws TransferError `target-too-small`, `transfer-mismatch`, `digest-unsupported`.
+ */
+export function claimFor(
+  request: ClaimRequest,
+  found: TransferStatus,
+  digests: readonly BlockDigest[],
+): ChosenClaim {
+  const { description, sizeBytes: size } = request.source;
+  const { target } = found;
+  if (target.size !== null && size !== null && target.size < size) {
+    throw new TransferError(
+      'target-too-small',
+      `${target.path} at ${request.receiverName} is too small: it has ${target.size} bytes ` +
+        `(${formatSize(target.size)}), the source has ${size} (${formatSize(size)})`,
+    );
+  }
+  const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
+  const digest = chooseDigest(request.digest, digests, found);
+  const claim: Claim = { size, blockSize, source: description, digest: digest.algorithm };
+  // Whether it goes on with a pipe's transfer only the receiver knows.
+  if (isStream(request.source)) return { claim: { ...claim, stream: true }, digest };
+  const { size: claimedSize, blockSize: claimedBlockSize, source } = found;
+  if (claimedSize === null || claimedBlockSize === null || source === null) return { claim, digest };
+  const claimedDigest = found.digest === null ? {} : { digest: found.digest };
+  const claimed: Claim = { size: claimedSize, blockSize: claimedBlockSize, source, ...claimedDigest };
+  const difference = claimDifference(claimed, claim);
+  if (difference === undefined) return { claim, digest };
+  throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
+    hint: hintFor(claimed, claim),
+  });
+}

@@ -1,0 +1,91 @@
+/** What is to be sent: blocks, how many, and what becomes known when a pipe ends. */
+import type { Clock } from '../../common/clock.ts';
+import type { BlockDigest } from '../../common/digest/digest.ts';
+import { blockCountOf, type Geometry } from '../../common/geometry.ts';
+import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
+import { formatSize } from '../../common/units.ts';
+import type { Attempts } from './retry.ts';
+import type { BlockSupply } from '../source/block-supply.ts';
+import type { BlockCounters } from './counters.ts';
+import type { ReceiverClient } from '../client/receiver-port.ts';
+import type { SendReporter } from './reporter-port.ts';
+import type { Source } from '../source/source.ts';
+import type { Stream } from '../source/stream.ts';
+import { makeSupply } from '../source/make-supply.ts';
+
+/** What a claim needs. */
+export interface ClaimParts {
+  readonly control: ReceiverClient;
+  readonly attempts: Attempts;
+  readonly reporter: SendReporter;
+  readonly signal: AbortSignal;
+}
+
+export interface ContentRequest {
+  readonly source: Source | Stream;
+  readonly connections: number;
+  readonly memoryBytes: number;
+}
+
+export interface Content {
+  readonly supply: BlockSupply;
+  readonly counters: BlockCounters;
+  /** Of a pipe its size is the most that is possible, until it ends. */
+  readonly geometry: Geometry;
+  readonly bytesTotal: number | null;
+}
+
+/** What is to be sent. */
+export function contentOf(
+  request: ContentRequest,
+  status: TransferStatus,
+  { clock, digest }: { readonly clock: Clock; readonly digest: BlockDigest },
+  parts: ClaimParts,
+): Content {
+  const geometry = { sizeBytes: status.size ?? status.sizeMax ?? 0, blockSizeBytes: status.blockSize ?? 0 };
+  const counters = newCounters(blockCountOf(geometry));
+  let isSizeKnown = status.size !== null;
+  const onEnd = async (sizeBytes: number, signal: AbortSignal): Promise<void> => {
+    parts.reporter.fact(`size     ${request.source.description.path} ended after ${sizeBytes} bytes`);
+    if (!isSizeKnown) await fixSize(sizeBytes, request, status, { ...parts, signal });
+    isSizeKnown = true;
+    geometry.sizeBytes = sizeBytes;
+    counters.total = blockCountOf(geometry);
+  };
+  return {
+    supply: makeSupply(request, { status, geometry, digest, clock, onEnd }),
+    counters,
+    geometry,
+    get bytesTotal() {
+      return isSizeKnown ? geometry.sizeBytes : null;
+    },
+  };
+}
+
+function newCounters(total: number): BlockCounters {
+  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+}
+
+/** Tells the receiver the size of a source that has ended. */
+async function fixSize(
+  size: number,
+  { source }: ContentRequest,
+  status: TransferStatus,
+  { control, attempts, reporter, signal }: ClaimParts,
+): Promise<void> {
+  const { blockSize, digest } = status;
+  const claimed: Claim = {
+    size,
+    blockSize: blockSize ?? 0,
+    source: source.description,
+    stream: true,
+    ...(digest === null ? {} : { digest }),
+  };
+  await attempts.run(signal, async () => await control.claim(claimed, signal));
+  noteRest(status, size, reporter);
+}
+
+export function noteRest({ target }: TransferStatus, sizeBytes: number | null, reporter: SendReporter): void {
+  if (target.size === null || sizeBytes === null || target.size <= sizeBytes) return;
+  reporter.fact(`note     the last ${formatSize(target.size - sizeBytes)} of the target stay as they are`);
+}

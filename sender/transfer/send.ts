@@ -1,0 +1,233 @@
+/** The sender's use case: describe, claim, transmit, complete. */
+import type { Clock } from '../../common/clock.ts';
+import type { BlockDigest } from '../../common/digest/digest.ts';
+import { TransferError } from '../../common/errors.ts';
+import { MISSING_RANGES_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
+import { parseRanges, type Range } from '../../common/ranges.ts';
+import { Attempts } from './retry.ts';
+import { claimFor } from './make-claim.ts';
+import type { DigestChoice } from './choose-digest.ts';
+import { contentOf } from './send-plan.ts';
+import type { BlockEncoder } from '../compression/encode-block.ts';
+import { keepPace } from '../lanes/tune-lanes.ts';
+import { CONNECTIONS_MAX, Lanes } from '../lanes/lanes.ts';
+import type { BlockCounters, DoneFacts } from './counters.ts';
+import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from '../client/receiver-port.ts';
+import { RecordedAreas } from './recorded-areas.ts';
+import type { Observed, SendReporter } from './reporter-port.ts';
+import type { Source } from '../source/source.ts';
+import { isStream, type Stream } from '../source/stream.ts';
+import { refuseEmpty } from '../source/make-supply.ts';
+import { Transmission } from './transmission.ts';
+
+/** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
+const INCOMPLETE_ROUNDS_MAX = 10;
+/** The receiver itself waits about a second before it says that it is not done reading back. */
+const VERIFYING_POLL_MS = 250;
+
+export interface SendRequest {
+  readonly source: Source | Stream;
+  readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
+  /** For people: where the receiver is. */
+  readonly receiverName: string;
+  /** Told what was found, before the claim; throws to stop there. */
+  readonly meet?: (found: TransferStatus) => Promise<void>;
+  /** `auto`: as many as help, up to {@link CONNECTIONS_MAX}. */
+  readonly connections: number | 'auto';
+  readonly blockSizeBytes: number | undefined;
+  readonly digest: DigestChoice;
+  readonly retryForMs: number;
+  readonly memoryBytes: number;
+  /** None: blocks are sent plain. */
+  readonly encoder?: BlockEncoder;
+}
+
+export interface SendContext {
+  readonly clock: Clock;
+  /** That can be computed here. */
+  readonly digests: readonly BlockDigest[];
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+  readonly reporter: SendReporter;
+}
+
+/** @throws TransferError; whatever became durable before is safe, and the same request goes on from there. */
+export async function send(
+  request: SendRequest,
+  context: SendContext,
+): Promise<{ facts: DoneFacts; seal: Seal; targetPath: string }> {
+  const { source } = request;
+  const { clock, reporter, signal } = context;
+  const startMs = clock.monotonicMs();
+  const busy = { count: 0 };
+  const attempts = makeAttempts(request, context, busy);
+  const noteReply: { current?: (info: ReplyInfo) => void } = {};
+  await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
+  const { control } = lanes;
+  const { status, digest } = await claim(request, { control, attempts, digests: context.digests, signal });
+  if (!status.encodings.includes('zstd')) request.encoder?.refuse();
+  const lanesMax = lanesMaxOf(request, status);
+  const { memoryBytes } = request;
+  const claimParts = { control, attempts, reporter, signal };
+  const contentRequest = { source, memoryBytes, connections: lanesMax };
+  const content = contentOf(contentRequest, status, { clock, digest }, claimParts);
+  const { counters, geometry } = content;
+  const transmission = new Transmission({
+    supply: content.supply,
+    geometry,
+    transferId: status.transferId,
+    isSealed: status.state === 'sealed',
+    recorded: new RecordedAreas(status, geometry),
+    lanes,
+    attempts,
+    counters,
+    clock,
+    map: isStream(source) ? undefined : source.map,
+    reporter,
+    encoder: request.encoder,
+    signal,
+  });
+  noteReply.current = (info) => {
+    attempts.noteAnswer();
+    transmission.noteReply(info);
+  };
+  reporter.start(observedOf(content, lanes));
+  lanes.want(lanesMax);
+  const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
+  const pace = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
+  using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
+  const root = await transmission.run();
+  await refuseResized(source);
+  const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
+  const parts = { control, attempts, clock, counters, request: sealRequest, signal };
+  const seal = await complete(transmission, parts);
+  const facts: DoneFacts = {
+    counters,
+    bytesTotal: geometry.sizeBytes,
+    bytesWire: lanes.bytesWire,
+    seconds: (clock.monotonicMs() - startMs) / 1000,
+    root: `sha256:${root.toString('hex')}`,
+    verified: seal.verified,
+    unreadable: seal.unreadable,
+  };
+  return { facts, seal, targetPath: status.target.path };
+}
+
+function observedOf(content: ReturnType<typeof contentOf>, lanes: Lanes): Observed {
+  return {
+    counters: content.counters,
+    get bytesTotal() {
+      return content.bytesTotal;
+    },
+    blockSizeBytes: content.geometry.blockSizeBytes,
+    bytesWire: () => lanes.bytesWire,
+    connections: () => lanes.connectedCount,
+    standstillMs: () => lanes.standstillMs,
+  };
+}
+
+/** @param busy counts the answers that the receiver takes no more now. */
+function makeAttempts(request: SendRequest, context: SendContext, busy: { count: number }): Attempts {
+  return new Attempts({
+    clock: context.clock,
+    random: context.random,
+    retryForMs: request.retryForMs,
+    onRetry: (error, _delayMs, giveUpInMs) => {
+      if (error.code === 'busy') busy.count++;
+      // What the pace of the lanes answers to is nothing to worry about.
+      if (error.code === 'busy' && request.connections === 'auto') return;
+      context.reporter.noteRetry(error, giveUpInMs);
+    },
+  });
+}
+
+/** One block for each lane: fewer when memory is short. */
+function lanesMaxOf(
+  { connections, memoryBytes }: SendRequest,
+  { blockSize, limits }: TransferStatus,
+): number {
+  if (connections !== 'auto') return connections;
+  const blocksMax = Math.floor(memoryBytes / (blockSize ?? 1));
+  // One connection is left to whoever looks at the transfer by hand.
+  return Math.max(1, Math.min(CONNECTIONS_MAX, blocksMax, limits.connections - 1));
+}
+
+/** What was read fits what was claimed; what has come behind its end since was not read. */
+async function refuseResized(source: Source | Stream): Promise<void> {
+  if (isStream(source)) return;
+  const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
+  if (present === source.sizeBytes) return;
+  const { path } = source.description;
+  throw new TransferError(
+    'source-changed',
+    `${path} had ${source.sizeBytes} bytes when the copy began and has ${present} now`,
+    { hint: 'to copy it as it is now, start ddt-receive with --discard-transfer --overwrite-target' },
+  );
+}
+
+interface ClaimParts {
+  readonly control: ReceiverClient;
+  readonly attempts: Attempts;
+  readonly digests: readonly BlockDigest[];
+  readonly signal: AbortSignal;
+}
+
+async function claim(
+  request: SendRequest,
+  { control, attempts, digests, signal }: ClaimParts,
+): Promise<{ status: TransferStatus; digest: BlockDigest }> {
+  const found = await attempts.run(signal, async () => await control.transfer(signal));
+  attempts.noteProgress();
+  const { claim: wanted, digest } = claimFor(request, found, digests);
+  await request.meet?.(found);
+  if (isStream(request.source)) await refuseEmpty(request.source, signal);
+  // Whoever was asked there may have taken his time.
+  attempts.noteProgress();
+  const status = await attempts.run(signal, async () => await control.claim(wanted, signal));
+  return { status, digest };
+}
+
+interface CompleteParts {
+  readonly control: ReceiverClient;
+  readonly attempts: Attempts;
+  readonly clock: Clock;
+  readonly counters: BlockCounters;
+  readonly request: SealRequest;
+  readonly signal: AbortSignal;
+}
+
+async function complete(transmission: Transmission, parts: CompleteParts): Promise<Seal> {
+  const { control, attempts, clock, request, counters, signal } = parts;
+  for (let round = 1; ;) {
+    try {
+      const answer = await attempts.run(signal, async () => await control.complete(request, signal));
+      if (answer !== 'verifying') return answer;
+      await clock.sleep(VERIFYING_POLL_MS, signal);
+    } catch (error) {
+      if (!(error instanceof TransferError) || error.code !== 'incomplete' || round >= INCOMPLETE_ROUNDS_MAX)
+        throw error;
+      const missing = parseRanges(error.details['missing'], counters.total, MISSING_RANGES_MAX);
+      if (missing === undefined || missing.length === 0) throw error;
+      round++;
+      await sendMissing(transmission, missing, counters);
+    }
+  }
+}
+
+/**
+ * An earlier `/complete` of ours, given up when its connection broke, may seal what is missing only for a
+ * moment.
+ */
+async function sendMissing(
+  transmission: Transmission,
+  missing: readonly Range[],
+  counters: BlockCounters,
+): Promise<void> {
+  try {
+    await transmission.sendAgain(missing);
+  } catch (error) {
+    if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;
+    // All of it is durable; the receipt is asked for next, and has to be for our root.
+    counters.durable = counters.total;
+  }
+}
