@@ -4,7 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
-import { MEMORY_BYTES_MIN } from './memory.ts';
+import { MEMORY_BYTES_MIN } from './transfer/memory-budget.ts';
 
 export interface ReceiveOptions {
   readonly target: string;

@@ -9,11 +9,11 @@ import { markWithHeap } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { formatTicket, redact } from '../common/trust/ticket.ts';
 import { formatSize } from '../common/units.ts';
-import { isPrivateAddress } from './advertise.ts';
+import { isPrivateAddress } from './identity/advertise.ts';
 import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';
-import { curlHelp } from './curl-help.ts';
-import { makeLog } from './log.ts';
-import { startReceiver, type RunningReceiver } from './receive.ts';
+import { curlHelp } from './console/curl-help.ts';
+import { makeLog } from './console/log.ts';
+import { startReceiver, type RunningReceiver } from './start.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long that is waited for. */
 const ONCE_QUIET_MS = 500;

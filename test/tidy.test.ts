@@ -98,11 +98,11 @@ test('each rule finds what breaks it, and nothing in what only looks so', () => 
 test('homes and sole callers may do what others may not', () => {
   for (const [name, path, text] of [
     ['packageHomes', 'sender/client/connection/connector.ts', "import { buildConnector } from 'undici';"],
-    ['packageHomes', 'receiver/transfer-routes.ts', "import type { Context } from 'hono';"],
+    ['packageHomes', 'receiver/http/transfer-routes.ts', "import type { Context } from 'hono';"],
     ['packageHomes', 'test/x.test.ts', "import fc from 'fast-check';"],
     ['soleCallers', 'receiver/main.ts', 'process.exit(2);'],
     ['soleCallers', 'common/io/buffers.ts', 'new WebAssembly.Memory({ initial: 1 });'],
-    ['soleCallers', 'receiver/durability.ts', 'await this.#target.flush();'],
+    ['soleCallers', 'receiver/durability/durability.ts', 'await this.#target.flush();'],
     ['soleCallers', 'common/clock.ts', 'Date.now(); Math.random();'],
     ['importLaw', 'test/x.test.ts', "import '../receiver/a.ts'; import '../sender/a.ts';"],
     ['bannedWords', 'sender/client/http-receiver.ts', 'connect({ maxCachedSessions: 0 });'],

@@ -1,7 +1,7 @@
 /** Faults in the order of flush, journal and published generation, and in what an error takes back. */
 import type { Mutant } from './try-mutant.ts';
 
-const DURABILITY = 'receiver/durability.ts';
+const DURABILITY = 'receiver/durability/durability.ts';
 const ORDER = ['test/receiver/durability.test.ts'];
 const FAULTS = ['test/receiver/durability-faults.test.ts'];
 const FLUSH = '      await this.#target.flush();\n';
@@ -120,7 +120,7 @@ export const FLUSHING: readonly Mutant[] = [
   },
   {
     name: 'a receiver that is stopped does not flush',
-    file: 'receiver/receive.ts',
+    file: 'receiver/start.ts',
     edits: [['        await transfer.opened?.durability.flush();\n', '']],
     tests: ['test/receiver/receive.test.ts'],
   },

@@ -1,10 +1,10 @@
 /** Faults in what has to outlive the process: the target's flush, the journal, small files. */
 import type { Mutant } from './try-mutant.ts';
 
-const TARGET = 'receiver/disk-target.ts';
+const TARGET = 'receiver/target/disk-target.ts';
 const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
 const UNTOUCHED_TESTS = ['test/receiver/untouched.test.ts'];
-const JOURNAL = 'receiver/sqlite-journal.ts';
+const JOURNAL = 'receiver/journal/sqlite-journal.ts';
 const JOURNAL_TESTS = ['test/receiver/journal.test.ts'];
 const DURABLE_FILE = 'common/io/durable-file.ts';
 const DURABLE_FILE_TESTS = ['test/common/durable-file.test.ts'];
@@ -53,7 +53,7 @@ export const KEEPING: readonly Mutant[] = [
   },
   {
     name: 'only the first piece of what is written counts as touched',
-    file: 'receiver/untouched.ts',
+    file: 'receiver/target/written-map.ts',
     edits: [['piece < end; piece++) {', 'piece < Math.min(end, offset / this.#pieceBytes + 1); piece++) {']],
     tests: UNTOUCHED_TESTS,
   },
@@ -111,7 +111,7 @@ export const KEEPING: readonly Mutant[] = [
   },
   {
     name: 'the folder of a new journal is not synced',
-    file: 'receiver/receive.ts',
+    file: 'receiver/start.ts',
     edits: [
       [
         'await makeFolderDurably(folder, 0o700);',

@@ -1,15 +1,15 @@
 /** Faults in what is proven at the start, by reading back, and at the seal. */
 import type { Mutant } from './try-mutant.ts';
 
-const VERIFY = 'receiver/verify-blocks.ts';
+const VERIFY = 'receiver/durability/verify-blocks.ts';
 const VERIFY_TESTS = ['test/receiver/verify-blocks.test.ts'];
-const SEAL = 'receiver/seal.ts';
+const SEAL = 'receiver/transfer/seal.ts';
 const SEAL_TESTS = ['test/receiver/seal.test.ts'];
-const TRANSFER = 'receiver/transfer.ts';
+const TRANSFER = 'receiver/transfer/transfer.ts';
 const TRANSFER_TESTS = ['test/receiver/transfer.test.ts'];
-const TARGET = 'receiver/disk-target.ts';
+const TARGET = 'receiver/target/disk-target.ts';
 const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
-const RECEIVE = 'receiver/receive.ts';
+const RECEIVE = 'receiver/start.ts';
 const RECEIVE_TESTS = ['test/receiver/receive.test.ts'];
 
 export const PROVING: readonly Mutant[] = [
@@ -124,13 +124,13 @@ export const PROVING: readonly Mutant[] = [
   },
   {
     name: 'what is durable counts as read back after another start',
-    file: 'receiver/journalled-table.ts',
+    file: 'receiver/durability/journalled-table.ts',
     edits: [["isVerified ? 'verified' : 'durable'", "isVerified ? 'verified' : 'verified'"]],
     tests: TRANSFER_TESTS,
   },
   {
     name: 'another claim may follow the first one',
-    file: 'receiver/unknown-size.ts',
+    file: 'receiver/transfer/stream-size.ts',
     edits: [
       ['if (difference !== undefined) throw otherTransfer(', 'if (difference === null) throw otherTransfer('],
     ],
@@ -144,7 +144,7 @@ export const PROVING: readonly Mutant[] = [
   },
   {
     name: 'the sample at the start is not compared',
-    file: 'receiver/sample-blocks.ts',
+    file: 'receiver/transfer/spot-check.ts',
     edits: [
       [
         'if (!(await open.digest.of(bytes)).equals(open.table.digestOf(index))) {',

@@ -1,9 +1,9 @@
 /** Faults on the way of a block from the request to the target. */
 import type { Mutant } from './try-mutant.ts';
 
-const WRITE = 'receiver/write-block.ts';
+const WRITE = 'receiver/transfer/write-block.ts';
 const WRITE_TESTS = ['test/receiver/write-block.test.ts'];
-const ROUTES = 'receiver/block-routes.ts';
+const ROUTES = 'receiver/http/block-routes.ts';
 const PERMIT =
   '  const permit: WritePermit = durability.announce(indexes);\n  try {\n    await writeTarget();\n';
 
@@ -30,7 +30,7 @@ export const WRITING: readonly Mutant[] = [
   },
   {
     name: 'of several digests only the first one is compared',
-    file: 'receiver/given-digests.ts',
+    file: 'receiver/http/digest-headers.ts',
     edits: [
       [
         'for (const { by, expected } of given) {\n    if',
@@ -41,7 +41,7 @@ export const WRITING: readonly Mutant[] = [
   },
   {
     name: 'a digest of another kind is taken for that of the transfer',
-    file: 'receiver/given-digests.ts',
+    file: 'receiver/http/digest-headers.ts',
     edits: [['by.algorithm === own.algorithm', "by.algorithm !== 'none'"]],
     tests: ['test/receiver/routes-digests.test.ts'],
   },
@@ -72,7 +72,7 @@ export const WRITING: readonly Mutant[] = [
   },
   {
     name: 'locks over the same blocks are held together',
-    file: 'receiver/range-locks.ts',
+    file: 'receiver/durability/range-locks.ts',
     edits: [['a.first < b.end && b.first < a.end', 'a.first === b.first && a.end === b.end']],
     tests: ['test/receiver/range-locks.test.ts'],
   },

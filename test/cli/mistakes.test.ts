@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { formatTicket, parseTicket } from '../../common/trust/ticket.ts';
 import { mintToken } from '../../common/trust/token.ts';
-import { loadOrMakeSigningKey } from '../../receiver/certificate.ts';
+import { loadOrMakeSigningKey } from '../../receiver/identity/certificate.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';
 import { MIB, OWN_HOST, type Receiver, runReceiver, runSender, startReceiver } from '../support/processes.ts';
 import { runOk, type Ended } from '../support/run.ts';

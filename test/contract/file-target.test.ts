@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { DiskTarget } from '../../receiver/disk-target.ts';
+import { DiskTarget } from '../../receiver/target/disk-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { tempDir } from '../support/temp-dir.ts';

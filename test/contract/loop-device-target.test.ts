@@ -1,4 +1,4 @@
-import { DiskTarget } from '../../receiver/disk-target.ts';
+import { DiskTarget } from '../../receiver/target/disk-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/io/buffers.ts';
-import type { Target } from '../../receiver/target.ts';
+import type { Target } from '../../receiver/target/target.ts';
 import { coded } from '../support/coded.ts';
 import { prng } from '../support/prng.ts';
 

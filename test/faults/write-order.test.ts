@@ -15,7 +15,7 @@ import { ORDER_CALLS, callsOf, disorderOf } from '../support/write-order.ts';
 
 const skip = skipUnlessLoop || skipUnlessStrace;
 const BLOCKS = 8;
-const DURABILITY = 'receiver/durability.ts';
+const DURABILITY = 'receiver/durability/durability.ts';
 
 /** Sends eight blocks, then three of them with other bytes. @returns what was out of order. */
 async function disorderIn(scripts?: string): Promise<string[]> {
@@ -81,12 +81,12 @@ const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> =
     found: /answered before the target was flushed/,
   },
   'does not sync its journal': {
-    file: 'receiver/sqlite-journal.ts',
+    file: 'receiver/journal/sqlite-journal.ts',
     edits: [['PRAGMA synchronous=FULL', 'PRAGMA synchronous=OFF']],
     found: /answered before the journal was flushed/,
   },
   'answers before the block is durable': {
-    file: 'receiver/write-block.ts',
+    file: 'receiver/transfer/write-block.ts',
     edits: [['if (block.isFlushed) await flushTo', 'if (block.isFlushed) void flushTo']],
     found: /answered before the target was flushed/,
   },

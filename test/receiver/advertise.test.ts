@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
-import { defaultAdvertiseHost, isPrivateAddress } from '../../receiver/advertise.ts';
+import { defaultAdvertiseHost, isPrivateAddress } from '../../receiver/identity/advertise.ts';
 
 test('who listens on one address advertises that', async () => {
   for (const host of ['192.0.2.7', '127.0.0.1', '::1', 'vm.example.net']) {

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey } from '../../common/trust/ssh-signature.ts';
 import { mintToken, type TokenPayload } from '../../common/trust/token.ts';
-import { Authenticator } from '../../receiver/auth.ts';
+import { Authenticator } from '../../receiver/http/auth.ts';
 import { coded } from '../support/coded.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 

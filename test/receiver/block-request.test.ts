@@ -3,7 +3,11 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { DIGESTS, SHA256, digestNow } from '../../common/digest/digest.ts';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
-import { checkPrecondition, parseBlockRequest, type BlockRequest } from '../../receiver/block-request.ts';
+import {
+  checkPrecondition,
+  parseBlockRequest,
+  type BlockRequest,
+} from '../../receiver/http/block-request.ts';
 
 const LENGTH = 65_536;
 const DIGEST = digestNow(Buffer.from('the block'));

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { DIGEST_BYTES, digestNow } from '../../common/digest/digest.ts';
 import { BLOCK_STATES, type BlockState } from '../../common/protocol/protocol.ts';
 import { rangesOf } from '../../common/ranges.ts';
-import { BlockTable } from '../../receiver/block-table.ts';
+import { BlockTable } from '../../receiver/durability/block-table.ts';
 
 const BLOCK_COUNT = 12;
 const ZEROS = Buffer.alloc(DIGEST_BYTES);

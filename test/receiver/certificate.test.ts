@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import { systemClock } from '../../common/clock.ts';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
-import { loadOrMakeIdentity, pinOfCertificate } from '../../receiver/certificate.ts';
+import { loadOrMakeIdentity, pinOfCertificate } from '../../receiver/identity/certificate.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
@@ -229,7 +229,7 @@ test('the library that makes certificates is not loaded when there is one alread
     const { createRequire } = await import('node:module');
     const loaded = Object.keys(createRequire(process.argv[1]).cache).join();
     process.stdout.write([pin.length, loaded.includes('tweetnacl'), loaded.includes('x509')].join());`;
-  const module = new URL('../../receiver/certificate.ts', import.meta.url).href;
+  const module = new URL('../../receiver/identity/certificate.ts', import.meta.url).href;
   const args = ['--input-type=module', '-e', script, module, folder.path];
   const run = spawnSync(process.execPath, args, { encoding: 'utf8' });
   assert.equal(run.stdout, '52,true,false', run.stderr);

@@ -3,7 +3,7 @@ import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { digestNow } from '../../common/digest/digest.ts';
-import { curlHelp } from '../../receiver/curl-help.ts';
+import { curlHelp } from '../../receiver/console/curl-help.ts';
 import { prng } from '../support/prng.ts';
 import { runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';

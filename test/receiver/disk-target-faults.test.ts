@@ -3,7 +3,7 @@ import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/io/buffers.ts';
-import { DiskTarget } from '../../receiver/disk-target.ts';
+import { DiskTarget } from '../../receiver/target/disk-target.ts';
 import { coded } from '../support/coded.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
@@ -97,7 +97,7 @@ test('a write that the system cuts short is continued, and its end is not taken 
   const path = join(folder.path, 'disk.img');
   await writeFile(path, Buffer.alloc(MIB));
   // Under this limit write(2) first writes less than it was given, and fails at the next try (setrlimit(2)).
-  const module = new URL('../../receiver/disk-target.ts', import.meta.url).href;
+  const module = new URL('../../receiver/target/disk-target.ts', import.meta.url).href;
   const script = `
     import { DiskTarget } from ${JSON.stringify(module)};
     const target = await DiskTarget.open(${JSON.stringify(diskIdentity('file', path))});

@@ -3,7 +3,7 @@ import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { SlabPool } from '../../common/io/buffers.ts';
-import { DiskTarget } from '../../receiver/disk-target.ts';
+import { DiskTarget } from '../../receiver/target/disk-target.ts';
 import { coded } from '../support/coded.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';

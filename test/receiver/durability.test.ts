@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FLUSH_BYTES, FLUSH_INTERVAL_MS } from '../../receiver/durability.ts';
-import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
+import { FLUSH_BYTES, FLUSH_INTERVAL_MS } from '../../receiver/durability/durability.ts';
+import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import {

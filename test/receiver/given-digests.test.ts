@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { BLAKE3, DIGESTS, SHA256, digestNow, type BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { parseBlockRequest } from '../../receiver/block-request.ts';
-import { parseDigestHeader, parseDigestQuery } from '../../receiver/given-digests.ts';
+import { parseBlockRequest } from '../../receiver/http/block-request.ts';
+import { parseDigestHeader, parseDigestQuery } from '../../receiver/http/digest-headers.ts';
 
 const DIGEST = digestNow(Buffer.from('the block'));
 const OTHER = digestNow(Buffer.from('another'));

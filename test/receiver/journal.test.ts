@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { digestNow } from '../../common/digest/digest.ts';
-import type { DurableBlock, JournalledBlock } from '../../receiver/journal.ts';
-import { JOURNAL_VERSION, SqliteJournal } from '../../receiver/sqlite-journal.ts';
+import type { DurableBlock, JournalledBlock } from '../../receiver/journal/journal.ts';
+import { JOURNAL_VERSION, SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
 import { coded } from '../support/coded.ts';
 import { fastTempDir, listedIn } from '../support/open-transfer.ts';
 import { freshSeed, prng } from '../support/prng.ts';
@@ -87,7 +87,7 @@ test('a second receiver is kept out while the first is alive, in another process
   const isTaken = coded('journal-in-use', { message: /^another ddt-receive is using the journal / });
   const journal = await SqliteJournal.open(path);
   await assert.rejects(SqliteJournal.open(path), isTaken);
-  const module = new URL('../../receiver/sqlite-journal.ts', import.meta.url).href;
+  const module = new URL('../../receiver/journal/sqlite-journal.ts', import.meta.url).href;
   const script = `
     import { SqliteJournal } from ${JSON.stringify(module)};
     const journal = await SqliteJournal.open(${JSON.stringify(path)}).catch((error) => error);

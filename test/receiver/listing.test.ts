@@ -9,9 +9,9 @@ import {
   TYPE_DIGESTS,
   type BlockState,
 } from '../../common/protocol/protocol.ts';
-import { BlockTable } from '../../receiver/block-table.ts';
-import { listBlocks } from '../../receiver/listing.ts';
-import type { OpenTransfer } from '../../receiver/transfer.ts';
+import { BlockTable } from '../../receiver/durability/block-table.ts';
+import { listBlocks } from '../../receiver/http/listing.ts';
+import type { OpenTransfer } from '../../receiver/transfer/transfer.ts';
 
 const A: BlockState = 'absent';
 const W: BlockState = 'written';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeLog } from '../../receiver/log.ts';
+import { makeLog } from '../../receiver/console/log.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { totalmem } from 'node:os';
 import { test } from 'node:test';
-import { checkTableFits, machineMemoryBytes } from '../../receiver/memory.ts';
+import { checkTableFits, machineMemoryBytes } from '../../receiver/transfer/memory-budget.ts';
 import { coded } from '../support/coded.ts';
 
 const MIB = 2 ** 20;

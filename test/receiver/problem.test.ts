@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ERROR_CODES, TransferError, isErrorCode } from '../../common/errors.ts';
-import { jsonResponse, problemResponse } from '../../receiver/json-response.ts';
+import { jsonResponse, problemResponse } from '../../receiver/http/json-response.ts';
 
 async function documentOf(response: Response): Promise<unknown> {
   const text = await response.text();

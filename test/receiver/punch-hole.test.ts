@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DiskTarget } from '../../receiver/disk-target.ts';
+import { DiskTarget } from '../../receiver/target/disk-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { runOk } from '../support/run.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { RangeLocks } from '../../receiver/range-locks.ts';
+import { RangeLocks } from '../../receiver/durability/range-locks.ts';
 
 interface Asked {
   readonly first: number;

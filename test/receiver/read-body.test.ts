@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
-import { decodeInPlace, readBody } from '../../receiver/read-body.ts';
+import { decodeInPlace, readBody } from '../../receiver/http/read-body.ts';
 import { coded } from '../support/coded.ts';
 import { prng } from '../support/prng.ts';
 

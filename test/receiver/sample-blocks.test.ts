@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { offsetOf, blockIndexOf } from '../../common/geometry.ts';
-import { SAMPLE_COUNT, sampleBlocks } from '../../receiver/sample-blocks.ts';
+import { SAMPLE_COUNT, sampleBlocks } from '../../receiver/transfer/spot-check.ts';
 import { coded } from '../support/coded.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { openTransfer, putBlock, type TestTransfer } from '../support/open-transfer.ts';

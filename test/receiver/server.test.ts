@@ -5,8 +5,8 @@ import { connect as connectTcp, createServer, type AddressInfo, type Socket } fr
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { test } from 'node:test';
 import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
-import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
-import { startServer, type RunningServer, type ServerLimits } from '../../receiver/server.ts';
+import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
+import { startServer, type RunningServer, type ServerLimits } from '../../receiver/http/server.ts';
 import { coded } from '../support/coded.ts';
 import { eventually } from '../support/eventually.ts';
 import { fastTempDir } from '../support/open-transfer.ts';

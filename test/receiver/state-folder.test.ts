@@ -5,7 +5,11 @@ import { chmod, chown, readFile, stat, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
-import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from '../../receiver/certificate.ts';
+import {
+  loadOrMakeIdentity,
+  loadOrMakeSigningKey,
+  prepareStateDir,
+} from '../../receiver/identity/certificate.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -99,7 +103,7 @@ async function startAndKill(stateDir: string, call: string, nth: number): Promis
     await prepareStateDir(process.argv[2]);
     await loadOrMakeIdentity(process.argv[2]);
     await loadOrMakeSigningKey(process.argv[2]);`;
-  const module = new URL('../../receiver/certificate.ts', import.meta.url).href;
+  const module = new URL('../../receiver/identity/certificate.ts', import.meta.url).href;
   const strace = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`];
   strace.push('-e', `inject=${call}:signal=KILL:when=${nth}`, process.execPath, '--input-type=module');
   // One thread: strace counts the calls of each.

@@ -3,7 +3,7 @@ import { access, readdir, stat, symlink, truncate, writeFile } from 'node:fs/pro
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
-import { inspectTarget, sameIdentity } from '../../receiver/target-safety.ts';
+import { inspectTarget, sameIdentity } from '../../receiver/target/target-safety.ts';
 import {
   loopDevice,
   mounted,

@@ -6,12 +6,12 @@ import { systemClock } from '../../common/clock.ts';
 import { BLAKE3, DIGESTS, SHA256, digestNow, type BlockDigest } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import { makeSigningKey } from '../../common/trust/ssh-signature.ts';
-import type { Journal } from '../../receiver/journal.ts';
-import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
-import { sampleBlocks } from '../../receiver/sample-blocks.ts';
-import { sealTransfer } from '../../receiver/seal.ts';
-import { Transfer } from '../../receiver/transfer.ts';
-import { writeBlock, writeZeroBlocks } from '../../receiver/write-block.ts';
+import type { Journal } from '../../receiver/journal/journal.ts';
+import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
+import { sampleBlocks } from '../../receiver/transfer/spot-check.ts';
+import { sealTransfer } from '../../receiver/transfer/seal.ts';
+import { Transfer } from '../../receiver/transfer/transfer.ts';
+import { writeBlock, writeZeroBlocks } from '../../receiver/transfer/write-block.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { BLOCK_BYTES, claimOf, contentOf, fastTempDir } from '../support/open-transfer.ts';
 

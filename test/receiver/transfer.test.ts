@@ -5,12 +5,12 @@ import { systemClock } from '../../common/clock.ts';
 import { DIGESTS } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol/protocol.ts';
-import type { Journal } from '../../receiver/journal.ts';
-import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
-import { machineMemoryBytes } from '../../receiver/memory.ts';
-import type { Target } from '../../receiver/target.ts';
+import type { Journal } from '../../receiver/journal/journal.ts';
+import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
+import { machineMemoryBytes } from '../../receiver/transfer/memory-budget.ts';
+import type { Target } from '../../receiver/target/target.ts';
 import { claimDifference } from '../../common/protocol/claim.ts';
-import { Transfer } from '../../receiver/transfer.ts';
+import { Transfer } from '../../receiver/transfer/transfer.ts';
 import { coded } from '../support/coded.ts';
 import { MEMORY_IDENTITY, MemoryTarget } from '../support/memory-target.ts';
 import {

@@ -4,11 +4,11 @@ import { test } from 'node:test';
 import { systemClock, type Clock } from '../../common/clock.ts';
 import { SHA256, ZeroDigests } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { BlockTable } from '../../receiver/block-table.ts';
-import type { Journal } from '../../receiver/journal.ts';
-import { RangeLocks } from '../../receiver/range-locks.ts';
-import type { Target } from '../../receiver/target.ts';
-import { Verifier } from '../../receiver/verify-blocks.ts';
+import { BlockTable } from '../../receiver/durability/block-table.ts';
+import type { Journal } from '../../receiver/journal/journal.ts';
+import { RangeLocks } from '../../receiver/durability/range-locks.ts';
+import type { Target } from '../../receiver/target/target.ts';
+import { Verifier } from '../../receiver/durability/verify-blocks.ts';
 import { bounded } from '../support/processes.ts';
 
 /** In a hurry. */

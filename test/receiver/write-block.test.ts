@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { digestNow } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
-import { writeBlock, writeZeroBlocks } from '../../receiver/write-block.ts';
+import { writeBlock, writeZeroBlocks } from '../../receiver/transfer/write-block.ts';
 import { coded } from '../support/coded.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import {

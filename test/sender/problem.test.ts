@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
-import { problemResponse } from '../../receiver/json-response.ts';
+import { problemResponse } from '../../receiver/http/json-response.ts';
 import { failureOf, type Reply } from '../../sender/client/problem.ts';
 
 async function replyTo(error: TransferError): Promise<Reply> {

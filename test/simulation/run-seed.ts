@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { signSsh } from '../../common/trust/ssh-signature.ts';
-import { SqliteJournal } from '../../receiver/sqlite-journal.ts';
+import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
 import { BlockDigests } from './contents.ts';
 import type { TraceListener } from './scheduler.ts';
 import { Simulation, type SimulationResult } from './simulation.ts';

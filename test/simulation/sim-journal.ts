@@ -1,7 +1,7 @@
 /** The journal's durable state, which outlives processes, and one process's hold on it. */
 import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { DurableBlock, Journal, JournalledBlock } from '../../receiver/journal.ts';
+import type { DurableBlock, Journal, JournalledBlock } from '../../receiver/journal/journal.ts';
 import type { Stamps } from './contents.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { World } from './world.ts';

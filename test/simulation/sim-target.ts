@@ -3,7 +3,7 @@
  * sealed.
  */
 import { TransferError } from '../../common/errors.ts';
-import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target.ts';
+import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target/target.ts';
 import { fillStamps, readStamps, type Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SimProcess } from './scheduler.ts';

@@ -3,7 +3,7 @@
  * are made up. The seed decides everything.
  */
 import type { signSsh } from '../../common/trust/ssh-signature.ts';
-import type { Journal } from '../../receiver/journal.ts';
+import type { Journal } from '../../receiver/journal/journal.ts';
 import { BlockDigests, Contents } from './contents.ts';
 import { RandomFaults, type Fault, type Faults, type Operation } from './faults.ts';
 import { Invariants } from './invariants.ts';

@@ -1,8 +1,8 @@
 /** What the parts of a simulation share. */
 import type { DigestAlgorithm } from '../../common/digest/digest.ts';
 import type { BlockCounters } from '../../sender/transfer/counters.ts';
-import type { Transfer } from '../../receiver/transfer.ts';
-import type { ReadBackMethod } from '../../receiver/target.ts';
+import type { Transfer } from '../../receiver/transfer/transfer.ts';
+import type { ReadBackMethod } from '../../receiver/target/target.ts';
 import type { signSsh } from '../../common/trust/ssh-signature.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import type { Contents } from './contents.ts';

@@ -2,7 +2,7 @@
  * What `inspectTarget` would say of a disk, without looking: where tests run at the same time, a losetup of
  * another one may have the device open for a moment, and would be found.
  */
-import type { TargetIdentity } from '../../receiver/target.ts';
+import type { TargetIdentity } from '../../receiver/target/target.ts';
 
 /** @param sizeBytes of a device; a file has none. */
 export function diskIdentity(

@@ -5,7 +5,7 @@
  * next flush succeeds.
  */
 import { TransferError } from '../../common/errors.ts';
-import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target.ts';
+import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target/target.ts';
 
 export type Operation = 'write' | 'flush' | 'read';
 

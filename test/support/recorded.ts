@@ -1,6 +1,6 @@
 /** Wrappers of a target and a journal that note every call, so that a test can look at their order. */
-import type { DurableBlock, Journal } from '../../receiver/journal.ts';
-import type { Target } from '../../receiver/target.ts';
+import type { DurableBlock, Journal } from '../../receiver/journal/journal.ts';
+import type { Target } from '../../receiver/target/target.ts';
 
 export type Note = (text: string) => void;
 

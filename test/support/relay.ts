@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { createServer as createTlsServer } from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
-import { loadOrMakeIdentity } from '../../receiver/certificate.ts';
+import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
 import { OWN_HOST } from './processes.ts';
 import { tempDir } from './temp-dir.ts';
 

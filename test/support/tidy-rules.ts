@@ -78,14 +78,14 @@ export const importLaw: Rule = (file) => {
 };
 
 const HOMES: Readonly<Record<string, RegExp>> = {
-  '@hono/node-server': /^receiver\/server\.ts$/,
-  '@peculiar/x509': /^receiver\/certificate\.ts$/,
+  '@hono/node-server': /^receiver\/http\/server\.ts$/,
+  '@peculiar/x509': /^receiver\/identity\/certificate\.ts$/,
   '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
   commander: /^(sender|receiver)\/cli\.ts$/,
-  hono: /^receiver\/(app|app-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
+  hono: /^receiver\/http\/(app|route-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
   'log-update': /^sender\/display\/live-area\.ts$/,
-  'lru-cache': /^receiver\/auth\.ts$/,
-  'node:sqlite': /^receiver\/sqlite-journal\.ts$/,
+  'lru-cache': /^receiver\/http\/auth\.ts$/,
+  'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
   tweetnacl: /^common\/trust\/ssh-signature\.ts$/,
   undici: /^sender\/client\/(http-receiver|connection\/connector)\.ts$/,
 };
@@ -113,7 +113,7 @@ export const soleCallers: Rule = (file) => {
     ),
     ...only(/^common\/io\/buffers\.ts$/, /\bWebAssembly\.Memory\b/g, 'only buffers.ts makes block buffers'),
     ...only(
-      /^(receiver\/durability\.ts$|test\/)/,
+      /^(receiver\/durability\/durability\.ts$|test\/)/,
       /\btarget\??\.flush\(/gi,
       'only durability.ts flushes a target',
     ),

@@ -1,0 +1,156 @@
+/**
+ * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays,
+ * because 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes
+ * it.
+ */
+import assert from 'node:assert/strict';
+import { joinAreas, type Area } from '../../common/areas.ts';
+import { DIGEST_BYTES } from '../../common/digest/digest.ts';
+import { BLOCK_STATES, type BlockState } from '../../common/protocol/protocol.ts';
+import type { Range } from '../../common/ranges.ts';
+
+/** A state, and a digest. */
+export const BLOCK_TABLE_ENTRY_BYTES = 1 + DIGEST_BYTES;
+
+const ABSENT = 0;
+const DURABLE = BLOCK_STATES.indexOf('durable');
+const VERIFIED = BLOCK_STATES.indexOf('verified');
+
+export class BlockTable {
+  #blockCount: number;
+  readonly #states: Uint8Array;
+  readonly #digests: Buffer;
+  readonly #counts: number[];
+  /** Of the few blocks that have any. */
+  readonly #unreadable = new Map<number, readonly Area[]>();
+
+  constructor(blockCount: number) {
+    this.#blockCount = blockCount;
+    this.#states = new Uint8Array(blockCount);
+    this.#digests = Buffer.alloc(blockCount * DIGEST_BYTES);
+    this.#counts = BLOCK_STATES.map((_, at) => (at === ABSENT ? blockCount : 0));
+  }
+
+  get blockCount(): number {
+    return this.#blockCount;
+  }
+
+  /** The blocks from `blockCount` on, all absent, are none any more. Their memory was never touched. */
+  shrinkTo(blockCount: number): void {
+    assert(blockCount <= this.#blockCount && this.presentEnd() <= blockCount);
+    this.#counts[ABSENT] = (this.#counts[ABSENT] ?? 0) - (this.#blockCount - blockCount);
+    this.#blockCount = blockCount;
+  }
+
+  /** Behind the last block that is not absent; 0 when all are. */
+  presentEnd(): number {
+    let end = this.countOf('absent') === this.#blockCount ? 0 : this.#blockCount;
+    while (end > 0 && this.#states[end - 1] === ABSENT) end--;
+    return end;
+  }
+
+  /** `absent` also behind the last block. */
+  stateOf(index: number): BlockState {
+    const state = BLOCK_STATES[this.#states[index] ?? -1];
+    assert(state !== undefined, `block ${index} of ${this.blockCount}`);
+    return state;
+  }
+
+  isDurable(index: number): boolean {
+    const state = this.#states[index];
+    assert(state !== undefined, `block ${index} of ${this.blockCount}`);
+    return state === DURABLE || state === VERIFIED;
+  }
+
+  /** A view of 32 bytes; meaningless while the block is absent. */
+  digestOf(index: number): Buffer {
+    return this.#digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+  }
+
+  /** Areas of the block that could not be read at the source, and are zeros in it. */
+  unreadableOf(index: number): readonly Area[] {
+    return this.#unreadable.get(index) ?? [];
+  }
+
+  setUnreadable(index: number, areas: readonly Area[]): void {
+    if (areas.length > 0) this.#unreadable.set(index, areas);
+    else this.#unreadable.delete(index);
+  }
+
+  /** Of all blocks, joined over blocks. */
+  unreadable(): Area[] {
+    return joinAreas([...this.#unreadable.values()].flat());
+  }
+
+  /** @param digest 32 bytes, copied; a block that becomes absent loses its digest and unreadable areas. */
+  set(index: number, state: BlockState, digest?: Buffer): void {
+    const before = this.#states[index];
+    assert(before !== undefined && index < this.#blockCount, `block ${index} of ${this.blockCount}`);
+    const after = BLOCK_STATES.indexOf(state);
+    this.#counts[before] = (this.#counts[before] ?? 0) - 1;
+    this.#counts[after] = (this.#counts[after] ?? 0) + 1;
+    this.#states[index] = after;
+    if (after === ABSENT) {
+      this.#digests.fill(0, index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+      this.#unreadable.delete(index);
+    } else if (digest !== undefined) this.#digests.set(digest, index * DIGEST_BYTES);
+  }
+
+  /** What was read back has to be read back again. */
+  doubtVerified(): void {
+    for (let index = this.#states.indexOf(VERIFIED); index >= 0;) {
+      this.set(index, 'durable');
+      index = this.#states.indexOf(VERIFIED, index + 1);
+    }
+  }
+
+  /** The first block from `from` on that is durable and not verified yet. */
+  nextDurable(from: number): number | undefined {
+    const index = this.#states.indexOf(DURABLE, from);
+    return index < 0 ? undefined : index;
+  }
+
+  countOf(state: BlockState): number {
+    return this.#counts[BLOCK_STATES.indexOf(state)] ?? 0;
+  }
+
+  /** Raw digests of `count` blocks from `first`; all zero where a block is not durable. A copy. */
+  durableDigests(first: number, count: number): Buffer {
+    const page = Buffer.from(this.#digests.subarray(first * DIGEST_BYTES, (first + count) * DIGEST_BYTES));
+    for (let at = 0; at < count; at++) {
+      if (!this.isDurable(first + at)) page.fill(0, at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES);
+    }
+    return page;
+  }
+
+  /** All digests in index order, for the root. @throws AssertionError unless every block is durable. */
+  allDigests(): Buffer {
+    assert.equal(this.countOf('durable') + this.countOf('verified'), this.blockCount);
+    return this.#digests.subarray(0, this.#blockCount * DIGEST_BYTES);
+  }
+
+  /** Neighbours of equal state, joined, within the `count` blocks from `first`. */
+  statesByRange(first: number, count: number): { first: number; count: number; state: BlockState }[] {
+    const ranges: { first: number; count: number; state: BlockState }[] = [];
+    for (let index = first; index < first + count; index++) {
+      const state = this.stateOf(index);
+      const last = ranges.at(-1);
+      if (last?.state === state) last.count++;
+      else ranges.push({ first: index, count: 1, state });
+    }
+    return ranges;
+  }
+
+  /** Ranges of the blocks that are not durable, at most `most` of them. */
+  missing(most: number): Range[] {
+    const ranges: [number, number][] = [];
+    for (let index = 0; index < this.blockCount; index++) {
+      if (this.isDurable(index)) continue;
+      const last = ranges.at(-1);
+      if (last !== undefined && last[0] + last[1] === index) last[1]++;
+      else if (ranges.length < most) ranges.push([index, 1]);
+      else break;
+    }
+    return ranges;
+  }
+}

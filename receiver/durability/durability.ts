@@ -1,0 +1,245 @@
+/**
+ * The durability contract in one place: which writes count, when they are flushed, and in which order that is
+ * recorded. Data strictly before journal, journal strictly before the published generation.
+ *
+ * A block goes absent → written (generation g) → durable. Generations count finished writes within an epoch;
+ * a flush makes all finished writes up to its start durable. An error of a write or a flush ends the epoch:
+ * what was not durable is absent again, because the kernel reports a failed write-back once and then forgets
+ * it, so that a second flush that succeeds proves nothing about the first one's data.
+ */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import type { Area } from '../../common/areas.ts';
+import type { Clock } from '../../common/clock.ts';
+import { TransferError } from '../../common/errors.ts';
+import { SharedRun } from './single-flight.ts';
+import type { BlockTable } from './block-table.ts';
+import type { DurabilityEvents } from './durability-events.ts';
+import { JOURNAL_RETRY_MS, type Journal } from '../journal/journal.ts';
+import type { Target } from '../target/target.ts';
+
+/** At most a second of written blocks is lost by a crash: that is what gets sent again. */
+export const FLUSH_INTERVAL_MS = 1000;
+/** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
+export const FLUSH_BYTES = 256 * 1024 * 1024;
+/**
+ * After so many failed flushes in a row writes are refused for a while: a sender that is told "written" while
+ * every flush fails would send the same blocks for ever.
+ */
+export const FLUSH_ERRORS_MAX = 3;
+/** Long enough for a sender to give up, short enough for one that is started again. */
+export const FLUSH_ERRORS_PAUSE_MS = 30_000;
+
+interface WrittenBlock {
+  readonly generation: number;
+  readonly digest: Buffer;
+}
+
+/** Proof that a write was announced; handed back when it ended. */
+export interface WritePermit {
+  readonly epoch: string;
+  readonly indexes: readonly number[];
+}
+
+export class Durability {
+  readonly #target: Target;
+  readonly #journal: Journal;
+  readonly #table: BlockTable;
+  readonly #events: DurabilityEvents;
+  readonly #written = new Map<number, WrittenBlock>();
+  #epoch = randomBytes(8).toString('hex');
+  #generation = 0;
+  #durableGeneration = 0;
+  #unflushedBytes = 0;
+  readonly #clock: Clock;
+  #pause: AbortController | undefined;
+  readonly #flushes = new SharedRun(async () => await this.#flushOnce());
+  #journalFull: TransferError | undefined;
+  #flushErrors = 0;
+  #refusedUntilMs = -Infinity;
+
+  constructor(options: {
+    target: Target;
+    journal: Journal;
+    table: BlockTable;
+    clock: Clock;
+    events: DurabilityEvents;
+  }) {
+    ({ clock: this.#clock, target: this.#target, journal: this.#journal } = options);
+    ({ table: this.#table, events: this.#events } = options);
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  get durableGeneration(): number {
+    return this.#durableGeneration;
+  }
+
+  /** The generation of a written block; of a durable one the published generation, which covers it. */
+  generationOf(index: number): number {
+    return this.#written.get(index)?.generation ?? this.#durableGeneration;
+  }
+
+  /**
+   * Announces that these blocks are about to be overwritten. From here on they are absent, and the journal
+   * says so durably where it said otherwise: a crash in the middle of the write must not leave a torn block
+   * that is listed.
+   * @throws TransferError `no-space` while the journal has no room, `journal-error`, `io-error` when the
+   * target has failed again and again.
+   */
+  announce(indexes: readonly number[]): WritePermit {
+    if (this.#journalFull !== undefined) throw this.#journalFull;
+    if (this.#clock.monotonicMs() < this.#refusedUntilMs) throw this.#targetBroken();
+    const listed = indexes.filter((index) => this.#table.isDurable(index));
+    if (listed.length > 0) this.#writeJournal(() => this.#journal.forgetBlocks(listed));
+    for (const index of indexes) {
+      this.#written.delete(index);
+      this.#table.set(index, 'absent');
+    }
+    return { epoch: this.#epoch, indexes };
+  }
+
+  /**
+   * The announced bytes have been taken by the target.
+   * @returns the write's generation. @throws TransferError `io-error` when the epoch ended meanwhile.
+   */
+  finishWrite(permit: WritePermit, digestOf: (index: number) => Buffer, lengthBytes: number): number {
+    if (permit.epoch !== this.#epoch) {
+      throw new TransferError(
+        'io-error',
+        'a write or flush of the target failed while this block was written',
+      );
+    }
+    this.#generation++;
+    for (const index of permit.indexes) {
+      assert.equal(this.#table.stateOf(index), 'absent');
+      const digest = Buffer.from(digestOf(index));
+      this.#written.set(index, { generation: this.#generation, digest });
+      this.#table.set(index, 'written', digest);
+    }
+    this.#unflushedBytes += lengthBytes;
+    if (this.#unflushedBytes >= FLUSH_BYTES) this.#flushSoon(0);
+    else this.#flushSoon(FLUSH_INTERVAL_MS);
+    return this.#generation;
+  }
+
+  /** The announced write failed. Anything but a full disk ends the epoch. */
+  failWrite(permit: WritePermit, error: TransferError): void {
+    if (error.code !== 'no-space' && permit.epoch === this.#epoch) this.#endEpoch(error);
+  }
+
+  /** A durable block stays, what is known of its source changes. @throws as {@link announce}. */
+  recordUnreadable(index: number, unreadable: readonly Area[]): void {
+    this.#writeJournal(() => this.#journal.recordUnreadable(index, unreadable));
+    this.#table.setUnreadable(index, unreadable);
+  }
+
+  /**
+   * Barrier: every write that was finished before the call is durable when it resolves. Calls share flushes.
+   * @throws TransferError `io-error`, `no-space`, `journal-error`.
+   */
+  async flush(): Promise<void> {
+    await this.#flushes.run();
+  }
+
+  /** Stops the timer; unflushed blocks stay what they are. */
+  close(): void {
+    this.#pause?.abort();
+  }
+
+  async #flushOnce(): Promise<void> {
+    this.#pause?.abort();
+    this.#pause = undefined;
+    this.#unflushedBytes = 0;
+    const epoch = this.#epoch;
+    const upTo = this.#generation;
+    if (this.#written.size === 0) this.#journalFull = undefined;
+    if (this.#written.size === 0 && upTo === this.#durableGeneration) return;
+    try {
+      await this.#target.flush();
+    } catch (error) {
+      const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
+      // Even when the epoch ended meanwhile: the error may be of writes of the new one, and comes only once.
+      this.#flushErrors++;
+      if (this.#flushErrors >= FLUSH_ERRORS_MAX) {
+        this.#refusedUntilMs = this.#clock.monotonicMs() + FLUSH_ERRORS_PAUSE_MS;
+      }
+      this.#endEpoch(failure);
+      throw failure;
+    }
+    if (epoch !== this.#epoch)
+      throw new TransferError('io-error', 'a write to the target failed during the flush');
+    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the
+    // map.
+    const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
+    if (durable.length > 0) {
+      const blocks = durable.map(([index, { digest }]) => {
+        return { index, digest, unreadable: this.#table.unreadableOf(index) };
+      });
+      this.#writeJournal(() => this.#journal.recordDurable(blocks));
+    }
+    for (const [index] of durable) {
+      assert.equal(this.#table.stateOf(index), 'written');
+      this.#written.delete(index);
+      this.#table.set(index, 'durable');
+    }
+    this.#durableGeneration = upTo;
+    this.#flushErrors = 0;
+    if (durable.length > 0) this.#events.onDurable?.();
+    if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
+  }
+
+  #flushSoon(delayMs: number): void {
+    if (this.#pause !== undefined && delayMs > 0) return;
+    this.#pause?.abort();
+    this.#pause = new AbortController();
+    void this.#flushAfter(delayMs, this.#pause.signal);
+  }
+
+  async #flushAfter(delayMs: number, signal: AbortSignal): Promise<void> {
+    try {
+      if (delayMs > 0) await this.#clock.sleep(delayMs, signal);
+      await this.flush();
+    } catch {
+      // Called off; or the flush failed, which has ended the epoch, and every reply tells that.
+    }
+  }
+
+  #endEpoch(error: TransferError): void {
+    this.#epoch = randomBytes(8).toString('hex');
+    this.#generation = 0;
+    this.#durableGeneration = 0;
+    this.#unflushedBytes = 0;
+    const lostBlocks = this.#written.size;
+    for (const index of this.#written.keys()) this.#table.set(index, 'absent');
+    this.#written.clear();
+    // Its retry was for what is lost now, and may be the very flush that failed: the next change tries the
+    // journal again.
+    this.#journalFull = undefined;
+    this.#events.onEpochEnd?.(error, lostBlocks);
+  }
+
+  #targetBroken(): TransferError {
+    const what = `the flush of ${this.#target.identity.path} failed ${this.#flushErrors} times in a row`;
+    const hint = 'see to the disk; then the same ddt-send goes on';
+    return new TransferError('io-error', `${what}: for a while nothing is written to it`, { hint });
+  }
+
+  #writeJournal(write: () => void): void {
+    try {
+      write();
+      this.#journalFull = undefined;
+    } catch (error) {
+      assert(error instanceof TransferError);
+      if (error.code === 'no-space') {
+        this.#journalFull = error;
+        this.#flushSoon(JOURNAL_RETRY_MS);
+      } else {
+        this.#events.onJournalBroken(error);
+      }
+      throw error;
+    }
+  }
+}

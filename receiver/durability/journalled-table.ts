@@ -1,0 +1,14 @@
+/** The table of a transfer that goes on: what its journal lists, and nothing else. */
+import { BlockTable } from './block-table.ts';
+import type { Journal } from '../journal/journal.ts';
+
+/** @throws TransferError `state-refused`. */
+export function tableOf(journal: Journal, blockCount: number): BlockTable {
+  const table = new BlockTable(blockCount);
+  for (const { index, digest, isVerified, unreadable } of journal.blocks()) {
+    if (index >= blockCount) continue;
+    table.set(index, isVerified ? 'verified' : 'durable', digest);
+    table.setUnreadable(index, unreadable);
+  }
+  return table;
+}

@@ -1,0 +1,30 @@
+/** Answers as JSON: results, and failures as problem documents (RFC 9457), without a stack. */
+import { STATUS_CODES } from 'node:http';
+import type { TransferError } from '../../common/errors.ts';
+import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../../common/protocol/protocol.ts';
+
+export function problemResponse(error: TransferError): Response {
+  const headers: Record<string, string> = { 'content-type': TYPE_PROBLEM };
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer';
+  if (error.status === 415) headers['accept-encoding'] = 'zstd, gzip, identity';
+  if (error.kind === 'transient') headers['retry-after'] = String(error.retryAfterSeconds ?? 1);
+  const document = {
+    type: PROBLEM_TYPE_PREFIX + error.code,
+    title: STATUS_CODES[error.status] ?? 'Error',
+    status: error.status,
+    code: error.code,
+    // Whoever reads only the sentence shall find what to do in it as well.
+    detail: error.hint === undefined ? error.message : `${error.message}; ${error.hint}`,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...error.details,
+  };
+  return new Response(`${JSON.stringify(document)}\n`, { status: error.status, headers });
+}
+
+/** JSON with a line end, for those who read it in a terminal. */
+export function jsonResponse(value: unknown, status = 200): Response {
+  return new Response(`${JSON.stringify(value)}\n`, {
+    status,
+    headers: { 'content-type': 'application/json' },
+  });
+}

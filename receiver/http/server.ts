@@ -1,0 +1,148 @@
+/**
+ * HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could
+ * exhaust.
+ */
+import { constants } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { getRequestListener } from '@hono/node-server';
+import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
+import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
+import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+
+export interface ServerLimits {
+  /** A TLS handshake takes a round trip, nine seconds behind the full queue of a slow line. */
+  readonly handshakeTimeoutMs: number;
+  /** From the connection, or the end of the last request, to the end of a request's head. */
+  readonly headersTimeoutMs: number;
+  /** How long an idle connection is kept; longer than a slow source takes to read a block. */
+  readonly keepAliveTimeoutMs: number;
+  /** Tokens have up to 2 KiB, the unreadable areas of a block up to 7 KiB; everything else is small. */
+  readonly headerBytesMax: number;
+}
+
+export const SERVER_LIMITS: ServerLimits = {
+  handshakeTimeoutMs: 30_000,
+  headersTimeoutMs: 30_000,
+  keepAliveTimeoutMs: 75_000,
+  headerBytesMax: 16 * 1024,
+};
+/** What is answered to something that is no request, by Node's error code; else 400. */
+const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+};
+const QUIET_LOOK_MS = 50;
+
+export interface ServerOptions {
+  readonly fetch: (
+    request: Request,
+    env: { incoming: IncomingMessage; outgoing: ServerResponse },
+  ) => Promise<Response>;
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  readonly host: string;
+  readonly port: number;
+  readonly connectionsMax: number;
+  readonly limits?: ServerLimits;
+}
+
+export interface RunningServer {
+  readonly host: string;
+  readonly port: number;
+  /** Resolves when nobody has been connected for `quietMs`, or after `mostMs`. */
+  quiet(quietMs: number, mostMs: number): Promise<void>;
+  /** Takes no new connections, lets requests finish for up to `graceMs`, then ends what is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** @throws TransferError `listen-failed`. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const limits = options.limits ?? SERVER_LIMITS;
+  const server = createServer({
+    cert: options.certificatePem,
+    key: options.keyPem,
+    minVersion: 'TLSv1.3',
+    ciphers: OWN_CIPHERS,
+    // Whoever asks for ChaCha20 first has no instructions for AES.
+    secureOptions: constants.SSL_OP_PRIORITIZE_CHACHA,
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: limits.handshakeTimeoutMs,
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: limits.headersTimeoutMs,
+    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make
+    // progress.
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.min(5000, limits.headersTimeoutMs),
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+    noDelay: true,
+  });
+  server.maxConnections = options.connectionsMax;
+  // The listener must not replace the global Request and Response: undici's own are in use elsewhere.
+  const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
+    overrideGlobalObjects: false,
+    // A Host or path of which no URL can be made. Closing spares reading a body that may have any length.
+    errorHandler: () => new Response(null, { status: 400, headers: { connection: 'close' } }),
+  });
+  const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    listener(incoming, outgoing).catch(() => outgoing.destroy());
+  };
+  server.on('request', listen);
+  // Without this Node would say 100 Continue by itself, before anything was checked.
+  server.on('checkContinue', listen);
+  server.on('checkExpectation', (_incoming, outgoing: ServerResponse) => {
+    outgoing.writeHead(417, { connection: 'close' }).end();
+  });
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  server.on('clientError', (error, socket: Socket) => {
+    const status = STATUS_OF_PARSE_ERROR[errnoOf(error) ?? ''] ?? '400 Bad Request';
+    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    else socket.destroy();
+  });
+  const port = await listenOn(server, options.host, options.port);
+  return {
+    host: options.host,
+    port,
+    quiet: async (quietMs, mostMs) => await waitUntilQuiet(server, quietMs, mostMs),
+    close: async (graceMs) => await closeServer(server, graceMs),
+  };
+}
+
+async function listenOn(server: Server, host: string, port: number): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(
+        new TransferError('listen-failed', `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, { cause }),
+      );
+    });
+    server.listen({ host, port }, resolve);
+  });
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}
+
+async function closeServer(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  // Connections become idle one by one while their last request ends.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  await closed;
+  clearTimeout(timer);
+  clearInterval(sweep);
+}
+
+async function waitUntilQuiet(server: Server, quietMs: number, mostMs: number): Promise<void> {
+  const isConnected = async (): Promise<boolean> =>
+    (await promisify(server.getConnections.bind(server))()) > 0;
+  let quietForMs = 0;
+  for (let waitedMs = 0; waitedMs < mostMs && quietForMs < quietMs; waitedMs += QUIET_LOOK_MS) {
+    await delay(QUIET_LOOK_MS);
+    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_LOOK_MS;
+  }
+}

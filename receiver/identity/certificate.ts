@@ -1,0 +1,240 @@
+/**
+ * Who the receiver is: its TLS key and certificate, and the key that signs tokens and receipts, made once in
+ * the state folder. The only importer of @peculiar/x509.
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  X509Certificate,
+  type KeyObject,
+} from 'node:crypto';
+import { lstat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { systemClock } from '../../common/clock.ts';
+import type * as X509 from '@peculiar/x509';
+import { makeFolderDurably, writeFileDurably } from '../../common/io/durable-file.ts';
+import { reasonOf, TransferError } from '../../common/errors.ts';
+import { makeSigningKey, SEED_BYTES, type SigningKey } from '../../common/trust/ssh-signature.ts';
+import { pinOfPublicKey } from '../../common/trust/ticket.ts';
+import { makeSecret, readIfThere, readSecret, refuser, type Refuse } from './secret-file.ts';
+
+/** P-256 and not Ed25519: curl's older TLS libraries can't do the latter. */
+const CURVE = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+const DAY_MS = 86_400_000;
+/** The pin is what counts, and it must not run out: a hundred years. */
+const VALIDITY_MS = 36_525 * DAY_MS;
+const PUBLIC_MODE = 0o644;
+const HINT_FOLDER = 'name another folder with --state-dir';
+
+export interface ReceiverIdentity {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  /** `sha256//…`, see ticket.ts. */
+  readonly pin: string;
+}
+
+/** Where a pair lies, and what to say when it is no good. */
+interface PairFiles {
+  readonly certificatePath: string;
+  readonly keyPath: string;
+  readonly refuseCertificate: Refuse;
+  readonly refuseKey: Refuse;
+}
+
+/**
+ * Makes the folder (and its parents) with mode 0700 when it is absent.
+ * @throws TransferError `state-refused` when it is a symbolic link, belongs to someone else, or others may
+ * write to it: whoever can change what lies in it can take over the receiver's name.
+ */
+export async function prepareStateDir(path: string): Promise<void> {
+  // Without trailing slashes, which would make lstat follow a link.
+  const folder = resolve(path);
+  const refuse = refuser('state-refused', `cannot keep state in ${folder}`, HINT_FOLDER);
+  const failure = await makeFolderDurably(folder, 0o700).catch((error: unknown) => error);
+  const found = await lstat(folder).catch(() => undefined);
+  if (found === undefined) return refuse(reasonOf(failure));
+  if (found.isSymbolicLink())
+    return refuse('it is a symbolic link', 'name the folder itself with --state-dir');
+  if (!found.isDirectory()) return refuse('it is not a folder');
+  const userId = process.geteuid?.();
+  if (found.uid !== userId) {
+    return refuse(`it belongs to user ${found.uid}, and this is user ${userId}`);
+  }
+  if ((found.mode & 0o022) !== 0) return refuse('others may write to it', `chmod go-w ${folder}`);
+  if (failure !== undefined) return refuse(reasonOf(failure));
+}
+
+/**
+ * The operator's own key and certificate, or those of the state folder, made there when absent.
+ * @param stateDir as {@link prepareStateDir} left it.
+ * @throws TransferError `state-refused` for files of the state folder that can't be used, `usage` for the
+ * operator's.
+ */
+export async function loadOrMakeIdentity(
+  stateDir: string,
+  options: { certificatePath?: string; keyPath?: string } = {},
+): Promise<ReceiverIdentity> {
+  const { certificatePath, keyPath } = options;
+  if (certificatePath === undefined && keyPath === undefined) return loadOrMakeOwn(stateDir);
+  if (certificatePath === undefined || keyPath === undefined) {
+    const [given, lacking] = keyPath === undefined ? ['cert', 'key'] : ['key', 'cert'];
+    throw new TransferError('usage', `cannot use --tls-${given} alone: --tls-${lacking} is missing`, {
+      hint: 'give both, or neither: then the receiver makes its own pair',
+    });
+  }
+  const hint = 'give a certificate and its private key, both in PEM form and the key without a passphrase';
+  const files = describePair(certificatePath, keyPath, 'usage', hint);
+  const certificatePem = await readIfThere(certificatePath, files.refuseCertificate);
+  const keyPem = await readIfThere(keyPath, files.refuseKey);
+  if (certificatePem === undefined) return files.refuseCertificate('no such file or directory');
+  if (keyPem === undefined) return files.refuseKey('no such file or directory');
+  return checkPair(files, certificatePem, keyPem);
+}
+
+/**
+ * The key that signs tokens and receipts, made in the state folder when absent.
+ * @throws TransferError `state-refused`.
+ */
+export async function loadOrMakeSigningKey(stateDir: string): Promise<SigningKey> {
+  const path = join(stateDir, 'signing-key');
+  const hint = `restore it from a backup, or remove it and print new tickets: rm ${path}`;
+  const refuse = refuser('state-refused', `cannot use the signing key ${path}`, hint);
+  const text =
+    (await readSecret(path, refuse)) ??
+    (await makeSecret(path, `${randomBytes(SEED_BYTES).toString('base64')}\n`, refuse));
+  const seed = Buffer.from(text, 'base64');
+  const isWhole = seed.length === SEED_BYTES && seed.toString('base64') === text.trim();
+  return isWhole ? makeSigningKey(seed) : refuse('it is damaged');
+}
+
+/**
+ * What `openssl x509 -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`
+ * prints, with `sha256//` in front.
+ * @param pem one certificate, or a chain of which the first counts.
+ * @throws what node:crypto throws when it is not a certificate.
+ */
+export function pinOfCertificate(pem: string): string {
+  return pinOfPublicKey(new X509Certificate(pem).publicKey);
+}
+
+/**
+ * The key is made first, and only once however many receivers start at the same time; the certificate can be
+ * made again from it, with the same pin. So no crash leaves a pair that does not fit.
+ */
+async function loadOrMakeOwn(stateDir: string): Promise<ReceiverIdentity> {
+  const certificatePath = join(stateDir, 'tls-cert.pem');
+  const keyPath = join(stateDir, 'tls-key.pem');
+  const hint =
+    `restore both files from a backup, or remove both for a new identity, ` +
+    `to which earlier tickets do not lead: rm -f ${certificatePath} ${keyPath}`;
+  const files = describePair(certificatePath, keyPath, 'state-refused', hint);
+  // In this order: where another receiver's new certificate is seen, its key is seen as well.
+  const certificatePem = await readIfThere(certificatePath, files.refuseCertificate);
+  let keyPem = await readSecret(keyPath, files.refuseKey);
+  if (keyPem === undefined && certificatePem !== undefined) {
+    return files.refuseKey(`it is missing, but its certificate ${certificatePath} is there`);
+  }
+  keyPem ??= await makeSecret(keyPath, makeKeyPem(), files.refuseKey);
+  return checkPair(files, certificatePem ?? (await makeCertificate(files, keyPem)), keyPem);
+}
+
+function describePair(
+  certificatePath: string,
+  keyPath: string,
+  code: 'usage' | 'state-refused',
+  hint: string,
+): PairFiles {
+  const refuseCertificate = refuser(code, `cannot use the TLS certificate ${certificatePath}`, hint);
+  const refuseKey = refuser(code, `cannot use the TLS key ${keyPath}`, hint);
+  return { certificatePath, keyPath, refuseCertificate, refuseKey };
+}
+
+function checkPair(files: PairFiles, certificatePem: string, keyPem: string): ReceiverIdentity {
+  const key = parseKey(files, keyPem);
+  const certificate = parseCertificate(files, certificatePem);
+  if (!certificate.checkPrivateKey(key)) {
+    return files.refuseKey(`it does not belong to the certificate ${files.certificatePath}`);
+  }
+  return { certificatePem, keyPem, pin: pinOfPublicKey(certificate.publicKey) };
+}
+
+function parseKey(files: PairFiles, pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // The error of node:crypto is OpenSSL's, which helps nobody.
+    const isLocked = pem.includes('ENCRYPTED');
+    return files.refuseKey(isLocked ? 'it has a passphrase' : 'it is not a private key in PEM form');
+  }
+}
+
+function parseCertificate(files: PairFiles, pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return files.refuseCertificate('it is not a certificate in PEM form');
+  }
+}
+
+function makeKeyPem(): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: CURVE.namedCurve });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' });
+}
+
+/** Makes and keeps the certificate of a key; one that another receiver made meanwhile has the same pin. */
+async function makeCertificate(files: PairFiles, keyPem: string): Promise<string> {
+  const key = parseKey(files, keyPem);
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    return files.refuseKey('its certificate is missing, and can be made again only for a P-256 key');
+  }
+  const pem = await selfSign(key);
+  try {
+    await writeFileDurably(files.certificatePath, pem, PUBLIC_MODE);
+  } catch (error) {
+    return files.refuseCertificate(`it cannot be written: ${reasonOf(error)}`);
+  }
+  return pem;
+}
+
+/**
+ * A certificate also for clients that look further than at the pin: version 3, a random serial (RFC 5280).
+ */
+async function selfSign(key: KeyObject): Promise<string> {
+  const x509 = await loadX509();
+  const keys = {
+    privateKey: key.toCryptoKey(CURVE, false, ['sign']),
+    publicKey: createPublicKey(key).toCryptoKey(CURVE, true, ['verify']),
+  };
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: 'CN=dd-transfer',
+    // A sender from a live CD may be hours behind.
+    notBefore: new Date(systemClock.wallMs() - DAY_MS),
+    notAfter: new Date(systemClock.wallMs() + VALIDITY_MS),
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+    keys,
+    extensions: [
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'dd-transfer' }]),
+    ],
+  });
+  return `${certificate.toString('pem')}\n`;
+}
+
+/**
+ * Loaded only to make a certificate: it takes 80 ms. Its dependency tsyringe refuses to load without the
+ * metadata part of Reflect (npm's reflect-metadata), yet finds no metadata there, for x509 is not compiled
+ * with any: so it gets a stand-in that knows nothing, for as long as it loads.
+ */
+async function loadX509(): Promise<typeof X509> {
+  if ('getMetadata' in Reflect) return import('@peculiar/x509');
+  const standIn = { getMetadata: () => undefined, getOwnMetadata: () => undefined };
+  Object.assign(Reflect, standIn);
+  try {
+    return await import('@peculiar/x509');
+  } finally {
+    for (const name of Object.keys(standIn)) Reflect.deleteProperty(Reflect, name);
+  }
+}

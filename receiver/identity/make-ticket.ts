@@ -1,0 +1,56 @@
+/** The ticket of a transfer: the same one after a restart, until it is about to expire. */
+import type { Clock } from '../../common/clock.ts';
+import { writeFileDurably } from '../../common/io/durable-file.ts';
+import type { SigningKey } from '../../common/trust/ssh-signature.ts';
+import { formatTicket, type Ticket } from '../../common/trust/ticket.ts';
+import { mintToken } from '../../common/trust/token.ts';
+import { defaultAdvertiseHost } from './advertise.ts';
+
+/** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */
+const TICKET_DAYS = 30;
+const TICKET_RENEW_DAYS = 7;
+const DAY_SECONDS = 86_400;
+
+export interface TicketOptions {
+  readonly advertise: { readonly host: string; readonly port: number | undefined } | undefined;
+  readonly listenHost: string;
+  /** Where it is written, too. */
+  readonly ticketFile: string | undefined;
+}
+
+/** The properties of the journal: where the time of issue is kept. */
+export interface TicketRecord {
+  property(name: string): string | undefined;
+  setProperties(properties: Readonly<Record<string, string>>): void;
+}
+
+export async function makeTicket(
+  options: TicketOptions,
+  parts: {
+    transferId: string;
+    record: TicketRecord;
+    key: SigningKey;
+    pin: string;
+    port: number;
+    clock: Clock;
+  },
+): Promise<Ticket> {
+  const { transferId, record, key, pin, clock } = parts;
+  const now = Math.floor(clock.wallMs() / 1000);
+  const issuedBefore = Number(record.property('ticketIssuedAt') ?? NaN);
+  const isFresh = issuedBefore <= now && now < issuedBefore + (TICKET_DAYS - TICKET_RENEW_DAYS) * DAY_SECONDS;
+  const iat = isFresh ? issuedBefore : now;
+  if (!isFresh) record.setProperties({ ticketIssuedAt: String(iat) });
+  const exp = iat + TICKET_DAYS * DAY_SECONDS;
+  const token = mintToken({ v: 1, aud: pin, tid: transferId, scope: ['write'], iat, exp }, key);
+  const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
+    /^\[(.*)\]$/,
+    '$1',
+  );
+  const port = options.advertise?.port ?? parts.port;
+  const bracketed = host.includes(':') ? `[${host}]` : host;
+  const ticket: Ticket = { origin: `https://${bracketed}:${port}`, host, port, pin, token };
+  if (options.ticketFile !== undefined)
+    await writeFileDurably(options.ticketFile, `${formatTicket(ticket)}\n`, 0o600);
+  return ticket;
+}

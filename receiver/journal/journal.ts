@@ -1,0 +1,40 @@
+/** The port to the durable record of a transfer. Implementations: SQLite (sqlite-journal), memory (tests). */
+import type { Area } from '../../common/areas.ts';
+
+/** How soon a journal that had no room is tried again. */
+export const JOURNAL_RETRY_MS = 2000;
+
+export interface DurableBlock {
+  readonly index: number;
+  readonly digest: Buffer;
+  /** Areas of it that could not be read at the source; default none. */
+  readonly unreadable?: readonly Area[];
+}
+
+export interface JournalledBlock extends Required<DurableBlock> {
+  /** Read back since it became durable. */
+  readonly isVerified: boolean;
+}
+
+/**
+ * All of it is durable when a call returns; a call that throws has changed nothing. Reading a damaged journal
+ * throws TransferError `state-refused`.
+ */
+export interface Journal {
+  readonly path: string;
+  property(name: string): string | undefined;
+  setProperties(properties: Readonly<Record<string, string>>): void;
+  removeProperties(names: readonly string[]): void;
+  /** These blocks are on flushed storage with these digests. */
+  recordDurable(blocks: Iterable<DurableBlock>): void;
+  /** These blocks, listed already, were read back and equal. */
+  recordVerified(indexes: Iterable<number>): void;
+  /** This block, listed already, stays; these areas of it are the unreadable ones from now on. */
+  recordUnreadable(index: number, unreadable: readonly Area[]): void;
+  /** The listed blocks stay durable, but none of them counts as read back any more. */
+  forgetVerified(): void;
+  /** These blocks may hold anything from now on. */
+  forgetBlocks(indexes: Iterable<number>): void;
+  blocks(): Iterable<JournalledBlock>;
+  close(): void;
+}

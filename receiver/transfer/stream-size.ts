@@ -1,0 +1,111 @@
+/**
+ * A pipe's size is known when it ends. Until then the transfer's geometry has the largest size that the
+ * target can take; the claim that brings the real one cuts it. The journal learns of both before anything
+ * else does.
+ */
+import { TransferError } from '../../common/errors.ts';
+import { BLOCK_COUNT_MAX } from '../../common/geometry.ts';
+import type { Claim } from '../../common/protocol/protocol.ts';
+import { formatSize } from '../../common/units.ts';
+import { claimDifference, hintFor } from '../../common/protocol/claim.ts';
+import type { Target } from '../target/target.ts';
+import type { OpenTransfer, Transfer } from './transfer.ts';
+import { write } from './write-block.ts';
+
+/**
+ * Of a file, whose file system may have room for petabytes: the table of blocks has to have an end. 64 TiB in
+ * blocks of 4 MiB.
+ */
+export const PIPE_BLOCKS_MAX = 2 ** 24;
+
+/**
+ * Makes the target ready for as much as it can take: a device is what it is; a file grows, without taking
+ * space, to what its file system has room for.
+ * @returns the most bytes that the source may have. @throws TransferError as {@link Target.prepare}.
+ */
+export async function prepareForAnySize(target: Target, blockSizeBytes: number): Promise<number> {
+  const roomBytes = await target.roomBytes();
+  if (target.identity.sizeBytes !== null) return Math.min(roomBytes, BLOCK_COUNT_MAX * blockSizeBytes);
+  let blockCount = Math.min(PIPE_BLOCKS_MAX, Math.max(1, Math.ceil(roomBytes / blockSizeBytes)));
+  for (;;) {
+    try {
+      await target.prepare(blockCount * blockSizeBytes);
+      return blockCount * blockSizeBytes;
+    } catch (error) {
+      // File systems have a largest file, too, whatever room they have: 16 TiB in ext4.
+      const isTooLong = error instanceof TransferError && error.code === 'target-too-small';
+      if (!isTooLong || blockCount === 1) throw error;
+      blockCount = Math.ceil(blockCount / 2);
+    }
+  }
+}
+
+/**
+ * A claim of a transfer that has one. Fixes the size where it was not known; claims come one at a time.
+ * @returns `fixed` when this claim brought the size. @throws TransferError `transfer-mismatch`,
+ * `target-too-small`, `no-space`, `journal-error`, `io-error`.
+ */
+export async function claimAgain(
+  transfer: Transfer,
+  open: OpenTransfer,
+  claim: Claim,
+): Promise<'same' | 'fixed'> {
+  const difference = claimDifference(open.claim, claim);
+  if (difference !== undefined) throw otherTransfer(difference, hintFor(open.claim, claim));
+  const isFixing = open.claim.size === null && claim.size !== null;
+  if (isFixing) await fixSize(transfer, open, claim.size);
+  // Also when the claim that fixed it could not finish.
+  await cutTarget(transfer, open);
+  return isFixing ? 'fixed' : 'same';
+}
+
+async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number): Promise<void> {
+  // Writes in hand are waited for: what they write counts.
+  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
+  const { geometry, claim } = open;
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
+    throw new TransferError('bad-request', `a size of ${sizeBytes} bytes is not possible`);
+  }
+  if (sizeBytes > geometry.sizeBytes) {
+    throw new TransferError(
+      'target-too-small',
+      `${transfer.target.identity.path} is too small: ${geometry.sizeBytes} bytes were there for a pipe ` +
+        `(${formatSize(geometry.sizeBytes)}), it has ${sizeBytes} (${formatSize(sizeBytes)})`,
+    );
+  }
+  const endBytes = Math.min(open.table.presentEnd() * geometry.blockSizeBytes, geometry.sizeBytes);
+  if (sizeBytes < endBytes) {
+    const difference = `its source has at least ${endBytes} bytes (${formatSize(endBytes)})`;
+    const fixed = { ...claim, size: sizeBytes };
+    throw otherTransfer(`${difference}, this one has ${sizeBytes}`, hintFor(claim, fixed));
+  }
+  const fixed = { ...claim, size: sizeBytes, stream: true };
+  transfer.journal.setProperties({ claim: JSON.stringify(fixed) });
+  open.fixSize(fixed);
+}
+
+/**
+ * A file that had grown for a pipe gets the length of the source: after the journal has it, and again at the
+ * next start if a crash came between. The flush before the seal covers it.
+ * @throws TransferError `io-error`, `no-space`.
+ */
+export async function cutTarget(transfer: Transfer, open: OpenTransfer): Promise<void> {
+  const { size } = open.claim;
+  if (size === null || !open.isCutPending || transfer.sealed !== undefined) return;
+  await write(open, [], NO_CONTENT, 0, async () => await transfer.target.prepare(size));
+  open.isCutPending = false;
+}
+
+/** Of a write of no block. */
+const NO_CONTENT = {
+  unreadable: [],
+  digestOf: (index: number): Buffer => {
+    throw new RangeError(`no block is written, yet block ${index} is asked for`);
+  },
+};
+
+function otherTransfer(difference: string, hint: string): TransferError {
+  return new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
+    hint,
+  });
+}

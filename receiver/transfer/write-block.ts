@@ -1,0 +1,207 @@
+/** The operations that change the target: one block, or ranges of zeros. No HTTP here. */
+import assert from 'node:assert/strict';
+import { isSameAreas, type Area } from '../../common/areas.ts';
+import { digestMember } from '../../common/digest/digest-names.ts';
+import { TransferError } from '../../common/errors.ts';
+import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
+import type { BlockReceipt, ZeroReceipt } from '../../common/protocol/protocol.ts';
+import { formatBlocks, rangesOf, type Range } from '../../common/ranges.ts';
+import type { WritePermit } from '../durability/durability.ts';
+import type { OpenTransfer, Transfer } from './transfer.ts';
+
+/**
+ * Writes one block whose digest has been checked; the caller keeps `bytes` unchanged until it resolves.
+ * @param bytes exactly the block. @param digest 32 bytes, of `bytes`.
+ * @param unreadable areas of it that the source could not give; kept with the block.
+ * @param isFlushed wait until the block is durable.
+ * @throws TransferError `sealed`, `io-error`, `no-space`, `journal-error`.
+ */
+export async function writeBlock(
+  transfer: Transfer,
+  block: {
+    index: BlockIndex;
+    bytes: Buffer;
+    digest: Buffer;
+    unreadable?: readonly Area[];
+    isFlushed: boolean;
+  },
+): Promise<{ receipt: BlockReceipt; isNew: boolean }> {
+  const { index, bytes, digest, unreadable = [] } = block;
+  const open = transfer.writable();
+  const offset = offsetOf(index, open.geometry);
+  assert.equal(bytes.length, lengthOf(index, open.geometry));
+  let isNew = false;
+  const written = await underLock(open, [index, 1], async () => {
+    // A seal may have come while this block waited for its turn.
+    transfer.writable();
+    refuseCut(open, [index, 1]);
+    if (bytes.length !== lengthOf(index, open.geometry)) {
+      throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
+    }
+    isNew = open.table.stateOf(index) === 'absent';
+    return await writeNeeded(
+      open,
+      [index, 1],
+      { digestOf: () => digest, unreadable },
+      async () => await transfer.target.write(bytes, offset),
+    );
+  });
+  if (block.isFlushed) await flushTo(open, written.generation, written.epoch);
+  return {
+    isNew,
+    receipt: {
+      transferId: transfer.id,
+      epoch: written.epoch,
+      index,
+      offset,
+      length: bytes.length,
+      ...digestMember(open.digest.algorithm, digest),
+      state: block.isFlushed || !written.isWritten ? 'durable' : 'written',
+      generation: written.generation,
+    },
+  };
+}
+
+/** Makes whole blocks zero. @param ranges within the transfer. @throws as {@link writeBlock}. */
+export async function writeZeroBlocks(
+  transfer: Transfer,
+  ranges: readonly Range[],
+  isFlushed: boolean,
+): Promise<ZeroReceipt> {
+  const open = transfer.writable();
+  let generation = 0;
+  let { epoch } = open.durability;
+  for (const range of ranges) {
+    const written = await underLock(open, range, async () => {
+      transfer.writable();
+      refuseCut(open, range);
+      return await writeNeeded(
+        open,
+        range,
+        { digestOf: (index) => open.zeroDigests.of(index), unreadable: [] },
+        async (at, length) => await transfer.target.writeZeros(at, length),
+      );
+    });
+    if (generation > 0 && written.epoch !== epoch) throw epochEnded();
+    // A range that was there already names the published generation, which is behind that of a new write.
+    generation = Math.max(generation, written.generation);
+    ({ epoch } = written);
+  }
+  if (isFlushed) await flushTo(open, generation, epoch);
+  return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
+}
+
+/** The source may have ended while this write waited for its turn. */
+function refuseCut({ blockCount }: OpenTransfer, [first, count]: Range): void {
+  if (first + count <= blockCount) return;
+  throw new TransferError(
+    'block-out-of-range',
+    `there is no block ${first + count - 1} any more: the source has ended, the transfer has ${blockCount}`,
+  );
+}
+
+async function underLock<Result>(
+  open: OpenTransfer,
+  range: Range,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  using _lock = await open.locks.lock(range[0], range[1]);
+  return await work();
+}
+
+/** What blocks are to be. */
+interface Content {
+  readonly digestOf: (index: number) => Buffer;
+  readonly unreadable: readonly Area[];
+}
+
+/**
+ * Writes what is not there already. A block that is durable with this very digest is left alone: a sender
+ * that was started again sends blocks that became durable after its listing, and writing them anew would make
+ * them absent for a while. Only what is known of its source may change.
+ */
+async function writeNeeded(
+  open: OpenTransfer,
+  [first, count]: Range,
+  content: Content,
+  writeTarget: (offset: number, lengthBytes: number) => Promise<void>,
+): Promise<{ generation: number; epoch: string; isWritten: boolean }> {
+  const { durability, geometry, table } = open;
+  const isThere = (index: number): boolean =>
+    table.isDurable(index) && table.digestOf(index).equals(content.digestOf(index));
+  const needed: number[] = [];
+  for (let index = first; index < first + count; index++) {
+    if (!isThere(index)) needed.push(index);
+    else if (!isSameAreas(table.unreadableOf(index), content.unreadable)) {
+      durability.recordUnreadable(index, content.unreadable);
+    }
+  }
+  const { epoch } = durability;
+  let generation = durability.durableGeneration;
+  for (const [from, length] of rangesOf(needed)) {
+    const offset = from * geometry.blockSizeBytes;
+    const lengthBytes = Math.min(geometry.sizeBytes, (from + length) * geometry.blockSizeBytes) - offset;
+    assert(lengthBytes > 0 && offset + lengthBytes <= geometry.sizeBytes);
+    const indexes = Array.from({ length }, (_, at) => from + at);
+    const written = await write(open, indexes, content, lengthBytes, async () => {
+      await writeTarget(offset, lengthBytes);
+    });
+    if (written.epoch !== epoch) throw epochEnded();
+    ({ generation } = written);
+  }
+  return { generation, epoch, isWritten: needed.length > 0 };
+}
+
+/**
+ * Announce, write, record: the order that keeps the journal true at every moment. Without any index: a change
+ * of the target that the next flush has to cover.
+ */
+export async function write(
+  { durability, table }: OpenTransfer,
+  indexes: readonly number[],
+  content: Content,
+  lengthBytes: number,
+  writeTarget: () => Promise<void>,
+): Promise<{ generation: number; epoch: string }> {
+  const permit: WritePermit = durability.announce(indexes);
+  try {
+    await writeTarget();
+  } catch (error) {
+    const failure = failedWrite(indexes, error);
+    durability.failWrite(permit, failure);
+    throw failure;
+  }
+  const { digestOf, unreadable } = content;
+  const generation = durability.finishWrite(permit, digestOf, lengthBytes);
+  // Before anything else happens: a flush that begins now journals them with their blocks.
+  for (const index of indexes) table.setUnreadable(index, unreadable);
+  return { generation, epoch: permit.epoch };
+}
+
+/** Whoever reads it looks for a block, not for an offset. */
+function failedWrite(indexes: readonly number[], error: unknown): TransferError {
+  const blocks = indexes.length === 0 ? 'the end' : formatBlocks(rangesOf(indexes));
+  if (!(error instanceof TransferError))
+    return new TransferError('io-error', `${blocks}: ${String(error)}`, { cause: error });
+  const { code, message, details, hint } = error;
+  const options = { cause: error, details, ...(hint === undefined ? {} : { hint }) };
+  return new TransferError(code, `${blocks}: ${message}`, options);
+}
+
+async function flushTo({ durability }: OpenTransfer, generation: number, epoch: string): Promise<void> {
+  await durability.flush();
+  if (durability.epoch !== epoch || durability.durableGeneration < generation) throw epochEnded();
+}
+
+function epochEnded(): TransferError {
+  return new TransferError(
+    'io-error',
+    'a write or flush of the target failed meanwhile: send the block again',
+  );
+}
+
+export function lengthMismatch(expected: number, got: number): TransferError {
+  return new TransferError('length-mismatch', `this block has ${expected} bytes, the body has ${got}`, {
+    details: { expected, got },
+  });
+}
