@@ -1,7 +1,6 @@
 /**
  * Breaks the code that keeps the promises, one way after the other, and tells which test notices. All:
- * `npm run mutants`; some: `npm run mutants -- --only journal`. Ends with 1 when a mutant survives. The rows
- * are those of ARCHITECTURE.md.
+ * `npm run mutants`; some: `npm run mutants -- --only journal`. Ends with 1 when a mutant survives.
  */
 import { parseArgs } from 'node:util';
 import { MUTANTS } from './mutants/list.ts';

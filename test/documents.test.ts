@@ -1,6 +1,6 @@
 /** What the documents say is so: their examples run as they stand, their tables are those of the code. */
 import assert from 'node:assert/strict';
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { access, glob, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ERROR_CODES, EXIT_STATUS } from '../common/errors.ts';
@@ -178,12 +178,15 @@ test('PROTOCOL.md has every code once: those that travel with their status, the 
 });
 
 test('whatever code the routes of the receiver refuse with is among those that travel', async () => {
-  const routes = ['app', 'auth', 'block-request', 'block-routes', 'listing', 'read-body', 'transfer-routes'];
-  for (const name of [...routes, 'durability', 'seal', 'transfer', 'unknown-size', 'write-block']) {
-    const text = await readFile(join(PROJECT, 'receiver', `${name}.ts`), 'utf8');
+  const transfer = ['seal', 'transfer', 'stream-size', 'write-block', 'open-transfer', 'memory-budget'];
+  for await (const path of glob(
+    ['receiver/{http,durability}/!(server).ts', `receiver/transfer/{${transfer.join()}}.ts`],
+    { cwd: PROJECT },
+  )) {
+    const text = await readFile(join(PROJECT, path), 'utf8');
     for (const [, code = ''] of text.matchAll(/new TransferError\(\s*'([\w-]+)'/g)) {
       // Of a connection that was cut nobody hears.
-      assert(STATUS_OF_CODE.has(code) || code === 'connection-failed', `receiver/${name}.ts: ${code}`);
+      assert(STATUS_OF_CODE.has(code) || code === 'connection-failed', `${path}: ${code}`);
     }
   }
 });

@@ -4,7 +4,15 @@ import { glob, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { importsOf, maskOf, wordsOf } from './support/source-text.ts';
-import { RULES, lockfileHosts, unusedFiles, type SourceFile } from './support/tidy-rules.ts';
+import {
+  ARROWS,
+  RULES,
+  arrowCircles,
+  lockfileHosts,
+  unusedArrows,
+  unusedFiles,
+  type SourceFile,
+} from './support/tidy-rules.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 
@@ -55,6 +63,10 @@ const CASES: readonly (readonly [string, string, string, string])[] = [
   ['importLaw', 'common/x.ts', "await import('../sender/a.ts');", "// from '../sender/a.ts'"],
   ['importLaw', 'receiver/x.ts', "import '../test/a.ts';", 'const a = "import \'../test/a.ts\'";'],
   ['importLaw', 'sender/x.ts', "import { a } from '../scripts/a.ts';", "import { a } from 'node:fs';"],
+  ['importLaw', 'sender/client/x.ts', "import '../lanes/a.ts';", "import '../bandwidth/a.ts';"],
+  ['importLaw', 'receiver/target/x.ts', "import '../journal/a.ts';", "import '../../common/io/a.ts';"],
+  ['importLaw', 'receiver/new/x.ts', "import { a } from '../../common/a.ts';", ''],
+  ['importLaw', 'common/io/x.ts', "import { a } from '../disk/a.ts';", "import { a } from '../errors.ts';"],
   ['packageHomes', 'sender/send.ts', "import { Client } from 'undici';", "import { open } from 'node:fs';"],
   ['packageHomes', 'receiver/x.ts', "import { d } from 'node:sqlite';", "import { d } from './journal.ts';"],
   ['packageHomes', 'receiver/x.ts', "import { h } from 'hono/cors';", "// import 'hono'"],
@@ -88,7 +100,7 @@ test('each rule finds what breaks it, and nothing in what only looks so', () => 
     const found = rule({ path, text: breaking });
     assert.equal(found.length, 1, `${name} in ${breaking}: ${found.join()}`);
     assert.match(found[0] ?? '', new RegExp(`^${path}:[0-9]+: .`));
-    const innocentPath = name === 'fileNames' ? 'common/block-set.ts' : path;
+    const innocentPath = innocent === '' ? 'common/block-set.ts' : path;
     assert.deepEqual(rule({ path: innocentPath, text: innocent }), [], `${name} in ${innocent}`);
   }
   const untried = Object.keys(RULES).filter((name) => !CASES.some((each) => each[0] === name));
@@ -148,6 +160,13 @@ test('a file of the product that only tests import is found', () => {
     { path: 'test/unused.test.ts', text: "import '../common/unused.ts';" },
   ];
   assert.deepEqual(unusedFiles(files), ['common/unused.ts:1: nothing that runs imports it']);
+});
+
+test('the table of arrows has no circle and no arrow that nothing goes along', async () => {
+  assert.deepEqual(arrowCircles({ a: ['b'], b: ['c', 'd'], c: ['a'], d: [] }), ['a → b → c → a']);
+  assert.deepEqual(arrowCircles(ARROWS), []);
+  assert.deepEqual(unusedArrows(await projectFiles()), []);
+  assert(unusedArrows([]).length > 10);
 });
 
 test('the address of a registry in the lockfile is found', () => {

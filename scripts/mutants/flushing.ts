@@ -2,8 +2,8 @@
 import type { Mutant } from './try-mutant.ts';
 
 const DURABILITY = 'receiver/durability/durability.ts';
-const ORDER = ['test/receiver/durability.test.ts'];
-const FAULTS = ['test/receiver/durability-faults.test.ts'];
+const ORDER = ['test/receiver/durability/durability.test.ts'];
+const FAULTS = ['test/receiver/durability/durability-faults.test.ts'];
 const FLUSH = '      await this.#target.flush();\n';
 const ABSENT = "      this.#table.set(index, 'absent');\n";
 const AFTER_JOURNAL = '    for (const [index] of durable) {\n';
@@ -116,12 +116,12 @@ export const FLUSHING: readonly Mutant[] = [
     name: 'a barrier joins the flush that is under way',
     file: 'receiver/durability/single-flight.ts',
     edits: [['    await this.#queued;', '    await (this.#running ?? this.#queued);']],
-    tests: ['test/common/shared-run.test.ts'],
+    tests: ['test/receiver/durability/single-flight.test.ts'],
   },
   {
     name: 'a receiver that is stopped does not flush',
     file: 'receiver/start.ts',
     edits: [['        await transfer.opened?.durability.flush();\n', '']],
-    tests: ['test/receiver/receive.test.ts'],
+    tests: ['test/receiver/start.test.ts'],
   },
 ];

@@ -2,12 +2,12 @@
 import type { Mutant } from './try-mutant.ts';
 
 const TARGET = 'receiver/target/disk-target.ts';
-const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
-const UNTOUCHED_TESTS = ['test/receiver/untouched.test.ts'];
+const TARGET_TESTS = ['test/receiver/target/disk-target.test.ts'];
+const UNTOUCHED_TESTS = ['test/receiver/target/written-map.test.ts'];
 const JOURNAL = 'receiver/journal/sqlite-journal.ts';
-const JOURNAL_TESTS = ['test/receiver/journal.test.ts'];
+const JOURNAL_TESTS = ['test/receiver/journal/journal.test.ts'];
 const DURABLE_FILE = 'common/io/durable-file.ts';
-const DURABLE_FILE_TESTS = ['test/common/durable-file.test.ts'];
+const DURABLE_FILE_TESTS = ['test/common/io/durable-file.test.ts'];
 
 export const KEEPING: readonly Mutant[] = [
   {
@@ -25,13 +25,13 @@ export const KEEPING: readonly Mutant[] = [
         "      void new TransferError('io-error', `cannot flush",
       ],
     ],
-    tests: ['test/receiver/disk-target-faults.test.ts'],
+    tests: ['test/receiver/target/disk-target-faults.test.ts'],
   },
   {
     name: 'a short write is taken for a whole one',
     file: TARGET,
     edits: [['while (done < bytes.length) {', 'if (done < bytes.length) {']],
-    tests: ['test/receiver/disk-target-faults.test.ts'],
+    tests: ['test/receiver/target/disk-target-faults.test.ts'],
   },
   {
     name: 'zeros are left out where no hole can be punched',

@@ -2,15 +2,15 @@
 import type { Mutant } from './try-mutant.ts';
 
 const VERIFY = 'receiver/durability/verify-blocks.ts';
-const VERIFY_TESTS = ['test/receiver/verify-blocks.test.ts'];
+const VERIFY_TESTS = ['test/receiver/durability/verify-blocks.test.ts'];
 const SEAL = 'receiver/transfer/seal.ts';
-const SEAL_TESTS = ['test/receiver/seal.test.ts'];
+const SEAL_TESTS = ['test/receiver/transfer/seal.test.ts'];
 const TRANSFER = 'receiver/transfer/transfer.ts';
-const TRANSFER_TESTS = ['test/receiver/transfer.test.ts'];
+const TRANSFER_TESTS = ['test/receiver/transfer/transfer.test.ts'];
 const TARGET = 'receiver/target/disk-target.ts';
-const TARGET_TESTS = ['test/receiver/disk-target.test.ts'];
+const TARGET_TESTS = ['test/receiver/target/disk-target.test.ts'];
 const RECEIVE = 'receiver/start.ts';
-const RECEIVE_TESTS = ['test/receiver/receive.test.ts'];
+const RECEIVE_TESTS = ['test/receiver/start.test.ts'];
 
 export const PROVING: readonly Mutant[] = [
   {
@@ -140,7 +140,7 @@ export const PROVING: readonly Mutant[] = [
     name: 'a claim with another digest is the same transfer',
     file: 'common/protocol/claim.ts',
     edits: [['if (digestNameOf(before) !== digestNameOf(after)) {', 'if (before === undefined) {']],
-    tests: ['test/receiver/transfer-digest.test.ts'],
+    tests: ['test/receiver/transfer/transfer-digest.test.ts'],
   },
   {
     name: 'the sample at the start is not compared',
@@ -151,7 +151,7 @@ export const PROVING: readonly Mutant[] = [
         'if ((await open.digest.of(bytes)).length === 0) {',
       ],
     ],
-    tests: ['test/receiver/sample-blocks.test.ts'],
+    tests: ['test/receiver/transfer/spot-check.test.ts'],
   },
   {
     name: 'no sample is taken at the start',

@@ -2,11 +2,11 @@
 import type { Mutant } from './try-mutant.ts';
 
 const TRANSMISSION = 'sender/transfer/transmission.ts';
-const SEND_TESTS = ['test/sender/send.test.ts'];
+const SEND_TESTS = ['test/sender/transfer/send.test.ts'];
 const REPLIES = 'sender/client/replies.ts';
-const REPLIES_TESTS = ['test/sender/replies.test.ts'];
+const REPLIES_TESTS = ['test/sender/client/replies.test.ts'];
 const OWED = 'sender/transfer/owed-blocks.ts';
-const OWED_TESTS = ['test/sender/owed-blocks.test.ts'];
+const OWED_TESTS = ['test/sender/transfer/owed-blocks.test.ts'];
 
 export const SENDING: readonly Mutant[] = [
   {
@@ -33,19 +33,19 @@ export const SENDING: readonly Mutant[] = [
     name: 'a seal with another root is believed',
     file: REPLIES,
     edits: [["    root === `sha256:${request.root.toString('hex')}`;", '    root !== undefined;']],
-    tests: ['test/sender/replies-seal.test.ts'],
+    tests: ['test/sender/client/replies-seal.test.ts'],
   },
   {
     name: 'a seal over digests of another kind is believed',
     file: REPLIES,
     edits: [['    digest === request.algorithm &&\n', '']],
-    tests: ['test/sender/replies-seal.test.ts'],
+    tests: ['test/sender/client/replies-seal.test.ts'],
   },
   {
     name: 'a seal that does not say how it was verified is believed',
     file: REPLIES,
     edits: [["if (verified !== 'none' && verified !== 'read-back')", 'if (verified === undefined)']],
-    tests: ['test/sender/replies-seal.test.ts'],
+    tests: ['test/sender/client/replies-seal.test.ts'],
   },
   {
     name: 'a block is settled by the generation of another epoch',
@@ -117,6 +117,6 @@ export const SENDING: readonly Mutant[] = [
     name: 'the root takes the digests in the order in which they come',
     file: 'common/digest/digest.ts',
     edits: [['if (index !== this.#next) {', 'if (index < 0) {']],
-    tests: ['test/common/digest.test.ts'],
+    tests: ['test/common/digest/digest.test.ts'],
   },
 ];

@@ -25,7 +25,7 @@ export type Outcome =
   /** The tests did not even begin: this is no fault that one could make. */
   | { readonly outcome: 'unusable'; readonly output: string };
 
-/** Of the table in ARCHITECTURE.md. */
+/** Of the table that is printed. */
 export function rowOf({ name, file }: Mutant, found: string): string {
   return `| ${name} | \`${file.replace(/\.ts$/, '')}\` | ${found} |`;
 }

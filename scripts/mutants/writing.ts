@@ -2,7 +2,7 @@
 import type { Mutant } from './try-mutant.ts';
 
 const WRITE = 'receiver/transfer/write-block.ts';
-const WRITE_TESTS = ['test/receiver/write-block.test.ts'];
+const WRITE_TESTS = ['test/receiver/transfer/write-block.test.ts'];
 const ROUTES = 'receiver/http/block-routes.ts';
 const PERMIT =
   '  const permit: WritePermit = durability.announce(indexes);\n  try {\n    await writeTarget();\n';
@@ -12,13 +12,13 @@ export const WRITING: readonly Mutant[] = [
     name: 'the digest of a block is not compared when it arrives',
     file: ROUTES,
     edits: [['  await checkDigests(bytes, request.digests, index);\n', '']],
-    tests: ['test/receiver/routes-put.test.ts'],
+    tests: ['test/receiver/http/routes-put.test.ts'],
   },
   {
     name: 'the length of a body is not looked at',
     file: ROUTES,
     edits: [['if (plainBytes !== lengthBytes)', 'if (plainBytes < 0)']],
-    tests: ['test/receiver/routes-put.test.ts'],
+    tests: ['test/receiver/http/routes-put.test.ts'],
   },
   {
     name: 'the digest of an encoded body is not compared',
@@ -26,7 +26,7 @@ export const WRITING: readonly Mutant[] = [
     edits: [
       ['  await checkDigests(slab.bytes.subarray(0, bodyBytes), request.encodedDigests, index);\n', ''],
     ],
-    tests: ['test/receiver/routes-encodings.test.ts'],
+    tests: ['test/receiver/http/routes-encodings.test.ts'],
   },
   {
     name: 'of several digests only the first one is compared',
@@ -37,13 +37,13 @@ export const WRITING: readonly Mutant[] = [
         'for (const { by, expected } of given.slice(0, 1)) {\n    if',
       ],
     ],
-    tests: ['test/receiver/routes-digests.test.ts'],
+    tests: ['test/receiver/http/routes-digests.test.ts'],
   },
   {
     name: 'a digest of another kind is taken for that of the transfer',
     file: 'receiver/http/digest-headers.ts',
     edits: [['by.algorithm === own.algorithm', "by.algorithm !== 'none'"]],
-    tests: ['test/receiver/routes-digests.test.ts'],
+    tests: ['test/receiver/http/routes-digests.test.ts'],
   },
   {
     name: 'a block is written before it is announced',
@@ -54,13 +54,13 @@ export const WRITING: readonly Mutant[] = [
         '  await writeTarget();\n  const permit: WritePermit = durability.announce(indexes);\n  try {\n',
       ],
     ],
-    tests: ['test/receiver/durability.test.ts'],
+    tests: ['test/receiver/durability/durability.test.ts'],
   },
   {
     name: 'a failed write is not told to the accounts',
     file: WRITE,
     edits: [['    durability.failWrite(permit, failure);\n', '']],
-    tests: ['test/receiver/durability-faults.test.ts'],
+    tests: ['test/receiver/durability/durability-faults.test.ts'],
   },
   {
     name: 'two requests write one block at the same time',
@@ -74,7 +74,7 @@ export const WRITING: readonly Mutant[] = [
     name: 'locks over the same blocks are held together',
     file: 'receiver/durability/range-locks.ts',
     edits: [['a.first < b.end && b.first < a.end', 'a.first === b.first && a.end === b.end']],
-    tests: ['test/receiver/range-locks.test.ts'],
+    tests: ['test/receiver/durability/range-locks.test.ts'],
   },
   {
     name: 'a durable block is left alone whatever its bytes are',
@@ -85,7 +85,7 @@ export const WRITING: readonly Mutant[] = [
         'table.isDurable(index)',
       ],
     ],
-    tests: ['test/receiver/durability.test.ts'],
+    tests: ['test/receiver/durability/durability.test.ts'],
   },
   {
     name: 'a block that waited for its turn is written after the seal',
@@ -97,7 +97,7 @@ export const WRITING: readonly Mutant[] = [
     name: 'a block is called durable before it is',
     file: WRITE,
     edits: [['if (block.isFlushed) await flushTo', 'if (block.isFlushed) void flushTo']],
-    tests: ['test/receiver/durability.test.ts'],
+    tests: ['test/receiver/durability/durability.test.ts'],
   },
   {
     name: 'a flush is believed that came after the one in which the block was lost',

@@ -65,17 +65,105 @@ function opensBlock(before: string): boolean {
 }
 
 /**
- * sender and receiver know only common, common knows neither, and nothing that runs knows tests or scripts.
+ * Which folders a file may import from, besides its own and those of `common`: only such as stand further
+ * down. A folder that is not listed here is not part of the house.
+ */
+export const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  sender: [
+    'sender/preflight',
+    'sender/display',
+    'sender/transfer',
+    'sender/lanes',
+    'sender/source',
+    'sender/client',
+    'sender/client/connection',
+    'sender/bad-sectors',
+    'sender/bandwidth',
+    'sender/compression',
+  ],
+  'sender/preflight': ['sender/display', 'sender/transfer', 'sender/source', 'sender/bad-sectors'],
+  'sender/display': ['sender/transfer', 'sender/bandwidth'],
+  'sender/transfer': [
+    'sender/lanes',
+    'sender/source',
+    'sender/client',
+    'sender/bad-sectors',
+    'sender/compression',
+  ],
+  'sender/lanes': ['sender/client', 'sender/client/connection'],
+  'sender/source': ['sender/bad-sectors'],
+  'sender/client': ['sender/client/connection', 'sender/bandwidth'],
+  'sender/client/connection': [],
+  'sender/bad-sectors': [],
+  'sender/bandwidth': [],
+  'sender/compression': [],
+  receiver: [
+    'receiver/http',
+    'receiver/transfer',
+    'receiver/durability',
+    'receiver/journal',
+    'receiver/target',
+    'receiver/identity',
+    'receiver/console',
+  ],
+  'receiver/http': ['receiver/transfer', 'receiver/console'],
+  'receiver/transfer': ['receiver/durability', 'receiver/journal', 'receiver/target'],
+  'receiver/durability': ['receiver/journal', 'receiver/target'],
+  'receiver/journal': [],
+  'receiver/target': [],
+  'receiver/identity': [],
+  'receiver/console': [],
+  'common/protocol': ['common', 'common/digest', 'common/disk'],
+  'common/digest': ['common'],
+  'common/trust': ['common'],
+  'common/disk': ['common'],
+  'common/io': ['common'],
+  common: [],
+};
+
+/**
+ * sender and receiver know only common, common knows neither, nothing that runs knows tests or scripts, and
+ * within a side arrows between folders point down {@link ARROWS}.
  */
 export const importLaw: Rule = (file) => {
-  const own = file.path.split('/')[0];
+  if (!isProduct(file.path)) return [];
+  const own = dirname(file.path);
+  const below = ARROWS[own];
+  if (below === undefined) return [`${file.path}:1: the folder ${own} is not in the table of arrows`];
+  const isCommons = (folder: string): boolean => /^common(\/|$)/.test(folder);
   return importsOf(file.text).flatMap(({ specifier, offset }) => {
     if (!specifier.startsWith('.')) return [];
-    const other = join(dirname(file.path), specifier).split('/')[0];
-    const isFine = !isProduct(file.path) || other === own || other === 'common';
+    const other = dirname(join(own, specifier));
+    const isFine =
+      other === own || below.includes(other) || (isCommons(other) && !isCommons(own) && other in ARROWS);
     return isFine ? [] : [at(file, offset, `${own} must not import from ${other}`)];
   });
 };
+
+/** Folders on a way that leads back to its start; the table must have none. */
+export function arrowCircles(arrows: Readonly<Record<string, readonly string[]>>): string[] {
+  const isDone = new Set<string>();
+  const circles: string[] = [];
+  const walk = (folder: string, way: readonly string[]): void => {
+    if (way.includes(folder)) circles.push([...way.slice(way.indexOf(folder)), folder].join(' → '));
+    if (isDone.has(folder) || way.includes(folder)) return;
+    for (const next of arrows[folder] ?? []) walk(next, [...way, folder]);
+    isDone.add(folder);
+  };
+  for (const folder of Object.keys(arrows)) walk(folder, []);
+  return circles;
+}
+
+/** Arrows of the table that no import goes along: the table says how it is, not how it might be. */
+export function unusedArrows(files: readonly SourceFile[]): string[] {
+  const used = new Set<string>();
+  for (const { path, text } of files) {
+    const own = dirname(path);
+    for (const { specifier } of importsOf(text)) used.add(`${own} → ${dirname(join(own, specifier))}`);
+  }
+  const all = Object.entries(ARROWS).flatMap(([own, below]) => below.map((other) => `${own} → ${other}`));
+  return all.filter((arrow) => !used.has(arrow));
+}
 
 const HOMES: Readonly<Record<string, RegExp>> = {
   '@hono/node-server': /^receiver\/http\/server\.ts$/,

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
+import { setImmediate as turn } from 'node:timers/promises';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { SLAB_ALIGNMENT_BYTES, SlabPool, type Slab } from '../../../common/io/buffers.ts';
+import { TransferError } from '../../../common/errors.ts';
+
+/** What became of a `take` that may have to wait. */
+interface Asked {
+  slab: Slab | undefined;
+  error: unknown;
+}
+
+function ask(pool: SlabPool, signal?: AbortSignal): Asked {
+  const asked: Asked = { slab: undefined, error: undefined };
+  pool.take(signal).then(
+    (slab) => (asked.slab = slab),
+    (error: unknown) => (asked.error = error),
+  );
+  return asked;
+}
+
+test('slabs are page-aligned, at least of the size asked for, and apart from each other', async () => {
+  for (const [slabSizeBytes, rounded] of [
+    [1, 4096],
+    [4095, 4096],
+    [4096, 4096],
+    [4097, 8192],
+    [65_536 + 1024, 69_632],
+  ] as const) {
+    const pool = new SlabPool({ slabSizeBytes, slabCount: 5 });
+    assert.equal(pool.slabSizeBytes, rounded);
+    const slabs = await Promise.all([1, 2, 3, 4, 5].map(async () => await pool.take()));
+    for (const [at, { bytes }] of slabs.entries()) {
+      assert.equal(bytes.byteOffset % SLAB_ALIGNMENT_BYTES, 0);
+      assert.equal(bytes.length, rounded);
+      bytes.fill(at + 1);
+    }
+    for (const [at, { bytes }] of slabs.entries()) assert(bytes.every((byte) => byte === at + 1));
+  }
+});
+
+test('a pool of more than 4 GiB can be made: what is not touched takes no memory', async () => {
+  const size = 512 * 1024 * 1024;
+  const pool = new SlabPool({ slabSizeBytes: size, slabCount: 17 });
+  const slabs = await Promise.all(Array.from({ length: 17 }, async () => await pool.take()));
+  assert.equal(pool.freeCount, 0);
+  for (const [at, { bytes }] of slabs.entries()) {
+    assert.equal(bytes.byteOffset % SLAB_ALIGNMENT_BYTES, 0);
+    bytes[0] = at;
+    bytes[size - 1] = at;
+  }
+  for (const [at, { bytes }] of slabs.entries()) assert.deepEqual([bytes[0], bytes[size - 1]], [at, at]);
+});
+
+test('no more slabs are lent than there are; who waits gets the very slab that comes back', async () => {
+  const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 2 });
+  const [first, second] = [await pool.take(), await pool.take()];
+  const third = ask(pool);
+  await turn();
+  assert.deepEqual([pool.freeCount, third.slab], [0, undefined]);
+  second[Symbol.dispose]();
+  await turn();
+  assert.equal(third.slab?.bytes, second.bytes);
+  assert.equal(pool.freeCount, 0);
+  first[Symbol.dispose]();
+  third.slab?.[Symbol.dispose]();
+  assert.equal(pool.freeCount, 2);
+});
+
+test('a slab that is disposed twice comes back once', async () => {
+  const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
+  const first = await pool.take();
+  first[Symbol.dispose]();
+  first[Symbol.dispose]();
+  assert.equal(pool.freeCount, 1);
+  const second = await pool.take();
+  const waiting = ask(pool);
+  first[Symbol.dispose]();
+  await turn();
+  assert.equal(waiting.slab, undefined, 'the slab belongs to another now');
+  second[Symbol.dispose]();
+  await turn();
+  assert.notEqual(waiting.slab, undefined);
+});
+
+test('a slab goes back at the end of its block, and when that fails', async () => {
+  const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
+  const use = async (): Promise<void> => {
+    using _slab = await pool.take();
+    assert.equal(pool.freeCount, 0);
+    throw new TransferError('source-read', 'cannot read');
+  };
+  await assert.rejects(use(), { code: 'source-read' });
+  assert.equal(pool.freeCount, 1);
+});
+
+test('who is aborted while waiting leaves the line, and nobody else is woken for it', async () => {
+  const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
+  const held = await pool.take();
+  const controllers = [new AbortController(), new AbortController(), new AbortController()];
+  const asked = controllers.map(({ signal }) => ask(pool, signal));
+  const reason = new TransferError('interrupted', 'the reason');
+  controllers[1]?.abort(reason);
+  await turn();
+  assert.equal(asked[1]?.error, reason);
+  assert.deepEqual([asked[0]?.slab, asked[2]?.slab, pool.freeCount], [undefined, undefined, 0]);
+  held[Symbol.dispose]();
+  await turn();
+  assert.notEqual(asked[0]?.slab, undefined);
+  const listeners = controllers.map(({ signal }) => getEventListeners(signal, 'abort').length);
+  assert.deepEqual(listeners, [0, 0, 1], 'only who waits listens: a signal lives as long as the process');
+  controllers[0]?.abort(reason);
+  assert.equal(asked[0]?.error, undefined, 'too late: it has been lent');
+  asked[0]?.slab?.[Symbol.dispose]();
+  await turn();
+  assert.notEqual(asked[2]?.slab, undefined);
+  assert.equal(pool.freeCount, 0);
+});
+
+test('a signal that is aborted already takes nothing; a reason that is no error becomes one', async () => {
+  const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
+  await assert.rejects(pool.take(AbortSignal.abort(new Error('before'))), { message: 'before' });
+  assert.equal(pool.freeCount, 1);
+  const held = await pool.take();
+  const controller = new AbortController();
+  const waiting = ask(pool, controller.signal);
+  controller.abort('a text');
+  await turn();
+  assert(waiting.error instanceof TransferError);
+  assert.equal(waiting.error.code, 'interrupted');
+  held[Symbol.dispose]();
+  assert.equal(pool.freeCount, 1);
+});
+
+test('a pool without slabs is a bug', () => {
+  for (const [slabSizeBytes, slabCount] of [
+    [4096, 0],
+    [0, 1],
+    [4096, NaN],
+  ] as const) {
+    assert.throws(() => new SlabPool({ slabSizeBytes, slabCount }), { name: 'AssertionError' });
+  }
+});
+
+type Step = 'take' | { readonly release: number } | { readonly abort: number };
+const steps = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constant<Step>('take') },
+    { weight: 3, arbitrary: fc.record({ release: fc.nat(9) }) },
+    { weight: 1, arbitrary: fc.record({ abort: fc.nat(9) }) },
+  ),
+  { maxLength: 40 },
+);
+
+test('whatever is taken, given back and aborted: in order, within the bound, and nothing lost', async () => {
+  const property = fc.asyncProperty(fc.integer({ min: 1, max: 4 }), steps, async (slabCount, all) => {
+    const pool = new SlabPool({ slabSizeBytes: 4096, slabCount });
+    const lent: Asked[] = [];
+    let line: { asked: Asked; controller: AbortController }[] = [];
+    for (const step of all) {
+      if (step === 'take') {
+        const controller = new AbortController();
+        line.push({ asked: ask(pool, controller.signal), controller });
+      } else if ('release' in step) {
+        lent.splice(step.release, 1)[0]?.slab?.[Symbol.dispose]();
+      } else if (line[step.abort] !== undefined) {
+        line.splice(step.abort, 1)[0]?.controller.abort();
+      }
+      // The model: the first in line have what is free.
+      while (lent.length < slabCount && line[0] !== undefined) {
+        lent.push(line[0].asked);
+        line = line.slice(1);
+      }
+      await turn();
+      assert(lent.every(({ slab }) => slab !== undefined));
+      assert(line.every(({ asked }) => asked.slab === undefined));
+      assert.equal(new Set(lent.map(({ slab }) => slab?.bytes)).size, lent.length, 'no slab has two owners');
+      assert.equal(pool.freeCount, slabCount - lent.length);
+    }
+  });
+  await fc.assert(property, { numRuns: 60 });
+});

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { inspect } from 'node:util';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { TransferError } from '../../../common/errors.ts';
+import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
+import { formatTicket, isPin, parseTicket, redact, type Ticket } from '../../../common/trust/ticket.ts';
+import { mintToken } from '../../../common/trust/token.ts';
+
+/** With `+`, `/` and `=`, the three characters that get lost on the way. */
+const PIN = `sha256//${Buffer.alloc(32, 'fbefff', 'hex').toString('base64')}`;
+const TOKEN = mintToken(
+  { v: 1, aud: PIN, tid: '3f9c41d2a0b7', scope: ['write'], iat: 1_800_000_000, exp: 1_800_003_600 },
+  makeSigningKey(Buffer.alloc(32, 7)),
+);
+const TICKET: Ticket = {
+  origin: 'https://203.0.113.7:8443',
+  host: '203.0.113.7',
+  port: 8443,
+  pin: PIN,
+  token: TOKEN,
+};
+const TEXT = `https://203.0.113.7:8443/#pin=${PIN}&token=${TOKEN}`;
+
+function refusalOf(text: string): TransferError {
+  try {
+    parseTicket(text);
+  } catch (error) {
+    assert.ok(error instanceof TransferError);
+    return error;
+  }
+  return assert.fail('it was read');
+}
+
+test('a ticket is one line that carries address, pin and token, the pin as curl wants it', () => {
+  assert.match(PIN, /\+.*\/.*=$/);
+  assert.equal(formatTicket(TICKET), TEXT);
+  assert.deepEqual(parseTicket(TEXT), TICKET);
+});
+
+test('a ticket reads back as it was, for any host, port and pin', () => {
+  const hosts = fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6());
+  const canonical = (host: string): string =>
+    new URL(`https://${host.includes(':') ? `[${host}]` : host}/`).hostname.replace(/^\[(.*)\]$/, '$1');
+  const port = fc.integer({ min: 1, max: 65535 });
+  const key = fc.uint8Array({ minLength: 32, maxLength: 32 });
+  fc.assert(
+    fc.property(hosts, port, key, (name, portNumber, bytes) => {
+      const pin = `sha256//${Buffer.from(bytes).toString('base64')}`;
+      const parts = { host: canonical(name), port: portNumber, pin, token: TOKEN };
+      const text = formatTicket(parts);
+      assert.deepEqual(parseTicket(text), { ...parts, origin: new URL(text).origin });
+      const encoded = text.replace(pin, encodeURIComponent(pin));
+      assert.deepEqual(parseTicket(encoded), parseTicket(text));
+      assert.deepEqual(parseTicket(new URL(text).href), parseTicket(text));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('an IPv6 address stands in brackets in the ticket, and without them in its host', () => {
+  const text = TEXT.replace('203.0.113.7', '[::1]');
+  const ticket = parseTicket(text);
+  assert.equal(ticket.host, '::1');
+  assert.equal(ticket.port, 8443);
+  assert.equal(ticket.origin, 'https://[::1]:8443');
+  assert.equal(formatTicket(ticket), text);
+});
+
+test('without a port a ticket means 443', () => {
+  const ticket = parseTicket(TEXT.replace(':8443', ''));
+  assert.deepEqual([ticket.port, ticket.origin], [443, 'https://203.0.113.7']);
+});
+
+test('a ticket is read however it was copied', () => {
+  const encoded = TEXT.replace(PIN, encodeURIComponent(PIN));
+  const [, fragment = ''] = TEXT.split('#');
+  const spellings = [
+    `  ${TEXT}\n`,
+    `\r\n${TEXT}\r\n`,
+    TEXT.replace('https', 'HTTPS'),
+    TEXT.replace('/#', '#'),
+    encoded,
+    encoded.replaceAll('%2F', '%2f'),
+    `${TEXT.slice(0, 80)}\n   ${TEXT.slice(80, 160)}\r\n${TEXT.slice(160)}`,
+    `https://203.0.113.7:8443/#token=${TOKEN}&pin=${PIN}`,
+    `https://203.0.113.7:8443/#v=2&${fragment}&x`,
+  ];
+  for (const text of spellings) assert.deepEqual(parseTicket(text), TICKET, text);
+});
+
+test('each mistake with a ticket is named, and nothing of the ticket shown', () => {
+  const quote = /^put the whole ticket between single quotes: /;
+  const copy = /^copy the whole line /;
+  const table: readonly (readonly [string, string, RegExp])[] = [
+    ['', 'it is empty', copy],
+    [' \n ', 'it is empty', copy],
+    [TOKEN, 'it is only a token, without an address and a pin', copy],
+    [TEXT.replace('https', 'http'), 'it starts with http://, but there is no plain mode', copy],
+    [`ticket: ${TEXT}`, 'it does not start with https://', copy],
+    [`${TOKEN}:${TEXT}`, 'it is only a token, without an address and a pin', copy],
+    ['203.0.113.7:8443', 'it does not start with https://', copy],
+    [TEXT.replace('&', ' &'), 'there is a blank in it', copy],
+    [TEXT.replace(/[#&]/g, '\\$&'), 'there is a backslash in it, as some shells add when pasting', quote],
+    [TEXT.replace('8443', '84430'), 'its host or port is not valid', copy],
+    [TEXT.replace('8443', '0'), 'its host or port is not valid', copy],
+    [TEXT.replace('203.0.113.7', '203.0.113.700'), 'its host or port is not valid', copy],
+    [TEXT.replace('203.0.113.7:8443', ''), 'its host or port is not valid', copy],
+    [TEXT.replace('203', 'root@203'), 'there is a user name in its address', copy],
+    [TEXT.replace('#', '?'), 'there is a "?" in its address; pin and token stand behind "#"', copy],
+    [TEXT.replace('#', 'blocks#'), 'there is a path in its address', copy],
+    ['https://203.0.113.7:8443/', 'everything from "#" on is missing', quote],
+    ['https://203.0.113.7:8443/#', 'everything from "#" on is missing', quote],
+    [`https://203.0.113.7:8443/#token=${TOKEN}`, 'its pin is missing', quote],
+    [TEXT.replace('pin=', 'pin'), 'its pin is missing', quote],
+    [TEXT.replace('=&', '&'), 'its pin is damaged or cut short', quote],
+    [TEXT.replace('sha256', 'sha512'), 'its pin is damaged or cut short', quote],
+    [TEXT.replaceAll('+', '%20'), 'its pin is damaged or cut short', quote],
+    [TEXT.split('&')[0] ?? '', 'its token is missing, as when a shell cuts the line at "&"', quote],
+    [TEXT.replace(TOKEN, ''), 'its token is damaged or cut short', quote],
+    [TEXT.slice(0, -1), 'its token is damaged or cut short', quote],
+    [TEXT.slice(0, -90), 'its token is damaged or cut short', quote],
+    [`${TEXT}'`, 'its token is damaged or cut short', quote],
+    [`${TEXT}&pin=${PIN}`, 'one of its parts stands there twice', copy],
+    [`${TEXT}&token=${TOKEN}`, 'one of its parts stands there twice', copy],
+    [TEXT.replace('sha256', 'sha256%'), 'its percent-encoding is damaged', copy],
+  ];
+  const [, payload = '', signature = ''] = TOKEN.split('.');
+  for (const [text, reason, hint] of table) {
+    const error = refusalOf(text);
+    assert.equal(error.message, `cannot read the ticket: ${reason}`);
+    assert.equal(error.code, 'usage');
+    assert.match(error.hint ?? '', hint);
+    const all = inspect(error, { depth: 9, showHidden: true });
+    for (const secret of [payload, signature, PIN.slice(8), '203.0.113']) {
+      assert.ok(!all.includes(secret.slice(0, 20)), `${reason}: ${secret} is shown`);
+    }
+  }
+});
+
+test('parsing any text gives a ticket or a usage error without the text', () => {
+  const piece = fc.oneof(
+    fc.string(),
+    fc.webUrl({ withFragments: true }),
+    fc.constantFrom('https://h:1/', '#', '&', 'pin=', PIN, 'token=', TOKEN, '%', '\n', '[', ']:1', '@'),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 8 }), (pieces) => {
+      try {
+        const ticket = parseTicket(pieces.join(''));
+        assert.deepEqual([ticket.pin, ticket.token], [PIN, TOKEN]);
+      } catch (error) {
+        assert.ok(error instanceof TransferError && error.code === 'usage');
+        assert.equal(error.cause, undefined);
+      }
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test('a pin is sha256// and the canonical base64 of 32 bytes', () => {
+  assert.ok(isPin(PIN));
+  const bare = PIN.slice(8);
+  const others = [
+    '',
+    bare,
+    `sha256/${bare}`,
+    `SHA256//${bare}`,
+    `${PIN}=`,
+    ` ${PIN}`,
+    `${PIN}\n`,
+    PIN.slice(0, -1),
+  ];
+  // The last character carries two bits that must be zero.
+  others.push(PIN.replace(/.=$/, 'B='), `sha256//${Buffer.alloc(31).toString('base64')}`, `${PIN};${PIN}`);
+  for (const text of others) assert.ok(!isPin(text), text);
+});
+
+test('redacting leaves nothing of a token, whole, cut or encoded, and all else as it was', () => {
+  const [, payload = '', signature = ''] = TOKEN.split('.');
+  const texts = [
+    TEXT,
+    `Authorization: Bearer ${TOKEN}\r\nHost: x`,
+    `${TOKEN} and ${TOKEN}`,
+    `{"token":"${TOKEN}"}`,
+    `token=${TOKEN.slice(0, 60)}`,
+    `ddt1.${payload}`,
+    TOKEN.replaceAll('.', '%2E'),
+    TOKEN.toUpperCase(),
+  ];
+  for (const text of texts) {
+    const safe = redact(text).toUpperCase();
+    assert.ok(safe.includes('DDT1.…'), text);
+    assert.ok(
+      !safe.includes(payload.slice(0, 8).toUpperCase()) && !safe.includes(signature.toUpperCase()),
+      text,
+    );
+  }
+  assert.equal(redact(TEXT), `https://203.0.113.7:8443/#pin=${PIN}&token=ddt1.…`);
+  assert.equal(redact(redact(TEXT)), redact(TEXT));
+  fc.assert(
+    fc.property(
+      fc.string().filter((text) => !/ddt1/i.test(text)),
+      (text) => {
+        assert.equal(redact(text), text);
+        assert.ok(!redact(`${text} ${TOKEN} ${text}`).includes(payload));
+      },
+    ),
+  );
+});

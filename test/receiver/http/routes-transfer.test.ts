@@ -1,0 +1,236 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import type { Answer } from '../../support/https-client.ts';
+import { MemoryTarget } from '../../support/memory-target.ts';
+import { BLOCK_BYTES, claimOf } from '../../support/open-transfer.ts';
+import { startReceiverApp } from '../../support/receiver-app.ts';
+
+const RESOURCES: readonly (readonly [string, string])[] = [
+  ['GET', '/transfer'],
+  ['PUT', '/transfer'],
+  ['GET', '/blocks'],
+  ['GET', '/blocks/0'],
+  ['HEAD', '/blocks/0'],
+  ['PUT', '/blocks/0'],
+  ['POST', '/zero'],
+  ['POST', '/flush'],
+  ['POST', '/complete'],
+  ['GET', '/receipt'],
+];
+
+function told(answer: Answer): [number, string | undefined] {
+  return [answer.status, answer.code];
+}
+
+test('health tells the time to anybody, and nothing else', async () => {
+  const clock = new FakeClock();
+  await using app = await startReceiverApp({ clock });
+  const answer = await app.request('GET', '/health', { token: null });
+  assert.equal(answer.status, 200);
+  assert.deepEqual(answer.json(), { status: 'ok', time: new Date(clock.wallMs()).toISOString() });
+  assert.equal((await app.request('HEAD', '/health', { token: null })).status, 200);
+  assert.deepEqual(told(await app.request('POST', '/health')), [405, 'method-not-allowed']);
+});
+
+test('every answer says the epoch and what is durable, and is not to be kept', async () => {
+  await using app = await startReceiverApp();
+  const answers = [
+    await app.request('GET', '/health', { token: null }),
+    await app.request('GET', '/nothing'),
+  ];
+  for (const [method, path] of RESOURCES) {
+    answers.push(await app.request(method, path), await app.request(method, path, { token: null }));
+  }
+  for (const { headers } of answers) {
+    const { epoch, durableGeneration } = app.transfer;
+    assert.equal(headers['cache-control'], 'no-store');
+    assert.deepEqual(
+      [headers['ddt-epoch'], headers['ddt-durable-generation']],
+      [epoch, String(durableGeneration)],
+    );
+  }
+});
+
+test('every resource wants a token that is good here and now', async () => {
+  const clock = new FakeClock();
+  await using app = await startReceiverApp({ clock });
+  const now = Math.floor(clock.wallMs() / 1000);
+  const tokens: [string | null, number, string][] = [
+    [null, 401, 'token-missing'],
+    ['junk', 401, 'token-invalid'],
+    [`${app.token}x`, 401, 'token-invalid'],
+    [app.mint({}, makeSigningKey()), 401, 'token-invalid'],
+    [app.mint({ tid: 'another' }), 401, 'token-invalid'],
+    [app.mint({ aud: 'sha256//another' }), 401, 'token-invalid'],
+    [app.mint({ iat: now - 100, exp: now }), 401, 'token-expired'],
+    [app.mint({ scope: ['read'] }), 403, 'scope'],
+  ];
+  for (const [method, path] of RESOURCES) {
+    for (const [token, status, code] of tokens) {
+      const answer = await app.request(method, path, { token });
+      const expected = method === 'HEAD' ? [status, undefined] : [status, code];
+      assert.deepEqual(told(answer), expected, `${method} ${path}`);
+      assert.equal(answer.headers['www-authenticate'], status === 401 ? 'Bearer' : undefined);
+    }
+  }
+  const secret = app.token.slice(-20);
+  assert(app.logged.length > 0 && app.logged.every((line) => !line.includes(secret)));
+});
+
+test('what is not there is not there for those without a token either', async () => {
+  await using app = await startReceiverApp();
+  for (const path of [
+    '/',
+    '/nothing',
+    '/blocks/',
+    '/transfer/',
+    '//transfer',
+    '/Transfer',
+    '/health/../transfer',
+  ]) {
+    assert.deepEqual(told(await app.request('GET', path, { token: null })), [404, 'not-found'], path);
+  }
+});
+
+test('other methods are told apart from other paths', async () => {
+  await using app = await startReceiverApp();
+  const others: [string, string][] = [
+    ['POST', '/transfer'],
+    ['DELETE', '/blocks/0'],
+    ['PATCH', '/blocks/0'],
+    ['POST', '/blocks/0'],
+    ['PUT', '/blocks'],
+    ['GET', '/zero'],
+    ['GET', '/flush'],
+    ['GET', '/complete'],
+    ['PUT', '/receipt'],
+    ['OPTIONS', '/transfer'],
+    ['TRACE', '/transfer'],
+  ];
+  for (const [method, path] of others) {
+    assert.deepEqual(told(await app.request(method, path)), [405, 'method-not-allowed'], `${method} ${path}`);
+  }
+  assert.deepEqual(told(await app.request('HEAD', '/transfer')), [200, undefined]);
+});
+
+test('a receiver that is about to stop says so, and is still alive', async () => {
+  await using app = await startReceiverApp();
+  app.isDraining = true;
+  for (const [method, path] of RESOURCES) {
+    const answer = await app.request(method, path);
+    assert.equal(answer.status, 503);
+    assert.equal(answer.code, method === 'HEAD' ? undefined : 'draining');
+    assert.equal(answer.headers['retry-after'], '1');
+  }
+  assert.deepEqual(told(await app.request('GET', '/transfer', { token: null })), [401, 'token-missing']);
+  assert.equal((await app.request('GET', '/health')).status, 200);
+});
+
+test('before a claim there is a transfer without blocks', async () => {
+  await using app = await startReceiverApp({ blockCount: null });
+  const { state, transferId, size } = (await app.request('GET', '/transfer')).json();
+  assert.deepEqual([state, transferId, size], ['unclaimed', app.transfer.id, null]);
+  for (const [method, path] of RESOURCES) {
+    if (path === '/transfer') continue;
+    const body =
+      path === '/complete' ? JSON.stringify({ blockCount: 0, root: `sha256:${'0'.repeat(64)}` }) : '{}';
+    const answer = await app.request(method, path, method === 'POST' ? { body } : {});
+    const expected =
+      path === '/receipt' ? [404, 'not-found'] : [409, method === 'HEAD' ? undefined : 'not-claimed'];
+    assert.deepEqual(told(answer), expected, `${method} ${path}`);
+  }
+});
+
+test('the first claim is 201, the same again 200, another 409', async () => {
+  await using app = await startReceiverApp({ blockCount: null });
+  const claim = async (blockCount: number): Promise<Answer> =>
+    await app.request('PUT', '/transfer', { body: JSON.stringify(claimOf(blockCount)) });
+  const first = await claim(3);
+  assert.equal(first.status, 201);
+  assert.equal(first.headers['ddt-epoch'], app.transfer.epoch);
+  assert.deepEqual(first.json(), (await app.request('GET', '/transfer')).json());
+  assert.deepEqual(first.json(), { ...app.transfer.status() });
+  assert.equal((await claim(3)).status, 200);
+  const other = await claim(4);
+  assert.deepEqual(told(other), [409, 'transfer-mismatch']);
+  assert.match(String(other.json()['detail']), /--discard-transfer/);
+});
+
+test('a claim is bounded by the target, and one that is no claim is 400', async () => {
+  const target = new MemoryTarget({ capacityBytes: BLOCK_BYTES });
+  await using app = await startReceiverApp({ blockCount: null, target });
+  const claim = claimOf(2);
+  const put = async (body: string): Promise<Answer> => await app.request('PUT', '/transfer', { body });
+  assert.deepEqual(told(await put(JSON.stringify(claim))), [507, 'target-too-small']);
+  const wrong = [
+    '',
+    'no JSON',
+    '[]',
+    'null',
+    '7',
+    '{}',
+    '{"size":1,"blockSize":65536}',
+    ...[
+      { size: '1' },
+      { size: undefined },
+      { blockSize: null },
+      { source: 'disk' },
+      { source: null },
+      { size: -1 },
+      { size: 1e300 },
+    ].map((change) => JSON.stringify({ ...claim, ...change })),
+  ];
+  for (const body of wrong) assert.deepEqual(told(await put(body)), [400, 'bad-request'], body);
+  assert.equal(app.transfer.opened, undefined);
+});
+
+test('a pipe claims without a size, and again with it', async () => {
+  await using app = await startReceiverApp({ blockCount: null });
+  const claim = { ...claimOf(2), stream: true };
+  const put = async (size: number | null): Promise<Answer> =>
+    await app.request('PUT', '/transfer', { body: JSON.stringify({ ...claim, size }) });
+  const first = await put(null);
+  assert.deepEqual([first.status, first.json()['size'], first.json()['sizeMax']], [201, null, 2 ** 24]);
+  const root = `sha256:${'0'.repeat(64)}`;
+  const sealing = await app.request('POST', '/complete', { body: JSON.stringify({ blockCount: 2, root }) });
+  assert.deepEqual(told(sealing), [409, 'size-unknown']);
+  const { stream: _stream, ...disk } = claim;
+  const mixed = await app.request('PUT', '/transfer', { body: JSON.stringify(disk) });
+  assert.deepEqual(told(mixed), [409, 'transfer-mismatch']);
+  const second = await put(claim.size);
+  assert.deepEqual(
+    [second.status, second.json()['size'], second.json()['blockCount'], second.json()['sizeMax']],
+    [200, claim.size, 2, null],
+  );
+  assert.equal((await put(null)).status, 200);
+  assert.deepEqual(
+    app.logged.map((line) => line.trim()),
+    [
+      'ddt-receive: claimed by a test disk, of unknown size',
+      `ddt-receive: the source has ended: ${claim.size} bytes`,
+    ],
+  );
+});
+
+test('what a claim says of its source can steer no terminal and fill no disk', async () => {
+  await using app = await startReceiverApp({ blockCount: null });
+  const source = {
+    description: 'a\u001b[31mdisk\n',
+    path: 'x'.repeat(5000),
+    model: 7,
+    serial: 'ä',
+    byId: '/dev/disk/by-id/\u001bx',
+    other: 1,
+  };
+  await app.request('PUT', '/transfer', { body: JSON.stringify({ ...claimOf(1), source }) });
+  const { source: kept } = (await app.request('GET', '/transfer')).json();
+  assert.deepEqual(kept, {
+    description: 'a?[31mdisk?',
+    path: 'x'.repeat(200),
+    model: null,
+    serial: 'ä',
+    byId: '/dev/disk/by-id/?x',
+  });
+});

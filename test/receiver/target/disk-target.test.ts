@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { SlabPool } from '../../../common/io/buffers.ts';
+import { DiskTarget } from '../../../receiver/target/disk-target.ts';
+import { coded } from '../../support/coded.ts';
+import { diskIdentity } from '../../support/disk-identity.ts';
+import { loopDevice, mounted, skipUnlessLoop } from '../../support/loop-device.ts';
+import { prng } from '../../support/prng.ts';
+import { run, runOk } from '../../support/run.ts';
+import { tempDir } from '../../support/temp-dir.ts';
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+const needsLoop = { skip: skipUnlessLoop };
+
+test('a device is opened for one receiver alone, and again when that has closed it', needsLoop, async () => {
+  await using device = await loopDevice(MIB);
+  const identity = diskIdentity('device', device.path, MIB);
+  const target = await DiskTarget.open(identity);
+  const message = /^cannot open \/dev\/loop\d+ for writing: the device is in use$/;
+  await assert.rejects(DiskTarget.open(identity), coded('target-refused', { message }));
+  await target.close();
+  await (await DiskTarget.open(identity)).close();
+});
+
+test('a device that was mounted since it was looked at is refused by the kernel', needsLoop, async () => {
+  await using device = await loopDevice(8 * MIB);
+  await runOk('mkfs.ext4', ['-q', device.path]);
+  await using _folder = await mounted(device.path);
+  await assert.rejects(
+    DiskTarget.open(diskIdentity('device', device.path, 8 * MIB)),
+    coded('target-refused', { message: /the device is in use$/ }),
+  );
+});
+
+test('a file is locked for one receiver alone, against other processes too', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  await assert.rejects(
+    DiskTarget.open(diskIdentity('file', path)),
+    coded('target-refused', {
+      message: /another process, perhaps another ddt-receive, is writing .*disk\.img$/,
+    }),
+  );
+  assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 1);
+  await target.close();
+  assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 0);
+  await (await DiskTarget.open(diskIdentity('file', path))).close();
+});
+
+test('a file that does not exist is made, empty and for its owner alone', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  const { size, mode, dev, ino } = await stat(path);
+  assert.deepEqual([size, mode & 0o777, target.identity.fileId], [0, 0o600, `${dev}:${ino}`]);
+  await target.prepare(5 * MIB + 1);
+  assert.equal((await stat(path)).size, 5 * MIB + 1);
+  await target.prepare(MIB);
+  assert.equal((await stat(path)).size, MIB);
+  await target.close();
+});
+
+test('what cannot be opened for writing is refused with the reason', async () => {
+  await using folder = await tempDir();
+  await mkdir(join(folder.path, 'folder'));
+  const opening = async (name: string): Promise<unknown> =>
+    await DiskTarget.open(diskIdentity('file', join(folder.path, name)));
+  await assert.rejects(
+    opening('folder'),
+    coded('target-refused', { message: /for writing: it is a directory$/ }),
+  );
+  await assert.rejects(
+    opening('absent/disk'),
+    coded('target-refused', { message: /no such file or directory$/ }),
+  );
+});
+
+test('a device must have room for the source, and may have more', needsLoop, async () => {
+  await using device = await loopDevice(MIB);
+  const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
+  const message = /\/dev\/loop\d+ is too small: it has 1048576 bytes, the source has 1049088/;
+  await assert.rejects(target.prepare(MIB + 512), coded('target-too-small', { message }));
+  await target.prepare(MIB);
+  await target.prepare(1000);
+  await target.close();
+});
+
+async function checkBeyond4Gib(target: DiskTarget, folder: string): Promise<void> {
+  using slab = await new SlabPool({ slabSizeBytes: MIB, slabCount: 1 }).take();
+  prng(1).bytes(MIB).copy(slab.bytes);
+  const offsets = [2 ** 31, 2 ** 32, 5 * GIB - MIB];
+  for (const offset of offsets) await target.write(slab.bytes, offset);
+  await target.writeZeros(2 ** 32 + 4096, 3 * MIB);
+  await target.flush();
+  const dump = join(folder, 'part');
+  for (const offset of offsets) {
+    const expected = Buffer.from(slab.bytes);
+    if (offset === 2 ** 32) expected.fill(0, 4096);
+    const into = Buffer.alloc(MIB);
+    await target.read(into, offset);
+    assert(into.equals(expected));
+    const where = [`skip=${offset}`, `count=${MIB}`, 'iflag=skip_bytes,count_bytes,direct', 'bs=1M'];
+    await runOk('dd', [`if=${target.identity.path}`, `of=${dump}`, ...where, 'status=none']);
+    assert((await readFile(dump)).equals(expected));
+  }
+}
+
+test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
+  await using folder = await tempDir();
+  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  await target.prepare(5 * GIB);
+  await checkBeyond4Gib(target, folder.path);
+  await target.close();
+});
+
+test('offsets beyond 2 and 4 GiB are exact on a device', needsLoop, async () => {
+  await using folder = await tempDir();
+  await using device = await loopDevice(5 * GIB);
+  const target = await DiskTarget.open(diskIdentity('device', device.path, 5 * GIB));
+  await checkBeyond4Gib(target, folder.path);
+  await target.close();
+});
+
+test('a long run of zeros takes no room in a file', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  await target.prepare(4 * MIB);
+  await target.write(Buffer.alloc(4 * MIB, 1), 0);
+  await target.flush();
+  await target.writeZeros(MIB, 2 * MIB + 100);
+  assert.ok((await stat(path)).blocks * 512 < 3 * MIB);
+  assert(!(await readFile(path)).subarray(MIB, 3 * MIB + 100).some((byte) => byte !== 0));
+  await target.close();
+});
+
+/** A program that only fails, in place of the system's, for one test. */
+async function standIn(t: TestContext, folder: string, program: string): Promise<void> {
+  await writeFile(join(folder, program), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+  const path = process.env['PATH'] ?? '';
+  process.env['PATH'] = folder + delimiter + path;
+  t.after(() => (process.env['PATH'] = path));
+}
+
+test('where no hole can be punched, zeros are written', async (t) => {
+  await using folder = await tempDir();
+  await standIn(t, folder.path, 'fallocate');
+  const disk = join(folder.path, 'disk.img');
+  const target = await DiskTarget.open(diskIdentity('file', disk));
+  await target.prepare(4 * MIB);
+  await target.write(Buffer.alloc(4 * MIB, 1), 0);
+  await target.writeZeros(4096, 3 * MIB + 17);
+  const expected = Buffer.alloc(4 * MIB, 1).fill(0, 4096, 4096 + 3 * MIB + 17);
+  assert((await readFile(disk)).equals(expected));
+  await target.close();
+});
+
+test('what is read back comes from the medium, whatever the page cache says', needsLoop, async () => {
+  await using device = await loopDevice(MIB);
+  const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
+  await using medium = await open(device.backingFile, 'r+');
+  using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
+  const ways = [
+    { into: slab.bytes, method: 'direct' },
+    // O_DIRECT can't fill it.
+    { into: Buffer.alloc(65_537).subarray(1), method: 'cache-dropped' },
+  ];
+  for (const [at, { into, method }] of ways.entries()) {
+    const offset = at * 65_536;
+    await target.read(into, offset);
+    await medium.write(Buffer.alloc(65_536, 7), 0, 65_536, offset);
+    await target.read(into, offset);
+    assert.equal(into[0], 0, 'the page cache does not know');
+    assert.equal(await target.readBack(into, offset), method);
+    assert(into.equals(Buffer.alloc(65_536, 7)));
+  }
+  await target.close();
+});
+
+test('nothing counts as read back when the page cache cannot be dropped', async (t) => {
+  await using folder = await tempDir();
+  await standIn(t, folder.path, 'dd');
+  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  await target.prepare(MIB);
+  const message = /^cannot drop .*disk\.img from the page cache to read it back: dd iflag=nocache failed$/;
+  await assert.rejects(
+    target.readBack(Buffer.alloc(65_537).subarray(1), 0),
+    coded('target-refused', { message, hint: /dd of GNU coreutils/ }),
+  );
+  await target.close();
+});
+
+test(
+  'slabs go past the page cache, other memory goes through it and is on the device after a flush',
+  needsLoop,
+  async () => {
+    await using device = await loopDevice(MIB);
+    const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
+    using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
+    slab.bytes.fill(1);
+    await target.write(slab.bytes, 0);
+    await target.write(Buffer.alloc(65_536, 2), 65_536);
+    // The backing file is what the device holds; the device's own page cache is not in it.
+    const medium = async (): Promise<Buffer> => (await readFile(device.backingFile)).subarray(0, 131_072);
+    const before = await medium();
+    // What went through the cache may be there by now as well: the kernel writes it when it likes.
+    assert.deepEqual([before[0], before[65_535]], [1, 1]);
+    await target.flush();
+    const after = await medium();
+    assert(after.equals(Buffer.concat([Buffer.alloc(65_536, 1), Buffer.alloc(65_536, 2)])));
+    await target.close();
+  },
+);

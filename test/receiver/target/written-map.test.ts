@@ -1,0 +1,91 @@
+/** Zeros where a file has never been written need no work; everywhere else they do. */
+import assert from 'node:assert/strict';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { DiskTarget } from '../../../receiver/target/disk-target.ts';
+import { Untouched } from '../../../receiver/target/written-map.ts';
+import { assertDiskHolds } from '../../support/disk-comparison.ts';
+import { diskIdentity } from '../../support/disk-identity.ts';
+import { prng } from '../../support/prng.ts';
+import { tempDir } from '../../support/temp-dir.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+test('nothing that was touched is ever called untouched, and runs end where it changes', () => {
+  for (let seed = 1; seed <= 600; seed++) {
+    const random = prng(seed);
+    // The end of a file of more than a terabyte has larger pieces.
+    const pieceBytes = seed % 2 === 0 ? 64 * KIB : 128 * KIB;
+    const base = seed % 2 === 0 ? 0 : 2 ** 40;
+    const sizeBytes = base + 1 + random.below(40 * pieceBytes);
+    const untouched = new Untouched(sizeBytes);
+    const model = new Set<number>();
+    for (let writes = random.below(8); writes > 0; writes--) {
+      const offset = base + random.below(sizeBytes - base);
+      const length = 1 + random.below(Math.min(6 * pieceBytes, sizeBytes - offset));
+      untouched.touch(offset, length);
+      const last = Math.floor((offset + length - 1) / pieceBytes);
+      for (let piece = Math.floor(offset / pieceBytes); piece <= last; piece++) model.add(piece);
+    }
+    const from = base + random.below(sizeBytes - base);
+    const end = from + 1 + random.below(sizeBytes - from);
+    for (let at = from, before: boolean | undefined; at < end;) {
+      const [runBytes, isTouched] = untouched.runFrom(at, end - at);
+      assert(runBytes > 0 && at + runBytes <= end, `seed ${seed}`);
+      assert.notEqual(isTouched, before, `seed ${seed}: two runs that are alike`);
+      for (let place = at; place < at + runBytes; place += 4096) {
+        assert.equal(isTouched, model.has(Math.floor(place / pieceBytes)), `seed ${seed}, byte ${place}`);
+      }
+      before = isTouched;
+      at += runBytes;
+    }
+  }
+});
+
+test('what lies behind the end may hold anything', () => {
+  const untouched = new Untouched(3 * MIB);
+  assert.deepEqual(untouched.runFrom(2 * MIB, 5 * MIB), [MIB, false]);
+  assert.deepEqual(untouched.runFrom(3 * MIB, 4 * MIB), [4 * MIB, true]);
+  // A size that does not fill the last eight pieces.
+  assert.deepEqual(new Untouched(MIB + 100).runFrom(0, 4 * MIB), [MIB + 64 * KIB, false]);
+});
+
+test('zeros in a new file take no program and no space, but for what was written', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  const shellPath = process.env['PATH'];
+  await target.prepare(64 * MIB);
+  const expected = Buffer.alloc(64 * MIB);
+  prng(1)
+    .bytes(MIB + 5000)
+    .copy(expected, 20 * MIB + 100);
+  await target.write(expected.subarray(20 * MIB + 100, 21 * MIB + 5100), 20 * MIB + 100);
+  process.env['PATH'] = folder.path;
+  try {
+    await target.writeZeros(0, 20 * MIB);
+    await target.writeZeros(22 * MIB, 42 * MIB);
+    // Here a hole has to be punched, and there is no program that does it.
+    await assert.rejects(target.writeZeros(10 * MIB, 20 * MIB), /cannot run fallocate/);
+  } finally {
+    process.env['PATH'] = shellPath;
+  }
+  await assertDiskHolds(path, expected);
+  assert((await stat(path)).blocks * 512 < 2 * MIB);
+  await target.writeZeros(0, 64 * MIB);
+  await assertDiskHolds(path, Buffer.alloc(64 * MIB));
+  await target.close();
+});
+
+test('a file that held something is not believed to be empty, whatever its length becomes', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  await writeFile(path, Buffer.alloc(4 * MIB, 0xa5));
+  const target = await DiskTarget.open(diskIdentity('file', path));
+  await target.prepare(8 * MIB);
+  await target.writeZeros(0, 8 * MIB);
+  await assertDiskHolds(path, Buffer.alloc(8 * MIB));
+  await target.close();
+});

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { totalmem } from 'node:os';
+import { test } from 'node:test';
+import { checkTableFits, machineMemoryBytes } from '../../../receiver/transfer/memory-budget.ts';
+import { coded } from '../../support/coded.ts';
+
+const MIB = 2 ** 20;
+const TIB = 2 ** 40;
+
+test('a table of blocks that would take more than half of the memory is refused, with a way out', () => {
+  // 2^15 blocks of 33 bytes are 1,081,344 bytes.
+  const geometry = { sizeBytes: 2 ** 31, blockSizeBytes: 2 ** 16 };
+  checkTableFits(geometry, 2 * 1_081_344);
+  const refused = coded('bad-request', {
+    message:
+      /^32768 blocks take 1\.0 MiB of the receiver's memory, more than half of the 2\.1 MiB that it has$/,
+    hint: /^ddt-send --block-size 128KiB$/,
+  });
+  assert.throws(() => checkTableFits(geometry, 2 * 1_081_343), refused);
+  const large = { sizeBytes: 64 * TIB, blockSizeBytes: 4 * MIB };
+  assert.throws(() => checkTableFits(large, 600 * MIB), coded('bad-request', { hint: /--block-size 8MiB$/ }));
+  const noWay = coded('bad-request', { hint: /^the receiver needs more memory$/ });
+  for (const blockSizeBytes of [4 * MIB, 16 * MIB]) {
+    assert.throws(() => checkTableFits({ ...large, blockSizeBytes }, 100 * MIB), noWay);
+  }
+});
+
+test('the memory of the machine is at most what it has', () => {
+  assert(machineMemoryBytes() > 0 && machineMemoryBytes() <= totalmem());
+});

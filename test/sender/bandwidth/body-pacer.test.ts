@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LinePacer } from '../../../sender/bandwidth/body-pacer.ts';
+import { TokenBucket } from '../../../sender/bandwidth/token-bucket.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { prng } from '../../support/prng.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const NEVER = new AbortController().signal;
+
+interface Scene {
+  readonly clock: FakeClock;
+  readonly pacer: LinePacer;
+  limit: number | undefined;
+  /** Of all bodies, in order of their going out. */
+  readonly sent: { readonly atMs: number; readonly lane: number; readonly bytes: number }[];
+  /** Bodies one after the other, until they are through or it is aborted. */
+  lane(lane: number, bodyBytes: number, bodies: number, signal?: AbortSignal): Promise<void>;
+  bytesBetween(fromMs: number, untilMs: number): number;
+}
+
+function scene(limit: number | undefined): Scene {
+  const clock = new FakeClock();
+  const all: Scene = {
+    clock,
+    limit,
+    pacer: new LinePacer({ clock, limit: () => all.limit }),
+    sent: [],
+    async lane(lane, bodyBytes, bodies, signal = NEVER) {
+      for (let count = 0; count < bodies; count++) {
+        using body = await all.pacer.enter(Buffer.alloc(bodyBytes), signal);
+        assert.equal(body.headers['content-length'], String(bodyBytes));
+        for await (const piece of body.pieces)
+          all.sent.push({ atMs: clock.monotonicMs(), lane, bytes: piece.length });
+      }
+    },
+    bytesBetween: (fromMs, untilMs) =>
+      all.sent
+        .filter(({ atMs }) => atMs >= fromMs && atMs < untilMs)
+        .reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+  return all;
+}
+
+test('a bucket gives what its rate says over any ten seconds, however unevenly it is asked', () => {
+  const random = prng(3);
+  for (const rate of [1024, 8 * KIB, MIB, 300 * MIB]) {
+    const bucket = new TokenBucket();
+    bucket.setRate(rate, 0);
+    const taken: { atMs: number; bytes: number }[] = [];
+    for (let nowMs = 0; nowMs < 60_000;) {
+      const waitMs = bucket.waitMs(nowMs);
+      if (waitMs > 0) nowMs += waitMs + random.below(5);
+      else {
+        const bytes = 1 + random.below(Math.ceil(rate / 32));
+        bucket.take(bytes, nowMs);
+        taken.push({ atMs: nowMs, bytes });
+      }
+      // Now and then nobody asks for a while.
+      if (random.below(2000) === 0) nowMs += 3000;
+    }
+    for (let fromMs = 0; fromMs < 50_000; fromMs += 500) {
+      const within = taken.filter(({ atMs }) => atMs >= fromMs && atMs < fromMs + 10_000);
+      const bytes = within.reduce((sum, each) => sum + each.bytes, 0);
+      assert(bytes <= 10 * rate * 1.035, `${bytes} of ${10 * rate} from ${fromMs} on`);
+    }
+  }
+});
+
+test('what was owed at a high rate is not waited for at a low one', () => {
+  const bucket = new TokenBucket();
+  bucket.setRate(100 * MIB, 0);
+  bucket.take(MIB, 0);
+  assert(bucket.waitMs(0) > 0);
+  bucket.setRate(KIB, 1);
+  assert.equal(bucket.waitMs(1), 0);
+});
+
+test('all lanes together keep the limit, whatever it is and however many they are', async () => {
+  for (const [limit, lanes] of [
+    [KIB, 2],
+    [8 * KIB, 64],
+    [MIB, 8],
+    [MIB, 64],
+    [20 * MIB, 16],
+  ] as const) {
+    const all = scene(limit);
+    const stop = new AbortController();
+    const running = Array.from({ length: lanes }, async (_, lane) =>
+      all.lane(lane, 4 * MIB, 1000, stop.signal).catch(() => {}),
+    );
+    await all.clock.advance(limit > MIB ? 11_000 : 31_000);
+    const rate = all.bytesBetween(1000, 11_000) / 10;
+    // What TLS adds counts, too; and one piece more or less.
+    assert(rate < limit * 1.01 && rate > limit * 0.95 - 60, `${rate} of ${limit}, ${lanes} lanes`);
+    stop.abort(new Error('enough'));
+    await Promise.all(running);
+  }
+});
+
+test('at a low limit few bodies are on their way, in turn, and the others have not begun', async () => {
+  const all = scene(8 * KIB);
+  const stop = new AbortController();
+  const running = Array.from({ length: 64 }, async (_, lane) =>
+    all.lane(lane, 256 * KIB, 1, stop.signal).catch(() => {}),
+  );
+  await all.clock.advance(60_000);
+  assert.deepEqual([...new Set(all.sent.map(({ lane }) => lane))], [0, 1]);
+  for (const lane of [0, 1]) {
+    const times = all.sent.filter((each) => each.lane === lane).map(({ atMs }) => atMs);
+    for (const [at, time] of times.entries()) assert(time - (times[at - 1] ?? 0) < 1000, `lane ${lane}`);
+  }
+  await all.clock.advance(70_000);
+  assert.deepEqual([...new Set(all.sent.map(({ lane }) => lane))], [0, 1, 2, 3], 'others follow');
+  stop.abort(new Error('enough'));
+  await Promise.all(running);
+});
+
+test('bodies that are on their way when the limit falls go on: none stands still for a minute', async () => {
+  for (const [limit, stillSeconds] of [
+    [8 * KIB, 5],
+    [KIB, 36],
+  ] as const) {
+    const all = scene(undefined);
+    all.limit = 64 * MIB;
+    const stop = new AbortController();
+    const running = Array.from({ length: 64 }, async (_, lane) =>
+      all.lane(lane, 4 * MIB, 9, stop.signal).catch(() => {}),
+    );
+    await all.clock.advance(1000);
+    assert.equal(new Set(all.sent.map(({ lane }) => lane)).size, 64);
+    all.limit = limit;
+    await all.clock.advance(200_000);
+    for (let lane = 0; lane < 64; lane++) {
+      const times = all.sent.filter((each) => each.lane === lane).map(({ atMs }) => atMs);
+      const gaps = [...times, 201_000].map((time, at) => time - (times[at - 1] ?? 0));
+      assert(Math.max(...gaps) < stillSeconds * 1000, `${limit}: ${Math.max(...gaps)} ms`);
+    }
+    stop.abort(new Error('enough'));
+    await Promise.all(running);
+  }
+});
+
+test('a limit that is lifted or changed holds from the next piece on', async () => {
+  const all = scene(KIB);
+  const running = all.lane(0, 40 * KIB, 1);
+  await all.clock.advance(10_000);
+  assert(Math.abs(all.bytesBetween(0, 10_000) - 10 * KIB) <= KIB);
+  all.limit = 4 * KIB;
+  await all.clock.advance(5000);
+  assert(Math.abs(all.bytesBetween(10_000, 15_000) - 20 * KIB) <= 2 * KIB);
+  all.limit = undefined;
+  await all.clock.advance(300);
+  await running;
+  assert.equal(all.bytesBetween(0, Infinity), 40 * KIB);
+});
+
+test('without a limit at the moment nothing waits', async () => {
+  const all = scene(undefined);
+  await Promise.all(Array.from({ length: 64 }, async (_, lane) => await all.lane(lane, MIB, 4)));
+  assert.equal(all.clock.monotonicMs(), 0);
+  assert.equal(all.bytesBetween(0, 1), 64 * 4 * MIB);
+});
+
+test('a body that ends early leaves its place and its turn to the others', async () => {
+  const all = scene(8 * KIB);
+  const first = await all.pacer.enter(Buffer.alloc(MIB), NEVER);
+  const pieces = first.pieces[Symbol.asyncIterator]();
+  await pieces.next();
+  const waiting = pieces.next();
+  const second = all.lane(1, KIB, 1);
+  const given = new AbortController();
+  const fourth = all.lane(3, KIB, 1, given.signal);
+  const third = all.lane(2, KIB, 1);
+  given.abort(new Error('given up'));
+  first[Symbol.dispose]();
+  await assert.rejects(waiting);
+  await assert.rejects(fourth, /given up/);
+  await all.clock.runToEnd(Promise.all([second, third]));
+  assert.equal(all.bytesBetween(0, Infinity), 2 * KIB);
+});

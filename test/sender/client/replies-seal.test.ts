@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseSeal } from '../../../sender/client/replies.ts';
+
+function reply(value: unknown): { body: Buffer } {
+  return { body: Buffer.from(JSON.stringify(value)) };
+}
+
+test('a seal is believed only if it is of this very copy and says how it was verified', () => {
+  const request = {
+    transferId: 't',
+    geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
+    algorithm: 'sha-256' as const,
+    root: Buffer.alloc(32),
+  };
+  const good = {
+    transferId: 't',
+    size: 65_537,
+    blockSize: 65_536,
+    blockCount: 2,
+    digest: 'sha-256',
+    root: `sha256:${'00'.repeat(32)}`,
+    verified: 'none',
+    unreadable: [[512, 1024]],
+  };
+  const sealOf = (receipt: object): { body: Buffer } =>
+    reply({ text: JSON.stringify(receipt), signature: 's' });
+  const text = JSON.stringify(good);
+  const unreadable = [[512, 1024]];
+  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', unreadable, text, signature: 's' });
+  const before = { ...good, digest: undefined };
+  assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before there was a choice');
+  const other = { ...request, algorithm: 'blake3' as const };
+  assert.equal(parseSeal(sealOf({ ...good, digest: 'blake3' }), other).verified, 'none');
+  assert.throws(() => parseSeal(sealOf(before), other), { code: 'bad-answer' });
+  for (const wrong of [
+    { transferId: 'u' },
+    { size: 65_536 },
+    { blockSize: 131_072 },
+    { blockCount: 1 },
+    { digest: 'blake3' },
+    { digest: null },
+    { digest: 'sha256' },
+    { root: `sha256:${'00'.repeat(31)}01` },
+    { verified: 'yes' },
+    { verified: true },
+    { verified: ['none'] },
+    { unreadable: undefined },
+    { unreadable: [[0, 0]] },
+    { unreadable: [[65_536, 2]] },
+    {
+      unreadable: [
+        [512, 512],
+        [0, 512],
+      ],
+    },
+  ]) {
+    const receipt = { ...good, ...wrong };
+    assert.throws(() => parseSeal(sealOf(receipt), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+  }
+  for (const wrong of [
+    { text },
+    { text, signature: null },
+    { text: null, signature: 's' },
+    { text: '{', signature: 's' },
+  ]) {
+    assert.throws(() => parseSeal(reply(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+  }
+});

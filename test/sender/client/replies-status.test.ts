@@ -1,0 +1,249 @@
+/** The parts of replies.ts that read where a transfer stands, and what a person is shown. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { TransferError } from '../../../common/errors.ts';
+import type { TransferStatus } from '../../../common/protocol/protocol.ts';
+import { printable } from '../../../sender/client/answer-text.ts';
+import { parseClaimAnswer, parseTransferStatus } from '../../../sender/client/status-reply.ts';
+
+const STATUS: TransferStatus = {
+  protocol: 1,
+  transferId: 'a-transfer',
+  epoch: 'an-epoch',
+  state: 'open',
+  size: 10_000_001,
+  blockSize: 65_536,
+  blockCount: 153,
+  sizeMax: null,
+  digest: 'sha-256',
+  digests: ['sha-256'],
+  source: null,
+  target: {
+    description: 'virtio disk',
+    path: '/dev/vdd',
+    model: null,
+    serial: null,
+    byId: null,
+    size: 20_000_000,
+    sectorBytes: 4096,
+    content: ['ext4 file system "photos"', 'swap space'],
+  },
+  targetMarks: { itself: ['a1'], within: [] },
+  blocks: { absent: 100, written: 50, durable: 2, verified: 1 },
+  unreadable: [],
+  unreadableCount: 0,
+  limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
+  encodings: ['zstd'],
+};
+const CLAIM = {
+  size: 10_000_001,
+  blockSize: 65_536,
+  source: { description: 'a stick', path: '/dev/sdc', model: null, serial: null },
+};
+
+/** Any UTF-16, halves of characters too. */
+const anyCharacters = fc
+  .array(fc.oneof(fc.nat(0x7f), fc.nat(0xffff)), { maxLength: 2000 })
+  .map((codes) => String.fromCharCode(...codes));
+
+function reply(value: unknown): { body: Buffer } {
+  return { body: Buffer.from(JSON.stringify(value)) };
+}
+
+test('a status that lacks what the sender needs, or has an impossible geometry, is a bad answer', () => {
+  const wrong: readonly Record<string, unknown>[] = [
+    { transferId: undefined },
+    { transferId: 7 },
+    { epoch: undefined },
+    { state: 'ready' },
+    { state: undefined },
+    { size: null },
+    { size: -1 },
+    { size: 0.5 },
+    { size: '10000001' },
+    { size: 2 ** 53 },
+    { blockSize: null },
+    { blockSize: 0 },
+    { blockSize: 65_537 },
+    { blockSize: 2 ** 25 },
+    { size: 2 ** 52, blockSize: 65_536 },
+    { target: null },
+    { target: 'disk' },
+    { target: [] },
+    { target: { description: 'a disk' } },
+    { target: { description: 5, path: '/dev/vdd' } },
+    { limits: null },
+    { limits: { connections: '256' } },
+    { digest: 5 },
+    { digest: null },
+    { digest: ['blake3'] },
+    { blocks: undefined },
+    { blocks: {} },
+    { blocks: { ...STATUS.blocks, durable: -1 } },
+    { blocks: { ...STATUS.blocks, verified: '3' } },
+  ];
+  for (const change of wrong) {
+    const answer = reply({ ...STATUS, ...change });
+    assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
+  }
+  for (const value of [null, [], 'text', 5, true]) {
+    assert.throws(() => parseTransferStatus(reply(value)), { code: 'bad-answer', message: /: no object$/ });
+  }
+});
+
+test('a transfer has the digest that it says; who says nothing has SHA-256', () => {
+  const digests = ['sha-256', 'blake3'];
+  const chosen = { ...STATUS, digest: 'blake3', digests };
+  assert.deepEqual(parseTransferStatus(reply(chosen)), chosen);
+  const before = parseTransferStatus(reply({ ...STATUS, digest: undefined, digests: undefined }));
+  assert.deepEqual([before.digest, before.digests], ['sha-256', ['sha-256']]);
+  const unclaimed = { ...STATUS, state: 'unclaimed', digest: 'blake3', digests };
+  assert.equal(parseTransferStatus(reply(unclaimed)).digest, null);
+  for (const digest of ['md5', 'sha256', '\u001b[2J', '']) {
+    assert.throws(() => parseTransferStatus(reply({ ...STATUS, digest })), {
+      code: 'transfer-mismatch',
+      message: 'the digests of this transfer are of an unknown kind',
+    });
+  }
+  const claim = { ...CLAIM, digest: 'blake3' as const };
+  assert.equal(parseClaimAnswer(reply(chosen), claim).digest, 'blake3');
+  assert.throws(() => parseClaimAnswer(reply(STATUS), claim), { code: 'bad-answer' });
+  assert.throws(() => parseClaimAnswer(reply(chosen), CLAIM), { code: 'bad-answer' });
+});
+
+test('another version of the protocol is refused, and is shown only where it is a number', () => {
+  for (const [protocol, shown] of [
+    [2, 'version 2'],
+    [-1, 'version -1'],
+    [1.25e300, 'version 1.25e+300'],
+    ['1', 'an unknown version'],
+    ['\u001b[2J', 'an unknown version'],
+    [{ toString: null, valueOf: null }, 'an unknown version'],
+    [undefined, 'an unknown version'],
+  ] as const) {
+    assert.throws(() => parseTransferStatus(reply({ ...STATUS, protocol })), {
+      code: 'transfer-mismatch',
+      message: `the receiver speaks ${shown} of the protocol, not 1`,
+      hint: 'install the same version of dd-transfer on both machines',
+    });
+  }
+});
+
+test('the number of blocks follows from the geometry, whatever the receiver says it is', () => {
+  assert.equal(parseTransferStatus(reply({ ...STATUS, blockCount: '\u001b[2J' })).blockCount, 153);
+  assert.equal(parseTransferStatus(reply({ ...STATUS, blockCount: 5 })).blockCount, 153);
+});
+
+test('while nothing is claimed there is no geometry, whatever the receiver says', () => {
+  const status = parseTransferStatus(reply({ ...STATUS, state: 'unclaimed', blockSize: 'huge', size: -5 }));
+  assert.deepEqual([status.size, status.blockSize, status.blockCount], [null, null, null]);
+});
+
+test('a size that is not known comes with the most that it may be', () => {
+  const unknown = { ...STATUS, size: null, blockCount: null, sizeMax: 20_000_000 };
+  assert.deepEqual(parseTransferStatus(reply(unknown)), unknown);
+  for (const change of [
+    { sizeMax: null },
+    { sizeMax: -1 },
+    { sizeMax: 1.5 },
+    { sizeMax: '9' },
+    { sizeMax: 2 ** 53 },
+    { blockSize: 1000 },
+    { blockSize: null },
+    { size: undefined },
+  ]) {
+    const answer = reply({ ...unknown, ...change });
+    assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
+  }
+  const claim = { ...CLAIM, size: null };
+  assert.equal(parseClaimAnswer(reply(unknown), claim).size, null);
+  assert.equal(parseClaimAnswer(reply(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
+  assert.throws(() => parseClaimAnswer(reply(unknown), CLAIM), { code: 'bad-answer' });
+});
+
+test('the answer to a claim is believed only if it is that very claim', () => {
+  for (const change of [
+    { state: 'unclaimed' },
+    { size: 10_000_000 },
+    { blockSize: 131_072 },
+    { blockSize: 65_537 },
+  ]) {
+    const answer = reply({ ...STATUS, ...change });
+    assert.throws(() => parseClaimAnswer(answer, CLAIM), { code: 'bad-answer' }, JSON.stringify(change));
+  }
+  assert.equal(parseClaimAnswer(reply({ ...STATUS, state: 'sealed' }), CLAIM).state, 'sealed');
+});
+
+test('texts of the receiver that are shown to a person are made harmless', () => {
+  const evil = 'a\u001b[2Jb\u0007\r\nc\u0000\u009b\u202ed';
+  const status = parseTransferStatus(
+    reply({
+      ...STATUS,
+      source: { description: evil, path: evil, model: evil, serial: 5 },
+      target: {
+        description: evil,
+        path: 'x'.repeat(5000),
+        model: evil,
+        serial: {},
+        byId: evil,
+        size: '5',
+        sectorBytes: '512',
+        content: [evil, 5, 'x'.repeat(5000)],
+      },
+      targetMarks: { itself: 'all', within: [evil, null] },
+      encodings: [evil, 5],
+    }),
+  );
+  const harmless = 'a?[2Jb???c???d';
+  const { source, target, encodings } = status;
+  assert.deepEqual(source, { description: harmless, path: harmless, model: harmless, serial: null });
+  assert.deepEqual(target, {
+    description: harmless,
+    path: 'x'.repeat(500),
+    model: harmless,
+    serial: null,
+    byId: harmless,
+    size: null,
+    sectorBytes: null,
+    content: [harmless, 'x'.repeat(500)],
+  });
+  assert.deepEqual(status.targetMarks, { itself: [], within: [harmless] });
+  assert.deepEqual(encodings, [harmless]);
+});
+
+test('printable text stays as it is, and nothing else gets through', () => {
+  for (const text of ['', '/dev/vdd', 'Größe: 4 GiB – 日本語 😀', '~!@#$%^&*()\'"']) {
+    assert.equal(printable(text), text);
+  }
+  for (const [text, shown] of [
+    ['\u001b]0;title\u0007', '?]0;title?'],
+    ['\t\n\r', '???'],
+    ['\u007f\u0080\u009f', '???'],
+    ['\u2028\u2029', '??'],
+    ['\u202e\u2066\u200b\ufeff', '????'],
+    ['\ud800 \udfff', '? ?'],
+    ['\ue000', '?'],
+  ] as const) {
+    assert.equal(printable(text), shown);
+  }
+  fc.assert(
+    fc.property(anyCharacters, (text) => {
+      const shown = printable(text);
+      assert(shown.length <= 500);
+      assert(shown.isWellFormed());
+      assert(!/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(shown));
+      assert.equal(printable(shown), shown);
+    }),
+  );
+});
+
+test('what is not JSON is said to be that, with its cause', () => {
+  for (const body of ['', '<html>', '{', '{"a":1}x', '\ufeff{}', 'NaN']) {
+    assert.throws(
+      () => parseTransferStatus({ body: Buffer.from(body) }),
+      (error) =>
+        error instanceof TransferError && error.code === 'bad-answer' && error.cause instanceof Error,
+    );
+  }
+});

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { TransferError } from '../../../common/errors.ts';
+import { factsOf, reporterScene as scene } from '../../support/reporter-scene.ts';
+
+const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;
+
+const MIB = 1024 * 1024;
+
+function eventsOf(out: readonly string[]): Record<string, unknown>[] {
+  for (const line of out) assert.match(line, /^\{.*\}\n$/, 'one object, one line');
+  return out.map((line) => ({ ...(JSON.parse(line) as object) }));
+}
+
+test('as JSON: progress at once and every second, and done as the last line', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  assert.equal(all.out.length, 1);
+  for (let second = 1; second <= 5; second++) {
+    all.counters.durable += 2;
+    await all.pass(1);
+  }
+  all.counters.durable = 100;
+  all.reporter.done(factsOf(all.counters), '/dev/vdd');
+  await all.pass(5);
+  const events = eventsOf(all.out);
+  assert.deepEqual(
+    events.map(({ event, blocksDurable }) => [event, blocksDurable]),
+    [...[0, 2, 4, 6, 8, 10, 100].map((durable) => ['progress', durable]), ['done', undefined]],
+  );
+  assert.equal(events[3]?.['bytesPerSecond'], 8 * MIB);
+  assert.equal(events[3]?.['secondsLeft'], 47);
+  assert.equal(events[3]?.['connections'], 4);
+  assert.equal(events[0]?.['secondsLeft'], null);
+  assert.deepEqual(all.err, []);
+});
+
+test('as JSON: a failure is the last line, with its code, and never a secret', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  all.reporter.failed(
+    new TransferError('usage', `cannot use ${TOKEN}: no`, {
+      hint: `try ddt-send x 'https://y/#token=${TOKEN}'`,
+    }),
+  );
+  await all.pass(3);
+  assert.deepEqual(eventsOf(all.out).slice(1), [
+    {
+      event: 'failed',
+      code: 'usage',
+      message: 'cannot use ddt1.…: no',
+      hint: "try ddt-send x 'https://y/#token=ddt1.…'",
+    },
+  ]);
+});
+
+test('a failure before anything began is told as JSON all the same', (context) => {
+  using all = scene(context, 'json');
+  all.reporter.failed({ code: 'bug', message: 'RangeError: x' });
+  assert.deepEqual(eventsOf(all.out), [{ event: 'failed', code: 'bug', message: 'RangeError: x' }]);
+});
+
+test('as lines: one a minute in a log, one every five seconds where somebody looks', async (context) => {
+  for (const [isTerminal, everySeconds] of [
+    [false, 60],
+    [true, 5],
+  ] as const) {
+    await context.test(`every ${everySeconds} s`, async (inner) => {
+      using all = scene(inner, 'plain', isTerminal);
+      all.start();
+      const seconds: number[] = [];
+      for (let second = 1; second <= 180; second++) {
+        const before = all.err.length;
+        all.counters.durable = Math.floor(second / 2);
+        await all.pass(1);
+        if (all.err.length > before) seconds.push(second);
+      }
+      assert.deepEqual(
+        seconds.slice(0, 3),
+        [1, 2, 3].map((times) => times * everySeconds),
+      );
+      assert.match(all.err.at(-1) ?? '', /^ 90 % {2}360 MiB durable {2}.* {2}4 connections {2}ETA .*\n$/);
+      assert.deepEqual(all.out, [], 'results only go to standard output');
+    });
+  }
+});
+
+test('as lines: nothing is said twice while nothing changes', async (context) => {
+  using all = scene(context, 'plain');
+  all.start();
+  await all.pass(600);
+  assert.equal(all.err.length, 1);
+  all.counters.durable = 1;
+  await all.pass(60);
+  assert.equal(all.err.length, 2);
+});
+
+test('as lines: the summary goes to standard output, a failure is left to main', (context) => {
+  using all = scene(context, 'plain');
+  all.reporter.fact('source   /dev/sdc: a disk');
+  assert.deepEqual(all.err, ['source   /dev/sdc: a disk\n']);
+  all.reporter.failed({ code: 'busy', message: 'busy' });
+  assert.deepEqual(all.out, []);
+  all.reporter.done(factsOf(all.counters), '/dev/vdd');
+  assert.match(all.out.join(''), /^done .* on \/dev\/vdd: .*\nblocks .*\nline .*\nroot .*\n$/);
+});
+
+test('without progress there are no facts, no lines and no summary, but warnings', async (context) => {
+  using all = scene(context, 'none');
+  all.reporter.fact('source   /dev/sdc: a disk');
+  all.start();
+  await all.pass(120);
+  all.reporter.noteRetry(new TransferError('busy', 'the receiver is busy'));
+  all.reporter.done(factsOf(all.counters), '/dev/vdd');
+  assert.deepEqual(all.out, []);
+  assert.deepEqual(all.err, ['ddt-send: warning: the receiver is busy; trying again\n']);
+});
+
+test('an outage is told when it begins, then once a minute with its length', async (context) => {
+  using all = scene(context, 'none');
+  all.start();
+  all.line.connections = 0;
+  for (let second = 0; second < 150; second++) {
+    all.reporter.noteRetry(new TransferError('connection-failed', `cannot reach ${TOKEN}`));
+    await all.pass(1);
+  }
+  assert.deepEqual(all.err, [
+    'ddt-send: warning: cannot reach ddt1.…; trying again\n',
+    'ddt-send: warning: cannot reach ddt1.…; trying again (for 1 m now)\n',
+    'ddt-send: warning: cannot reach ddt1.…; trying again (for 2 m now)\n',
+  ]);
+});
+
+test('the next outage, after blocks became durable again, counts from its own beginning', async (context) => {
+  using all = scene(context, 'none');
+  all.start();
+  all.reporter.noteRetry(new TransferError('connection-failed', 'first'));
+  await all.pass(30);
+  all.counters.durable = 50;
+  await all.pass(100);
+  all.reporter.noteRetry(new TransferError('connection-failed', 'second'));
+  assert.equal(all.err.at(-1), 'ddt-send: warning: second; trying again\n');
+});
+
+test('nothing fails, nothing moves: told after twenty seconds, and as JSON each second', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  for (let second = 1; second <= 90; second++) {
+    all.line.standstillMs = second * 1000;
+    await all.pass(1);
+  }
+  assert.deepEqual(all.err, [
+    'ddt-send: warning: waiting for the receiver: nothing moves on any of 4 connections, for 20 s\n',
+    'ddt-send: warning: waiting for the receiver: nothing moves on any of 4 connections, for 1 m 20 s\n',
+  ]);
+  const waiting = eventsOf(all.out).filter(({ event }) => event === 'waiting');
+  assert.equal(waiting.length, 81);
+  assert.deepEqual(waiting.at(-1), {
+    event: 'waiting',
+    code: 'standstill',
+    message: 'waiting for the receiver: nothing moves on any of 4 connections',
+    seconds: 90,
+  });
+  all.line.standstillMs = 0;
+  await all.pass(5);
+  assert.equal(eventsOf(all.out).at(-1)?.['event'], 'progress');
+});
+
+test('an outage counts from the last movement, and is over when bytes move again', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  for (let second = 1; second <= 60; second++) {
+    all.line.standstillMs = second * 1000;
+    await all.pass(1);
+  }
+  const error = new TransferError('connection-failed', 'the connection did not move for 60 s');
+  all.reporter.noteRetry(error, 3_600_000);
+  Object.assign(all.line, { connections: 0, standstillMs: undefined });
+  await all.pass(10);
+  assert.deepEqual(eventsOf(all.out).at(-1), {
+    event: 'waiting',
+    code: 'connection-failed',
+    message: 'waiting for the receiver: the connection did not move for 60 s',
+    seconds: 70,
+    giveUpInSeconds: 3590,
+  });
+  Object.assign(all.line, { connections: 1, standstillMs: 0 });
+  await all.pass(1);
+  assert.equal(all.err.at(-1), 'note     going on after 1 m 11 s\n');
+  assert.equal(eventsOf(all.out).at(-1)?.['event'], 'progress');
+});
+
+test('what arrives ends a standstill at once, though connections are looked at seldom', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  all.line.standstillMs = 30_000;
+  await all.pass(2);
+  all.counters.durable++;
+  await all.pass(5);
+  assert.deepEqual(
+    eventsOf(all.out)
+      .slice(-5)
+      .map(({ event }) => event),
+    Array.from({ length: 5 }, () => 'progress'),
+  );
+});
+
+test('as JSON, before there is a transfer: each failure that is tried again is told', (context) => {
+  using all = scene(context, 'json');
+  const refused = Object.assign(new Error('x'), { code: 'ECONNREFUSED' });
+  all.reporter.noteRetry(new TransferError('connection-failed', 'cannot reach it', { cause: refused }), 5000);
+  assert.deepEqual(eventsOf(all.out), [
+    {
+      event: 'waiting',
+      code: 'connection-failed',
+      message: 'waiting for the receiver: connection refused',
+      seconds: 0,
+      giveUpInSeconds: 5,
+    },
+  ]);
+});

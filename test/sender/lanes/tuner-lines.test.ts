@@ -1,0 +1,212 @@
+/**
+ * The pace of the lanes on model lines, by seed. `DDT_PACE_SEEDS=5000` runs more of them; a failure names its
+ * own.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PACE_INTERVAL_MS } from '../../../sender/lanes/tuner-state.ts';
+import { prng } from '../../support/prng.ts';
+import type { LineParameters } from './line-model.ts';
+import {
+  LANES_MAX,
+  bestOf,
+  decideByPace,
+  fixedGoodputs,
+  lineOf,
+  meanOf,
+  runOn,
+  secondsUntil,
+  turnsPerMinute,
+  type Decide,
+  type Tick,
+} from './tuner-runs.ts';
+
+const SEEDS = Number(process.env['DDT_PACE_SEEDS'] ?? 150);
+const WARM_UP_MS = 60_000;
+const STEADY_MS = 120_000;
+const CHANGED_MS = 90_000;
+const CLEAN_LANES_MAX = 8;
+const TURNS_A_MINUTE_MAX = 8;
+const REACTION_SECONDS_MAX = 35;
+const REACTION_SECONDS_MEDIAN = 15;
+
+const CLEAN = [
+  lineOf(2, 40, 0),
+  lineOf(20, 40, 0),
+  lineOf(100, 10, 0),
+  lineOf(100, 40, 0),
+  lineOf(300, 5, 0),
+];
+const LOSSY = [
+  lineOf(100, 40, 0.05),
+  lineOf(100, 40, 0.5),
+  lineOf(100, 80, 1),
+  lineOf(50, 150, 0.2),
+  lineOf(100, 200, 0.1),
+  lineOf(1000, 20, 0.01),
+  lineOf(1000, 80, 0.05),
+  lineOf(20, 300, 2),
+];
+const LINES = [...CLEAN, ...LOSSY];
+const BEST = new Map(LINES.map((line) => [line, bestOf(line)]));
+
+const mbit = (bytesPerSecond: number): string => ((bytesPerSecond * 8) / 1e6).toFixed(1);
+const nameOf = ({ bytesPerSecond, rttMs, loss }: LineParameters): string =>
+  `${(bytesPerSecond * 8) / 1e6} Mbit/s, ${rttMs} ms, ${(loss * 100).toFixed(2)} %`;
+
+/** What is wrong with a run on a line that stays the same; undefined when nothing is. */
+function faultOf(line: LineParameters, ticks: readonly Tick[]): string | undefined {
+  const steady = ticks.slice(WARM_UP_MS / PACE_INTERVAL_MS);
+  const best = BEST.get(line) ?? bestOf(line);
+  const mean = meanOf(steady);
+  if (mean < 0.9 * best) return `${mbit(mean)} Mbit/s, where a fixed number brings ${mbit(best)}`;
+  const turns = turnsPerMinute(steady);
+  if (turns > TURNS_A_MINUTE_MAX) return `it turned ${turns.toFixed(1)} times a minute`;
+  const lanes = steady.map((tick) => tick.lanes).sort((a, b) => a - b);
+  const median = lanes[Math.floor(lanes.length / 2)] ?? 0;
+  if (line.loss === 0 && median > CLEAN_LANES_MAX) return `${median} lanes on a clean line`;
+  return undefined;
+}
+
+test('on a line that stays the same it is near the best fixed number, steady, and low where clean', (t) => {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const line = LINES[seed % LINES.length] ?? lineOf(1, 1, 0);
+    const ticks = runOn([[line, WARM_UP_MS + STEADY_MS]], seed);
+    assert.equal(faultOf(line, ticks), undefined, `seed ${seed}: ${nameOf(line)}`);
+  }
+  for (const line of LINES) {
+    const ticks = runOn([[line, WARM_UP_MS + STEADY_MS]], 1);
+    const fixed = [...fixedGoodputs(line)].map(([count, rate]) => `${count}: ${mbit(rate)}`).join(', ');
+    const auto = `${mbit(meanOf(ticks.slice(WARM_UP_MS / PACE_INTERVAL_MS)))} with ${ticks.at(-1)?.lanes}`;
+    t.diagnostic(`${nameOf(line)}: fixed ${fixed}; auto ${auto}`);
+  }
+});
+
+/** Of the first minute, what the best fixed number would not have lost. */
+const STARTS: readonly (readonly [LineParameters, number])[] = [
+  [lineOf(100, 40, 0), 4],
+  [lineOf(100, 40, 0.5), 4],
+  [lineOf(100, 80, 1), 6.5],
+  [lineOf(1000, 20, 0.01), 6],
+  [lineOf(1000, 80, 0.05), 6],
+  [lineOf(10, 200, 0.2), 2],
+];
+
+test('the start costs a few seconds of the line', (t) => {
+  for (const [line, secondsMax] of STARTS) {
+    const best = bestOf(line);
+    const all = Array.from({ length: Math.ceil(SEEDS / STARTS.length) }, (_, at) => {
+      const lost = runOn([[line, WARM_UP_MS]], at + 1).map((tick) => 1 - tick.bytesPerSecond / best);
+      return (lost.reduce((sum, each) => sum + each, 0) * PACE_INTERVAL_MS) / 1000;
+    }).sort((a, b) => a - b);
+    const median = all[Math.floor(all.length / 2)] ?? Infinity;
+    t.diagnostic(`${nameOf(line)}: ${median.toFixed(1)} s, ${all.at(-1)?.toFixed(1)} s at worst`);
+    assert(median <= secondsMax, `${nameOf(line)}: ${all.map((each) => each.toFixed(1)).join(' ')}`);
+  }
+});
+
+test('on a clean line whose goodput sways it settles low as a rule, and loses nothing', () => {
+  const line = lineOf(100, 40, 0, { sway: 0.2 });
+  const four = meanOf(runOn([[line, STEADY_MS]], 1, () => 4).slice(WARM_UP_MS / PACE_INTERVAL_MS));
+  const runs = Array.from({ length: Math.ceil(SEEDS / 8) }, (_, at) =>
+    runOn([[line, WARM_UP_MS + STEADY_MS]], at + 1).slice(WARM_UP_MS / PACE_INTERVAL_MS),
+  );
+  const lanes = runs.map((ticks) => ticks.at(-1)?.lanes ?? Infinity).sort((a, b) => a - b);
+  assert((lanes[Math.floor(lanes.length / 2)] ?? Infinity) <= CLEAN_LANES_MAX, lanes.join(' '));
+  for (const ticks of runs) assert(meanOf(ticks) > 0.9 * four);
+});
+
+const CHANGES: readonly (readonly [string, LineParameters, LineParameters])[] = [
+  ['loss comes', lineOf(100, 40, 0), lineOf(100, 40, 0.5)],
+  ['loss goes', lineOf(100, 40, 0.5), lineOf(100, 40, 0)],
+  ['more loss', lineOf(50, 80, 0.2), lineOf(50, 80, 2)],
+  ['a slower line', lineOf(100, 40, 0.2), lineOf(20, 40, 0.2)],
+  ['a faster line', lineOf(20, 40, 0.2), lineOf(100, 40, 0.2)],
+  ['much faster', lineOf(100, 20, 0.05), lineOf(500, 20, 0.05)],
+  ['a longer way', lineOf(100, 20, 0.1), lineOf(100, 150, 0.1)],
+  ['a shorter way', lineOf(100, 150, 0.1), lineOf(100, 20, 0.1)],
+];
+
+test('when the line changes it is within 10 % of the best in a quarter of a minute as a rule', (t) => {
+  const seconds: number[] = [];
+  for (const [name, before, after] of CHANGES) {
+    const best = bestOf(after);
+    const all = Array.from({ length: Math.ceil(SEEDS / CHANGES.length) }, (_, at) => {
+      const ticks = runOn(
+        [
+          [before, 2 * CHANGED_MS],
+          [after, CHANGED_MS],
+        ],
+        at + 1,
+      );
+      return secondsUntil(0.9, best, ticks.slice((2 * CHANGED_MS) / PACE_INTERVAL_MS));
+    }).sort((a, b) => a - b);
+    const [median = 0, worst = 0] = [all[Math.floor(all.length / 2)], all.at(-1)];
+    t.diagnostic(`${name}: ${median} s, ${worst} s at worst`);
+    assert(median <= REACTION_SECONDS_MEDIAN && worst <= REACTION_SECONDS_MAX, `${name}: ${all.join(' ')}`);
+    seconds.push(...all);
+  }
+  assert(seconds.length >= SEEDS);
+});
+
+test('a source that is slower than the line is no reason for more lanes, nor for fewer', () => {
+  const line = lineOf(100, 40, 0.5);
+  const slow = lineOf(100, 40, 0.5, { sourceBytesPerSecond: 2e6 });
+  for (let seed = 1; seed <= 20; seed++) {
+    const ticks = runOn(
+      [
+        [line, WARM_UP_MS],
+        [slow, STEADY_MS],
+      ],
+      seed,
+    );
+    const lanes = ticks.slice((WARM_UP_MS + 30_000) / PACE_INTERVAL_MS).map((tick) => tick.lanes);
+    assert.equal(Math.min(...lanes), Math.max(...lanes), `seed ${seed}`);
+  }
+});
+
+test('a line of 64 kbit/s gets no more lanes than it can keep moving: in the end one', () => {
+  const hourMs = 3_600_000;
+  for (let seed = 1; seed <= 5; seed++) {
+    const lanes = runOn([[lineOf(0.064, 600, 0), 2 * hourMs]], seed).map((tick) => tick.lanes);
+    assert(Math.max(...lanes) <= 4, `seed ${seed}: ${Math.max(...lanes)}`);
+    // Those of the start finish their blocks first.
+    const last = lanes.slice(hourMs / PACE_INTERVAL_MS);
+    assert.deepEqual([Math.min(...last), Math.max(...last)], [1, 1], `seed ${seed}`);
+  }
+});
+
+test('it keeps below what the receiver has memory for, but for a look now and then', () => {
+  const line = lineOf(100, 40, 0.5, { receiverBlocks: 10 });
+  for (let seed = 1; seed <= 20; seed++) {
+    const steady = runOn([[line, WARM_UP_MS + STEADY_MS]], seed).slice(WARM_UP_MS / PACE_INTERVAL_MS);
+    const tooMany = steady.filter(({ lanes }) => lanes > line.receiverBlocks).length / steady.length;
+    assert(tooMany < 0.15 && meanOf(steady) > 0.75 * bestOf(line), `seed ${seed}: ${tooMany}`);
+  }
+});
+
+/** Paces that are wrong in one way each, and the lines on which that shows. */
+const WRONG: readonly (readonly [string, () => Decide, readonly LineParameters[]])[] = [
+  ['never grows', () => () => 4, LOSSY],
+  ['never shrinks', () => withHighest(decideByPace(), 32), CLEAN],
+  ['grows without end', () => () => LANES_MAX, CLEAN],
+  ['goes back and forth', backAndForth, LINES],
+];
+
+function withHighest(decide: Decide, start: number): Decide {
+  let highest = start;
+  return (seen) => (highest = Math.max(highest, decide(seen)));
+}
+
+function backAndForth(): Decide {
+  let ticks = 0;
+  return () => (ticks++ % 20 < 10 ? 16 : 8);
+}
+
+for (const [name, make, lines] of WRONG) {
+  test(`a pace that ${name} would be found`, () => {
+    const seed = prng(name.length).below(1000);
+    const faults = lines.map((line) => faultOf(line, runOn([[line, WARM_UP_MS + STEADY_MS]], seed, make())));
+    assert(faults.filter((fault) => fault !== undefined).length > lines.length / 2, faults.join('; '));
+  });
+}

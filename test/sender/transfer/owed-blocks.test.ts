@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { digestNow } from '../../../common/digest/digest.ts';
+import type { Range } from '../../../common/ranges.ts';
+import { OwedLedger, type OwedBlocks, type Settled } from '../../../sender/transfer/owed-blocks.ts';
+import type { ReplyInfo } from '../../../sender/client/receiver-port.ts';
+
+function block(index: number, epoch: string, generation: number): OwedBlocks {
+  return { ranges: [[index, 1]], epoch, generation, digest: digestNow(Buffer.from(`${index}`)) };
+}
+
+function zeros(ranges: readonly Range[], epoch: string, generation: number): OwedBlocks {
+  return { ranges, epoch, generation, digest: undefined };
+}
+
+function indexesOf(blocks: readonly OwedBlocks[]): number[] {
+  return blocks.flatMap(({ ranges }) => ranges.map(([first]) => first));
+}
+
+/** First blocks of what became durable, and of what was lost. */
+function told({ durable, lost }: Settled): [number[], number[]] {
+  return [indexesOf(durable), indexesOf(lost)];
+}
+
+test('a block is owed until a reply of its epoch reaches its generation', () => {
+  const ledger = new OwedLedger();
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
+  for (const [index, generation] of [
+    [10, 1],
+    [11, 2],
+    [12, 3],
+  ] as const) {
+    assert.equal(ledger.add(block(index, 'a', generation)), true);
+  }
+  assert.equal(ledger.blockCount, 3);
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 2 })), [[10, 11], []]);
+  assert.equal(ledger.blockCount, 1);
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 1 })), [[], []], 'an older reply');
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[12], []]);
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[], []], 'told once');
+});
+
+test('zeros are owed as ranges and counted in blocks', () => {
+  const ledger = new OwedLedger();
+  const ranges: readonly Range[] = [
+    [0, 100],
+    [200, 7],
+  ];
+  ledger.add(zeros(ranges, 'a', 5));
+  ledger.add(block(150, 'a', 6));
+  assert.equal(ledger.blockCount, 108);
+  const { durable } = ledger.settle({ epoch: 'a', durableGeneration: 5 });
+  assert.deepEqual(durable, [zeros(ranges, 'a', 5)]);
+  assert.equal(ledger.blockCount, 1);
+});
+
+test('a new epoch loses all that was owed, however high its generation is', () => {
+  const ledger = new OwedLedger();
+  ledger.add(block(1, 'a', 1));
+  ledger.add(block(2, 'a', 2));
+  assert.deepEqual(told(ledger.settle({ epoch: 'b', durableGeneration: 1000 })), [[], [1, 2]]);
+  assert.equal(ledger.blockCount, 0);
+});
+
+test('a late reply of the old epoch neither loses nor settles what is owed in the new one', () => {
+  const ledger = new OwedLedger();
+  ledger.settle({ epoch: 'a', durableGeneration: 7 });
+  ledger.settle({ epoch: 'b', durableGeneration: 0 });
+  ledger.add(block(1, 'b', 3));
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
+  assert.deepEqual(told(ledger.settle({ epoch: 'b', durableGeneration: 3 })), [[1], []]);
+  ledger.add(block(2, 'b', 1000));
+  for (let times = 0; times < 200; times++) {
+    const late = ledger.settle({ epoch: 'a', durableGeneration: times });
+    const current = ledger.settle({ epoch: 'b', durableGeneration: times });
+    assert.deepEqual(
+      [told(late), told(current)],
+      [
+        [[], []],
+        [[], []],
+      ],
+      'as many of them as there may be',
+    );
+  }
+});
+
+test('a receipt of an epoch that is over is not owed but lost', () => {
+  const ledger = new OwedLedger();
+  ledger.settle({ epoch: 'a', durableGeneration: 0 });
+  ledger.settle({ epoch: 'b', durableGeneration: 0 });
+  assert.equal(ledger.add(block(1, 'a', 1)), false);
+  assert.equal(ledger.blockCount, 0);
+  assert.equal(ledger.add(block(1, 'b', 1)), true);
+});
+
+test('a receipt that names an epoch which was over before its own reply came begins no new one', () => {
+  const ledger = new OwedLedger();
+  ledger.settle({ epoch: 'a', durableGeneration: 0 });
+  // Written in b; by the time of the reply, whose head is settled first, an error had begun c.
+  ledger.settle({ epoch: 'c', durableGeneration: 0 });
+  assert.equal(ledger.add(block(1, 'b', 1)), false);
+  assert.equal(ledger.add(block(1, 'c', 1)), true);
+});
+
+test('an epoch that was over before its first reply came does not stay the current one', () => {
+  const ledger = new OwedLedger();
+  for (const epoch of ['a', 'c', 'b']) ledger.settle({ epoch, durableGeneration: 0 });
+  let generation = 1;
+  const sendOnce = (): boolean => {
+    ledger.settle({ epoch: 'c', durableGeneration: 0 });
+    return ledger.add(block(1, 'c', generation++));
+  };
+  const tries = Array.from({ length: 100 }, sendOnce);
+  assert.equal(tries[0], false, 'at first it looks like a late reply');
+  assert.equal(tries.at(-1), true, 'or the block is sent for ever');
+  assert.equal(tries.indexOf(true), 64, 'more than one late reply for each connection there are not');
+});
+
+test('all that is owed can be given up, and is given up once', () => {
+  const ledger = new OwedLedger();
+  ledger.add(block(1, 'a', 1));
+  ledger.add(zeros([[5, 2]], 'a', 2));
+  assert.deepEqual(indexesOf(ledger.take(ledger.all())), [1, 5]);
+  assert.deepEqual(ledger.take(ledger.all()), []);
+  assert.equal(ledger.blockCount, 0);
+  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
+});
+
+/** A receiver in the model writes, flushes, fails and answers; the sender hears its answers in any order. */
+type Event = 'write' | 'flush' | 'fail' | 'answer' | number;
+const events = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constant<Event>('write') },
+    { weight: 3, arbitrary: fc.constantFrom<Event>('flush', 'fail', 'answer') },
+    { weight: 2, arbitrary: fc.nat(5) },
+  ),
+  { maxLength: 60 },
+);
+
+interface Reply extends Omit<ReplyInfo, 'verifiedCount'> {
+  readonly owed: OwedBlocks;
+}
+
+test('nothing counts as durable that a failure has lost; every block is told durable or lost, once', () => {
+  fc.assert(
+    fc.property(events, (all) => {
+      const ledger = new OwedLedger();
+      let [epoch, generation, durableGeneration, next] = [0, 0, 0, 0];
+      const durable = new Set<number>();
+      let [written, unanswered]: [number[], OwedBlocks[]] = [[], []];
+      const replies: Reply[] = [];
+      const outcome = new Map<number, string>();
+      const note = (settled: Settled): void => {
+        for (const index of indexesOf(settled.durable)) {
+          assert(durable.has(index), `block ${index} is not durable`);
+          assert.equal(outcome.get(index), undefined);
+          outcome.set(index, 'durable');
+        }
+        for (const index of indexesOf(settled.lost)) {
+          assert.equal(outcome.get(index), undefined);
+          outcome.set(index, 'lost');
+        }
+      };
+      const hear = (reply: Reply): void => {
+        note(ledger.settle(reply));
+        if (!ledger.add(reply.owed)) note({ durable: [], lost: [reply.owed] });
+      };
+      const answer = (): void => {
+        for (const owed of unanswered) replies.push({ owed, epoch: `${epoch}`, durableGeneration });
+        unanswered = [];
+      };
+      for (const event of all) {
+        if (event === 'write') {
+          written.push(next);
+          unanswered.push(block(next++, `${epoch}`, ++generation));
+        } else if (event === 'flush') {
+          for (const index of written) durable.add(index);
+          [written, durableGeneration] = [[], generation];
+        } else if (event === 'fail') {
+          [written, epoch, generation, durableGeneration] = [[], epoch + 1, 0, 0];
+        } else if (event === 'answer') answer();
+        else replies.splice(event, 1).forEach(hear);
+      }
+      answer();
+      replies.forEach(hear);
+      note(ledger.settle({ epoch: `${epoch}`, durableGeneration }));
+      note({ durable: [], lost: ledger.take(ledger.all()) });
+      assert.equal(outcome.size, next, 'every block that was written has been told');
+    }),
+    { numRuns: 500 },
+  );
+});
