@@ -7,7 +7,8 @@ import { diskKind, diskName } from '../common/disk/disk-line.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { markWithHeap } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
-import { formatTicket, redact } from '../common/trust/ticket.ts';
+import { formatTicket } from '../common/trust/ticket.ts';
+import { failureText } from '../common/text.ts';
 import { formatSize } from '../common/units.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
 import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';
@@ -23,11 +24,6 @@ const STOP_GRACE_MS = 10_000;
 
 function print(text: string): void {
   process.stdout.write(text);
-}
-
-function reportFailure(error: TransferError): void {
-  process.stderr.write(`ddt-receive: error: ${redact(error.message)}\n`);
-  if (error.hint !== undefined) process.stderr.write(`ddt-receive: hint: ${redact(error.hint)}\n`);
 }
 
 function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
@@ -80,7 +76,7 @@ async function main(): Promise<number> {
       },
       onJournalBroken: (error) => {
         // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
-        reportFailure(error);
+        process.stderr.write(failureText('ddt-receive', error));
         process.exit(EXIT_STATUS.device);
       },
     },
@@ -117,6 +113,6 @@ try {
   process.exit(await main());
 } catch (error) {
   if (!(error instanceof TransferError)) throw error;
-  reportFailure(error);
+  process.stderr.write(failureText('ddt-receive', error));
   process.exit(exitStatusOf(error.kind));
 }

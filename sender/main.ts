@@ -7,7 +7,8 @@ import { writeFileDurably } from '../common/io/durable-file.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
 import { markWithHeap } from '../common/io/garbage.ts';
-import { parseTicket, redact, type Ticket } from '../common/trust/ticket.ts';
+import { parseTicket, type Ticket } from '../common/trust/ticket.ts';
+import { failureText } from '../common/text.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import { DiskSource } from './source/disk-source.ts';
@@ -79,11 +80,6 @@ function catchSignals(): Interruption {
     });
   }
   return interruption;
-}
-
-function reportFailure(error: TransferError): void {
-  process.stderr.write(`ddt-send: error: ${redact(error.message)}\n`);
-  if (error.hint !== undefined) process.stderr.write(`ddt-send: hint: ${redact(error.hint)}\n`);
 }
 
 /** The receipt as it was signed, and its signature beside it, as `ssh-keygen -Y verify` takes them. */
@@ -232,7 +228,7 @@ async function main(): Promise<number> {
       throw error;
     }
     reporter.failed(error);
-    reportFailure(error);
+    process.stderr.write(failureText('ddt-send', error));
     return error.kind === 'interrupted' ? interruption.status : exitStatusOf(error.kind);
   }
 }
@@ -245,6 +241,6 @@ try {
   process.stdout.write('', () => process.exit(status));
 } catch (error) {
   if (!(error instanceof TransferError)) throw error;
-  reportFailure(error);
+  process.stderr.write(failureText('ddt-send', error));
   process.exit(exitStatusOf(error.kind));
 }

@@ -1,6 +1,6 @@
 /** Messages for the operator, on standard error, as text or as JSON lines. Never a secret. */
 import type { Clock } from '../../common/clock.ts';
-import { redact } from '../../common/trust/ticket.ts';
+import { redact } from '../../common/text.ts';
 
 export interface Log {
   info(message: string): void;

@@ -1,7 +1,7 @@
 /** What keeps a transfer from moving, and since when; for people and programs. Pure. */
 import type { ErrorCode, TransferError } from '../../common/errors.ts';
 import { reasonOf } from '../../common/errors.ts';
-import { redact } from '../../common/trust/ticket.ts';
+import { redact } from '../../common/text.ts';
 import { formatDuration } from '../../common/units.ts';
 
 /** A shorter one is not worth a line when it is over. */

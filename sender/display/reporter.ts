@@ -5,7 +5,7 @@
 import type { Area } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { TransferError } from '../../common/errors.ts';
-import { redact } from '../../common/trust/ticket.ts';
+import { redact } from '../../common/text.ts';
 import { RateMeter } from './rate.ts';
 import { DamageReport } from './unreadable-report.ts';
 import type { LiveArea } from './live-area.ts';

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
-import { formatTicket, isPin, parseTicket, redact, type Ticket } from '../../../common/trust/ticket.ts';
+import { formatTicket, isPin, parseTicket, type Ticket } from '../../../common/trust/ticket.ts';
+import { redact } from '../../../common/text.ts';
 import { mintToken } from '../../../common/trust/token.ts';
 
 /** With `+`, `/` and `=`, the three characters that get lost on the way. */
