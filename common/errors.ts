@@ -53,6 +53,7 @@ export const ERROR_CODES = {
   // devices
   'io-error': { kind: 'device', status: 500 },
   'verify-failed': { kind: 'device', status: 409 },
+  'foreign-writes': { kind: 'device', status: 409 },
   'source-read': { kind: 'device', status: 500 },
   'source-changed': { kind: 'corrupt', status: 409 },
   'source-size': { kind: 'device', status: 409 },

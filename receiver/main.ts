@@ -43,9 +43,9 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
     const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
     const of = open.claim.size === null ? '' : ` of ${open.blockCount}`;
     const unknown = open.claim.size === null ? 'size not known yet, ' : '';
-    print(`journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable, `);
-    print(`${transfer.verifiedCount} verified; `);
-    print(`a sample of ${receiver.sampledBlocks} compared)\n`);
+    print(
+      `journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable${transfer.sealed === undefined && durable > 0 ? '; reading them back' : ''})\n`,
+    );
   }
   print(`listening on ${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}\n`);
   print(`ticket: ${formatTicket(ticket)}\n`);

@@ -12,6 +12,7 @@ import { makeFolderDurably } from '../common/io/durable-file.ts';
 import { placesOf } from '../common/disk/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
+import { formatSize } from '../common/units.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './identity/certificate.ts';
@@ -21,7 +22,7 @@ import { SqliteJournal } from './journal/sqlite-journal.ts';
 import type { Log } from './console/log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
 import { makeTicket } from './identity/make-ticket.ts';
-import { sampleBlocks } from './transfer/spot-check.ts';
+import { refuseOtherDisk } from './transfer/spot-check.ts';
 import { SenderLease } from './http/sender-lease.ts';
 import { startServer, type RunningServer } from './http/server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target/target-safety.ts';
@@ -43,7 +44,6 @@ export interface RunningReceiver {
   readonly transfer: Transfer;
   readonly content: readonly string[];
   readonly isResumed: boolean;
-  readonly sampledBlocks: number;
   readonly server: RunningServer;
   readonly ticket: Ticket;
   /** Answers 503 from now on, lets requests end, flushes, and closes journal and target. */
@@ -66,8 +66,7 @@ export async function startReceiver(
   await refuseInStateDir(options.target, stateDir);
   await using opened = await openTransfer(options, stateDir, context);
   const { transfer, content, isResumed } = opened;
-  const sampledBlocks =
-    transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
+  if (transfer.opened !== undefined) await refuseOtherDisk(transfer.target, transfer.opened);
   if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
   transfer.startVerifying();
   let isDraining = false;
@@ -110,7 +109,6 @@ export async function startReceiver(
     transfer,
     content,
     isResumed,
-    sampledBlocks,
     server,
     ticket,
     stop: async (graceMs) => {
@@ -123,6 +121,11 @@ export async function startReceiver(
       }
     },
   };
+}
+
+/** Not a line for each of a million blocks. */
+function isPowerOfTen(count: number): boolean {
+  return /^10*$/.test(String(count));
 }
 
 function defaultStateDir(): string {
@@ -183,6 +186,22 @@ async function openTransfer(
             (count < MISMATCHES_MAX
               ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
               : 'it is given up: the disk, its cable or its controller is broken'),
+        ),
+      onChanged: (index, offset, count) => {
+        if (!isPowerOfTen(count)) return;
+        const path = target.identity.path;
+        log.warning(
+          count === 1
+            ? `block ${index} (offset ${offset}) of ${path} is not what was written: another program has ` +
+                'changed it (a mount, fsck, growpart, dd?); it will be sent again'
+            : `${count} blocks of ${path} are not what was written; they will be sent again`,
+        );
+      },
+      onForeignWrite: (bytes) =>
+        log.warning(
+          `another program has written to ${target.identity.path}` +
+            `${bytes === null ? '' : ` (${formatSize(bytes)} since the start)`}: ` +
+            'everything is read back once more before the transfer is sealed',
         ),
       onUnstable: (index, offset) =>
         log.warning(

@@ -14,9 +14,8 @@ import { DIGESTS, digestIn, type DigestAlgorithm } from '../common/digest/digest
 import type { Claim } from '../common/protocol/protocol.ts';
 
 export interface JournalCheck {
-  /** Listed as durable or verified. */
+  /** Listed. */
   readonly durable: readonly number[];
-  readonly verified: readonly number[];
   /** Listed, and not what is on the medium. */
   readonly wrong: readonly number[];
 }
@@ -24,7 +23,6 @@ export interface JournalCheck {
 interface ListedBlock {
   readonly index: number;
   readonly digest: string;
-  readonly isVerified: boolean;
 }
 
 export interface Listed {
@@ -41,11 +39,10 @@ export interface Listed {
 export async function checkJournal(stateDir: string, medium: string): Promise<JournalCheck> {
   const { blocks, blockSizeBytes, algorithm } = await readJournal(stateDir);
   const durable = blocks.map(({ index }) => index);
-  const verified = blocks.filter(({ isVerified }) => isVerified).map(({ index }) => index);
-  if (blockSizeBytes === undefined || blocks.length === 0) return { durable, verified, wrong: durable };
+  if (blockSizeBytes === undefined || blocks.length === 0) return { durable, wrong: durable };
   const digests = await digestsOf(medium, blockSizeBytes, algorithm);
   const wrong = blocks.filter(({ index, digest }) => digests[index] !== digest).map(({ index }) => index);
-  return { durable, verified, wrong };
+  return { durable, wrong };
 }
 
 /** What the only journal in the state folder lists; nothing when there is none yet. */
@@ -66,11 +63,10 @@ export async function readJournal(stateDir: string): Promise<Listed> {
   const claim = db.prepare("SELECT value FROM property WHERE name = 'claim'").get()?.['value'];
   if (typeof claim !== 'string') return nothing;
   const claimed: Claim = JSON.parse(claim);
-  const rows = db.prepare('SELECT block_index, lower(hex(digest)) AS digest, verified FROM block').all();
+  const rows = db.prepare('SELECT block_index, lower(hex(digest)) AS digest FROM block').all();
   const blocks = rows.map((row) => ({
     index: Number(row['block_index']),
     digest: String(row['digest']),
-    isVerified: row['verified'] === 1,
   }));
   return { blockSizeBytes: claimed.blockSize, algorithm: digestNameOf(claimed), blocks };
 }

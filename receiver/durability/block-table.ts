@@ -15,6 +15,11 @@ export const BLOCK_TABLE_ENTRY_BYTES = 1 + DIGEST_BYTES;
 const ABSENT = 0;
 const DURABLE = BLOCK_STATES.indexOf('durable');
 const VERIFIED = BLOCK_STATES.indexOf('verified');
+/**
+ * Durable, too, but this process can't vouch for it: an earlier process wrote it, or somebody else has written
+ * to the target since.
+ */
+const LISTED = BLOCK_STATES.length;
 
 export class BlockTable {
   #blockCount: number;
@@ -28,7 +33,7 @@ export class BlockTable {
     this.#blockCount = blockCount;
     this.#states = new Uint8Array(blockCount);
     this.#digests = Buffer.alloc(blockCount * DIGEST_BYTES);
-    this.#counts = BLOCK_STATES.map((_, at) => (at === ABSENT ? blockCount : 0));
+    this.#counts = [...BLOCK_STATES, 'listed'].map((_, at) => (at === ABSENT ? blockCount : 0));
   }
 
   get blockCount(): number {
@@ -51,7 +56,8 @@ export class BlockTable {
 
   /** `absent` also behind the last block. */
   stateOf(index: number): BlockState {
-    const state = BLOCK_STATES[this.#states[index] ?? -1];
+    const value = this.#states[index] ?? -1;
+    const state = BLOCK_STATES[value === LISTED ? DURABLE : value];
     assert(state !== undefined, `block ${index} of ${this.blockCount}`);
     return state;
   }
@@ -59,7 +65,7 @@ export class BlockTable {
   isDurable(index: number): boolean {
     const state = this.#states[index];
     assert(state !== undefined, `block ${index} of ${this.blockCount}`);
-    return state === DURABLE || state === VERIFIED;
+    return state === DURABLE || state === VERIFIED || state === LISTED;
   }
 
   /** A view of 32 bytes; meaningless while the block is absent. */
@@ -84,9 +90,22 @@ export class BlockTable {
 
   /** @param digest 32 bytes, copied; a block that becomes absent loses its digest and unreadable areas. */
   set(index: number, state: BlockState, digest?: Buffer): void {
+    this.#put(index, BLOCK_STATES.indexOf(state), digest);
+  }
+
+  /** Durable according to the journal. */
+  setListed(index: number, digest: Buffer): void {
+    this.#put(index, LISTED, digest);
+  }
+
+  /** Whether it is durable on the word of the journal, or of a time before somebody else wrote. */
+  isListed(index: number): boolean {
+    return this.#states[index] === LISTED;
+  }
+
+  #put(index: number, after: number, digest?: Buffer): void {
     const before = this.#states[index];
     assert(before !== undefined && index < this.#blockCount, `block ${index} of ${this.blockCount}`);
-    const after = BLOCK_STATES.indexOf(state);
     this.#counts[before] = (this.#counts[before] ?? 0) - 1;
     this.#counts[after] = (this.#counts[after] ?? 0) + 1;
     this.#states[index] = after;
@@ -98,20 +117,35 @@ export class BlockTable {
 
   /** What was read back has to be read back again. */
   doubtVerified(): void {
-    for (let index = this.#states.indexOf(VERIFIED); index >= 0;) {
-      this.set(index, 'durable');
-      index = this.#states.indexOf(VERIFIED, index + 1);
+    this.#turn(VERIFIED, DURABLE);
+  }
+
+  /** Somebody else may have written anywhere: nothing durable is vouched for. */
+  doubtAll(): void {
+    this.#turn(VERIFIED, LISTED);
+    this.#turn(DURABLE, LISTED);
+  }
+
+  #turn(before: number, after: number): void {
+    for (let index = this.#states.indexOf(before); index >= 0;) {
+      this.#put(index, after);
+      index = this.#states.indexOf(before, index + 1);
     }
   }
 
-  /** The first block from `from` on that is durable and not verified yet. */
-  nextDurable(from: number): number | undefined {
-    const index = this.#states.indexOf(DURABLE, from);
+  /** The first block from `from` on that is durable, not verified yet, and listed or not. */
+  nextDurable(from: number, isListed = false): number | undefined {
+    const index = this.#states.indexOf(isListed ? LISTED : DURABLE, from);
     return index < 0 ? undefined : index;
   }
 
   countOf(state: BlockState): number {
-    return this.#counts[BLOCK_STATES.indexOf(state)] ?? 0;
+    const count = this.#counts[BLOCK_STATES.indexOf(state)] ?? 0;
+    return state === 'durable' ? count + this.listedCount : count;
+  }
+
+  get listedCount(): number {
+    return this.#counts[LISTED] ?? 0;
   }
 
   /** Raw digests of `count` blocks from `first`; all zero where a block is not durable. A copy. */

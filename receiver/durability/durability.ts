@@ -55,6 +55,7 @@ export class Durability {
   #pause: AbortController | undefined;
   readonly #flushes = new SharedRun(async () => await this.#flushOnce());
   #journalFull: TransferError | undefined;
+  #isFlushForced = false;
   #flushErrors = 0;
   #refusedUntilMs = -Infinity;
 
@@ -144,6 +145,15 @@ export class Durability {
     await this.#flushes.run();
   }
 
+  /**
+   * As {@link flush}, even if nothing of ours is unflushed: what other programs left in the page cache of the
+   * target is written now, and counted, rather than after the seal.
+   */
+  async flushEverything(): Promise<void> {
+    this.#isFlushForced = true;
+    await this.flush();
+  }
+
   /** Stops the timer; unflushed blocks stay what they are. */
   close(): void {
     this.#pause?.abort();
@@ -156,7 +166,9 @@ export class Durability {
     const epoch = this.#epoch;
     const upTo = this.#generation;
     if (this.#written.size === 0) this.#journalFull = undefined;
-    if (this.#written.size === 0 && upTo === this.#durableGeneration) return;
+    const isForced = this.#isFlushForced;
+    this.#isFlushForced = false;
+    if (this.#written.size === 0 && upTo === this.#durableGeneration && !isForced) return;
     try {
       await this.#target.flush();
     } catch (error) {

@@ -5,9 +5,9 @@ import type { Journal } from '../journal/journal.ts';
 /** @throws TransferError `state-refused`. */
 export function tableOf(journal: Journal, blockCount: number): BlockTable {
   const table = new BlockTable(blockCount);
-  for (const { index, digest, isVerified, unreadable } of journal.blocks()) {
+  for (const { index, digest, unreadable } of journal.blocks()) {
     if (index >= blockCount) continue;
-    table.set(index, isVerified ? 'verified' : 'durable', digest);
+    table.setListed(index, digest);
     table.setUnreadable(index, unreadable);
   }
   return table;

@@ -1,7 +1,10 @@
 /**
- * Reads durable blocks back from the target, past the page cache, at a short distance behind the writing. A
- * block that differs becomes absent, and the sender sends it again. Its bytes may have gone to another place,
- * where they spoilt what had been read back before: so everything is read back once more then.
+ * Reads durable blocks back from the target, past the page cache. What this process wrote is read at a short
+ * distance behind the writing; what an earlier process listed, or what was durable when somebody else wrote
+ * to the target, is read after that. A block that differs becomes absent, and the sender sends it again.
+ *
+ * `verified` is known only here, in memory: read back by this process since the last write that could have
+ * been somebody else's.
  */
 import assert from 'node:assert/strict';
 import { SlabPool } from '../../common/io/buffers.ts';
@@ -12,6 +15,7 @@ import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../../common/ge
 import { rangesOf, type Range } from '../../common/ranges.ts';
 import { isZero } from '../../common/io/zeros.ts';
 import type { BlockTable } from './block-table.ts';
+import { ForeignWriteWatch, type ForeignWriteEvents } from './foreign-writes.ts';
 import { JOURNAL_RETRY_MS, type Journal } from '../journal/journal.ts';
 import type { RangeLocks } from './range-locks.ts';
 import type { ReadBackMethod, Target } from '../target/target.ts';
@@ -20,19 +24,17 @@ import type { ReadBackMethod, Target } from '../target/target.ts';
 const READERS = 2;
 /** A block that was sent again this often and still reads back wrong: the disk is broken. */
 export const MISMATCHES_MAX = 3;
-/**
- * Verified blocks are journalled this many at a time, and not more often than this: small blocks of zeros are
- * read back by ten thousands a second, and each time costs a sync. After a crash they are read once more.
- */
-const JOURNAL_BATCH = 256;
-const JOURNAL_INTERVAL_MS = 1000;
-
-export interface VerifierEvents {
+export interface VerifierEvents extends ForeignWriteEvents {
   /** `count`: how often this block has read back wrong by now. */
   onMismatch?(index: number, offset: number, count: number, reason: string): void;
+  /**
+   * A block that this process did not write, or that was written before others wrote, is not what it was.
+   * `count`: how many such blocks there are by now.
+   */
+  onChanged?(index: number, offset: number, count: number, reason: string): void;
   /** It read back wrong first, and right the second time. */
   onUnstable?(index: number, offset: number): void;
-  /** As for the writes: the process must not go on. */
+  /** As for the writes: the process must end. */
   onJournalBroken(error: TransferError): void;
 }
 
@@ -54,11 +56,14 @@ export class Verifier {
   readonly #mismatches = new Map<number, number>();
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
-  #unjournalled: number[] = [];
-  #journalledMs = -Infinity;
+  readonly #watch: ForeignWriteWatch;
   /** Counts the times at which all that had been read back was doubted. */
   #doubts = 0;
-  #cursor = 0;
+  #changedCount = 0;
+  /** Where the next own block, and the next listed one, is looked for. */
+  readonly #cursors = [0, 0];
+  /** Somebody waits until everything is read back. */
+  #isSettling = false;
   #readers = 0;
   #isStopped = false;
   #settled = Promise.withResolvers<void>();
@@ -66,8 +71,8 @@ export class Verifier {
 
   constructor(options: VerifierOptions) {
     this.#options = options;
-    // Of an earlier process, that read back some of the blocks.
-    if (options.journal.property('readBackMethod') === 'cache-dropped') this.#method = 'cache-dropped';
+    const doubt = (isForeign: boolean): void => this.#doubt(isForeign);
+    this.#watch = new ForeignWriteWatch({ target: options.target, events: options.events, doubt });
     this.#slabs = new SlabPool({ slabSizeBytes: options.geometry.blockSizeBytes, slabCount: READERS });
   }
 
@@ -83,22 +88,52 @@ export class Verifier {
     );
   }
 
-  /** There may be something to read: blocks became durable, or the process has just started. */
+  /** There may be something to read: the process has just started, or blocks were doubted. */
   wake(): void {
-    while (
-      this.#readers < READERS &&
-      !this.#isStopped &&
-      this.#options.table.countOf('durable') > this.#reading.size
-    ) {
+    while (this.#readers < READERS && !this.#isStopped && this.#readableCount > this.#reading.size) {
       this.#readers++;
       void this.#runReader();
     }
   }
 
-  /** Resolves when the readers have nothing left to do. */
+  /** Blocks of this process became durable. */
+  noteDurable(): void {
+    this.#watch.noteOwnWrites();
+    void this.look();
+    this.wake();
+  }
+
+  /** What was read back has to be read back again. */
+  #doubt(isForeign: boolean): void {
+    this.#doubts++;
+    if (isForeign) this.#options.table.doubtAll();
+    else this.#options.table.doubtVerified();
+  }
+
+  /** Finds writes of others. @returns whether they can be told from ours. */
+  async look(): Promise<boolean> {
+    await this.#watch.begin();
+    await this.#watch.look();
+    this.wake();
+    return this.#watch.tellsWritersApart === true;
+  }
+
+  /** Resolves when everything durable has been read back, or can't be. */
   async settle(): Promise<void> {
+    this.#isSettling = true;
     this.wake();
     if (this.#readers > 0) await this.#settled.promise;
+  }
+
+  /**
+   * Whether what is verified was read since the last write by anybody else; if not, all of it is durable only
+   * and has to be read again. To be called while nothing is written and everything is flushed.
+   * @throws TransferError `io-error`, `foreign-writes`.
+   */
+  async confirm(): Promise<boolean> {
+    const isUnchanged = await this.#watch.isUnchanged();
+    if (!isUnchanged) this.wake();
+    return isUnchanged;
   }
 
   /** Ends the readers after the blocks in hand. */
@@ -107,8 +142,22 @@ export class Verifier {
     if (this.#readers > 0) await this.#settled.promise;
   }
 
+  /**
+   * Blocks that may be read now. Where writers can't be told apart every write makes what was read before
+   * worthless: own blocks are read after the last one.
+   */
+  get #readableCount(): number {
+    const { table } = this.#options;
+    return this.#readsOwn ? table.countOf('durable') : table.listedCount;
+  }
+
+  get #readsOwn(): boolean {
+    return this.#isSettling || this.#watch.tellsWritersApart !== false;
+  }
+
   async #runReader(): Promise<void> {
     try {
+      await this.#watch.begin();
       for (let index = this.#next(); index !== undefined; index = this.#next()) {
         this.#reading.add(index);
         try {
@@ -116,11 +165,7 @@ export class Verifier {
         } finally {
           this.#reading.delete(index);
         }
-        const sinceMs = this.#options.clock.monotonicMs() - this.#journalledMs;
-        const isDue = this.#unjournalled.length >= JOURNAL_BATCH && sinceMs >= JOURNAL_INTERVAL_MS;
-        if (isDue) await this.#journalVerified();
       }
-      if (this.#readers === 1) await this.#journalVerified();
     } catch (error) {
       this.#isStopped = true;
       if (!(error instanceof TransferError)) throw error;
@@ -135,18 +180,23 @@ export class Verifier {
     }
   }
 
-  /** The next durable block behind the last one, around the end. */
+  /** The next block to read: an own one past the last, around the end; then a listed one. */
   #next(): number | undefined {
-    const { table } = this.#options;
     if (this.#isStopped) return undefined;
+    return (this.#readsOwn ? this.#nextOf(0) : undefined) ?? this.#nextOf(1);
+  }
+
+  #nextOf(kind: 0 | 1): number | undefined {
+    const { table } = this.#options;
+    const isListed = kind === 1;
     for (let laps = 0; laps < 2; laps++) {
-      let index = table.nextDurable(this.#cursor);
-      for (; index !== undefined; index = table.nextDurable(index + 1)) {
+      let index = table.nextDurable(this.#cursors[kind] ?? 0, isListed);
+      for (; index !== undefined; index = table.nextDurable(index + 1, isListed)) {
         if (this.#reading.has(index)) continue;
-        this.#cursor = index + 1;
+        this.#cursors[kind] = index + 1;
         return index;
       }
-      this.#cursor = 0;
+      this.#cursors[kind] = 0;
     }
     return undefined;
   }
@@ -166,46 +216,36 @@ export class Verifier {
     const failure = first === undefined ? undefined : await this.#compare(number, bytes, offset);
     if (failure === undefined) {
       if (first !== undefined) this.#options.events.onUnstable?.(number, offset);
-      // Read before a write went astray: it is still durable, and its turn comes again.
+      // Read before a write went astray, or others wrote: it is still durable, and its turn comes again.
       if (doubts !== this.#doubts) return;
       // The lock kept every writer away while it was read.
       assert.equal(table.stateOf(number), 'durable');
       table.set(number, 'verified');
-      this.#unjournalled.push(number);
       return;
     }
-    // Not journalled: it stays as it is, for the next process to find, and with it what it makes doubtful.
-    if (!(await this.#doubtVerified())) return;
+    const isListed = table.isListed(number);
+    // Not journalled: it stays as it is, for the next process to find.
     if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;
+    if (isListed) {
+      table.set(number, 'absent');
+      this.#options.events.onChanged?.(number, offset, ++this.#changedCount, failure);
+      return;
+    }
+    // Where its bytes went nobody knows, or whether those of a block that can't be read were ever written
+    // there: perhaps over a block that was right when it was read.
+    this.#doubt(false);
     table.set(number, 'absent');
     const count = (this.#mismatches.get(number) ?? 0) + 1;
     this.#mismatches.set(number, count);
     this.#options.events.onMismatch?.(number, offset, count, failure);
   }
 
-  /**
-   * Where the bytes of a block that is different went nobody knows, or whether those of one that can't be
-   * read were ever written there: perhaps over a block that was right when it was read.
-   */
-  async #doubtVerified(): Promise<boolean> {
-    // All of it at once: the other reader must not journal in between what it verified before.
-    return await this.#whenRoom(() => {
-      this.#options.journal.forgetVerified();
-      this.#doubts++;
-      this.#unjournalled = [];
-      this.#options.table.doubtVerified();
-    });
-  }
-
   /** @returns why it is not what was written; undefined when it is. */
   async #compare(index: number, bytes: Buffer<ArrayBuffer>, offset: number): Promise<string | undefined> {
-    const { target, digest, table, journal, zeroDigests } = this.#options;
+    const { target, digest, table, zeroDigests } = this.#options;
     try {
       const method = await target.readBack(bytes, offset);
-      if (method !== 'direct' && this.#method === 'direct') {
-        this.#method = method;
-        await this.#whenRoom(() => journal.setProperties({ readBackMethod: method }));
-      }
+      if (method !== 'direct') this.#method = method;
     } catch (error) {
       if (error instanceof TransferError && error.code === 'io-error') {
         return error.message;
@@ -218,17 +258,6 @@ export class Verifier {
       ? isZero(bytes)
       : (await digest(bytes)).equals(expected);
     return isEqual ? undefined : 'it holds other bytes than were written';
-  }
-
-  async #journalVerified(): Promise<void> {
-    const { journal, table, clock } = this.#options;
-    this.#journalledMs = clock.monotonicMs();
-    const batch = this.#unjournalled;
-    this.#unjournalled = [];
-    // Those that were overwritten since have left the journal.
-    await this.#whenRoom(() =>
-      journal.recordVerified(batch.filter((index) => table.stateOf(index) === 'verified')),
-    );
   }
 
   /** A full disk under the journal is waited for. @returns false when there is no more time to wait. */

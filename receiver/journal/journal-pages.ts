@@ -7,8 +7,8 @@ import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { BLOCK_COUNT_MAX } from '../../common/geometry.ts';
 import type { JournalledBlock } from './journal.ts';
 
-/** In hexadecimal: index, whether it is verified, digest. */
-const ROW_BYTES = 4 + 1 + DIGEST_BYTES;
+/** In hexadecimal: index, digest. */
+const ROW_BYTES = 4 + DIGEST_BYTES;
 
 /**
  * Of the next rows from an index on: `rows`, in index order; `last`, the last index; `unreadable`, JSON, the
@@ -17,13 +17,13 @@ const ROW_BYTES = 4 + 1 + DIGEST_BYTES;
  */
 export const PAGE = `
   SELECT
-    group_concat(printf('%08x%02x', block_index, verified) || hex(digest), '' ORDER BY block_index) AS rows,
+    group_concat(printf('%08x', block_index) || hex(digest), '' ORDER BY block_index) AS rows,
     max(block_index) AS last,
     json_group_object(block_index, json(unreadable)) FILTER (WHERE unreadable IS NOT NULL) AS unreadable
   FROM (
     SELECT * FROM block
     WHERE block_index >= ? AND block_index < ${BLOCK_COUNT_MAX}
-      AND typeof(digest) = 'blob' AND length(digest) = ${DIGEST_BYTES} AND verified IN (0, 1)
+      AND typeof(digest) = 'blob' AND length(digest) = ${DIGEST_BYTES}
     ORDER BY block_index LIMIT 1024
   )
 `;
@@ -34,7 +34,7 @@ export function* blocksOf(rows: string, unreadable: unknown): Iterable<Journalle
   const areas = JSON.parse(typeof unreadable === 'string' ? unreadable : '{}') as Record<string, Area[]>;
   for (let at = 0; at < bytes.length; at += ROW_BYTES) {
     const index = bytes.readUInt32BE(at);
-    const digest = bytes.subarray(at + 5, at + ROW_BYTES);
-    yield { index, digest, isVerified: bytes[at + 4] === 1, unreadable: areas[index] ?? [] };
+    const digest = bytes.subarray(at + 4, at + ROW_BYTES);
+    yield { index, digest, unreadable: areas[index] ?? [] };
   }
 }

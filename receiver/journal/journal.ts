@@ -11,10 +11,7 @@ export interface DurableBlock {
   readonly unreadable?: readonly Area[];
 }
 
-export interface JournalledBlock extends Required<DurableBlock> {
-  /** Read back since it became durable. */
-  readonly isVerified: boolean;
-}
+export type JournalledBlock = Required<DurableBlock>;
 
 /**
  * All of it is durable when a call returns; a call that throws has changed nothing. Reading a damaged journal
@@ -27,12 +24,8 @@ export interface Journal {
   removeProperties(names: readonly string[]): void;
   /** These blocks are on flushed storage with these digests. */
   recordDurable(blocks: Iterable<DurableBlock>): void;
-  /** These blocks, listed already, were read back and equal. */
-  recordVerified(indexes: Iterable<number>): void;
   /** This block, listed already, stays; these areas of it are the unreadable ones from now on. */
   recordUnreadable(index: number, unreadable: readonly Area[]): void;
-  /** The listed blocks stay durable, but none of them counts as read back any more. */
-  forgetVerified(): void;
   /** These blocks may hold anything from now on. */
   forgetBlocks(indexes: Iterable<number>): void;
   blocks(): Iterable<JournalledBlock>;

@@ -14,8 +14,15 @@ import { TransferError } from '../../common/errors.ts';
 import type { DurableBlock, Journal, JournalledBlock } from './journal.ts';
 import { PAGE, blocksOf } from './journal-pages.ts';
 
-/** Changes with the tables; a journal of another version is refused, never guessed at. */
-export const JOURNAL_VERSION = 2;
+/** Changes with the tables. A journal of the version before is brought up to date; any other is refused. */
+export const JOURNAL_VERSION = 3;
+/** Version 2 also recorded what had been read back; now only the process that has read it believes that. */
+const MIGRATED_VERSION = 2;
+const MIGRATION = `
+  ALTER TABLE block DROP COLUMN verified;
+  DELETE FROM property WHERE name = 'readBackMethod';
+  PRAGMA user_version = ${JOURNAL_VERSION};
+`;
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
 
@@ -24,7 +31,6 @@ const SCHEMA = `
   CREATE TABLE block (
     block_index INTEGER PRIMARY KEY CHECK (block_index >= 0),
     digest BLOB NOT NULL CHECK (length(digest) = ${DIGEST_BYTES}),
-    verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1)),
     unreadable TEXT CHECK (json_valid(unreadable))
   ) STRICT;
   PRAGMA user_version = ${JOURNAL_VERSION};
@@ -35,7 +41,6 @@ export class SqliteJournal implements Journal {
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
-  readonly #verify: StatementSync;
   readonly #mark: StatementSync;
 
   private constructor(path: string, db: DatabaseSync) {
@@ -44,7 +49,6 @@ export class SqliteJournal implements Journal {
     const columns = 'block_index, digest, unreadable';
     this.#insert = db.prepare(`INSERT OR REPLACE INTO block (${columns}) VALUES (?, ?, ?)`);
     this.#mark = db.prepare('UPDATE block SET unreadable = ? WHERE block_index = ?');
-    this.#verify = db.prepare('UPDATE block SET verified = 1 WHERE block_index = ?');
     this.#delete = db.prepare('DELETE FROM block WHERE block_index = ?');
   }
 
@@ -61,6 +65,7 @@ export class SqliteJournal implements Journal {
       const row = db.prepare('PRAGMA user_version').get();
       const version = Number(row?.['user_version']);
       if (version === 0) db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+      else if (version === MIGRATED_VERSION) db.exec(`BEGIN IMMEDIATE; ${MIGRATION} COMMIT;`);
       else if (version !== JOURNAL_VERSION) {
         throw new TransferError(
           'state-refused',
@@ -115,16 +120,6 @@ export class SqliteJournal implements Journal {
 
   recordUnreadable(index: number, unreadable: readonly Area[]): void {
     this.#transaction(() => this.#mark.run(asColumn(unreadable), index));
-  }
-
-  recordVerified(indexes: Iterable<number>): void {
-    this.#transaction(() => {
-      for (const index of indexes) this.#verify.run(index);
-    });
-  }
-
-  forgetVerified(): void {
-    this.#transaction(() => this.#db.exec('UPDATE block SET verified = 0 WHERE verified = 1'));
   }
 
   forgetBlocks(indexes: Iterable<number>): void {

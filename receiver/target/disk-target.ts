@@ -14,7 +14,8 @@ import { formatSize } from '../../common/units.ts';
 import { roomOfFile } from './file-room.ts';
 import { punchHole } from './punch-hole.ts';
 import { runOn } from './run-on.ts';
-import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
+import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
+import { FileMarks, OwnMarks, openDeviceMarks, type WriteMarks } from './write-marks.ts';
 import { Untouched } from './written-map.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
@@ -25,15 +26,23 @@ export class DiskTarget implements Target {
   readonly identity: TargetIdentity;
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
+  readonly #marks: WriteMarks;
   #canFallocate = true;
   /** Of a file that was empty when it was made ready. */
   #untouched: Untouched | undefined;
   readonly #zeros = new SlabPool({ slabSizeBytes: ZEROS_BYTES, slabCount: 1 });
+  /** For the sector that a block ends in the middle of. */
+  readonly #sectors: SlabPool;
 
-  private constructor(identity: TargetIdentity, buffered: FileHandle, direct: FileHandle | undefined) {
+  private constructor(
+    identity: TargetIdentity,
+    files: { buffered: FileHandle; direct: FileHandle | undefined; marks: WriteMarks },
+  ) {
     this.identity = identity;
-    this.#buffered = buffered;
-    this.#direct = direct;
+    this.#buffered = files.buffered;
+    this.#direct = files.direct;
+    this.#marks = files.marks;
+    this.#sectors = new SlabPool({ slabSizeBytes: identity.logicalSectorBytes, slabCount: 1 });
   }
 
   /**
@@ -56,7 +65,12 @@ export class DiskTarget implements Target {
       // A file that was made just now is there after a power cut only when its folder was synced.
       if (!isDevice) await syncFolder(dirname(path));
       const { dev, ino } = await buffered.stat();
-      return new DiskTarget({ ...identity, fileId: isDevice ? null : `${dev}:${ino}` }, buffered, direct);
+      const marks = isDevice ? await openDeviceMarks(buffered) : new FileMarks(buffered);
+      if (isDevice && direct === undefined) marks?.loseCount();
+      return new DiskTarget(
+        { ...identity, fileId: isDevice ? null : `${dev}:${ino}` },
+        { buffered, direct, marks: marks ?? new OwnMarks() },
+      );
     } catch (error) {
       await buffered?.close();
       if (error instanceof TransferError) throw error;
@@ -90,25 +104,59 @@ export class DiskTarget implements Target {
   }
 
   async write(bytes: Buffer, offset: number): Promise<void> {
-    const isAligned = bytes.byteOffset % SLAB_ALIGNMENT_BYTES === 0 && offset % SLAB_ALIGNMENT_BYTES === 0;
-    const directBytes = isAligned ? bytes.length - (bytes.length % SLAB_ALIGNMENT_BYTES) : 0;
-    let done = 0;
     this.#untouched?.touch(offset, bytes.length);
-    if (this.#direct !== undefined && directBytes > 0) {
+    this.#marks.begin(bytes.length);
+    try {
+      await this.#writeAll(bytes, offset);
+    } catch (error) {
+      this.#marks.fail();
+      throw this.#writeError(this.#writing(offset, bytes.length), error);
+    }
+    this.#marks.end();
+  }
+
+  /** Past the page cache as far as that is possible; the kernel's count of a device is exact only there. */
+  async #writeAll(bytes: Buffer, offset: number): Promise<void> {
+    const isDevice = this.identity.kind === 'device';
+    const unitBytes = isDevice ? this.identity.logicalSectorBytes : SLAB_ALIGNMENT_BYTES;
+    const isAligned = bytes.byteOffset % SLAB_ALIGNMENT_BYTES === 0 && offset % unitBytes === 0;
+    const directBytes = isAligned ? bytes.length - (bytes.length % unitBytes) : 0;
+    let done = 0;
+    if (this.#direct !== undefined && isAligned) {
       try {
         done = await this.#writeFully(this.#direct, bytes.subarray(0, directBytes), offset);
+        const rest = bytes.subarray(done);
+        if (isDevice && rest.length > 0 && (await this.#writeInSector(this.#direct, rest, offset + done)))
+          return;
       } catch (error) {
         // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes
         // it.
-        if (errnoOf(error) !== 'EINVAL') throw this.#writeError(this.#writing(offset, bytes.length), error);
+        if (errnoOf(error) !== 'EINVAL') throw error;
       }
     }
     if (done === bytes.length) return;
+    this.#marks.loseCount();
+    await this.#writeFully(this.#buffered, bytes.subarray(done), offset + done);
+  }
+
+  /**
+   * What follows in the sector stays. @param bytes the first of a sector, less than all of it.
+   * @returns whether the device's sectors are as it says.
+   */
+  async #writeInSector(direct: FileHandle, bytes: Buffer, offset: number): Promise<boolean> {
+    using slab = await this.#sectors.take();
+    const sectorBytes = this.identity.logicalSectorBytes;
+    const sector = slab.bytes.subarray(0, sectorBytes);
+    const bytesRead = await readDirect(direct, sector, 0, offset, sectorBytes);
+    if (bytesRead !== sectorBytes) return false;
+    bytes.copy(sector);
+    this.#marks.begin(sectorBytes - bytes.length);
     try {
-      await this.#writeFully(this.#buffered, bytes.subarray(done), offset + done);
-    } catch (error) {
-      throw this.#writeError(this.#writing(offset, bytes.length), error);
+      await this.#writeFully(direct, sector, offset);
+    } finally {
+      this.#marks.end();
     }
+    return true;
   }
 
   async writeZeros(offset: number, lengthBytes: number): Promise<void> {
@@ -125,7 +173,7 @@ export class DiskTarget implements Target {
     let at = offset;
     const punchable = lengthBytes - (lengthBytes % SLAB_ALIGNMENT_BYTES);
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
-      const outcome = await punchHole(this.#buffered, offset, punchable);
+      const outcome = await this.#punchHole(offset, punchable);
       if (outcome === 'done') at += punchable;
       this.#canFallocate = outcome !== 'not-offered';
     }
@@ -134,6 +182,19 @@ export class DiskTarget implements Target {
     for (; at < end; at += ZEROS_BYTES) {
       await this.write(zeros.bytes.subarray(0, Math.min(ZEROS_BYTES, end - at)), at);
     }
+  }
+
+  async #punchHole(offset: number, lengthBytes: number): ReturnType<typeof punchHole> {
+    let outcome: Awaited<ReturnType<typeof punchHole>> = 'failed';
+    this.#marks.begin(lengthBytes);
+    try {
+      outcome = await punchHole(this.#buffered, offset, lengthBytes);
+    } finally {
+      if (outcome === 'done') this.#marks.end();
+      else if (outcome === 'not-offered') this.#marks.cancel(lengthBytes);
+      else this.#marks.fail();
+    }
+    return outcome;
   }
 
   async read(into: Buffer, offset: number): Promise<void> {
@@ -180,6 +241,15 @@ export class DiskTarget implements Target {
         cause: error,
         details: { errno },
       });
+    }
+  }
+
+  async writeMark(): Promise<WriteMark> {
+    try {
+      return await this.#marks.mark();
+    } catch (error) {
+      const what = `cannot tell whether others wrote to ${this.identity.path}`;
+      throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
   }
 

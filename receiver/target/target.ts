@@ -27,6 +27,21 @@ export interface TargetIdentity {
  */
 export type ReadBackMethod = 'direct' | 'cache-dropped';
 
+/**
+ * A state of the target that changes when somebody writes to it. Two marks can be compared while no write of
+ * this process is in progress: if they are equal nobody wrote in between.
+ */
+export interface WriteMark {
+  /**
+   * Bytes written or discarded by others since the target was opened: exact while no write of this process is
+   * in progress, otherwise at least so many. null where their writes can't be told from ours, which then
+   * change the mark too.
+   */
+  readonly foreignBytes: number | null;
+  /** Everything else that would change: a file's size and times, a device counter that lost its base. */
+  readonly stamp: string;
+}
+
 export interface Target {
   readonly identity: TargetIdentity;
   /**
@@ -58,5 +73,6 @@ export interface Target {
    * @throws TransferError `io-error`.
    */
   flush(): Promise<void>;
+  writeMark(): Promise<WriteMark>;
   close(): Promise<void>;
 }

@@ -78,7 +78,7 @@ export function openClaimed(
     journal,
     table,
     clock,
-    events: { ...events, onDurable: () => verifier?.wake() },
+    events: { ...events, onDurable: () => verifier?.noteDurable() },
   });
   let present = claim;
   return {

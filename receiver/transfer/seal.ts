@@ -8,7 +8,7 @@ import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../../comm
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './stream-size.ts';
 import { listUnreadable } from './reopen.ts';
-import { MISMATCHES_MAX } from '../durability/verify-blocks.ts';
+import { MISMATCHES_MAX, type Verifier } from '../durability/verify-blocks.ts';
 
 /** Seconds after which a sender asks again while blocks are still being read back. */
 export const VERIFYING_RETRY_SECONDS = 1;
@@ -54,12 +54,13 @@ export async function sealTransfer(
     );
   }
   if (transfer.sealed === undefined && open.verifier !== undefined) {
-    await open.durability.flush();
+    await open.durability.flushEverything();
+    await findForeignWrites(open, open.verifier);
     await Promise.race([open.verifier.settle(), options.clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
   }
-  // Writes in hand are waited for, and nothing is written while this is decided.
+  // Writes in progress are waited for, and nothing is written while this is decided.
   using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
-  if (transfer.sealed === undefined) await open.durability.flush();
+  if (transfer.sealed === undefined) await open.durability.flushEverything();
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
@@ -79,9 +80,20 @@ export async function sealTransfer(
   if (transfer.sealed !== undefined) return { outcome: 'sealed', receipt: transfer.sealed };
   const verified = open.table.countOf('verified');
   if (open.verifier !== undefined && verified < open.blockCount) return { outcome: 'verifying', verified };
+  if (open.verifier !== undefined && !(await open.verifier.confirm()))
+    return { outcome: 'verifying', verified: 0 };
   const sealed = makeReceipt(transfer, open, request.root, options);
   transfer.seal(sealed);
   return { outcome: 'sealed', receipt: sealed };
+}
+
+/** Before the reading, so that it need not be done twice; what counts is the look after it. */
+async function findForeignWrites(open: OpenTransfer, verifier: Verifier): Promise<void> {
+  if (await verifier.look()) return;
+  // Our own writes change the mark, too: it is taken when there are none.
+  using _quiet = await open.locks.lock(0, Math.max(1, open.blockCount));
+  await open.durability.flushEverything();
+  await verifier.confirm();
 }
 
 function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer): void {

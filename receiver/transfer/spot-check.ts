@@ -1,55 +1,65 @@
-/** Before a transfer goes on: is this still the disk that the journal speaks of? */
+/** Before a transfer resumes: is this still the disk that its journal speaks of? */
 import { randomInt } from 'node:crypto';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
-import type { OpenTransfer } from './transfer.ts';
 import type { Target } from '../target/target.ts';
+import type { OpenTransfer } from './transfer.ts';
 
-/** With a tenth of the blocks changed 32 samples miss it once in 29 times; with another disk, never. */
-export const SAMPLE_COUNT = 32;
+/** Where a tenth of the blocks is left, 64 samples miss it once in 850 times. */
+export const SAMPLE_COUNT = 64;
 
 /**
- * Reads a sample of the durable blocks, the first and the last among them, and compares their digests.
- * @returns how many were compared. @throws TransferError `target-refused`, `io-error`.
+ * Reads durable blocks at random until one is what the journal says. Whether all of them are is found out by
+ * reading everything back; here it is enough that the disk holds something of this transfer. Blocks of zeros
+ * say nothing: an empty disk has them too.
+ * @throws TransferError `target-refused` if none of the samples is; `io-error` if some could not be read, too.
  */
-export async function sampleBlocks(
+export async function refuseOtherDisk(
   target: Target,
   open: OpenTransfer,
   random: (below: number) => number = (below) => randomInt(below),
-): Promise<number> {
-  let compared = 0;
-  for (const number of draw(open, random)) {
+): Promise<void> {
+  const drawn = draw(open, random);
+  let failure: TransferError | undefined;
+  for (const number of drawn) {
     using slab = await open.slabs.take();
     const index = blockIndexOf(number, open.geometry);
     const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
-    await target.readBack(bytes, offsetOf(index, open.geometry));
-    if (!(await open.digest.of(bytes)).equals(open.table.digestOf(index))) {
-      throw new TransferError(
-        'target-refused',
-        `block ${index} (offset ${offsetOf(index, open.geometry)}) of ${target.identity.path} ` +
-          'is not what the journal says: it is another disk, or something else has written to it',
-        { hint: 'check the disk; to copy everything anew: --discard-transfer --overwrite-target' },
-      );
+    try {
+      await target.readBack(bytes, offsetOf(index, open.geometry));
+      if ((await open.digest.of(bytes)).equals(open.table.digestOf(index))) return;
+    } catch (error) {
+      // One bad sector, or a file that was cut: the others decide.
+      if (!(error instanceof TransferError) || error.code !== 'io-error') throw error;
+      failure ??= error;
     }
-    compared++;
   }
-  return compared;
+  if (drawn.length === 0) return;
+  if (failure !== undefined) throw failure;
+  throw new TransferError(
+    'target-refused',
+    `${target.identity.path} holds nothing of this transfer: ` +
+      `all of ${drawn.length} sampled blocks differ from the journal; it is another disk, or was overwritten`,
+    { hint: 'check the disk; to copy everything again: --discard-transfer --overwrite-target' },
+  );
 }
 
-/** The first, the last, and some between, each once. Remembers these few alone: a disk has millions. */
-function draw({ table, blockCount }: OpenTransfer, random: (below: number) => number): number[] {
-  const durableCount = table.countOf('durable') + table.countOf('verified');
-  if (durableCount === 0) return [];
-  /** By how many durable blocks are before them. */
-  const places = new Map<number, number>([
-    [0, 0],
-    [durableCount - 1, 0],
-  ]);
-  for (let at = 0; at < SAMPLE_COUNT; at++) places.set(random(durableCount), 0);
-  for (let index = 0, before = 0; index < blockCount; index++) {
-    if (!table.isDurable(index)) continue;
-    if (places.has(before)) places.set(before, index);
-    before++;
+/** Some durable blocks that are not zero, each once, in random order. */
+function draw({ table, blockCount, zeroDigests }: OpenTransfer, random: (below: number) => number): number[] {
+  const isTelling = (index: number): boolean =>
+    table.isDurable(index) && !table.digestOf(index).equals(zeroDigests.of(index));
+  const drawn: number[] = [];
+  let seen = 0;
+  // Reservoir sampling: the disk has millions, and remembering them all would cost their weight in memory.
+  for (let index = 0; index < blockCount; index++) {
+    if (!isTelling(index)) continue;
+    seen++;
+    const at = drawn.length < SAMPLE_COUNT ? drawn.length : random(seen);
+    if (at < SAMPLE_COUNT) drawn[at] = index;
   }
-  return [...places.values()];
+  for (let at = drawn.length - 1; at > 0; at--) {
+    const other = random(at + 1);
+    [drawn[at], drawn[other]] = [drawn[other] ?? 0, drawn[at] ?? 0];
+  }
+  return drawn;
 }

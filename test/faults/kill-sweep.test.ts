@@ -96,7 +96,7 @@ const killDuringTransfer: Kill = async (what, k) =>
     await receiver.start();
     await assertCopied(await sender.ended, source, target);
     await receiver.end('SIGTERM');
-    assert.equal((await assertJournalTrue(receiver.stateDir, target)).verified.length, BLOCKS);
+    assert.equal((await assertJournalTrue(receiver.stateDir, target)).durable.length, BLOCKS);
     return signal === 'SIGKILL';
   });
 

@@ -1,6 +1,6 @@
 /** The receiver as a whole, in this process, over files: what it takes over from an earlier start. */
 import assert from 'node:assert/strict';
-import { copyFile, open, rename, truncate } from 'node:fs/promises';
+import { copyFile, open, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
@@ -10,12 +10,17 @@ import { makeLog } from '../../receiver/console/log.ts';
 import { startReceiver, type RunningReceiver } from '../../receiver/start.ts';
 import { writeBlock } from '../../receiver/transfer/write-block.ts';
 import { coded } from '../support/coded.ts';
+import { eventually } from '../support/eventually.ts';
 import { BLOCK_BYTES, claimOf, contentOf } from '../support/open-transfer.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const BLOCK_COUNT = 4;
 
-async function startOn(target: string, folder: string): Promise<RunningReceiver> {
+async function startOn(
+  target: string,
+  folder: string,
+  { isReadBack = false, onLine = (_line: string): void => {} } = {},
+): Promise<RunningReceiver> {
   const options = {
     target,
     stateDir: join(folder, 'state'),
@@ -26,7 +31,7 @@ async function startOn(target: string, folder: string): Promise<RunningReceiver>
     overwriteTarget: false,
     discardTransfer: false,
     once: false,
-    isReadBack: false,
+    isReadBack,
     maxConnections: 4,
     memoryBytes: 8 * BLOCK_BYTES,
     log: 'text',
@@ -37,7 +42,7 @@ async function startOn(target: string, folder: string): Promise<RunningReceiver>
   const events = { onSealed: () => {}, onJournalBroken: (error: Error) => assert.fail(error) };
   return await startReceiver(options, {
     clock: systemClock,
-    log: makeLog('text', systemClock, () => {}),
+    log: makeLog('text', systemClock, onLine),
     events,
   });
 }
@@ -62,12 +67,27 @@ test('a receiver that is stopped flushes what was written, and goes on from ther
   await first.stop(0);
   const again = await startOn(target, folder.path);
   const { durable } = again.transfer.status().blocks;
-  assert.deepEqual([again.isResumed, again.sampledBlocks, durable], [true, BLOCK_COUNT, BLOCK_COUNT]);
+  assert.deepEqual([again.isResumed, durable], [true, BLOCK_COUNT]);
   assert.equal(again.transfer.id, first.transfer.id);
   await again.stop(0);
 });
 
-test('it does not go on where the target holds something else than the journal says', async () => {
+test('it does not resume on a target that holds nothing of the transfer', async () => {
+  await using folder = await tempDir();
+  const target = join(folder.path, 'disk.img');
+  const first = await startOn(target, folder.path);
+  await putAll(first);
+  await first.stop(0);
+  const { size } = await stat(target);
+  {
+    await using file = await open(target, 'r+');
+    await file.write(Buffer.alloc(size, 1), 0, size, 0);
+  }
+  const message = /disk\.img holds nothing of this transfer: all of \d+ sampled blocks differ/;
+  await assert.rejects(startOn(target, folder.path), coded('target-refused', { message }));
+});
+
+test('blocks that another program changed meanwhile are absent, named, and all others are read back', async () => {
   await using folder = await tempDir();
   const target = join(folder.path, 'disk.img');
   const first = await startOn(target, folder.path);
@@ -77,10 +97,32 @@ test('it does not go on where the target holds something else than the journal s
     await using file = await open(target, 'r+');
     await file.write(Buffer.from([1]), 0, 1, BLOCK_BYTES + 5);
   }
-  const message = /^block 1 \(offset 65536\) of .*disk\.img is not what the journal says/;
-  await assert.rejects(startOn(target, folder.path), coded('target-refused', { message }));
+  const lines: string[] = [];
+  const again = await startOn(target, folder.path, {
+    isReadBack: true,
+    onLine: (line) => lines.push(line),
+  });
+  await eventually('everything else is verified', () => again.transfer.verifiedCount === BLOCK_COUNT - 1);
+  assert.equal(again.transfer.claimed().table.stateOf(1), 'absent');
+  assert.match(
+    lines.join(''),
+    /block 1 \(offset 65536\) of .*disk\.img is not what was written: another program/,
+  );
+  await again.stop(0);
+});
+
+test('a file that was cut short keeps what is left of it', async () => {
+  await using folder = await tempDir();
+  const target = join(folder.path, 'disk.img');
+  const first = await startOn(target, folder.path);
+  await putAll(first);
+  await first.stop(0);
   await truncate(target, BLOCK_BYTES);
-  await assert.rejects(startOn(target, folder.path), coded('io-error', { message: /ends before offset/ }));
+  const again = await startOn(target, folder.path, { isReadBack: true });
+  const { table } = again.transfer.claimed();
+  await eventually('the rest is absent', () => table.countOf('absent') === BLOCK_COUNT - 1);
+  assert.equal(table.isDurable(0), true);
+  await again.stop(0);
 });
 
 test('it does not go on in another file, though that holds the same', async () => {

@@ -35,6 +35,7 @@ export const FAULTS = {
     'receiverPause',
     'powerCut',
     'backgroundLoss',
+    'foreignWrite',
     'senderKill',
     'senderInterrupt',
     'senderPause',
@@ -115,7 +116,8 @@ export class RandomFaults implements Faults {
   #isCalm = false;
   #stuck: Fault | undefined;
 
-  constructor(random: Random, isLying: boolean) {
+  /** @param isReadBack without it nobody would find what others write. */
+  constructor(random: Random, { isLying, isReadBack }: { isLying: boolean; isReadBack: boolean }) {
     this.#random = random;
     this.isForever = random.chance(0.05);
     const share = random.pick([0.15, 0.3, 0.5, 0.8]);
@@ -124,6 +126,7 @@ export class RandomFaults implements Faults {
       const probabilities = PROBABILITIES_OF[operation] ?? PROBABILITIES;
       const chosen = faults
         .filter((fault) => random.chance(0.5) && (isLying || !LIES.includes(fault)))
+        .filter((fault) => isReadBack || fault !== 'foreignWrite')
         .map((fault) => [fault, random.pick(probabilities)] as const);
       this.#plans.set(operation, { faults: chosen, left: random.pick(HITS_MAX) });
     }

@@ -35,6 +35,7 @@ export function randomProfile(random: Random, seed: number): Profile {
     isLying: isReadBack && random.chance(0.2),
     isRepeated: random.chance(0.3),
     isAuto: random.chance(0.3),
+    tellsWritersApart: random.chance(0.7),
     // Not drawn: what a seed found it still finds.
     digest: seed % 2 === 0 ? 'blake3' : 'sha-256',
   };
@@ -54,6 +55,7 @@ export const PLAIN_PROFILE: Profile = {
   receiverSlabs: 4,
   isReadBack: true,
   readBackMethod: 'direct',
+  tellsWritersApart: true,
   retryForMs: 3_600_000,
   lineMs: 200,
   diskMs: 20,

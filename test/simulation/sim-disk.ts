@@ -2,7 +2,7 @@
  * The target disk: what reads show, what a power cut leaves, and all that can go wrong between the two. It
  * outlives the processes that write to it; `sim-target.ts` is one process's hold on it.
  */
-import { SECTORS_MAX, type Contents, type Stamps } from './contents.ts';
+import { SECTORS_MAX, SECTOR_BYTES, type Contents, type Stamps } from './contents.ts';
 import type { Random } from './random.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { Lie, Writing } from './sim-writing.ts';
@@ -15,6 +15,14 @@ interface Unflushed {
   readonly stamps: Stamps;
   /** Bit by bit, the sectors that it still stands for. */
   mask: number;
+}
+
+/** What another program has written and the kernel still keeps in the page cache. */
+interface ForeignDirt {
+  readonly block: number;
+  readonly mask: number;
+  readonly stamp: number;
+  readonly sinceMs: number;
 }
 
 export class SimDisk {
@@ -35,6 +43,13 @@ export class SimDisk {
   #unflushed: Unflushed[] = [];
   #serial = 0;
   readonly writing = new Set<Writing>();
+  /** What others wrote, as the kernel counts it: when it leaves the page cache. */
+  foreignBytes = 0;
+  /** Grows with each write by anybody, as the times of a file do. */
+  changeCount = 0;
+  #foreignDirt: ForeignDirt[] = [];
+  /** For each sector whether another program was the last to write to it. */
+  readonly #isForeign: Uint8Array;
   /** Grows with each change. */
   version = 0;
 
@@ -49,12 +64,56 @@ export class SimDisk {
     this.#cached = this.#medium.slice();
     this.#spoilt = new SpoiltSectors(count);
     this.#readAt = new Uint32Array(contents.blockCount);
+    this.#isForeign = new Uint8Array(count);
   }
 
   begin(writing: Writing): void {
+    this.settleOthers(writing.block);
+    this.changeCount++;
     this.writing.add(writing);
     this.#readAt[writing.block] = 0;
     this.#spoilt.forget(writing.block);
+  }
+
+  /** Another program writes junk, through the page cache or past it. */
+  writeAsOther(block: number, mask: number, { isCached, nowMs }: { isCached: boolean; nowMs: number }): void {
+    this.changeCount++;
+    const all = (1 << this.#contents.sectorsOf(block)) - 1;
+    const stamp = 0xe0000000 + this.#random.below(1000);
+    this.#foreignDirt.push({ block, mask: mask & all, stamp, sinceMs: nowMs });
+    if (!isCached) this.settleOthers(block);
+  }
+
+  /** What others left in the page cache reaches the device, and is counted. @param block undefined: all. */
+  settleOthers(block?: number): void {
+    for (const { block: at, mask, stamp } of this.#foreignDirt.filter(
+      (dirt) => block === undefined || dirt.block === block,
+    )) {
+      for (let index = 0; index < SECTORS_MAX; index++) {
+        if (((mask >>> index) & 1) === 0) continue;
+        const sector = at * SECTORS_MAX + index;
+        for (const view of [this.#medium, this.#device, this.#cached]) view[sector] = stamp;
+        for (const entry of this.#unflushed) if (entry.block === at) entry.mask &= ~(1 << index);
+        this.#isForeign[sector] = 1;
+        this.foreignBytes += SECTOR_BYTES;
+      }
+      this.#spoil(at, mask);
+    }
+    this.#foreignDirt = this.#foreignDirt.filter((dirt) => block !== undefined && dirt.block !== block);
+  }
+
+  /**
+   * Whether the block differs because of what another program has written. @param askedMs when the seal was
+   * asked for: what was written into the page cache after that is a later write.
+   */
+  isChangedByOthers(block: number, expected: Stamps, askedMs: number): boolean {
+    for (let at = 0; at < expected.length; at++) {
+      const sector = block * SECTORS_MAX + at;
+      if (this.#isForeign[sector] === 1 && this.#device[sector] !== expected[at]) return true;
+    }
+    return this.#foreignDirt.some(
+      (dirt) => dirt.block === block && dirt.sinceMs < askedMs && dirt.mask !== 0,
+    );
   }
 
   /** The receiver has found that the block holds other bytes than were written. */
@@ -106,6 +165,13 @@ export class SimDisk {
       view[block * SECTORS_MAX + at] = (view[block * SECTORS_MAX + at] ?? 0) ^ bit;
     }
     this.#spoil(block, 1 << at);
+  }
+
+  /** Bytes of the writes that are in progress. */
+  get bytesInProgress(): number {
+    let sectors = 0;
+    for (const { block } of this.writing) sectors += this.#contents.sectorsOf(block);
+    return sectors * SECTOR_BYTES;
   }
 
   /** Which writes a flush that starts now makes durable. */
@@ -160,6 +226,7 @@ export class SimDisk {
       }
     }
     this.#unflushed = [];
+    this.#foreignDirt = [];
     this.#device.set(this.#medium);
     this.#cached.set(this.#medium);
   }
@@ -231,7 +298,9 @@ export class SimDisk {
       this.#device[sector] = stamps[at] ?? 0;
       this.#cached[sector] = stamps[at] ?? 0;
       this.#spoilt.clear(sector);
+      this.#isForeign[sector] = 0;
     }
+    this.changeCount++;
     this.#unflushed.push({ serial: ++this.#serial, block, stamps, mask: mask & ((1 << stamps.length) - 1) });
   }
 

@@ -9,7 +9,6 @@ import type { World } from './world.ts';
 interface Listed {
   readonly digest: Buffer;
   readonly stamps: Stamps;
-  isVerified: boolean;
   unreadable: readonly Area[];
 }
 
@@ -34,8 +33,8 @@ export class JournalStore {
   }
 
   entries(): JournalledBlock[] {
-    return [...this.blocks].map(([index, { digest, isVerified, unreadable }]) => {
-      return { index, digest, isVerified, unreadable };
+    return [...this.blocks].map(([index, { digest, unreadable }]) => {
+      return { index, digest, unreadable };
     });
   }
 }
@@ -63,6 +62,7 @@ export class SimJournal implements Journal {
 
   setProperties(properties: Readonly<Record<string, string>>): void {
     const { journal } = this.#world;
+    if ('receipt' in properties) this.#checkProof();
     this.#commit('properties', () => {
       for (const [name, value] of Object.entries(properties)) journal.properties.set(name, value);
       journal.real?.setProperties(properties);
@@ -98,30 +98,10 @@ export class SimJournal implements Journal {
         scheduler.trace('durable', index);
         const stamps = contents.withDigest(index, digest);
         if (stamps === undefined) this.#world.violate(`journalled block ${index} as the source never was`);
-        else journal.blocks.set(index, { digest, stamps, isVerified: false, unreadable });
+        else journal.blocks.set(index, { digest, stamps, unreadable });
         this.#noteDurable(index, digest);
       }
       journal.real?.recordDurable(copies);
-    });
-  }
-
-  recordVerified(indexes: Iterable<number>): void {
-    const { journal } = this.#world;
-    const copies = [...indexes];
-    this.#commit('verified', () => {
-      for (const index of copies) {
-        const listed = journal.blocks.get(index);
-        if (listed !== undefined) listed.isVerified = true;
-      }
-      journal.real?.recordVerified(copies);
-    });
-  }
-
-  forgetVerified(): void {
-    const { journal } = this.#world;
-    this.#commit('doubt', () => {
-      for (const listed of journal.blocks.values()) listed.isVerified = false;
-      journal.real?.forgetVerified();
     });
   }
 
@@ -144,6 +124,17 @@ export class SimJournal implements Journal {
   }
 
   close(): void {}
+
+  /** I1: at the seal nothing is on the target that another program wrote. */
+  #checkProof(): void {
+    const { journal, disk, profile, receiver } = this.#world;
+    if (!profile.isReadBack || receiver === undefined) return;
+    for (const [block, { stamps }] of journal.blocks) {
+      if (disk.isChangedByOthers(block, stamps, receiver.sealAskedMs)) {
+        this.#world.violate(`sealed although another program has changed block ${block}`);
+      }
+    }
+  }
 
   #refuseSealed(what: string): void {
     const { journal } = this.#world;

@@ -10,7 +10,7 @@ import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../..
 import type { Slab } from '../../common/io/buffers.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { listBlocks } from '../../receiver/http/listing.ts';
-import { sampleBlocks } from '../../receiver/transfer/spot-check.ts';
+import { refuseOtherDisk } from '../../receiver/transfer/spot-check.ts';
 import { sealTransfer } from '../../receiver/transfer/seal.ts';
 import { Transfer, type OpenTransfer } from '../../receiver/transfer/transfer.ts';
 import { reopen } from '../../receiver/transfer/reopen.ts';
@@ -36,6 +36,7 @@ export class SimReceiver implements ReceiverProcess {
   readonly #world: World;
   readonly #target: SimTarget;
   #isDraining = false;
+  readonly #sealsAskedMs = new Set<{ readonly atMs: number }>();
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -73,12 +74,26 @@ export class SimReceiver implements ReceiverProcess {
           this.#world.disk.tell(index);
           scheduler.trace('mismatch', index, count);
         },
+        onChanged: (index) => {
+          this.#world.disk.tell(index);
+          scheduler.trace('changed', index);
+        },
+        onForeignWrite: (bytes) => {
+          scheduler.trace('foreign');
+          if (this.#world.faults.hitsOf('foreignWrite') === 0) {
+            this.#world.violate(`nobody else has written, and ${bytes} bytes of others are said to be there`);
+          }
+        },
       },
     });
     const { opened } = this.transfer;
-    if (opened !== undefined) await sampleBlocks(this.transfer.target, opened, random.below);
+    if (opened !== undefined) await refuseOtherDisk(this.transfer.target, opened, random.below);
     this.transfer.startVerifying();
     this.isListening = true;
+  }
+
+  get sealAskedMs(): number {
+    return Math.min(...Array.from(this.#sealsAskedMs, ({ atMs }) => atMs));
   }
 
   /** SIGTERM: refuses what comes, lets what is there end, flushes. */
@@ -197,7 +212,11 @@ export class SimReceiver implements ReceiverProcess {
       clock: clockOf(scheduler, this.process),
       ...(sign === undefined ? {} : { sign }),
     };
-    const result = await sealTransfer(transfer, request, options);
+    const asked = { atMs: scheduler.nowMs };
+    this.#sealsAskedMs.add(asked);
+    const result = await sealTransfer(transfer, request, options).finally(() =>
+      this.#sealsAskedMs.delete(asked),
+    );
     if (result.outcome === 'verifying') return Buffer.alloc(0);
     return json({ text: result.receipt.json, signature: result.receipt.signature });
   }

@@ -3,7 +3,7 @@
  * sealed.
  */
 import { TransferError } from '../../common/errors.ts';
-import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target/target.ts';
+import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
 import { fillStamps, readStamps, type Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SimProcess } from './scheduler.ts';
@@ -22,10 +22,13 @@ export class SimTarget implements Target {
   readonly #writes = new Map<number, number>();
   readonly #finished = new Set<number>();
   #isFlushing = false;
+  /** What others had written before this process opened the target. */
+  readonly #foreignBefore: number;
 
   constructor(world: World, process: SimProcess) {
     this.#world = world;
     this.#process = process;
+    this.#foreignBefore = world.disk.foreignBytes;
     this.identity = {
       kind: 'memory',
       path: '/dev/target',
@@ -88,6 +91,7 @@ export class SimTarget implements Target {
     const fault = world.ask('readBack');
     if (fault === 'restFlip') disk.flipAtRest(random.below(contents.blockCount));
     await this.#pause(profile.diskMs * random.unit(), 'readBack');
+    disk.settleOthers(block);
     const stamps: Stamps = disk.readDevice(block, world.receiver?.isListening === true);
     // A sector that is hard to read takes seconds.
     const factor = random.chance(0.1) ? 30 : 1;
@@ -107,11 +111,21 @@ export class SimTarget implements Target {
     this.#isFlushing = true;
     const fault = this.#world.ask('flush');
     const mark = disk.flushMark;
+    disk.settleOthers();
     await this.#pause(profile.flushMs, 'flush');
     this.#isFlushing = false;
     if (fault !== 'flushEio') return disk.persist(mark);
     disk.lose();
     throw new TransferError('io-error', 'cannot flush the target: EIO');
+  }
+
+  /** While writes are in progress the kernel may have counted any part of them. */
+  async writeMark(): Promise<WriteMark> {
+    const { disk, random, profile } = this.#world;
+    await this.#pause(profile.diskMs, 'mark');
+    if (!profile.tellsWritersApart) return { foreignBytes: null, stamp: String(disk.changeCount) };
+    const uncounted = disk.bytesInProgress * random.unit();
+    return { foreignBytes: Math.max(0, disk.foreignBytes - this.#foreignBefore - uncounted), stamp: '' };
   }
 
   async close(): Promise<void> {}

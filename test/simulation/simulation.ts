@@ -85,7 +85,7 @@ export class Simulation implements World {
     this.#seed = seed;
     this.random = random;
     this.profile = options.profile ?? randomProfile(random, seed);
-    this.faults = options.faults ?? new RandomFaults(random, this.profile.isLying);
+    this.faults = options.faults ?? new RandomFaults(random, this.profile);
     const eventsATurn = seed % FAITHFUL_EVERY === 0 ? 1 : EVENTS_A_TURN;
     this.scheduler = new Scheduler(random, { eventsATurn, onTrace: options.onTrace });
     this.contents = new Contents(this.profile.geometry, options.digests ?? new BlockDigests());

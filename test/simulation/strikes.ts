@@ -28,6 +28,8 @@ export class Strikes {
     for (let left = random.pick([0, 0, 1, 3]); left > 0; left--) {
       plan(random.pick<Fault>(['receiverKill', 'powerCut', 'receiverStop', 'backgroundLoss']));
     }
+    for (let left = profile.isReadBack ? random.pick([0, 0, 0, 1, 4]) : 0; left > 0; left--)
+      plan('foreignWrite');
     for (let left = profile.isSourceChanging ? random.between(1, 4) : 0; left > 0; left--) {
       plan(random.pick<Fault>(['senderKill', 'senderInterrupt']));
     }
@@ -62,10 +64,26 @@ export class Strikes {
       case 'senderInterrupt':
         if (sender?.process.isAlive === true) sender.interrupt();
         return;
+      case 'foreignWrite':
+        return this.#writeAsOther();
       case 'senderKill':
         return this.#supervisor.killSender();
       default:
         this.#world.violate(`${strike} is nothing that hits a process`);
+    }
+  }
+
+  /** A mount, mkfs, dd: some sectors of some blocks. */
+  #writeAsOther(): void {
+    const { random, contents, disk, scheduler } = this.#world;
+    if (contents.blockCount === 0) return;
+    for (let left = random.between(1, 3); left > 0; left--) {
+      const block = random.below(contents.blockCount);
+      const isCached = random.chance(0.5);
+      disk.writeAsOther(block, random.pick([1, -1, random.next()]), { isCached, nowMs: scheduler.nowMs });
+      // The kernel writes back what is dirty after a while.
+      if (isCached)
+        scheduler.after(30_000 * random.unit(), undefined, 'writeback', () => disk.settleOthers(block));
     }
   }
 

@@ -94,7 +94,7 @@ export class Supervisor {
     scheduler.trace(`start ${error.code}`);
     if (error.code !== 'target-refused') return this.endReceiver('exit');
     // The disk is not what the journal says: right only if it has lied.
-    if (profile.isLying) this.outcome = error.code;
+    if (profile.isLying || faults.hitsOf('foreignWrite') > 0) this.outcome = error.code;
     else if (faults.hitsOf('readBackFlip') > 0) this.endReceiver('exit');
     else this.#world.violate(error.message);
   }

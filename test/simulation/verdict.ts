@@ -20,7 +20,8 @@ const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
     'commitBroken',
     'commitDeath',
   ],
-  'verify-failed': ['readBackEio', 'readBackFlip', ...LIES],
+  'verify-failed': ['readBackEio', 'readBackFlip', 'foreignWrite', ...LIES],
+  'foreign-writes': ['foreignWrite'],
   incomplete: [
     'readBackEio',
     'readBackFlip',
@@ -28,6 +29,7 @@ const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
     'powerCut',
     'commitBroken',
     'commitDeath',
+    'foreignWrite',
     ...LIES,
   ],
   'digest-mismatch': ['lineCorrupt'],

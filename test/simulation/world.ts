@@ -24,6 +24,8 @@ export interface Profile {
   readonly receiverSlabs: number;
   readonly isReadBack: boolean;
   readonly readBackMethod: ReadBackMethod;
+  /** Whether the writes of others are counted apart, as on a device, or not, as with a file. */
+  readonly tellsWritersApart: boolean;
   readonly retryForMs: number;
   /** What a request, a write or read, a flush takes at least half of the time. */
   readonly lineMs: number;
@@ -43,6 +45,8 @@ export interface ReceiverProcess {
   readonly process: SimProcess;
   readonly isListening: boolean;
   readonly transfer: Transfer | undefined;
+  /** When the earliest of the requests for a seal that are in progress came; Infinity without one. */
+  readonly sealAskedMs: number;
   /** Requests that it has begun to answer. */
   readonly answering: number;
   answer(request: Request): Promise<Answer>;

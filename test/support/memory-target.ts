@@ -5,7 +5,7 @@
  * next flush succeeds.
  */
 import { TransferError } from '../../common/errors.ts';
-import type { ReadBackMethod, Target, TargetIdentity } from '../../receiver/target/target.ts';
+import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
 
 export type Operation = 'write' | 'flush' | 'read';
 
@@ -88,12 +88,22 @@ export class MemoryTarget implements Target {
   readonly #gates = new Map<Operation, OpenableGate>();
   #faults: { fault: Fault; left: number }[] = [];
   #isClosed = false;
+  /** Whether the writes of others are counted apart, as on a device, or not, as with a file. */
+  readonly #tellsWritersApart: boolean;
+  #foreignBytes = 0;
+  #changeCount = 0;
 
   constructor(
-    options: { identity?: TargetIdentity; capacityBytes?: number; flushed?: Map<number, Buffer> } = {},
+    options: {
+      identity?: TargetIdentity;
+      capacityBytes?: number;
+      flushed?: Map<number, Buffer>;
+      tellsWritersApart?: boolean;
+    } = {},
   ) {
     this.identity = options.identity ?? MEMORY_IDENTITY;
     this.#capacityBytes = options.capacityBytes ?? Infinity;
+    this.#tellsWritersApart = options.tellsWritersApart ?? true;
     this.#flushed = options.flushed ?? new Map();
     this.#written = new Map(this.#flushed);
     if (options.flushed !== undefined) this.#sizeBytes = this.#capacityBytes;
@@ -193,6 +203,20 @@ export class MemoryTarget implements Target {
     }
   }
 
+  /** Another program writes, and its bytes are on the medium at once. */
+  writeAsOther(bytes: Buffer, offset: number): void {
+    this.#foreignBytes += bytes.length;
+    this.#put(bytes, offset);
+    for (const page of this.#dirty) this.#flushed.set(page, this.#pageOf(page));
+  }
+
+  async writeMark(): Promise<WriteMark> {
+    const [foreignBytes, count] = this.#tellsWritersApart
+      ? [this.#foreignBytes, 0]
+      : [null, this.#changeCount];
+    return await Promise.resolve({ foreignBytes, stamp: String(count) });
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     return Promise.resolve();
@@ -210,6 +234,7 @@ export class MemoryTarget implements Target {
   }
 
   #put(bytes: Buffer, offset: number): void {
+    this.#changeCount++;
     for (let done = 0; done < bytes.length;) {
       const page = Math.floor((offset + done) / PAGE_BYTES);
       const within = (offset + done) % PAGE_BYTES;

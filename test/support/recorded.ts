@@ -26,6 +26,7 @@ export function recordedTarget(target: Target, note: Note): Target {
     readBack: async (into, offset) => await noted(`read back ${offset}`, target.readBack(into, offset)),
     read: async (into, offset) => await noted(`read ${offset}`, target.read(into, offset)),
     flush: async () => await noted('flush', target.flush()),
+    writeMark: async () => await target.writeMark(),
     close: async () => await target.close(),
   };
 }
@@ -51,15 +52,6 @@ export function recordedJournal(journal: Journal, note: Note): Journal {
       const list = [...blocks];
       note(`record ${list.map(({ index }) => index).join(',')}`);
       journal.recordDurable(list);
-    },
-    recordVerified: (indexes) => {
-      const list = [...indexes];
-      note(`verify ${list.join(',')}`);
-      journal.recordVerified(list);
-    },
-    forgetVerified: () => {
-      note('doubt');
-      journal.forgetVerified();
     },
     forgetBlocks: (indexes) => {
       const list = [...indexes];

@@ -21,8 +21,8 @@ function block(index: number, version = 1): DurableBlock {
 }
 
 /** A block as the journal lists it. */
-function asListed(of: DurableBlock, isVerified = false): JournalledBlock {
-  return { unreadable: [], ...of, isVerified };
+function asListed(of: DurableBlock): JournalledBlock {
+  return { unreadable: [], ...of };
 }
 
 const isDamaged = coded('state-refused', {
@@ -38,16 +38,14 @@ test('what was recorded, replaced and forgotten is found when the journal is ope
   journal.setProperties({ claim: 'first', transferId: 't' });
   journal.setProperties({ claim: 'ä\n"second"' });
   journal.recordDurable([block(7), block(0), block(2 ** 32 - 1), block(3)]);
-  journal.recordVerified([0]);
   journal.recordDurable([block(0), block(7, 2)]);
-  journal.recordVerified([7, 3, 99]);
   journal.forgetBlocks([3, 4]);
   journal.close();
   const again = await SqliteJournal.open(path);
   assert.deepEqual([again.property('claim'), again.property('transferId')], ['ä\n"second"', 't']);
   assert.deepEqual(
     [...again.blocks()],
-    [asListed(block(0)), asListed(block(7, 2), true), asListed(block(2 ** 32 - 1))],
+    [asListed(block(0)), asListed(block(7, 2)), asListed(block(2 ** 32 - 1))],
   );
   again.close();
 });
@@ -63,6 +61,42 @@ test('a change that fails has changed nothing, and the next one works', async ()
   journal.recordDurable([block(1)]);
   assert.deepEqual([...journal.blocks()], [asListed(block(1))]);
   journal.close();
+});
+
+/** A journal as version 0.1.0 made it, with one block that it had read back. */
+function makeVersion2(path: string): void {
+  using database = new DatabaseSync(path);
+  database.exec(`
+    PRAGMA journal_mode=WAL;
+    CREATE TABLE property (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE block (
+      block_index INTEGER PRIMARY KEY CHECK (block_index >= 0),
+      digest BLOB NOT NULL CHECK (length(digest) = 32),
+      verified INTEGER NOT NULL DEFAULT 0 CHECK (verified IN (0, 1)),
+      unreadable TEXT CHECK (json_valid(unreadable))
+    ) STRICT;
+    INSERT INTO property VALUES ('transferId', 't'), ('readBackMethod', 'cache-dropped');
+    PRAGMA user_version = 2;
+  `);
+  const insert = database.prepare('INSERT INTO block VALUES (?, ?, ?, ?)');
+  insert.run(3, digest(1), 1, null);
+  insert.run(9, digest(2), 0, '[[0,512]]');
+}
+
+test('a journal of version 2 is brought up to date and keeps its blocks', async () => {
+  await using folder = await fastTempDir();
+  const path = join(folder.path, 'journal.db');
+  makeVersion2(path);
+  for (const _ of ['migrated', 'opened again']) {
+    const journal = await SqliteJournal.open(path);
+    const kept = [journal.property('transferId'), journal.property('readBackMethod')];
+    assert.deepEqual(kept, ['t', undefined]);
+    const marked = { index: 9, digest: digest(2), unreadable: [[0, 512]] as const };
+    assert.deepEqual([...journal.blocks()], [asListed({ index: 3, digest: digest(1) }), marked]);
+    journal.close();
+  }
+  using database = new DatabaseSync(path);
+  assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], JOURNAL_VERSION);
 });
 
 test('a journal of another version is refused and stays as it is', async () => {

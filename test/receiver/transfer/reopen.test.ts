@@ -204,5 +204,5 @@ test('a journal of the version before is refused', async () => {
   const database = new DatabaseSync(path);
   database.exec('PRAGMA user_version = 1');
   database.close();
-  await assert.rejects(SqliteJournal.open(path), /has version 1, not 2/);
+  await assert.rejects(SqliteJournal.open(path), /has version 1, not 3/);
 });

@@ -8,7 +8,7 @@ import { blockIndexOf } from '../../../common/geometry.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
 import type { Journal } from '../../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../../receiver/journal/sqlite-journal.ts';
-import { sampleBlocks } from '../../../receiver/transfer/spot-check.ts';
+import { refuseOtherDisk } from '../../../receiver/transfer/spot-check.ts';
 import { sealTransfer } from '../../../receiver/transfer/seal.ts';
 import { Transfer } from '../../../receiver/transfer/transfer.ts';
 import { writeBlock, writeZeroBlocks } from '../../../receiver/transfer/write-block.ts';
@@ -78,7 +78,7 @@ test('a claim that was journalled before there was a choice is one of SHA-256', 
   assert.equal(await transfer.claim({ ...claimOf(2), digest: 'sha-256' }), 'same');
   await assert.rejects(transfer.claim({ ...claimOf(2), digest: 'blake3' }), { code: 'transfer-mismatch' });
   const again = at.start();
-  assert.equal(await sampleBlocks(at.target, again.claimed()), 1);
+  await refuseOtherDisk(at.target, again.claimed());
 });
 
 test('a transfer keeps its digest over another start, and its receipt names it', async () => {
@@ -89,7 +89,7 @@ test('a transfer keeps its digest over another start, and its receipt names it',
   await writeZeroBlocks(first, [[1, 1]], true);
   const transfer = at.start();
   assert.equal(transfer.status().digest, 'blake3');
-  assert.equal(await sampleBlocks(at.target, transfer.claimed()), 3);
+  await refuseOtherDisk(at.target, transfer.claimed());
   const digests = [one, Buffer.alloc(BLOCK_BYTES), last].map((bytes) => blake3.now(bytes));
   const options = { key: makeSigningKey(), clock: systemClock };
   const wrong = digestNow(Buffer.concat([one, Buffer.alloc(BLOCK_BYTES), last].map(digestNow)));
