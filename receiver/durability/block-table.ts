@@ -20,6 +20,8 @@ const VERIFIED = BLOCK_STATES.indexOf('verified');
  * to the target since.
  */
 const LISTED = BLOCK_STATES.length;
+/** Of a sealed transfer: it was read and is not what was sealed. Its digest is kept; to everyone it is absent. */
+const DIFFERENT = LISTED + 1;
 
 export class BlockTable {
   #blockCount: number;
@@ -33,7 +35,7 @@ export class BlockTable {
     this.#blockCount = blockCount;
     this.#states = new Uint8Array(blockCount);
     this.#digests = Buffer.alloc(blockCount * DIGEST_BYTES);
-    this.#counts = [...BLOCK_STATES, 'listed'].map((_, at) => (at === ABSENT ? blockCount : 0));
+    this.#counts = [...BLOCK_STATES, 'listed', 'different'].map((_, at) => (at === ABSENT ? blockCount : 0));
   }
 
   get blockCount(): number {
@@ -57,7 +59,7 @@ export class BlockTable {
   /** `absent` also behind the last block. */
   stateOf(index: number): BlockState {
     const value = this.#states[index] ?? -1;
-    const state = BLOCK_STATES[value === LISTED ? DURABLE : value];
+    const state = BLOCK_STATES[value === LISTED ? DURABLE : value === DIFFERENT ? ABSENT : value];
     assert(state !== undefined, `block ${index} of ${this.blockCount}`);
     return state;
   }
@@ -98,6 +100,20 @@ export class BlockTable {
     this.#put(index, LISTED, digest);
   }
 
+  /** A block of a sealed transfer is not what was sealed. */
+  setDifferent(index: number): void {
+    this.#put(index, DIFFERENT);
+  }
+
+  get differentCount(): number {
+    return this.#counts[DIFFERENT] ?? 0;
+  }
+
+  /** Ranges of the blocks that are not what was sealed, at most `most` of them. */
+  different(most: number): Range[] {
+    return this.#ranges(most, (index) => this.#states[index] === DIFFERENT);
+  }
+
   /** Whether it is durable on the word of the journal, or of a time before somebody else wrote. */
   isListed(index: number): boolean {
     return this.#states[index] === LISTED;
@@ -122,8 +138,7 @@ export class BlockTable {
 
   /** Somebody else may have written anywhere: nothing durable is vouched for. */
   doubtAll(): void {
-    this.#turn(VERIFIED, LISTED);
-    this.#turn(DURABLE, LISTED);
+    for (const state of [VERIFIED, DURABLE, DIFFERENT]) this.#turn(state, LISTED);
   }
 
   #turn(before: number, after: number): void {
@@ -141,7 +156,8 @@ export class BlockTable {
 
   countOf(state: BlockState): number {
     const count = this.#counts[BLOCK_STATES.indexOf(state)] ?? 0;
-    return state === 'durable' ? count + this.listedCount : count;
+    if (state === 'durable') return count + this.listedCount;
+    return state === 'absent' ? count + this.differentCount : count;
   }
 
   get listedCount(): number {
@@ -177,9 +193,13 @@ export class BlockTable {
 
   /** Ranges of the blocks that are not durable, at most `most` of them. */
   missing(most: number): Range[] {
+    return this.#ranges(most, (index) => !this.isDurable(index));
+  }
+
+  #ranges(most: number, isWanted: (index: number) => boolean): Range[] {
     const ranges: [number, number][] = [];
     for (let index = 0; index < this.blockCount; index++) {
-      if (this.isDurable(index)) continue;
+      if (!isWanted(index)) continue;
       const last = ranges.at(-1);
       if (last !== undefined && last[0] + last[1] === index) last[1]++;
       else if (ranges.length < most) ranges.push([index, 1]);

@@ -24,6 +24,9 @@ import type { ReadBackMethod, Target } from '../target/target.ts';
 const READERS = 2;
 /** A block that was sent again this often and still reads back wrong: the disk is broken. */
 export const MISMATCHES_MAX = 3;
+/** Others may have changed millions of blocks; few of them are changed again and again. */
+const CHANGES_TRACKED_MAX = 10_000;
+
 export interface VerifierEvents extends ForeignWriteEvents {
   /** `count`: how often this block has read back wrong by now. */
   onMismatch?(index: number, offset: number, count: number, reason: string): void;
@@ -47,6 +50,8 @@ export interface VerifierOptions {
   readonly clock: Clock;
   readonly digest: DigestBlock;
   readonly zeroDigests: ZeroDigests;
+  /** Nothing is written any more: what differs is noted, and the journal keeps what was sealed. */
+  readonly isSealed: () => boolean;
   readonly events: VerifierEvents;
 }
 
@@ -100,6 +105,13 @@ export class Verifier {
   noteDurable(): void {
     this.#watch.noteOwnWrites();
     void this.look();
+    this.wake();
+  }
+
+  /** Everything is read back again, whatever was verified before. */
+  startOver(): void {
+    this.#doubt(true);
+    this.#isSettling = true;
     this.wake();
   }
 
@@ -223,11 +235,17 @@ export class Verifier {
       table.set(number, 'verified');
       return;
     }
+    if (this.#options.isSealed()) {
+      table.setDifferent(number);
+      this.#options.events.onChanged?.(number, offset, table.differentCount, failure);
+      return;
+    }
     const isListed = table.isListed(number);
     // Not journalled: it stays as it is, for the next process to find.
     if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;
     if (isListed) {
       table.set(number, 'absent');
+      if (this.#mismatches.size < CHANGES_TRACKED_MAX) this.#countMismatch(number);
       this.#options.events.onChanged?.(number, offset, ++this.#changedCount, failure);
       return;
     }
@@ -235,9 +253,13 @@ export class Verifier {
     // there: perhaps over a block that was right when it was read.
     this.#doubt(false);
     table.set(number, 'absent');
-    const count = (this.#mismatches.get(number) ?? 0) + 1;
-    this.#mismatches.set(number, count);
-    this.#options.events.onMismatch?.(number, offset, count, failure);
+    this.#options.events.onMismatch?.(number, offset, this.#countMismatch(number), failure);
+  }
+
+  #countMismatch(index: number): number {
+    const count = (this.#mismatches.get(index) ?? 0) + 1;
+    this.#mismatches.set(index, count);
+    return count;
   }
 
   /** @returns why it is not what was written; undefined when it is. */

@@ -107,10 +107,10 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
     'verify-failed',
     `cannot verify ${formatBlocks(broken)} of ${transfer.target.identity.path}: ` +
       `written ${MISMATCHES_MAX} times and read back wrong each time: ` +
-      'the disk, its cable or its controller is broken',
+      'the disk, its cable or its controller is broken, or another program keeps writing to it',
     {
       details: { blocks: broken, areas: offsets },
-      hint: 'replace the target; on a new one, begin anew with --discard-transfer',
+      hint: 'see whether a program writes to it (fuser -v); otherwise replace it and start over with --discard-transfer',
     },
   );
 }
