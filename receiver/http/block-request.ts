@@ -2,7 +2,7 @@
 import { TransferError } from '../../common/errors.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { ENCODED_GROWTH_BYTES_MAX } from '../../common/protocol/protocol.ts';
-import { lengthMismatch } from '../transfer/write-block.ts';
+import { lengthMismatch } from '../transfer/refusals.ts';
 import { joinGiven, parseDigestHeader, parseDigestQuery, type GivenDigest } from './digest-headers.ts';
 
 export type Encoding = 'identity' | 'zstd' | 'gzip';

@@ -15,7 +15,8 @@ import { checkDigests, ownDigest } from './digest-headers.ts';
 import { jsonResponse } from './json-response.ts';
 import { decodeInPlace, readBody } from './read-body.ts';
 import type { OpenTransfer } from '../transfer/transfer.ts';
-import { lengthMismatch, writeBlock } from '../transfer/write-block.ts';
+import { lengthMismatch } from '../transfer/refusals.ts';
+import { writeBlock } from '../transfer/write-block.ts';
 
 /** The route has matched: the path ends in a decimal number. */
 function indexOf(context: AppContext, open: OpenTransfer): BlockIndex {

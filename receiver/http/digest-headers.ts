@@ -2,7 +2,7 @@
 import { DIGEST_BYTES, digestIn, type BlockDigest } from '../../common/digest/digest.ts';
 import { DIGEST_NAMES } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
-import { digestUnsupported } from '../transfer/open-transfer.ts';
+import { digestUnsupported } from '../transfer/refusals.ts';
 
 export interface GivenDigest {
   readonly by: BlockDigest;

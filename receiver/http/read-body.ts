@@ -6,7 +6,7 @@ import { TransferError } from '../../common/errors.ts';
 import { oneStep, release } from '../../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_MAX } from '../../common/geometry.ts';
 import { tooLarge, type Encoding } from './block-request.ts';
-import { lengthMismatch } from '../transfer/write-block.ts';
+import { lengthMismatch } from '../transfer/refusals.ts';
 
 /** A line of 64 kbit/s moves 16 KiB in two seconds: a minute without a byte is no slow line, it is none. */
 export const BODY_PROGRESS_TIMEOUT_MS = 60_000;

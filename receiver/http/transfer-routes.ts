@@ -11,7 +11,8 @@ import {
 } from '../../common/protocol/protocol.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
 import { parseFlush } from './block-request.ts';
-import { digestNamed } from '../transfer/open-transfer.ts';
+import { claimTransfer } from '../transfer/claim.ts';
+import { digestNamed } from '../transfer/refusals.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
@@ -29,7 +30,7 @@ export function getTransfer(_context: AppContext, { transfer }: AppOptions): Res
 
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
   const claim = parseClaim(await readJson(context, options), options.transfer);
-  const outcome = await options.transfer.claim(claim);
+  const outcome = await claimTransfer(options.transfer, claim);
   const size = claim.size === null ? 'of unknown size' : `${claim.size} bytes`;
   if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${size}`);
   if (outcome === 'fixed') options.log.info(`the source has ended: ${size}`);
