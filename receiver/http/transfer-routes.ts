@@ -10,7 +10,7 @@ import {
   type Claim,
 } from '../../common/protocol/protocol.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
-import { parseFlush } from './block-request.ts';
+import { parseFlush } from './block-head.ts';
 import { claimTransfer } from '../transfer/claim.ts';
 import { digestNamed } from '../transfer/refusals.ts';
 import { listBlocks } from './listing.ts';
@@ -37,7 +37,7 @@ export async function putTransfer(context: AppContext, options: AppOptions): Pro
   return jsonResponse(options.transfer.status(), outcome === 'new' ? 201 : 200);
 }
 
-export function listing(context: AppContext, { transfer }: AppOptions): Response {
+export function getBlocks(context: AppContext, { transfer }: AppOptions): Response {
   const { type, body } = listBlocks(
     transfer.claimed(),
     (name) => context.req.query(name),
@@ -116,13 +116,12 @@ export function getReceipt(context: AppContext, { transfer }: AppOptions): Respo
 }
 
 async function readJson(context: AppContext, options: AppOptions): Promise<Record<string, unknown>> {
-  const { incoming, outgoing } = context.env;
+  const { incoming } = context.env;
   if (Number(incoming.headers['content-length'] ?? 0) > JSON_BODY_BYTES_MAX) {
     throw new TransferError('too-large', `a JSON body has at most ${JSON_BODY_BYTES_MAX} bytes`);
   }
-  if (incoming.headers.expect !== undefined) outgoing.writeContinue();
   const buffer = Buffer.alloc(JSON_BODY_BYTES_MAX);
-  const length = await readBody(incoming, buffer, JSON_BODY_BYTES_MAX, options.bodyProgressTimeoutMs);
+  const length = await readBody(context.env, buffer, JSON_BODY_BYTES_MAX, options.bodyProgressTimeoutMs);
   let value: unknown;
   try {
     value = JSON.parse(buffer.toString('utf8', 0, length));
