@@ -178,9 +178,13 @@ test('PROTOCOL.md has every code once: those that travel with their status, the 
 });
 
 test('whatever code the routes of the receiver refuse with is among those that travel', async () => {
-  const transfer = ['seal', 'transfer', 'stream-size', 'write-block', 'open-transfer', 'memory-budget'];
+  const operations = ['claim', 'write-block', 'seal', 'reopen', 'stream-size'];
+  const shared = ['transfer', 'open-transfer', 'refusals', 'memory-budget'];
   for await (const path of glob(
-    ['receiver/{http,durability}/!(server).ts', `receiver/transfer/{${transfer.join()}}.ts`],
+    [
+      'receiver/{http,durability}/!(server).ts',
+      `receiver/transfer/{${[...operations, ...shared].join()}}.ts`,
+    ],
     { cwd: PROJECT },
   )) {
     const text = await readFile(join(PROJECT, path), 'utf8');

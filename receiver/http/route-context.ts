@@ -1,6 +1,6 @@
 /** What every route is given. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Context } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import type { AreaReport } from '../../common/area-report.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
@@ -14,7 +14,11 @@ export interface Bindings {
   readonly outgoing: ServerResponse;
 }
 
-export type AppContext = Context<{ Bindings: Bindings }>;
+export interface AppEnv {
+  readonly Bindings: Bindings;
+}
+export type AppContext = Context<AppEnv>;
+export type Middleware = MiddlewareHandler<AppEnv>;
 
 export interface AppOptions {
   readonly transfer: Transfer;

@@ -10,8 +10,9 @@ import {
   type Claim,
 } from '../../common/protocol/protocol.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
-import { parseFlush } from './block-request.ts';
-import { digestNamed } from '../transfer/open-transfer.ts';
+import { parseFlush } from './block-head.ts';
+import { claimTransfer } from '../transfer/claim.ts';
+import { digestNamed } from '../transfer/refusals.ts';
 import { listBlocks } from './listing.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBody } from './read-body.ts';
@@ -29,14 +30,14 @@ export function getTransfer(_context: AppContext, { transfer }: AppOptions): Res
 
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
   const claim = parseClaim(await readJson(context, options), options.transfer);
-  const outcome = await options.transfer.claim(claim);
+  const outcome = await claimTransfer(options.transfer, claim);
   const size = claim.size === null ? 'of unknown size' : `${claim.size} bytes`;
   if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${size}`);
   if (outcome === 'fixed') options.log.info(`the source has ended: ${size}`);
   return jsonResponse(options.transfer.status(), outcome === 'new' ? 201 : 200);
 }
 
-export function listing(context: AppContext, { transfer }: AppOptions): Response {
+export function getBlocks(context: AppContext, { transfer }: AppOptions): Response {
   const { type, body } = listBlocks(
     transfer.claimed(),
     (name) => context.req.query(name),
@@ -115,13 +116,12 @@ export function getReceipt(context: AppContext, { transfer }: AppOptions): Respo
 }
 
 async function readJson(context: AppContext, options: AppOptions): Promise<Record<string, unknown>> {
-  const { incoming, outgoing } = context.env;
+  const { incoming } = context.env;
   if (Number(incoming.headers['content-length'] ?? 0) > JSON_BODY_BYTES_MAX) {
     throw new TransferError('too-large', `a JSON body has at most ${JSON_BODY_BYTES_MAX} bytes`);
   }
-  if (incoming.headers.expect !== undefined) outgoing.writeContinue();
   const buffer = Buffer.alloc(JSON_BODY_BYTES_MAX);
-  const length = await readBody(incoming, buffer, JSON_BODY_BYTES_MAX, options.bodyProgressTimeoutMs);
+  const length = await readBody(context.env, buffer, JSON_BODY_BYTES_MAX, options.bodyProgressTimeoutMs);
   let value: unknown;
   try {
     value = JSON.parse(buffer.toString('utf8', 0, length));

@@ -6,6 +6,7 @@ import { DIGESTS, type BlockDigest, type DigestAlgorithm } from '../../common/di
 import type { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import { mintToken, type TokenPayload } from '../../common/trust/token.ts';
+import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { makeApp } from '../../receiver/http/app.ts';
 import { Authenticator } from '../../receiver/http/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
@@ -94,7 +95,7 @@ async function openTransfer(
   });
   const { blockCount = 8, digest } = options;
   if (blockCount !== null && transfer.opened === undefined) {
-    await transfer.claim({ ...claimOf(blockCount), ...(digest === undefined ? {} : { digest }) });
+    await claimTransfer(transfer, { ...claimOf(blockCount), ...(digest === undefined ? {} : { digest }) });
   }
   return transfer;
 }

@@ -162,6 +162,16 @@ test('an index has one spelling, and no other reaches a block', async () => {
     }
     assert.equal((await app.request('HEAD', path)).status, 404, spelling);
   }
+  for (const path of [
+    '//blocks/1',
+    '/blocks//1',
+    '/Blocks/1',
+    '/%62locks/1',
+    '/./blocks/1',
+    '/x/../blocks/1',
+  ]) {
+    assert.equal((await app.request('GET', path)).status, 404, path);
+  }
   // Bytes that no client library would send as they are: a digit that is none in ASCII, a NUL, a blank.
   for (const spelling of ['\u0661', '1\u0000', '1 2', '\u00b9']) {
     const head = `GET /blocks/${spelling} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${app.token}\r\n\r\n`;

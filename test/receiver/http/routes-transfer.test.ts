@@ -113,6 +113,11 @@ test('other methods are told apart from other paths', async () => {
     assert.deepEqual(told(await app.request(method, path)), [405, 'method-not-allowed'], `${method} ${path}`);
   }
   assert.deepEqual(told(await app.request('HEAD', '/transfer')), [200, undefined]);
+  for (const path of ['/zero', '/flush', '/complete', '/reopen']) {
+    assert.equal((await app.request('HEAD', path)).status, 405, path);
+  }
+  const { status, code } = await app.request('DELETE', '/transfer', { token: null });
+  assert.deepEqual([status, code], [401, 'token-missing'], 'which methods there are is not for strangers');
 });
 
 test('a receiver that is about to stop says so, and is still alive', async () => {
