@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   'transfer-mismatch': { kind: 'refused', status: 409 },
   sealed: { kind: 'refused', status: 409 },
   incomplete: { kind: 'corrupt', status: 409 },
+  'target-differs': { kind: 'corrupt', status: 409 },
   'size-unknown': { kind: 'refused', status: 409 },
   'root-mismatch': { kind: 'corrupt', status: 409 },
   precondition: { kind: 'refused', status: 412 },

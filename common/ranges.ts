@@ -15,6 +15,10 @@ export function rangesOf(indexes: Iterable<number>): Range[] {
   return ranges;
 }
 
+export function* indexesOf(ranges: readonly Range[]): Iterable<number> {
+  for (const [first, count] of ranges) for (let index = first; index < first + count; index++) yield index;
+}
+
 export function countOf(ranges: readonly Range[]): number {
   return ranges.reduce((sum, [, count]) => sum + count, 0);
 }

@@ -43,8 +43,9 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
     const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
     const of = open.claim.size === null ? '' : ` of ${open.blockCount}`;
     const unknown = open.claim.size === null ? 'size not known yet, ' : '';
+    const reading = transfer.sealed === undefined && durable > 0 ? '; reading them back' : '';
     print(
-      `journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable${transfer.sealed === undefined && durable > 0 ? '; reading them back' : ''})\n`,
+      `journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable${reading})\n`,
     );
   }
   print(`listening on ${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}\n`);

@@ -12,7 +12,6 @@ import { makeFolderDurably } from '../common/io/durable-file.ts';
 import { placesOf } from '../common/disk/disk-places.ts';
 import { TransferError } from '../common/errors.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
-import { formatSize } from '../common/units.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './identity/certificate.ts';
@@ -28,9 +27,9 @@ import { startServer, type RunningServer } from './http/server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target/target-safety.ts';
 import { recordOf, refuseInStateDir } from './transfer/target-record.ts';
 import type { TargetIdentity } from './target/target.ts';
+import { transferEvents } from './transfer-events.ts';
 import { Transfer } from './transfer/transfer.ts';
 import { cutTarget } from './transfer/stream-size.ts';
-import { MISMATCHES_MAX } from './durability/verify-blocks.ts';
 
 /** Longer than writing a few blocks takes; then the client comes again. */
 const MEMORY_WAIT_MS = 10_000;
@@ -123,11 +122,6 @@ export async function startReceiver(
   };
 }
 
-/** Not a line for each of a million blocks. */
-function isPowerOfTen(count: number): boolean {
-  return /^10*$/.test(String(count));
-}
-
 function defaultStateDir(): string {
   if (process.geteuid?.() === 0) return '/var/lib/dd-transfer';
   const base = process.env['XDG_STATE_HOME'] ?? join(process.env['HOME'] ?? '.', '.local', 'state');
@@ -176,42 +170,11 @@ async function openTransfer(
     isReadBack: options.isReadBack,
     clock,
     digests: DIGESTS,
-    events: {
-      onEpochEnd: (error, lostBlocks) =>
-        log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
-      onJournalBroken: (error) => events.onJournalBroken(error),
-      onMismatch: (index, offset, count, reason) =>
-        log.warning(
-          `block ${index} (offset ${offset}) of ${target.identity.path} was read back: ${reason}; ` +
-            (count < MISMATCHES_MAX
-              ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
-              : 'it is given up: the disk, its cable or its controller is broken'),
-        ),
-      onChanged: (index, offset, count) => {
-        if (!isPowerOfTen(count)) return;
-        const path = target.identity.path;
-        log.warning(
-          count === 1
-            ? `block ${index} (offset ${offset}) of ${path} is not what was written: another program has ` +
-                'changed it (a mount, fsck, growpart, dd?); it will be sent again'
-            : `${count} blocks of ${path} are not what was written; they will be sent again`,
-        );
-      },
-      onForeignWrite: (bytes) =>
-        log.warning(
-          `another program has written to ${target.identity.path}` +
-            `${bytes === null ? '' : ` (${formatSize(bytes)} since the start)`}: ` +
-            'everything is read back once more before the transfer is sealed',
-        ),
-      onUnstable: (index, offset) =>
-        log.warning(
-          `block ${index} (offset ${offset}) of ${target.identity.path} was read back wrong once ` +
-            'and right the second time',
-        ),
-    },
+    events: transferEvents(target.identity.path, log, (error) => events.onJournalBroken(error)),
   });
   stack.defer(async () => {
     transfer.opened?.durability.close();
+    await transfer.adoption?.stop();
     await transfer.opened?.verifier?.stop();
   });
   const owned = stack.move();

@@ -115,6 +115,16 @@ export interface TransferStatus {
     readonly durable: number;
     readonly verified: number;
   };
+  /** Of a sealed transfer: ranges of blocks that a later reading found different from what was sealed. */
+  readonly different: readonly Range[];
+  /** How many blocks those are, listed or not. */
+  readonly differentCount: number;
+  /** Blocks read so far of what the target held before the claim, with `--adopt`; null when that is over. */
+  readonly adopting: { readonly done: number; readonly total: number } | null;
+  /** Of the receipt that there is or will be: 1, and one more after each update. */
+  readonly generation: number;
+  /** A claim may bring another size: the transfer is being updated. */
+  readonly resizable: boolean;
   /** Joined over blocks, and coarsened where there are too many to list. */
   readonly unreadable: readonly Area[];
   /** Before they were coarsened. */
@@ -165,6 +175,12 @@ export interface SealReceipt {
   /** Read as zeros because the source could not be read there; coarsened where there are too many. */
   readonly unreadable: readonly Area[];
   readonly sealedAt: string;
+  /** When the target was last read back and equal: at the seal, or later by a run that only compared. */
+  readonly verifiedAt: string;
+  /** 1, and one more after each update. */
+  readonly generation: number;
+  /** The receipt before this one; null for the first. */
+  readonly previous: { readonly generation: number; readonly sealedAt: string; readonly root: string } | null;
   readonly target: TargetDescription;
   readonly source: SourceDescription | null;
   readonly receiverKey: string;

@@ -16,11 +16,11 @@ const ABSENT = 0;
 const DURABLE = BLOCK_STATES.indexOf('durable');
 const VERIFIED = BLOCK_STATES.indexOf('verified');
 /**
- * Durable, too, but this process can't vouch for it: an earlier process wrote it, or somebody else has written
- * to the target since.
+ * Durable, too, but this process can't vouch for it: an earlier process wrote it, or another program has
+ * written to the target since.
  */
 const LISTED = BLOCK_STATES.length;
-/** Of a sealed transfer: it was read and is not what was sealed. Its digest is kept; to everyone it is absent. */
+/** Of a sealed transfer: it was read and is not what was sealed. Its digest is kept; to others it is absent. */
 const DIFFERENT = LISTED + 1;
 
 export class BlockTable {

@@ -17,8 +17,8 @@ export interface ForeignWriteOptions {
   readonly target: Target;
   readonly events: ForeignWriteEvents;
   /**
-   * Makes what was verified durable only, to be read back again. @param isForeign others have written, so that
-   * what differs then need not be the disk's fault.
+   * Makes what was verified durable only, to be read back again.
+   * @param isForeign others have written: what differs then need not be the disk's fault.
    */
   readonly doubt: (isForeign: boolean) => void;
 }
@@ -86,7 +86,7 @@ export class ForeignWriteWatch {
     const { path } = this.#options.target.identity;
     throw new TransferError(
       'foreign-writes',
-      `another program keeps writing to ${path}: it wrote ${FOREIGN_ROUNDS_MAX} times while everything was read back`,
+      `another program keeps writing to ${path}: ${FOREIGN_ROUNDS_MAX} times while everything was read back`,
       { hint: `find it with 'fuser -v ${path}' and stop it; then run the same command again to resume` },
     );
   }

@@ -23,8 +23,10 @@ import {
   getReceipt,
   getTransfer,
   postComplete,
+  postCopy,
   postFlush,
   postReopen,
+  postVerify,
   postZero,
   putTransfer,
 } from './transfer-routes.ts';
@@ -35,7 +37,18 @@ import {
  */
 const BLOCK = '/blocks/:index{(?:0|[1-9][0-9]{0,9})}';
 /** All resources that need a token. */
-const RESOURCES = ['/transfer', '/blocks', BLOCK, '/zero', '/flush', '/complete', '/reopen', '/receipt'];
+const RESOURCES = [
+  '/transfer',
+  '/blocks',
+  BLOCK,
+  '/zero',
+  '/copy',
+  '/flush',
+  '/verify',
+  '/complete',
+  '/reopen',
+  '/receipt',
+];
 
 export function makeApp(given: AppOptions): Hono<AppEnv> {
   const { clock, log } = given;
@@ -63,6 +76,8 @@ export function makeApp(given: AppOptions): Hono<AppEnv> {
   app.get(BLOCK, async (context) => await getBlock(context, options));
   app.put(BLOCK, async (context) => await putBlock(context, options));
   app.post('/zero', async (context) => await postZero(context, options));
+  app.post('/copy', async (context) => await postCopy(context, options));
+  app.post('/verify', (context) => postVerify(context, options));
   app.post('/flush', async (context) => await postFlush(context, options));
   app.post('/complete', async (context) => await postComplete(context, options));
   app.post('/reopen', (context) => postReopen(context, options));

@@ -103,7 +103,7 @@ function blockHeaders(open: OpenTransfer, index: BlockIndex): Record<string, str
 }
 
 /** @throws TransferError `busy` after `memoryWaitMs`. */
-async function takeSlab(open: OpenTransfer, { memoryWaitMs }: AppOptions): Promise<Slab> {
+export async function takeSlab(open: OpenTransfer, { memoryWaitMs }: AppOptions): Promise<Slab> {
   const timeout = AbortSignal.timeout(memoryWaitMs);
   try {
     return await open.slabs.take(timeout);

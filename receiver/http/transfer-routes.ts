@@ -9,7 +9,11 @@ import {
   ZERO_RANGES_MAX,
   type Claim,
 } from '../../common/protocol/protocol.ts';
+import { DIGEST_NAMES } from '../../common/digest/digest-names.ts';
+import { blockIndexOf } from '../../common/geometry.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
+import { takeSlab } from './block-routes.ts';
+import { copyBlock } from '../transfer/copy-block.ts';
 import { parseFlush } from './block-head.ts';
 import { claimTransfer } from '../transfer/claim.ts';
 import { digestNamed } from '../transfer/refusals.ts';
@@ -60,6 +64,43 @@ export async function postZero(context: AppContext, options: AppOptions): Promis
   }
   const isFlushed = parseFlush(context.req.query('flush'));
   return jsonResponse(await writeZeroBlocks(transfer, ranges, isFlushed), isFlushed ? 200 : 202);
+}
+
+export async function postCopy(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer } = options;
+  const open = transfer.writable();
+  const { from, to, digest } = await readJson(context, options);
+  const isIndex = (value: unknown): value is number =>
+    typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < open.blockCount;
+  const name = DIGEST_NAMES[open.digest.algorithm];
+  const hex =
+    typeof digest === 'string' ? new RegExp(`^${name}:([0-9a-f]{64})$`).exec(digest)?.[1] : undefined;
+  if (!isIndex(from) || !isIndex(to) || from === to || hex === undefined) {
+    throw new TransferError(
+      'bad-request',
+      `the body is not {"from":N,"to":M,"digest":"${name}:<hex>"} with two of ${open.blockCount} blocks`,
+    );
+  }
+  const isFlushed = parseFlush(context.req.query('flush'));
+  const blocks = { from: blockIndexOf(from, open.geometry), to: blockIndexOf(to, open.geometry) };
+  const copy = { ...blocks, digest: Buffer.from(hex, 'hex'), isFlushed };
+  const { receipt, isNew } = await copyBlock(transfer, copy, async () => await takeSlab(open, options));
+  return jsonResponse(receipt, !isFlushed ? 202 : isNew ? 201 : 200);
+}
+
+/** Everything is read back again; how far that is, and what differs, is in the status. */
+export function postVerify(_context: AppContext, { transfer }: AppOptions): Response {
+  if (transfer.adopted().verifier === undefined) {
+    throw new TransferError(
+      'state-refused',
+      'this receiver reads nothing back: it was started with --verify none',
+      {
+        hint: 'start it without --verify none',
+      },
+    );
+  }
+  transfer.readAgain();
+  return jsonResponse(transfer.status(), 202);
 }
 
 export async function postFlush(_context: AppContext, { transfer }: AppOptions): Promise<Response> {

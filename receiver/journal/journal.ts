@@ -22,8 +22,11 @@ export interface Journal {
   property(name: string): string | undefined;
   setProperties(properties: Readonly<Record<string, string>>): void;
   removeProperties(names: readonly string[]): void;
-  /** These blocks are on flushed storage with these digests. */
-  recordDurable(blocks: Iterable<DurableBlock>): void;
+  /**
+   * These blocks are on flushed storage with these digests.
+   * @param properties set in the same transaction.
+   */
+  recordDurable(blocks: Iterable<DurableBlock>, properties?: Readonly<Record<string, string>>): void;
   /** This block, listed already, stays; these areas of it are the unreadable ones from now on. */
   recordUnreadable(index: number, unreadable: readonly Area[]): void;
   /** These blocks may hold anything from now on. */

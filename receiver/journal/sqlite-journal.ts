@@ -97,10 +97,12 @@ export class SqliteJournal implements Journal {
   }
 
   setProperties(properties: Readonly<Record<string, string>>): void {
-    this.#transaction(() => {
-      const statement = this.#db.prepare('INSERT OR REPLACE INTO property (name, value) VALUES (?, ?)');
-      for (const [name, value] of Object.entries(properties)) statement.run(name, value);
-    });
+    this.#transaction(() => this.#set(properties));
+  }
+
+  #set(properties: Readonly<Record<string, string>>): void {
+    const statement = this.#db.prepare('INSERT OR REPLACE INTO property (name, value) VALUES (?, ?)');
+    for (const [name, value] of Object.entries(properties)) statement.run(name, value);
   }
 
   removeProperties(names: readonly string[]): void {
@@ -110,8 +112,9 @@ export class SqliteJournal implements Journal {
     });
   }
 
-  recordDurable(blocks: Iterable<DurableBlock>): void {
+  recordDurable(blocks: Iterable<DurableBlock>, properties: Readonly<Record<string, string>> = {}): void {
     this.#transaction(() => {
+      this.#set(properties);
       for (const { index, digest, unreadable } of blocks) {
         this.#insert.run(index, digest, asColumn(unreadable));
       }

@@ -6,7 +6,7 @@ import { readFile, type FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { WriteMark } from './target.ts';
 
-/** The unit of the kernel's block statistics, whatever the device's sectors (Documentation/block/stat.rst). */
+/** The unit of the kernel's block statistics (Documentation/block/stat.rst), whatever the device's sectors. */
 const STAT_SECTOR_BYTES = 512;
 const WRITTEN_FIELD = 6;
 const DISCARDED_FIELD = 13;

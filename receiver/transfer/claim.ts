@@ -4,10 +4,11 @@ import { isGeometry } from '../../common/geometry.ts';
 import type { Claim } from '../../common/protocol/protocol.ts';
 import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
 import { claimAgain, prepareForAnySize } from './stream-size.ts';
+import { refuseAdoption, startAdoption } from './adopt.ts';
 import type { Transfer } from './transfer.ts';
 
-/** `fixed`: the claim brought the size of a source that had none before. */
-export type ClaimOutcome = 'new' | 'same' | 'fixed';
+/** `fixed`: the claim brought a size where there was none; `resized`: another size, in an update. */
+export type ClaimOutcome = 'new' | 'same' | 'fixed' | 'resized';
 
 /**
  * Claims the transfer for a source. Repeating the claim changes nothing; a pipe that has ended claims again
@@ -20,6 +21,7 @@ export async function claimTransfer(transfer: Transfer, claim: Claim): Promise<C
   const open = transfer.opened;
   if (open !== undefined) return await claimAgain(transfer, open, claim);
   await claimFirst(transfer, claim);
+  await startAdoption(transfer);
   return 'new';
 }
 
@@ -32,6 +34,7 @@ async function claimFirst(transfer: Transfer, claim: Claim): Promise<void> {
     );
   }
   checkTableFits(geometry, machineMemoryBytes());
+  refuseAdoption(transfer, claim);
   if (claim.size !== null) {
     await transfer.target.prepare(claim.size);
     transfer.begin(claim);

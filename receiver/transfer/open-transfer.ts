@@ -51,6 +51,7 @@ export interface OpenTransferOptions {
   readonly clock: Clock;
   readonly digests: readonly BlockDigest[];
   readonly events: DurabilityEvents & VerifierEvents;
+  readonly isSealed: () => boolean;
 }
 
 /**
@@ -71,7 +72,18 @@ export function openClaimed(
   const locks = new RangeLocks();
   const zeroDigests = new ZeroDigests(geometry, digest);
   const verifier = isReadBack
-    ? new Verifier({ target, journal, table, locks, geometry, clock, digest: digest.of, zeroDigests, events })
+    ? new Verifier({
+        target,
+        journal,
+        table,
+        locks,
+        geometry,
+        clock,
+        zeroDigests,
+        events,
+        digest: digest.of,
+        isSealed: options.isSealed,
+      })
     : undefined;
   const durability = new Durability({
     target,

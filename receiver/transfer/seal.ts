@@ -36,7 +36,7 @@ export async function sealTransfer(
   request: { blockCount: number; root: Buffer },
   options: SealOptions,
 ): Promise<SealOutcome> {
-  const open = transfer.claimed();
+  const open = transfer.adopted();
   if (open.claim.size === null) {
     throw new TransferError(
       'size-unknown',
@@ -53,14 +53,13 @@ export async function sealTransfer(
       `the transfer has ${open.blockCount} blocks, not ${request.blockCount}`,
     );
   }
-  if (transfer.sealed === undefined && open.verifier !== undefined) {
-    await open.durability.flushEverything();
-    await findForeignWrites(open, open.verifier);
-    await Promise.race([open.verifier.settle(), options.clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
-  }
+  if (transfer.sealed !== undefined) return await confirmSealed(transfer, open, request.root, options);
+  if (open.verifier !== undefined) await readBack(open, open.verifier, options.clock);
   // Writes in progress are waited for, and nothing is written while this is decided.
   using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
-  if (transfer.sealed === undefined) await open.durability.flushEverything();
+  // Another request may have sealed it meanwhile.
+  if (isSealed(transfer)) return { outcome: 'verifying', verified: open.table.countOf('verified') };
+  await open.durability.flushEverything();
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
@@ -68,16 +67,7 @@ export async function sealTransfer(
       details: { missing },
     });
   }
-  if (!digestNow(open.table.allDigests()).equals(request.root)) {
-    throw new TransferError(
-      'root-mismatch',
-      'the digests of the blocks on the target are not those of the source',
-      {
-        hint: 'run ddt-send again: it compares every block and sends those that differ',
-      },
-    );
-  }
-  if (transfer.sealed !== undefined) return { outcome: 'sealed', receipt: transfer.sealed };
+  if (!digestNow(open.table.allDigests()).equals(request.root)) throw rootMismatch();
   const verified = open.table.countOf('verified');
   if (open.verifier !== undefined && verified < open.blockCount) return { outcome: 'verifying', verified };
   if (open.verifier !== undefined && !(await open.verifier.confirm()))
@@ -85,6 +75,76 @@ export async function sealTransfer(
   const sealed = makeReceipt(transfer, open, request.root, options);
   transfer.seal(sealed);
   return { outcome: 'sealed', receipt: sealed };
+}
+
+/** What a request before this one may have changed while this one waited. */
+function isSealed({ sealed }: Transfer): boolean {
+  return sealed !== undefined;
+}
+
+/**
+ * A sealed transfer is compared once more: the receipt gets a new date when all of the target has been read
+ * since the claim of this run. Without a reading since the seal the receipt is the one that there is.
+ */
+async function confirmSealed(
+  transfer: Transfer,
+  open: OpenTransfer,
+  root: Buffer,
+  options: SealOptions,
+): Promise<SealOutcome> {
+  const receipt = receiptOf(transfer);
+  if (receipt.root !== `sha256:${root.toString('hex')}`) throw rootMismatch();
+  const { sealed, isReadAgain } = transfer;
+  if (sealed === undefined) throw rootMismatch();
+  if (open.verifier === undefined || !isReadAgain) return { outcome: 'sealed', receipt: sealed };
+  await readBack(open, open.verifier, options.clock);
+  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
+  await open.durability.flushEverything();
+  const { table } = open;
+  const [verified, different] = [table.countOf('verified'), table.differentCount];
+  if (verified + different < open.blockCount) return { outcome: 'verifying', verified };
+  if (!(await open.verifier.confirm())) return { outcome: 'verifying', verified: 0 };
+  if (different > 0) throw targetDiffers(transfer, open);
+  const renewed = signReceipt(
+    { ...receipt, verifiedAt: isoNow(options), readBack: open.verifier.method },
+    options,
+  );
+  transfer.seal(renewed);
+  return { outcome: 'sealed', receipt: renewed };
+}
+
+function receiptOf({ sealed }: Transfer): SealReceipt {
+  return JSON.parse(sealed?.json ?? '{}') as SealReceipt;
+}
+
+function targetDiffers(transfer: Transfer, { table }: OpenTransfer): TransferError {
+  const different = table.different(MISSING_RANGES_MAX);
+  const { path } = transfer.target.identity;
+  return new TransferError(
+    'target-differs',
+    `${path} is not what was sealed any more: ${table.differentCount} blocks differ ` +
+      `(${formatBlocks(different)}); ` +
+      'another program has written to it',
+    {
+      details: { different, differentCount: table.differentCount },
+      hint: `run 'ddt-receive --update ${path}' there, then the same command again to send those blocks`,
+    },
+  );
+}
+
+function rootMismatch(): TransferError {
+  return new TransferError(
+    'root-mismatch',
+    'the digests of the blocks on the target are not those of the source',
+    { hint: 'run ddt-send again: it compares every block and sends those that differ' },
+  );
+}
+
+/** Flushes, and waits a moment for what is still to be read back. */
+async function readBack(open: OpenTransfer, verifier: Verifier, clock: Clock): Promise<void> {
+  await open.durability.flushEverything();
+  await findForeignWrites(open, verifier);
+  await Promise.race([verifier.settle(), clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
 }
 
 /** Before the reading, so that it need not be done twice; what counts is the look after it. */
@@ -110,7 +170,7 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
       'the disk, its cable or its controller is broken, or another program keeps writing to it',
     {
       details: { blocks: broken, areas: offsets },
-      hint: 'see whether a program writes to it (fuser -v); otherwise replace it and start over with --discard-transfer',
+      hint: 'see what writes to it (fuser -v); otherwise replace it and start over with --discard-transfer',
     },
   );
 }
@@ -121,6 +181,8 @@ function makeReceipt(
   root: Buffer,
   options: SealOptions,
 ): SealedReceipt {
+  const now = isoNow(options);
+  const previous = transfer.earlierReceipts.at(-1) ?? null;
   const receipt: SealReceipt = {
     v: 1,
     transferId: transfer.id,
@@ -132,11 +194,22 @@ function makeReceipt(
     verified: open.verifier === undefined ? 'none' : 'read-back',
     readBack: open.verifier?.method ?? null,
     unreadable: listUnreadable(open.table).unreadable,
-    sealedAt: new Date(options.clock.wallMs()).toISOString(),
+    sealedAt: now,
+    verifiedAt: now,
+    generation: transfer.generation,
+    previous,
     target: transfer.status().target,
     source: open.claim.source,
     receiverKey: publicKeyLine(options.key.publicKey, 'ddt-receive'),
   };
+  return signReceipt(receipt, options);
+}
+
+function isoNow({ clock }: SealOptions): string {
+  return new Date(clock.wallMs()).toISOString();
+}
+
+function signReceipt(receipt: SealReceipt, options: SealOptions): SealedReceipt {
   // An area a line; no text within the JSON has a line end of its own.
   const areas = /\[\n\s+(\d+),\n\s+(\d+)\n\s+\]/g;
   const json = `${JSON.stringify(receipt, null, 2).replaceAll(areas, '[$1, $2]')}\n`;

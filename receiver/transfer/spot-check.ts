@@ -12,7 +12,7 @@ export const SAMPLE_COUNT = 64;
  * Reads durable blocks at random until one is what the journal says. Whether all of them are is found out by
  * reading everything back; here it is enough that the disk holds something of this transfer. Blocks of zeros
  * say nothing: an empty disk has them too.
- * @throws TransferError `target-refused` if none of the samples is; `io-error` if some could not be read, too.
+ * @throws TransferError `target-refused` if none of the samples is; `io-error` if some could not be read.
  */
 export async function refuseOtherDisk(
   target: Target,

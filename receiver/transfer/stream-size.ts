@@ -10,6 +10,7 @@ import { formatSize } from '../../common/units.ts';
 import { claimDifference, hintFor } from '../../common/protocol/claim.ts';
 import type { Target } from '../target/target.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
+import { isResized, resize } from './update.ts';
 import { write } from './write-block.ts';
 
 /**
@@ -42,16 +43,26 @@ export async function prepareForAnySize(target: Target, blockSizeBytes: number):
 
 /**
  * A claim of a transfer that has one. Fixes the size where it was not known; claims come one at a time.
- * @returns `fixed` when this claim brought the size. @throws TransferError `transfer-mismatch`,
+ * @returns `fixed` when this claim brought the size; `resized` when it changed it.
+ * @throws TransferError `transfer-mismatch`,
  * `target-too-small`, `no-space`, `journal-error`, `io-error`.
  */
 export async function claimAgain(
   transfer: Transfer,
   open: OpenTransfer,
   claim: Claim,
-): Promise<'same' | 'fixed'> {
+): Promise<'same' | 'fixed' | 'resized'> {
+  if (transfer.isResizable && isResized(open.claim, claim)) {
+    const sameSize = { ...claim, size: open.claim.size };
+    const otherDifference = claimDifference(open.claim, sameSize);
+    if (otherDifference !== undefined) throw otherTransfer(otherDifference, hintFor(open.claim, sameSize));
+    await resize(transfer, open, claim);
+    return 'resized';
+  }
   const difference = claimDifference(open.claim, claim);
   if (difference !== undefined) throw otherTransfer(difference, hintFor(open.claim, claim));
+  // A run on a sealed transfer ends with a fresh reading of the target, beside that of the source.
+  if (transfer.sealed !== undefined) transfer.readAgain();
   const isFixing = open.claim.size === null && claim.size !== null;
   if (isFixing) await fixSize(transfer, open, claim.size);
   // Also when the claim that fixed it could not finish.

@@ -7,8 +7,10 @@ import type { BlockDigest } from '../../common/digest/digest.ts';
 import type { Clock } from '../../common/clock.ts';
 import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../../common/disk/disk-places.ts';
 import { TransferError } from '../../common/errors.ts';
+import { indexesOf } from '../../common/ranges.ts';
 import {
   LISTING_COUNT_MAX,
+  MISSING_RANGES_MAX,
   PROTOCOL_VERSION,
   ZERO_RANGES_MAX,
   type Claim,
@@ -17,7 +19,8 @@ import {
 import { Turns } from '../../common/semaphore.ts';
 import type { DurabilityEvents } from '../durability/durability-events.ts';
 import type { Journal } from '../journal/journal.ts';
-import { openClaimed, type OpenTransfer } from './open-transfer.ts';
+import type { Adoption, AdoptionEvents } from './adopt.ts';
+import { openClaimed, type OpenTransfer, type OpenTransferOptions } from './open-transfer.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from '../target/target.ts';
 import { listUnreadable } from './reopen.ts';
@@ -25,10 +28,20 @@ import type { VerifierEvents } from '../durability/verify-blocks.ts';
 
 export type { OpenTransfer } from './open-transfer.ts';
 
+/** Reading a whole disk takes minutes at least. */
+const ADOPTION_RETRY_SECONDS = 5;
+
 /** Receipt of a sealed transfer: the exact bytes that were signed, and the armored signature. */
 export interface SealedReceipt {
   readonly json: string;
   readonly signature: string;
+}
+
+/** What stays of the receipt of an earlier generation. */
+export interface EarlierReceipt {
+  readonly generation: number;
+  readonly sealedAt: string;
+  readonly root: string;
 }
 
 export interface TransferOptions {
@@ -42,7 +55,11 @@ export interface TransferOptions {
   readonly isReadBack: boolean;
   readonly clock: Clock;
   readonly digests: readonly BlockDigest[];
-  readonly events: DurabilityEvents & VerifierEvents;
+  readonly events: TransferEvents;
+}
+
+export interface TransferEvents extends DurabilityEvents, VerifierEvents, AdoptionEvents {
+  onJournalBroken(error: TransferError): void;
 }
 
 export class Transfer {
@@ -51,15 +68,21 @@ export class Transfer {
   readonly journal: Journal;
   /** Claims take turns: only for `claim.ts`. */
   readonly claimTurns = new Turns(1);
-  readonly #options: TransferOptions;
+  readonly events: TransferEvents;
+  /** What the target held before is being read: only for `adopt.ts`. */
+  adoption: Adoption | undefined;
+  readonly #options: OpenTransferOptions & Pick<TransferOptions, 'connectionsMax'>;
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
+  /** Everything is being read once more, so that the receipt can have the date of that. */
+  #isReadAgain = false;
   readonly #content: readonly string[];
   readonly #marks: DiskMarks;
 
   constructor(options: TransferOptions) {
-    this.#options = options;
+    this.#options = { ...options, isSealed: () => this.#sealed !== undefined };
+    this.events = options.events;
     this.target = options.target;
     this.journal = options.journal;
     this.id = this.journal.property('transferId') ?? randomUUID();
@@ -75,7 +98,7 @@ export class Transfer {
     if (claim !== undefined) {
       const sizeMax = this.journal.property('sizeMax');
       const sizeBytesMax = sizeMax === undefined ? undefined : Number(sizeMax);
-      this.#open = openClaimed(options, JSON.parse(claim) as Claim, sizeBytesMax);
+      this.#open = openClaimed(this.#options, JSON.parse(claim) as Claim, sizeBytesMax);
     }
     const json = this.journal.property('receipt');
     const signature = this.journal.property('receiptSignature');
@@ -121,12 +144,23 @@ export class Transfer {
     if (this.#sealed === undefined) this.#open?.verifier?.wake();
   }
 
+  /** As {@link claimed}, once all that the target held has been read. @throws TransferError `busy` before. */
+  adopted(): OpenTransfer {
+    const adopting = this.adoption?.progress;
+    if (adopting === undefined) return this.claimed();
+    throw new TransferError(
+      'busy',
+      `the target is still being read: ${adopting.done} of ${adopting.total} blocks`,
+      { retryAfterSeconds: ADOPTION_RETRY_SECONDS },
+    );
+  }
+
   /** For operations that write. @throws TransferError `not-claimed`, `sealed`. */
   writable(): OpenTransfer {
     if (this.#sealed !== undefined) {
       throw new TransferError('sealed', 'this transfer is complete and sealed: no block can be written');
     }
-    return this.claimed();
+    return this.adopted();
   }
 
   /**
@@ -140,16 +174,60 @@ export class Transfer {
     this.#open = open;
   }
 
+  /**
+   * Starts to read back everything, whatever was verified before: what is verified then was read after this
+   * call. A sealed transfer gets a receipt with a new date when all of it is equal.
+   */
+  readAgain(): void {
+    this.#isReadAgain = this.#sealed !== undefined;
+    this.#open?.verifier?.startOver();
+  }
+
+  /** Whether the receipt is older than the last reading. */
+  get isReadAgain(): boolean {
+    return this.#isReadAgain;
+  }
+
+  /** Earlier receipts of this transfer, the oldest first. */
+  get earlierReceipts(): readonly EarlierReceipt[] {
+    return JSON.parse(this.journal.property('earlierReceipts') ?? '[]') as EarlierReceipt[];
+  }
+
+  /** Of the receipt that there is or will be: 1, and one more after each update. */
+  get generation(): number {
+    return (this.earlierReceipts.at(-1)?.generation ?? 0) + 1;
+  }
+
+  /** Whether a claim may bring another size: after `--update`, until the next seal. */
+  get isResizable(): boolean {
+    return this.journal.property('update') !== undefined;
+  }
+
   /** Seals the transfer, durably: from here on every write is refused. */
   seal(receipt: SealedReceipt): void {
     this.journal.setProperties({ receipt: receipt.json, receiptSignature: receipt.signature });
+    if (this.isResizable) this.journal.removeProperties(['update']);
     this.#sealed = receipt;
+    this.#isReadAgain = false;
   }
 
-  /** Withdraws the receipt, durably: only for `reopen.ts`. */
+  /** Withdraws the receipt, durably: only for `reopen.ts` and `update.ts`. */
   unseal(): void {
+    const { table, verifier } = this.claimed();
+    // What a reading has found different is known already; the rest stays verified.
+    const different = [...indexesOf(table.different(Infinity))];
+    if (different.length > 0) this.journal.forgetBlocks(different);
     this.journal.removeProperties(['receipt', 'receiptSignature']);
+    for (const index of different) table.set(index, 'absent');
     this.#sealed = undefined;
+    this.#isReadAgain = false;
+    verifier?.wake();
+  }
+
+  /** Another size, or another claim altogether, of an open transfer: only for `resize.ts`. */
+  reclaim(claim: Claim): void {
+    this.journal.setProperties({ claim: JSON.stringify(claim) });
+    this.#open = openClaimed(this.#options, claim, undefined);
     this.startVerifying();
   }
 
@@ -177,6 +255,11 @@ export class Transfer {
         durable: count('durable'),
         verified: count('verified'),
       },
+      different: open?.table.different(MISSING_RANGES_MAX) ?? [],
+      differentCount: open?.table.differentCount ?? 0,
+      adopting: this.adoption?.progress ?? null,
+      generation: this.generation,
+      resizable: this.isResizable,
       ...listUnreadable(open?.table),
       limits: {
         connections: this.#options.connectionsMax,

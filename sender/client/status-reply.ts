@@ -4,8 +4,9 @@ import { digestNameOf } from '../../common/protocol/claim.ts';
 import { isDigestAlgorithm } from '../../common/digest/digest.ts';
 import { NO_MARKS, type DiskMarks } from '../../common/disk/disk-places.ts';
 import { TransferError } from '../../common/errors.ts';
-import { blockCountOf, isGeometry } from '../../common/geometry.ts';
+import { BLOCK_COUNT_MAX, blockCountOf, isGeometry } from '../../common/geometry.ts';
 import {
+  MISSING_RANGES_MAX,
   PROTOCOL_VERSION,
   UNREADABLE_AREAS_MAX,
   type Claim,
@@ -13,6 +14,7 @@ import {
   type TargetDescription,
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
+import { parseRanges } from '../../common/ranges.ts';
 import { printable, textOrNull, textsIn } from './answer-text.ts';
 import { badAnswer, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
 
@@ -86,6 +88,27 @@ function unreadableIn(
   return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
 }
 
+type StatusHistory = Pick<
+  TransferStatus,
+  'different' | 'differentCount' | 'adopting' | 'generation' | 'resizable'
+>;
+
+/** A receiver of version 0.1 says none of it. */
+function historyIn(status: Record<string, unknown>): StatusHistory {
+  const { different = [], differentCount = 0, adopting = null, generation = 1, resizable = false } = status;
+  const ranges = parseRanges(different, BLOCK_COUNT_MAX, MISSING_RANGES_MAX);
+  if (ranges === undefined) throw badAnswer('no list of different blocks');
+  if (!isCount(differentCount) || !isCount(generation)) throw badAnswer('no generation');
+  const progress = adopting === null ? null : memberOf(adopting, 'adopting');
+  return {
+    different: ranges,
+    differentCount,
+    adopting: progress && { done: countIn(progress, 'done'), total: countIn(progress, 'total') },
+    generation,
+    resizable: resizable === true,
+  };
+}
+
 /** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
 export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
   const status = objectOf(body);
@@ -119,6 +142,7 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
       durable: countIn(blocks, 'durable'),
       verified: countIn(blocks, 'verified'),
     },
+    ...historyIn(status),
     ...unreadableIn(status),
     limits: {
       connections: countIn(limits, 'connections'),

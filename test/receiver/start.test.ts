@@ -88,7 +88,7 @@ test('it does not resume on a target that holds nothing of the transfer', async 
   await assert.rejects(startOn(target, folder.path), coded('target-refused', { message }));
 });
 
-test('blocks that another program changed meanwhile are absent, named, and all others are read back', async () => {
+test('a block that another program changed meanwhile is absent and named; the others are read back', async () => {
   await using folder = await tempDir();
   const target = join(folder.path, 'disk.img');
   const first = await startOn(target, folder.path);

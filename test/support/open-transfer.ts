@@ -64,6 +64,8 @@ export interface TestTransferOptions {
   readonly blockCount?: number;
   /** Default: the system's. */
   readonly clock?: Clock;
+  /** Default: an ordinary claim of so many blocks. */
+  readonly claim?: (transfer: Transfer) => Promise<void>;
   /** Default: durable is enough. */
   readonly isReadBack?: boolean;
 }
@@ -88,7 +90,10 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
       onMismatch: (index) => mismatches.push(index),
     },
   });
-  if (transfer.opened === undefined) await claimTransfer(transfer, claimOf(options.blockCount ?? 8));
+  if (transfer.opened === undefined) {
+    if (options.claim !== undefined) await options.claim(transfer);
+    else await claimTransfer(transfer, claimOf(options.blockCount ?? 8));
+  }
   const open = transfer.claimed();
   return {
     transfer,

@@ -48,10 +48,10 @@ export function recordedJournal(journal: Journal, note: Note): Journal {
       note(`unreadable ${index}`);
       journal.recordUnreadable(index, unreadable);
     },
-    recordDurable: (blocks: Iterable<DurableBlock>) => {
+    recordDurable: (blocks: Iterable<DurableBlock>, properties) => {
       const list = [...blocks];
       note(`record ${list.map(({ index }) => index).join(',')}`);
-      journal.recordDurable(list);
+      journal.recordDurable(list, properties);
     },
     forgetBlocks: (indexes) => {
       const list = [...indexes];

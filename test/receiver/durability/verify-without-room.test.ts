@@ -15,7 +15,7 @@ import { bounded } from '../../support/processes.ts';
 const clock: Clock = { ...systemClock, sleep: async (_ms, signal) => await systemClock.sleep(20, signal) };
 const geometry = { sizeBytes: 65536, blockSizeBytes: 65536 };
 
-/** One durable block of zeros that reads back different; `onWrite` is called with each change of the journal. */
+/** A durable block of zeros that reads back different; `onWrite` is called at each change of the journal. */
 function verifierOf(onWrite: () => void): { verifier: Verifier; table: BlockTable } {
   const zeroDigests = new ZeroDigests(geometry, SHA256);
   const table = new BlockTable(1);

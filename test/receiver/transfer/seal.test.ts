@@ -61,6 +61,9 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     readBack: null,
     unreadable: [],
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
+    verifiedAt: new Date(new FakeClock().wallMs()).toISOString(),
+    generation: 1,
+    previous: null,
     target: {
       description: 'memory',
       path: '/memory',

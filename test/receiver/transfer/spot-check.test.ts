@@ -82,7 +82,7 @@ test('every durable block that is not zero can be drawn', async () => {
   assert.equal(drawn.size, 178);
 });
 
-test('one sector that cannot be read does not decide; a disk that cannot be read is an I/O error', async () => {
+test('one bad sector does not decide; a disk that cannot be read at all is an I/O error', async () => {
   await using at = await sampled();
   at.memory.arm({ operation: 'read', errno: 'EIO' });
   await at.check();

@@ -1,0 +1,51 @@
+/** What happens to the target's blocks, as lines of the log. */
+import type { TransferError } from '../common/errors.ts';
+import { formatSize } from '../common/units.ts';
+import type { Log } from './console/log.ts';
+import { MISMATCHES_MAX } from './durability/verify-blocks.ts';
+import type { TransferEvents } from './transfer/transfer.ts';
+
+/** @param path of the target. */
+export function transferEvents(
+  path: string,
+  log: Log,
+  onJournalBroken: (error: TransferError) => void,
+): TransferEvents {
+  const placeOf = (index: number, offset: number): string => `block ${index} (offset ${offset}) of ${path}`;
+  return {
+    onJournalBroken,
+    onEpochEnd: (error, lostBlocks) =>
+      log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
+    onMismatch: (index, offset, count, reason) =>
+      log.warning(
+        `${placeOf(index, offset)} was read back: ${reason}; ` +
+          (count < MISMATCHES_MAX
+            ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
+            : 'it is given up: the disk, its cable or its controller is broken'),
+      ),
+    onUnstable: (index, offset) =>
+      log.warning(`${placeOf(index, offset)} was read back wrong once and right the second time`),
+    onChanged: (index, offset, count) => {
+      if (!isPowerOfTen(count)) return;
+      log.warning(
+        count === 1
+          ? `${placeOf(index, offset)} is not what was written: another program has changed it ` +
+              '(a mount, fsck, growpart, dd?)'
+          : `${count} blocks of ${path} are not what was written`,
+      );
+    },
+    onForeignWrite: (bytes) =>
+      log.warning(
+        `another program has written to ${path}${bytes === null ? '' : ` (${formatSize(bytes)} since the start)`}: ` +
+          'everything is read back once more before the transfer is sealed',
+      ),
+    onAdopted: (blocks) => log.info(`adopted what ${path} held: ${blocks} blocks are listed now`),
+    onAdoptionFailed: (error) =>
+      log.warning(`reading what ${path} held has stopped: ${error.message}; restart ddt-receive to resume`),
+  };
+}
+
+/** Not a line for each of a million blocks. */
+function isPowerOfTen(count: number): boolean {
+  return /^10*$/.test(String(count));
+}

@@ -1,0 +1,57 @@
+/** A sealed copy is brought up to date: opened again, sent what differs, and sealed as the next generation. */
+import { TransferError } from '../../common/errors.ts';
+import { blockCountOf } from '../../common/geometry.ts';
+import type { Claim, SealReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { EarlierReceipt, OpenTransfer, Transfer } from './transfer.ts';
+
+/**
+ * Opens a sealed transfer again, before its {@link Transfer} is made: its receipt joins the list of earlier
+ * ones. Durable at every step: after a crash between two of them the same call finishes it.
+ * @returns whether it was sealed. @throws TransferError `no-space`, `journal-error`.
+ */
+export function openForUpdate(journal: Journal): boolean {
+  const json = journal.property('receipt');
+  if (json === undefined) return false;
+  const { sealedAt, root, generation = 1 } = JSON.parse(json) as Partial<SealReceipt>;
+  const earlier = JSON.parse(journal.property('earlierReceipts') ?? '[]') as EarlierReceipt[];
+  const kept = earlier.filter((each) => each.generation !== generation);
+  const all = [...kept, { generation, sealedAt: sealedAt ?? '', root: root ?? '' }];
+  journal.setProperties({ earlierReceipts: JSON.stringify(all), update: 'yes' });
+  journal.removeProperties(['receipt', 'receiptSignature']);
+  return true;
+}
+
+/**
+ * A source that was resized: blocks that both sizes have in full stay, the others are forgotten. Claims come
+ * one at a time.
+ * @throws TransferError `target-too-small`, `no-space`, `journal-error`, `io-error`.
+ */
+export async function resize(transfer: Transfer, open: OpenTransfer, claim: SizedClaim): Promise<void> {
+  const { geometry, durability, verifier, locks, table } = open;
+  {
+    // Writes in progress are waited for; the reading of the old table ends.
+    using _lock = await locks.lock(0, Math.max(1, open.blockCount));
+    await transfer.target.prepare(claim.size);
+    await durability.flush();
+  }
+  durability.close();
+  await verifier?.stop();
+  const both = Math.floor(Math.min(geometry.sizeBytes, claim.size) / geometry.blockSizeBytes);
+  const gone: number[] = [];
+  for (let index = both; index < open.blockCount; index++) if (table.isDurable(index)) gone.push(index);
+  transfer.journal.forgetBlocks(gone);
+  transfer.reclaim({ ...open.claim, ...claim });
+}
+
+/** Whether the claim differs from that of the transfer in its size alone. */
+export function isResized(before: Claim, after: Claim): after is SizedClaim {
+  if (before.size === null || after.size === null || before.size === after.size) return false;
+  return blockCountOf({ sizeBytes: after.size, blockSizeBytes: after.blockSize }) > 0 || after.size === 0;
+}
+
+export function nothingToUpdate(path: string): TransferError {
+  return new TransferError('state-refused', `there is no copy on ${path} to update`, {
+    hint: `for a first copy leave --update out; for a disk that holds a copy of another tool: ddt-receive --adopt ${path}`,
+  });
+}
