@@ -20,7 +20,7 @@ const VERIFIED = BLOCK_STATES.indexOf('verified');
  * written to the target since.
  */
 const LISTED = BLOCK_STATES.length;
-/** Of a sealed transfer: it was read and is not what was sealed. Its digest is kept; to others it is absent. */
+/** Of a sealed transfer: read, and not what was sealed. Its digest is kept; to everyone else it is absent. */
 const DIFFERENT = LISTED + 1;
 
 export class BlockTable {

@@ -4,9 +4,11 @@
  */
 import { readFile, type FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { join } from 'node:path';
+import { SYS_FOLDER, majorMinorOf } from '../../common/disk/block-devices.ts';
 import type { WriteMark } from './target.ts';
 
-/** The unit of the kernel's block statistics (Documentation/block/stat.rst), whatever the device's sectors. */
+/** The unit of the kernel's block statistics (Documentation/block/stat.rst), whatever the sectors are. */
 const STAT_SECTOR_BYTES = 512;
 const WRITTEN_FIELD = 6;
 const DISCARDED_FIELD = 13;
@@ -31,11 +33,8 @@ export interface WriteMarks {
 
 /** @returns undefined where the kernel keeps no count for this device. */
 export async function openDeviceMarks(handle: FileHandle): Promise<WriteMarks | undefined> {
-  const { rdev } = await handle.stat();
-  // As glibc's gnu_dev_major(3) and gnu_dev_minor(3).
-  const major = (rdev >>> 8) & 0xfff;
-  const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
-  const path = `/sys/dev/block/${major}:${minor}/stat`;
+  const { rdev } = await handle.stat({ bigint: true });
+  const path = join(SYS_FOLDER, 'dev/block', majorMinorOf(rdev), 'stat');
   try {
     return new DeviceMarks(path, await countIn(path));
   } catch {

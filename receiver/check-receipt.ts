@@ -1,0 +1,176 @@
+/**
+ * `ddt-receive --check-receipt`: whether a disk still is what a receipt says, without a sender and without a
+ * receiver. Reads the disk past the page cache and compares every block with the digests beside the receipt.
+ */
+import { open, readFile } from 'node:fs/promises';
+import { BLAKE3_HINT } from '../common/digest/blake3.ts';
+import { DIGESTS, DIGEST_BYTES, digestIn, digestNow, type BlockDigest } from '../common/digest/digest.ts';
+import { describeDisk } from '../common/disk/disks.ts';
+import { TransferError, reasonOf } from '../common/errors.ts';
+import {
+  blockCountOf,
+  blockIndexOf,
+  isGeometry,
+  lengthOf,
+  offsetOf,
+  type Geometry,
+} from '../common/geometry.ts';
+import { SlabPool } from '../common/io/buffers.ts';
+import { openDirect, readDirect } from '../common/io/direct-io.ts';
+import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol/protocol.ts';
+import { DIGESTS_SUFFIX, SIGNATURE_SUFFIX } from '../common/io/receipt-files.ts';
+import { rangesOf, type Range } from '../common/ranges.ts';
+import { fingerprintOf, isSignatureGood, parseSshsig, publicKeyLine } from '../common/trust/ssh-signature.ts';
+import { formatSize } from '../common/units.ts';
+
+/** As many reads at once keep a disk at its own speed. */
+const READERS = 4;
+const RECEIPT_BYTES_MAX = 1024 * 1024;
+
+export interface ReceiptCheck {
+  readonly receipt: SealReceipt;
+  /** `SHA256:…` of the key that signed it. */
+  readonly fingerprint: string;
+  /** Blocks that are not what the receipt says, or can't be read. */
+  readonly different: readonly Range[];
+}
+
+/**
+ * @param onProgress called with the bytes compared so far.
+ * @throws TransferError `usage` when the files are not a receipt with its signature and digests;
+ * `target-refused` when the disk is smaller than the copy or can't be opened.
+ */
+export async function checkReceipt(
+  receiptPath: string,
+  diskPath: string,
+  onProgress: (bytes: number) => void = () => {},
+): Promise<ReceiptCheck> {
+  const { receipt, fingerprint, digests, digest } = await readReceipt(receiptPath);
+  const geometry = { sizeBytes: receipt.size, blockSizeBytes: receipt.blockSize };
+  const different = await compare(diskPath, geometry, { digests, digest, onProgress });
+  return { receipt, fingerprint, different };
+}
+
+interface SignedReceipt {
+  readonly receipt: SealReceipt;
+  readonly fingerprint: string;
+  readonly digests: Buffer;
+  readonly digest: BlockDigest;
+}
+
+async function readReceipt(path: string): Promise<SignedReceipt> {
+  const [json, armored, digests] = await Promise.all(
+    ['', SIGNATURE_SUFFIX, DIGESTS_SUFFIX].map(async (suffix) => await readFileOf(`${path}${suffix}`)),
+  );
+  if (json === undefined || armored === undefined || digests === undefined) throw new Error('three files');
+  const receipt = parseReceipt(json);
+  if (receipt === undefined) throw refused(path, 'it is not the receipt of a copy');
+  const blob = Buffer.from(armored.toString('latin1').replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
+  const signature = parseSshsig(blob);
+  const isSigned =
+    signature?.namespace === RECEIPT_NAMESPACE &&
+    receipt.receiverKey === publicKeyLine(signature.publicKey, 'ddt-receive') &&
+    isSignatureGood(signature, json);
+  if (!isSigned) throw refused(path, `its signature in ${path}${SIGNATURE_SUFFIX} is not good`);
+  const isWhole = digests.length === receipt.blockCount * DIGEST_BYTES;
+  if (!isWhole || `sha256:${digestNow(digests).toString('hex')}` !== receipt.root) {
+    throw refused(
+      path,
+      `${path}${DIGESTS_SUFFIX} does not have the digest that the receipt names as its root`,
+    );
+  }
+  const digest = digestIn(DIGESTS, receipt.digest);
+  if (digest === undefined) {
+    throw new TransferError('digest-unsupported', `the receipt has ${receipt.digest} digests`, {
+      hint: BLAKE3_HINT,
+    });
+  }
+  return { receipt, fingerprint: fingerprintOf(signature.publicKey), digests, digest };
+}
+
+async function readFileOf(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new TransferError('usage', `cannot read ${path}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: 'ddt-send --receipt <file> writes the receipt, its signature and its digests side by side',
+    });
+  }
+}
+
+function parseReceipt(json: Buffer): SealReceipt | undefined {
+  if (json.length > RECEIPT_BYTES_MAX) return undefined;
+  try {
+    const value = JSON.parse(json.toString('utf8')) as SealReceipt;
+    const geometry = { sizeBytes: value.size, blockSizeBytes: value.blockSize };
+    const isWhole = isGeometry(geometry) && value.blockCount === blockCountOf(geometry);
+    return isWhole && typeof value.root === 'string' && typeof value.receiverKey === 'string'
+      ? value
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function refused(path: string, why: string): TransferError {
+  return new TransferError('usage', `cannot use the receipt ${path}: ${why}`);
+}
+
+interface CompareParts {
+  readonly digests: Buffer;
+  readonly digest: BlockDigest;
+  readonly onProgress: (bytes: number) => void;
+}
+
+async function compare(path: string, geometry: Geometry, parts: CompareParts): Promise<Range[]> {
+  const blockCount = blockCountOf(geometry);
+  const disk = await describeDisk(path, 'target-refused');
+  if (disk.sizeBytes < geometry.sizeBytes) {
+    throw new TransferError(
+      'target-refused',
+      `${path} has ${disk.sizeBytes} bytes (${formatSize(disk.sizeBytes)}), the copy of the receipt has ` +
+        `${geometry.sizeBytes}: it is another disk`,
+    );
+  }
+  const slabs = new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount: READERS });
+  const direct = await openDirect(path, 'read');
+  await using handle = direct ?? (await open(path));
+  const different: number[] = [];
+  let next = 0;
+  let doneBytes = 0;
+  const readSome = async (): Promise<void> => {
+    while (next < blockCount) {
+      const index = blockIndexOf(next++, geometry);
+      using slab = await slabs.take();
+      const bytes = slab.bytes.subarray(0, lengthOf(index, geometry));
+      const isRead = await readAll(handle, bytes, offsetOf(index, geometry), direct !== undefined);
+      const expected = parts.digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+      if (!isRead || !(await parts.digest.of(bytes)).equals(expected)) different.push(index);
+      doneBytes += bytes.length;
+      parts.onProgress(doneBytes);
+    }
+  };
+  await Promise.all(Array.from({ length: READERS }, readSome));
+  return rangesOf(different);
+}
+
+/** @returns false where the disk can't be read, or ends. */
+async function readAll(
+  handle: Awaited<ReturnType<typeof open>>,
+  into: Buffer<ArrayBuffer>,
+  offset: number,
+  isDirect: boolean,
+): Promise<boolean> {
+  try {
+    for (let done = 0; done < into.length;) {
+      const some = isDirect ? await readDirect(handle, into, done, offset) : undefined;
+      const bytesRead = some ?? (await handle.read(into, done, into.length - done, offset + done)).bytesRead;
+      if (bytesRead === 0) return false;
+      done += bytesRead;
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
