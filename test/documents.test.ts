@@ -268,3 +268,25 @@ test('decisions are numbered without a gap, dated, of one form, and listed', asy
     assert.deepEqual(listed[at], [`[${number}](${path.slice(folder.length + 1)})`, date, title]);
   }
 });
+
+/** All that the product can print, with messages that are split over lines joined. */
+async function productText(): Promise<string> {
+  const paths = glob(['{common,sender,receiver}/**/*.ts', 'scripts/*.sh'], { cwd: PROJECT });
+  let text = '';
+  for await (const path of paths) text += await readFile(join(PROJECT, path), 'utf8');
+  return text.replaceAll(/['"`] \+\s*['"`]/g, '').replaceAll(/\s+/g, ' ');
+}
+
+test('the messages that the reference explains are those of the product', async () => {
+  const product = await productText();
+  const messages = rowsOf(await readDocument('docs/reference/messages.md'), 'message');
+  assert(messages.length > 30);
+  for (const [cell] of messages) {
+    const parts = codeIn(cell)
+      .split(/…|: |^standard input /)
+      .map((part) => part.trim());
+    for (const part of parts.filter(({ length }) => length > 8)) {
+      assert(product.includes(part), `${cell}: ${part}`);
+    }
+  }
+});
