@@ -210,13 +210,13 @@ test('a pipe claims without a size, and again with it', async () => {
     [200, claim.size, 2, null],
   );
   assert.equal((await put(null)).status, 200);
-  assert.deepEqual(
-    app.logged.map((line) => line.trim()),
-    [
-      'ddt-receive: claimed by a test disk, of unknown size',
-      `ddt-receive: the source has ended: ${claim.size} bytes`,
-    ],
-  );
+  assert.deepEqual(app.logged, [
+    'claimed by 127.0.0.1: /dev/test, a test disk, serial T1, of unknown size',
+    'warning: refused the claim of 127.0.0.1: this target belongs to another transfer: ' +
+      'its source is a pipe, this one is a disk or a file',
+    `the pipe has ended: 65.0 KiB (${claim.size} bytes)`,
+    'claimed again by 127.0.0.1: /dev/test, a test disk, serial T1, of unknown size',
+  ]);
 });
 
 test('what a claim says of its source can steer no terminal and fill no disk', async () => {
