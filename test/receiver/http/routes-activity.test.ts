@@ -1,4 +1,4 @@
-/** What requests over real connections leave in the receiver's log. */
+/** Lines in the receiver's log, from requests over real connections. */
 import assert from 'node:assert/strict';
 import { Agent } from 'node:https';
 import { test } from 'node:test';
@@ -14,7 +14,7 @@ interface Sender extends Disposable {
   request(method: string, path: string, body?: Buffer | string): Promise<Answer>;
 }
 
-/** Its connections are its own, and so is its lease. */
+/** With connections, and so a lease, of its own. */
 function sender(app: ReceiverApp, id: string): Sender {
   const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
   const headers = { authorization: `Bearer ${app.token}`, 'ddt-sender': id };
@@ -29,7 +29,7 @@ async function put(from: Sender, app: ReceiverApp, index: number, version = 1): 
   return await from.request('PUT', `/blocks/${index}?digest=sha256:${digestNow(body).toString('hex')}`, body);
 }
 
-test('a copy from the first connection to the seal, with a sender that goes and comes back', async () => {
+test('a copy is logged from the first connection to the seal, with what comes between', async () => {
   const clock = new FakeClock();
   await using app = await startReceiverApp({ clock, blockCount: null });
   {
@@ -78,7 +78,7 @@ test('a copy from the first connection to the seal, with a sender that goes and 
   assert.match(back ?? '', /^sender back from 127\.0\.0\.1 after \d+ s$/);
 });
 
-test('a target without room is logged once, and so is that it has room again', async () => {
+test('a full target is logged once, and once more when there is room again', async () => {
   const clock = new FakeClock();
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ clock, target });
@@ -98,7 +98,7 @@ test('a target without room is logged once, and so is that it has room again', a
   ]);
 });
 
-test('strangers are logged with their address, and blocks are not logged at all', async () => {
+test('refused requests are logged with their address, blocks are not logged', async () => {
   const clock = new FakeClock();
   await using app = await startReceiverApp({ clock });
   for (const path of ['/transfer', '/blocks/1', '/nothing', '/health']) {
