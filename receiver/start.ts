@@ -18,11 +18,11 @@ import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './ide
 import type { ReceiveOptions } from './cli.ts';
 import { DiskTarget } from './target/disk-target.ts';
 import { SqliteJournal } from './journal/sqlite-journal.ts';
+import { Activity } from './console/activity.ts';
 import type { Log } from './console/log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
 import { makeTicket } from './identity/make-ticket.ts';
 import { sampleBlocks } from './transfer/spot-check.ts';
-import { SenderLease } from './http/sender-lease.ts';
 import { startServer, type RunningServer } from './http/server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target/target-safety.ts';
 import { recordOf, refuseInStateDir } from './transfer/target-record.ts';
@@ -65,7 +65,7 @@ export async function startReceiver(
   const key = await loadOrMakeSigningKey(stateDir);
   await refuseInStateDir(options.target, stateDir);
   await using opened = await openTransfer(options, stateDir, context);
-  const { transfer, content, isResumed } = opened;
+  const { transfer, content, isResumed, activity } = opened;
   const sampledBlocks =
     transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
   if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
@@ -80,10 +80,10 @@ export async function startReceiver(
       clock,
       issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
     }),
-    lease: new SenderLease(clock),
     key,
     clock,
     log,
+    activity,
     isDraining: () => isDraining,
     onSealed: () => events.onSealed(),
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
@@ -135,6 +135,7 @@ interface OpenedTransfer extends AsyncDisposable {
   readonly transfer: Transfer;
   readonly content: readonly string[];
   readonly isResumed: boolean;
+  readonly activity: Activity;
   /** Hands over what has to be closed; disposing does nothing from then on. */
   keep(): AsyncDisposableStack;
 }
@@ -163,6 +164,7 @@ async function openTransfer(
     // Nothing was written yet: whatever stands here now is the target.
     journal.setProperties(recordOf(target.identity, inspection.content));
   }
+  const activity = stack.use(new Activity({ log, clock }));
   const transfer = new Transfer({
     target,
     journal,
@@ -174,8 +176,7 @@ async function openTransfer(
     clock,
     digests: DIGESTS,
     events: {
-      onEpochEnd: (error, lostBlocks) =>
-        log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
+      onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
       onJournalBroken: (error) => events.onJournalBroken(error),
       onMismatch: (index, offset, count, reason) =>
         log.warning(
@@ -201,6 +202,7 @@ async function openTransfer(
     transfer,
     content: inspection.content,
     isResumed,
+    activity,
     keep: () => {
       isKept = true;
       return owned;

@@ -115,9 +115,13 @@ test('the reference has the exit status of every code', () => {
 });
 
 test('every code that the routes of the receiver refuse with is among those that travel', async () => {
-  const transfer = ['seal', 'transfer', 'stream-size', 'write-block', 'open-transfer', 'memory-budget'];
+  const operations = ['claim', 'write-block', 'seal', 'reopen', 'stream-size'];
+  const shared = ['transfer', 'open-transfer', 'refusals', 'memory-budget'];
   for await (const path of glob(
-    ['receiver/{http,durability}/!(server).ts', `receiver/transfer/{${transfer.join()}}.ts`],
+    [
+      'receiver/{http,durability}/!(server).ts',
+      `receiver/transfer/{${[...operations, ...shared].join()}}.ts`,
+    ],
     { cwd: PROJECT },
   )) {
     const text = await readFile(join(PROJECT, path), 'utf8');

@@ -1,11 +1,11 @@
 /**
- * The routes: parse, call the operation, reply. The checks of a request are ordered from cheap to dear, and
- * nothing of a body is read before all that can be told from the head has been checked.
+ * The resources of the receiver and the checks in front of them. A route parses the request, calls the
+ * operation and replies. Checks are ordered from cheap to dear, and a body is read only once everything that
+ * its head can decide has been checked.
  */
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
-import { AREAS_NAMED_MAX, AreaReport } from '../../common/area-report.ts';
-import { countAreas, formatAreas } from '../../common/areas.ts';
+import { RegExpRouter } from 'hono/router/reg-exp-router';
 import { TransferError } from '../../common/errors.ts';
 import {
   HEADER_DURABLE_GENERATION,
@@ -13,13 +13,14 @@ import {
   HEADER_SENDER,
   HEADER_VERIFIED_COUNT,
 } from '../../common/protocol/protocol.ts';
-import type { AppContext, AppOptions, Bindings, RouteOptions } from './route-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
+import type { AppContext, AppEnv, AppOptions, Middleware } from './route-context.ts';
+import { SenderLease, peerAddress } from './sender-lease.ts';
 import {
+  getBlocks,
   getReceipt,
   getTransfer,
-  listing,
   postComplete,
   postFlush,
   postReopen,
@@ -27,103 +28,132 @@ import {
   putTransfer,
 } from './transfer-routes.ts';
 
-type Handler = (context: AppContext, options: RouteOptions) => Promise<Response> | Response;
-
 /**
- * Path, as a regular expression over the raw path → method → handler. HEAD is answered by its own handler.
+ * A decimal without leading zeros. In a group, because a router may anchor the pattern as `^…$`; no digit
+ * has a second spelling, because paths are matched undecoded ({@link rawPathOf}).
  */
-const ROUTES: readonly (readonly [RegExp, Readonly<Record<string, Handler>>])[] = [
-  [/^\/transfer$/, { GET: getTransfer, PUT: putTransfer }],
-  [/^\/blocks$/, { GET: listing }],
-  // 0, or a decimal without leading zeros; matched raw, so that no other spelling of a number gets through.
-  [/^\/blocks\/(?:0|[1-9]\d{0,9})$/, { GET: getBlock, HEAD: headBlock, PUT: putBlock }],
-  [/^\/zero$/, { POST: postZero }],
-  [/^\/flush$/, { POST: postFlush }],
-  [/^\/complete$/, { POST: postComplete }],
-  [/^\/reopen$/, { POST: postReopen }],
-  [/^\/receipt$/, { GET: getReceipt }],
-];
+const BLOCK = '/blocks/:index{(?:0|[1-9][0-9]{0,9})}';
+/** All resources that need a token. */
+const RESOURCES = ['/transfer', '/blocks', BLOCK, '/zero', '/flush', '/complete', '/reopen', '/receipt'];
 
-export function makeApp(given: AppOptions): Hono<{ Bindings: Bindings }> {
-  const { clock, log } = given;
-  const areaReport = new AreaReport(clock, (areas) => {
-    const where = formatAreas(areas, AREAS_NAMED_MAX);
-    log.warning(`the source could not be read at ${where}: ${countAreas(areas)} are zeros instead`);
-  });
-  const options: RouteOptions = { ...given, areaReport };
-  const app = new Hono<{ Bindings: Bindings }>();
-  app.all('*', async (context) => {
-    let response: Response;
-    try {
-      response = await answer(context, options);
-    } catch (error) {
-      response = failureResponse(context, error, options);
-    }
-    // Else what is left of the body would be swallowed, however long it is, before the next request is heard.
-    if (isBodyPending(context.env.incoming)) response.headers.set('connection', 'close');
-    response.headers.set('cache-control', 'no-store');
-    response.headers.set(HEADER_EPOCH, options.transfer.epoch);
-    response.headers.set(HEADER_DURABLE_GENERATION, String(options.transfer.durableGeneration));
-    response.headers.set(HEADER_VERIFIED_COUNT, String(options.transfer.verifiedCount));
-    return response;
-  });
+/** The activity watches the transfer and its senders from here on, until it is disposed. */
+export function makeApp(options: AppOptions): Hono<AppEnv> {
+  const { activity, clock, transfer } = options;
+  const lease = new SenderLease(clock, activity);
+  activity.watch(
+    () => transfer.progress(),
+    () => lease.receivedBytes,
+  );
+  // RegExpRouter alone: it throws on a path that it can't match exactly, where the default falls back to
+  // another router with other rules.
+  const app = new Hono<AppEnv>({ router: new RegExpRouter(), getPath: rawPathOf });
+  app.onError((error, context) => failureResponse(context, error, options));
+  app.notFound(() => problemResponse(new TransferError('not-found', 'no such path')));
+
+  app.use(commonHeaders(options));
+  app.get('/health', () => health(options));
+  app.on('ALL', RESOURCES, authenticate(options), refuseDraining(options), holdLease(lease), checkQuery);
+  app.get('/transfer', (context) => getTransfer(context, options));
+  app.put('/transfer', async (context) => await putTransfer(context, options));
+  app.get('/blocks', (context) => getBlocks(context, options));
+  app.get(
+    BLOCK,
+    onHead((context) => headBlock(context, options)),
+  );
+  app.get(BLOCK, async (context) => await getBlock(context, options));
+  app.put(BLOCK, async (context) => await putBlock(context, options));
+  app.post('/zero', async (context) => await postZero(context, options));
+  app.post('/flush', async (context) => await postFlush(context, options));
+  app.post('/complete', async (context) => await postComplete(context, options));
+  app.post('/reopen', (context) => postReopen(context, options));
+  app.get('/receipt', (context) => getReceipt(context, options));
+  app.on('ALL', ['/health', ...RESOURCES], refuseMethod);
   return app;
 }
 
-async function answer(context: AppContext, options: RouteOptions): Promise<Response> {
-  const path = rawPathOf(context);
-  const method = context.req.method;
-  if (path === '/health') {
-    if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed(method);
-    return jsonResponse({ status: 'ok', time: new Date(options.clock.wallMs()).toISOString() });
-  }
-  const route = ROUTES.find(([pattern]) => pattern.test(path));
-  if (route === undefined) throw new TransferError('not-found', 'there is nothing at this path');
-  options.authenticator.check(context.req.header('authorization'), 'write');
-  if (options.isDraining()) throw new TransferError('draining', 'the receiver is stopping: try again soon');
-  const sender = context.req.header(HEADER_SENDER);
-  if (sender !== undefined) options.lease.check(sender, context.env.incoming.socket);
-  const handler = route[1][method] ?? (method === 'HEAD' ? route[1]['GET'] : undefined);
-  if (handler === undefined) throw methodNotAllowed(method);
-  checkQuery(context);
-  return await handler(context, options);
-}
-
-function methodNotAllowed(method: string): TransferError {
-  return new TransferError('method-not-allowed', `${method.slice(0, 20)} is not possible here`);
-}
-
-/** @throws TransferError `bad-request` where it is not clear which of two values is meant. */
-function checkQuery(context: AppContext): void {
-  for (const [name, values] of Object.entries(context.req.queries())) {
-    if (values.length === 1) continue;
-    throw new TransferError('bad-request', `${name.slice(0, 20)}= is given ${values.length} times`);
-  }
-}
-
 /** Neither decoded nor normalised: what the client wrote, up to the query. */
-function rawPathOf(context: AppContext): string {
-  const target = context.env.incoming.url ?? '';
+function rawPathOf(_request: Request, { env }: { env?: AppEnv['Bindings'] } = {}): string {
+  const target = env?.incoming.url ?? '';
   const end = target.indexOf('?');
   return end < 0 ? target : target.slice(0, end);
 }
 
-function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
-  const { incoming } = context.env;
-  if (error instanceof TransferError) {
-    // The end of an epoch has been told once, for all the requests that it fails.
-    const isTold = error.code === 'io-error' && incoming.method !== 'GET';
-    if ((error.kind === 'device' && !isTold) || error.status === 401) {
-      options.log.warning(`${incoming.method} ${rawPathOf(context).slice(0, 60)}: ${error.message}`);
-    }
-    return problemResponse(error);
-  }
-  options.log.bug(error);
-  return problemResponse(new TransferError('internal', 'a bug of the receiver; its log has the details'));
+/** On every response, refusals too. */
+function commonHeaders({ transfer, activity }: AppOptions): Middleware {
+  return async (context, next) => {
+    await next();
+    activity.durable(transfer);
+    const { headers } = context.res;
+    // Else the rest of the body would be swallowed, however long it is, before the next request.
+    if (isBodyPending(context.env.incoming)) headers.set('connection', 'close');
+    headers.set('cache-control', 'no-store');
+    headers.set(HEADER_EPOCH, transfer.epoch);
+    headers.set(HEADER_DURABLE_GENERATION, String(transfer.durableGeneration));
+    headers.set(HEADER_VERIFIED_COUNT, String(transfer.verifiedCount));
+  };
 }
 
 function isBodyPending({ complete, headers }: IncomingMessage): boolean {
   return (
     !complete && ((headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined)
   );
+}
+
+function authenticate({ authenticator }: AppOptions): Middleware {
+  return async (context, next) => {
+    authenticator.check(context.req.header('authorization'), 'write');
+    await next();
+  };
+}
+
+function refuseDraining({ isDraining }: AppOptions): Middleware {
+  return async (_context, next) => {
+    if (isDraining()) throw new TransferError('draining', 'the receiver is stopping: try again soon');
+    await next();
+  };
+}
+
+/** One sender at a time; requests without a sender's name, as curl's, are let through. */
+function holdLease(lease: SenderLease): Middleware {
+  return async (context, next) => {
+    const sender = context.req.header(HEADER_SENDER);
+    if (sender !== undefined) lease.check(sender, context.env.incoming.socket);
+    await next();
+  };
+}
+
+/** Of a parameter that is given twice nobody knows which value is meant. */
+const checkQuery: Middleware = async (context, next) => {
+  for (const [name, values] of Object.entries(context.req.queries())) {
+    if (values.length === 1) continue;
+    throw new TransferError('bad-request', `${name.slice(0, 20)}= is given ${values.length} times`);
+  }
+  await next();
+};
+
+/** hono dispatches HEAD as GET and drops the body. A HEAD that must not do what GET does comes first. */
+function onHead(handler: (context: AppContext) => Response): Middleware {
+  return async (context, next) => {
+    if (context.req.method === 'HEAD') return handler(context);
+    return await next();
+  };
+}
+
+const refuseMethod: Middleware = ({ req }) => {
+  throw new TransferError('method-not-allowed', `method ${req.method.slice(0, 20)} is not allowed here`);
+};
+
+function health({ clock }: AppOptions): Response {
+  return jsonResponse({ status: 'ok', time: new Date(clock.wallMs()).toISOString() });
+}
+
+function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
+  if (!(error instanceof TransferError)) {
+    options.log.bug(error);
+    return problemResponse(new TransferError('internal', 'a bug of the receiver; its log has the details'));
+  }
+  const { method, path } = context.req;
+  const address = peerAddress(context.env.incoming.socket);
+  options.activity.refused({ method, path, address }, error, options.transfer);
+  return problemResponse(error);
 }

@@ -1,8 +1,8 @@
-/** The digests that come with a block, in every spelling, and what they are compared with. */
+/** The digests that come with a block: parsed in every spelling, and compared with its bytes. */
 import { DIGEST_BYTES, digestIn, type BlockDigest } from '../../common/digest/digest.ts';
 import { DIGEST_NAMES } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
-import { digestUnsupported } from '../transfer/open-transfer.ts';
+import { digestUnsupported } from '../transfer/refusals.ts';
 
 export interface GivenDigest {
   readonly by: BlockDigest;
@@ -12,9 +12,9 @@ export interface GivenDigest {
 
 /**
  * A Structured Fields dictionary of byte sequences (RFC 9530 section 2, RFC 8941 section 3.2).
- * @param digests that can be computed here; members of other kinds are passed over.
- * @returns one for each kind; none when there is no header. @throws TransferError `digest-unsupported`,
- * `digest-conflict`.
+ * @param digests that this receiver can compute; members of other kinds are ignored.
+ * @returns one of each kind, none without the header.
+ * @throws TransferError `digest-unsupported`, `digest-conflict`.
  */
 export function parseDigestHeader(
   name: string,
@@ -26,14 +26,14 @@ export function parseDigestHeader(
   for (const member of value.split(',')) {
     const match = /^\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):\s*$/.exec(member);
     if (match === null)
-      throw new TransferError('digest-unsupported', `${name} is not of the form sha-256=:base64:`);
+      throw new TransferError('digest-unsupported', `${name} must have the form sha-256=:base64:`);
     const by = digestIn(digests, match[1]);
     if (by === undefined) continue;
     const expected = Buffer.from(match[2] ?? '', 'base64');
     if (expected.length !== DIGEST_BYTES || expected.toString('base64') !== match[2]) {
       throw new TransferError(
         'digest-unsupported',
-        `the ${by.algorithm} of ${name} is not base64 of ${DIGEST_BYTES} bytes`,
+        `${by.algorithm} in ${name} must be base64 of ${DIGEST_BYTES} bytes`,
       );
     }
     given.push({ by, expected });
@@ -42,17 +42,17 @@ export function parseDigestHeader(
     const known = digests.map(({ algorithm }) => algorithm).join(' or ');
     throw new TransferError('digest-unsupported', `${name} has no ${known} member`);
   }
-  return joinGiven(given, `${name} has two different members of one kind`);
+  return joinGiven(given, `${name} has two different digests of one kind`);
 }
 
-/** `?digest=sha256:<64 hex>` or `blake3:<64 hex>`, the spelling for people. @throws as the other. */
+/** `?digest=sha256:<64 hex>` or `blake3:<64 hex>`. @throws TransferError `digest-unsupported`. */
 export function parseDigestQuery(value: string | undefined, digests: readonly BlockDigest[]): GivenDigest[] {
   if (value === undefined) return [];
   const match = /^(sha256|blake3):([0-9a-fA-F]{64})$/.exec(value);
   if (match?.[2] === undefined) {
     throw new TransferError(
       'digest-unsupported',
-      '?digest= is not of the form sha256:<64 hexadecimal digits>, or blake3:',
+      '?digest= must have the form sha256:<64 hexadecimal digits> or blake3:<64 hexadecimal digits>',
     );
   }
   const by = digests.find(({ algorithm }) => DIGEST_NAMES[algorithm] === match[1]);
@@ -60,7 +60,7 @@ export function parseDigestQuery(value: string | undefined, digests: readonly Bl
   return [{ by, expected: Buffer.from(match[2], 'hex') }];
 }
 
-/** One of each kind. @param conflict what is said when two of a kind are not equal. */
+/** One of each kind. @param conflict the message when two of a kind differ. */
 export function joinGiven(given: readonly GivenDigest[], conflict: string): GivenDigest[] {
   const joined: GivenDigest[] = [];
   for (const one of given) {
@@ -71,31 +71,35 @@ export function joinGiven(given: readonly GivenDigest[], conflict: string): Give
   return joined;
 }
 
-/** Compares every one of them with the bytes. @throws TransferError `digest-mismatch`. */
-export async function checkDigests(
+/**
+ * Compares the plain block with every digest that came with it.
+ * @returns its digest in the transfer's own algorithm. @throws TransferError `digest-mismatch`.
+ */
+export async function checkBlock(
+  bytes: Uint8Array<ArrayBuffer>,
+  given: readonly GivenDigest[],
+  own: BlockDigest,
+  index: number,
+): Promise<Buffer> {
+  // Computed first: if memory changes the bytes later, one of the comparisons below fails.
+  const known = given.find(({ by }) => by.algorithm === own.algorithm);
+  const digest = known?.expected ?? (await own.of(bytes));
+  await compareDigests(bytes, given, index);
+  return digest;
+}
+
+/** @throws TransferError `digest-mismatch`. */
+export async function compareDigests(
   bytes: Uint8Array<ArrayBuffer>,
   given: readonly GivenDigest[],
   index: number,
 ): Promise<void> {
   for (const { by, expected } of given) {
-    if (!(await by.of(bytes)).equals(expected)) throw digestMismatch(index);
+    if ((await by.of(bytes)).equals(expected)) continue;
+    // Without the digest that was computed: the receiver is no oracle for bytes that others sent.
+    throw new TransferError(
+      'digest-mismatch',
+      `the body of block ${index} does not match the digest that came with it`,
+    );
   }
-}
-
-/** The transfer's own digest of bytes that are still to be compared with all that was given. */
-export async function ownDigest(
-  bytes: Uint8Array<ArrayBuffer>,
-  given: readonly GivenDigest[],
-  own: BlockDigest,
-): Promise<Buffer> {
-  const known = given.find(({ by }) => by.algorithm === own.algorithm);
-  return known?.expected ?? (await own.of(bytes));
-}
-
-/** Says nothing of what was computed: that would make the receiver an oracle. */
-function digestMismatch(index: number): TransferError {
-  return new TransferError(
-    'digest-mismatch',
-    `the body of block ${index} does not have the digest that came with it`,
-  );
 }

@@ -1,36 +1,61 @@
-/** Takes the body of a request into memory, and never more of it than was agreed. */
-import type { IncomingMessage } from 'node:http';
+/** Reads the body of a request into memory, and never more of it than allowed. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { promisify } from 'node:util';
 import { constants as zlibConstants, gunzip, zstdDecompress } from 'node:zlib';
 import { TransferError } from '../../common/errors.ts';
 import { oneStep, release } from '../../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_MAX } from '../../common/geometry.ts';
-import { tooLarge, type Encoding } from './block-request.ts';
-import { lengthMismatch } from '../transfer/write-block.ts';
+import { tooLarge, type BlockHead, type Encoding } from './block-head.ts';
+import { compareDigests } from './digest-headers.ts';
+import { lengthMismatch } from '../transfer/refusals.ts';
 
-/** A line of 64 kbit/s moves 16 KiB in two seconds: a minute without a byte is no slow line, it is none. */
+/** A line of 64 kbit/s delivers 16 KiB in two seconds; one that delivers nothing for a minute is down. */
 export const BODY_PROGRESS_TIMEOUT_MS = 60_000;
-/** A block of 16 MiB, the largest, never needs a larger window. */
+/** No block is larger than 16 MiB, so none needs a larger window. */
 const ZSTD_WINDOW_LOG_MAX = Math.log2(BLOCK_SIZE_BYTES_MAX);
 
 const zstdDecompressAsync = promisify(zstdDecompress);
 const gunzipAsync = promisify(gunzip);
 
+export interface Exchange {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+}
+
 /**
- * Fills `into` with the whole body.
- * @param bytesMax longer bodies are refused; `into` has at least this length.
+ * Reads the block that `head` announces, decoded, into the start of a slab.
+ * @returns exactly the plain block; its own digests are still to be checked.
+ * @throws TransferError as {@link readBody} and {@link decodeInPlace}, `digest-mismatch`.
+ */
+export async function readBlock(
+  exchange: Exchange,
+  head: BlockHead,
+  into: Buffer<ArrayBuffer>,
+  progressTimeoutMs = BODY_PROGRESS_TIMEOUT_MS,
+): Promise<Buffer<ArrayBuffer>> {
+  const bodyBytes = await readBody(exchange, into, head.bodyBytesMax, progressTimeoutMs);
+  // Before decoding: this digest protects the decoder.
+  await compareDigests(into.subarray(0, bodyBytes), head.encodedDigests, head.index);
+  return await decodeInPlace(into, bodyBytes, head.encoding, head.lengthBytes);
+}
+
+/**
+ * Reads the whole body into `into`. A client that waits for `100 Continue` gets it here, so everything that
+ * the head alone can decide must have been checked.
+ * @param bytesMax longer bodies are refused; `into` is at least this long.
  * @returns the body's length. @throws TransferError `too-large`, `too-slow`, `connection-failed`.
  */
 export async function readBody(
-  incoming: IncomingMessage,
+  { incoming, outgoing }: Exchange,
   into: Buffer,
   bytesMax: number,
   progressTimeoutMs = BODY_PROGRESS_TIMEOUT_MS,
 ): Promise<number> {
+  if (incoming.headers.expect !== undefined) outgoing.writeContinue();
   return await new Promise<number>((resolve, reject) => {
     let length = 0;
     const timer = setTimeout(() => {
-      fail(new TransferError('too-slow', `no byte of the body came for ${progressTimeoutMs / 1000} s`));
+      fail(new TransferError('too-slow', `no data of the body for ${progressTimeoutMs / 1000} s`));
     }, progressTimeoutMs);
     const stop = (): void => {
       clearTimeout(timer);
@@ -41,52 +66,58 @@ export async function readBody(
       incoming.pause();
       reject(error);
     };
-    const take = (piece: Buffer): void => {
+    const take = (chunk: Buffer): void => {
       timer.refresh();
-      if (length + piece.length > bytesMax) return fail(tooLarge(bytesMax));
-      piece.copy(into, length);
-      length += piece.length;
+      if (length + chunk.length > bytesMax) return fail(tooLarge(bytesMax));
+      chunk.copy(into, length);
+      length += chunk.length;
     };
     const end = (): void => {
       stop();
       resolve(length);
     };
     const cut = (cause?: Error): void => {
-      fail(
-        new TransferError('connection-failed', `the connection was cut after ${length} bytes of the body`, {
-          cause,
-        }),
-      );
+      const message = `the connection was cut after ${length} bytes of the body`;
+      fail(new TransferError('connection-failed', message, { cause }));
     };
     incoming.on('data', take).on('end', end).on('error', cut).on('close', cut);
-    // It may have been cut while its block waited for memory, and will not say so again.
+    // Cut while the block waited for memory: it will not emit `close` again.
     if (incoming.destroyed) cut();
   });
 }
 
 /**
- * Undoes the coding of `into[0, bodyBytes)` in place.
- * The output is bounded before it is made: a bomb costs no more memory than a block.
- * @returns the length of the plain bytes. @throws TransferError `decode-failed`, `length-mismatch`.
+ * Decodes the body `into[0, bodyBytes)` in place. The decoder's output is bounded, so a decompression bomb
+ * costs no more memory than a block.
+ * @returns exactly the plain block. @throws TransferError `decode-failed`, `length-mismatch`.
  */
 export async function decodeInPlace(
-  into: Buffer,
+  into: Buffer<ArrayBuffer>,
   bodyBytes: number,
   encoding: Encoding,
   lengthBytes: number,
-): Promise<number> {
-  if (encoding === 'identity') return bodyBytes;
-  const body = into.subarray(0, bodyBytes);
-  const chunkSize = oneStep(lengthBytes);
-  let plain: Buffer<ArrayBuffer>;
+): Promise<Buffer<ArrayBuffer>> {
+  let plainBytes = bodyBytes;
+  if (encoding !== 'identity') {
+    const plain = await decode(into.subarray(0, bodyBytes), encoding, lengthBytes);
+    plainBytes = plain.copy(into);
+    release(plain);
+  }
+  // Decoders may accept trailing junk and skippable frames: length and digest of the plain bytes decide.
+  if (plainBytes !== lengthBytes) throw lengthMismatch(lengthBytes, plainBytes);
+  return into.subarray(0, lengthBytes);
+}
+
+async function decode(
+  body: Buffer<ArrayBuffer>,
+  encoding: 'zstd' | 'gzip',
+  lengthBytes: number,
+): Promise<Buffer<ArrayBuffer>> {
+  const bounds = { maxOutputLength: lengthBytes, chunkSize: oneStep(lengthBytes) };
   try {
-    plain = await (encoding === 'gzip'
-      ? gunzipAsync(body, { maxOutputLength: lengthBytes, chunkSize })
-      : zstdDecompressAsync(body, {
-          maxOutputLength: lengthBytes,
-          chunkSize,
-          params: { [zlibConstants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
-        }));
+    if (encoding === 'gzip') return await gunzipAsync(body, bounds);
+    const params = { [zlibConstants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX };
+    return await zstdDecompressAsync(body, { ...bounds, params });
   } catch (error) {
     if (error instanceof RangeError) throw lengthMismatch(lengthBytes, lengthBytes + 1);
     const reason = error instanceof Error ? error.message : String(error);
@@ -94,9 +125,4 @@ export async function decodeInPlace(
       cause: error,
     });
   }
-  // Trailing junk and skipped frames pass some decoders: length and digest of the plain bytes decide.
-  if (plain.length !== lengthBytes) throw lengthMismatch(lengthBytes, plain.length);
-  plain.copy(into);
-  release(plain);
-  return lengthBytes;
 }

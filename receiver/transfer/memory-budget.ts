@@ -1,13 +1,13 @@
-/** How `--memory` is cut into buffers, and what memory is needed besides. */
+/** Memory: how many buffers `--memory` makes, and whether the table of blocks fits besides. */
 import { totalmem } from 'node:os';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { formatSize } from '../../common/units.ts';
 import { BLOCK_TABLE_ENTRY_BYTES } from '../durability/block-table.ts';
 
-/** Two slabs at least, or one client could hold up every other. */
+/** With one slab a slow client would block all others. */
 const SLAB_COUNT_MIN = 2;
-/** The least useful `--memory`: two slabs of the largest block. */
+/** Least `--memory`: two slabs of the largest block. */
 export const MEMORY_BYTES_MIN = SLAB_COUNT_MIN * 2 * BLOCK_SIZE_BYTES_MAX;
 
 export function slabCountOf(memoryBytes: number, slabSizeBytes: number): number {
@@ -15,18 +15,18 @@ export function slabCountOf(memoryBytes: number, slabSizeBytes: number): number 
 }
 
 /**
- * The table of blocks may take this part of the machine's memory. It takes it block by block: a machine that
- * has too little would find that out after days.
+ * The table of blocks may take one part in two of the machine's memory. Its pages are touched block by block:
+ * a machine with too little memory would run out of it days later.
  */
 const TABLE_MEMORY_PARTS = 2;
 
-/** Of the machine, or what a control group leaves of it. */
+/** Of the machine, or of its control group if that has less. */
 export function machineMemoryBytes(): number {
   const limitBytes = process.constrainedMemory();
   return limitBytes > 0 ? Math.min(limitBytes, totalmem()) : totalmem();
 }
 
-/** @throws TransferError `bad-request` when the table of so many blocks does not fit. */
+/** @throws TransferError `bad-request` if the table of blocks does not fit; the hint has a size that does. */
 export function checkTableFits(geometry: Geometry, memoryBytes: number): void {
   const isFitting = (blockSizeBytes: number): boolean => {
     const blockCount = blockCountOf({ ...geometry, blockSizeBytes });
@@ -44,8 +44,8 @@ export function checkTableFits(geometry: Geometry, memoryBytes: number): void {
       : 'the receiver needs more memory';
   throw new TransferError(
     'bad-request',
-    `${blockCount} blocks take ${needed} of the receiver's memory, ` +
-      `more than half of the ${formatSize(memoryBytes)} that it has`,
+    `a table of ${blockCount} blocks takes ${needed}: ` +
+      `more than half of the receiver's memory of ${formatSize(memoryBytes)}`,
     { hint },
   );
 }

@@ -1,9 +1,8 @@
-/** What the operations of a claimed transfer share: geometry, table of blocks, who writes and who reads. */
+/** What the operations on a claimed transfer share: geometry, table of blocks, flushing, read-back, slabs. */
 import { BLAKE3_HINT } from '../../common/digest/blake3.ts';
 import { SlabPool } from '../../common/io/buffers.ts';
 import type { Clock } from '../../common/clock.ts';
-import { ZeroDigests, digestIn, type BlockDigest } from '../../common/digest/digest.ts';
-import { TransferError } from '../../common/errors.ts';
+import { ZeroDigests, type BlockDigest } from '../../common/digest/digest.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, type Claim, type SizedClaim } from '../../common/protocol/protocol.ts';
 import type { BlockTable } from '../durability/block-table.ts';
@@ -13,21 +12,22 @@ import { Durability } from '../durability/durability.ts';
 import { tableOf } from '../durability/journalled-table.ts';
 import type { Journal } from '../journal/journal.ts';
 import { slabCountOf } from './memory-budget.ts';
+import { digestNamed } from './refusals.ts';
 import { RangeLocks } from '../durability/range-locks.ts';
 import type { Target } from '../target/target.ts';
 import { Verifier, type VerifierEvents } from '../durability/verify-blocks.ts';
 
-/** Of a transfer that goes on where the package is gone. */
-const MISSING_HINT = `${BLAKE3_HINT}; without it --discard-transfer begins anew`;
+/** The transfer was begun with BLAKE3, and the package is gone. */
+const MISSING_HINT = `${BLAKE3_HINT}; or start over with --discard-transfer`;
 
-/** What exists once a transfer is claimed. */
+/** Exists once the transfer is claimed. */
 export interface OpenTransfer {
   readonly claim: Claim;
-  /** That of its blocks. */
+  /** Of its blocks. */
   readonly digest: BlockDigest;
-  /** All that can be computed here. */
+  /** All that this receiver can compute. */
   readonly digests: readonly BlockDigest[];
-  /** Its size is the most that is possible until the claim has one; only {@link fixSize} changes it. */
+  /** While the claim has no size this has the largest possible one; only {@link fixSize} changes it. */
   readonly geometry: Geometry;
   readonly blockCount: number;
   readonly table: BlockTable;
@@ -37,9 +37,9 @@ export interface OpenTransfer {
   readonly locks: RangeLocks;
   readonly slabs: SlabPool;
   readonly zeroDigests: ZeroDigests;
-  /** A file target may still be longer than the source. */
+  /** The file target may be longer than the source. */
   isCutPending: boolean;
-  /** In memory; nothing that is there lies behind the claim's size. */
+  /** In memory only. The caller has checked that no block past the claim's size is present. */
   fixSize(claim: SizedClaim): void;
 }
 
@@ -54,16 +54,16 @@ export interface OpenTransferOptions {
 }
 
 /**
- * Reads the table of blocks from the journal and puts the parts together.
- * @param sizeMax of a source whose size was not known at the first claim.
+ * Reads the table of blocks from the journal and wires up the parts.
+ * @param sizeBytesMax of a source whose size was not known at the first claim.
  * @throws TransferError `digest-unsupported`, `state-refused`.
  */
 export function openClaimed(
   options: OpenTransferOptions,
   claim: Claim,
-  sizeMax: string | undefined,
+  sizeBytesMax: number | undefined,
 ): OpenTransfer {
-  const geometry = { sizeBytes: claim.size ?? Number(sizeMax), blockSizeBytes: claim.blockSize };
+  const geometry = { sizeBytes: claim.size ?? Number(sizeBytesMax), blockSizeBytes: claim.blockSize };
   const table = tableOf(options.journal, blockCountOf(geometry));
   const { target, journal, events, clock, digests, memoryBytes, isReadBack } = options;
   const digest = digestNamed(digestNameOf(claim), digests, MISSING_HINT);
@@ -80,10 +80,10 @@ export function openClaimed(
     clock,
     events: { ...events, onDurable: () => verifier?.wake() },
   });
-  let present = claim;
+  let current = claim;
   return {
     get claim() {
-      return present;
+      return current;
     },
     digest,
     digests,
@@ -97,36 +97,16 @@ export function openClaimed(
     locks,
     slabs: new SlabPool({ slabSizeBytes, slabCount: slabCountOf(memoryBytes, slabSizeBytes) }),
     zeroDigests,
-    isCutPending: mayBeTooLong(target, claim, sizeMax),
+    isCutPending: mayBeTooLong(target, claim, sizeBytesMax),
     fixSize(fixed) {
       geometry.sizeBytes = fixed.size;
       table.shrinkTo(blockCountOf(geometry));
-      present = fixed;
+      current = fixed;
     },
   };
 }
 
-/** Whether a file target of this claim may be longer than its source. */
-function mayBeTooLong(target: Target, claim: Claim, sizeMax: string | undefined): boolean {
-  return isStream(claim) && sizeMax !== undefined && target.identity.sizeBytes === null;
-}
-
-/**
- * What the blocks of a transfer are hashed with. @param hint what to do where that can't be computed here.
- * @throws TransferError `digest-unsupported`.
- */
-export function digestNamed(name: string, digests: readonly BlockDigest[], hint: string): BlockDigest {
-  const digest = digestIn(digests, name);
-  if (digest === undefined) throw digestUnsupported(name, digests, hint);
-  return digest;
-}
-
-export function digestUnsupported(
-  name: string,
-  digests: readonly BlockDigest[],
-  hint: string,
-): TransferError {
-  const known = digests.map(({ algorithm }) => algorithm).join(' and ');
-  const message = `this receiver can compute ${known} digests, not ${name.slice(0, 20)}`;
-  return new TransferError('digest-unsupported', message, { hint });
+/** A file grows to the largest possible size when a pipe claims it. */
+function mayBeTooLong(target: Target, claim: Claim, sizeBytesMax: number | undefined): boolean {
+  return isStream(claim) && sizeBytesMax !== undefined && target.identity.sizeBytes === null;
 }

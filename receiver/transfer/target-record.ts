@@ -1,4 +1,4 @@
-/** The target and the journal: what that keeps of it, what is told of it, and that they keep apart. */
+/** What the journal and the status say about the target, and that the target is not in the state folder. */
 import { realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { TransferError } from '../../common/errors.ts';
@@ -6,17 +6,17 @@ import type { TargetDescription } from '../../common/protocol/protocol.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { TargetIdentity } from '../target/target.ts';
 
-/** Parts of the content that are named; a disk has up to 128 partitions, an answer an end. */
+/** Parts of the content that are named: a disk has up to 128 partitions, and a response must stay short. */
 const CONTENT_MAX = 64;
 
-/** Properties of the journal. @param content what was on the target before the first write. */
+/** Properties for the journal. @param content what the target held before the first write. */
 export function recordOf(identity: TargetIdentity, content: readonly string[]): Record<string, string> {
   const more = content.length - CONTENT_MAX;
   const kept = more > 0 ? [...content.slice(0, CONTENT_MAX), `and ${more} more`] : content;
   return { targetIdentity: JSON.stringify(identity), targetContent: JSON.stringify(kept) };
 }
 
-/** Of a journal that was begun by an earlier version: nothing. */
+/** Empty for a journal of an earlier version. */
 export function recordedContent(journal: Journal): readonly string[] {
   return JSON.parse(journal.property('targetContent') ?? '[]') as string[];
 }
@@ -28,8 +28,8 @@ export function describeTarget(identity: TargetIdentity, content: readonly strin
 }
 
 /**
- * A target among journals and keys would overwrite them, or go with them when the folder is removed. That the
- * folder is on the disk that is the target needs no check: a mounted disk is refused.
+ * A target inside the state folder would overwrite journals and keys, or vanish with the folder. A state
+ * folder on the target disk needs no check: mounted disks are refused.
  * @throws TransferError `target-refused`.
  */
 export async function refuseInStateDir(target: string, stateDir: string): Promise<void> {

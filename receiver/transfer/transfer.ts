@@ -1,13 +1,12 @@
 /**
- * One target, one journal, one transfer: opens or resumes it, claims it, and holds what the operations share.
- * The claim fixes the geometry; before it there is no table of blocks and nothing can be written.
+ * The state of one transfer: one target, one journal, and, once it is claimed, a table of blocks. The
+ * operations on it are functions of their own: claim.ts, write-block.ts, seal.ts, reopen.ts.
  */
 import { randomUUID } from 'node:crypto';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import type { Clock } from '../../common/clock.ts';
 import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../../common/disk/disk-places.ts';
 import { TransferError } from '../../common/errors.ts';
-import { isGeometry, type Geometry } from '../../common/geometry.ts';
 import {
   LISTING_COUNT_MAX,
   PROTOCOL_VERSION,
@@ -15,31 +14,35 @@ import {
   type Claim,
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
+import { Turns } from '../../common/semaphore.ts';
 import type { DurabilityEvents } from '../durability/durability-events.ts';
 import type { Journal } from '../journal/journal.ts';
-import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
 import { openClaimed, type OpenTransfer } from './open-transfer.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from '../target/target.ts';
-import { claimAgain, prepareForAnySize } from './stream-size.ts';
 import { listUnreadable } from './reopen.ts';
 import type { VerifierEvents } from '../durability/verify-blocks.ts';
 
 export type { OpenTransfer } from './open-transfer.ts';
 
-/** `fixed`: the size of a source that was not known before. */
-export type ClaimOutcome = 'new' | 'same' | 'fixed';
-
-/** A sealed transfer's receipt: the exact bytes that were signed, and the armored signature. */
+/** Receipt of a sealed transfer: the exact bytes that were signed, and the armored signature. */
 export interface SealedReceipt {
   readonly json: string;
   readonly signature: string;
 }
 
+export interface TransferProgress {
+  /** null: the size is not known yet. */
+  readonly sizeBytes: number | null;
+  readonly durableBytes: number;
+  /** null: blocks are not read back. */
+  readonly verifiedBytes: number | null;
+}
+
 export interface TransferOptions {
   readonly target: Target;
   readonly journal: Journal;
-  /** What is on the target; recorded when the transfer begins. */
+  /** What the target holds; recorded when the transfer is made. */
   readonly content?: readonly string[];
   readonly places?: DiskPlaces;
   readonly memoryBytes: number;
@@ -54,13 +57,14 @@ export class Transfer {
   readonly id: string;
   readonly target: Target;
   readonly journal: Journal;
+  /** Claims take turns: only for `claim.ts`. */
+  readonly claimTurns = new Turns(1);
   readonly #options: TransferOptions;
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
   readonly #content: readonly string[];
   readonly #marks: DiskMarks;
-  #claiming: Promise<unknown> = Promise.resolve();
 
   constructor(options: TransferOptions) {
     this.#options = options;
@@ -76,8 +80,11 @@ export class Transfer {
     this.#content = recordedContent(this.journal);
     this.#marks = options.places === undefined ? NO_MARKS : marksOf(options.places, this.id);
     const claim = this.journal.property('claim');
-    const sizeMax = this.journal.property('sizeMax');
-    if (claim !== undefined) this.#open = openClaimed(options, JSON.parse(claim) as Claim, sizeMax);
+    if (claim !== undefined) {
+      const sizeMax = this.journal.property('sizeMax');
+      const sizeBytesMax = sizeMax === undefined ? undefined : Number(sizeMax);
+      this.#open = openClaimed(options, JSON.parse(claim) as Claim, sizeBytesMax);
+    }
     const json = this.journal.property('receipt');
     const signature = this.journal.property('receiptSignature');
     if (json !== undefined && signature !== undefined) this.#sealed = { json, signature };
@@ -95,7 +102,7 @@ export class Transfer {
     return this.#sealed;
   }
 
-  /** What the blocks of a transfer can be hashed with here. */
+  /** Digests that this receiver can compute. */
   get digests(): readonly BlockDigest[] {
     return this.#options.digests;
   }
@@ -112,12 +119,26 @@ export class Transfer {
     });
   }
 
-  /** Blocks read back and equal so far. */
+  /** Blocks that were read back and are equal. */
   get verifiedCount(): number {
     return this.#open?.table.countOf('verified') ?? 0;
   }
 
-  /** Reads back what is durable; not before it is known that this is the right disk. */
+  /** How much of the source is on the target; undefined before the claim. */
+  progress(): TransferProgress | undefined {
+    if (this.#open === undefined) return undefined;
+    const { table, geometry, verifier, claim } = this.#open;
+    const bytesOf = (blockCount: number): number =>
+      Math.min(blockCount * geometry.blockSizeBytes, geometry.sizeBytes);
+    const verifiedCount = table.countOf('verified');
+    return {
+      sizeBytes: claim.size,
+      durableBytes: bytesOf(table.countOf('durable') + verifiedCount),
+      verifiedBytes: verifier === undefined ? null : bytesOf(verifiedCount),
+    };
+  }
+
+  /** Starts to read back durable blocks; call it only once the target is known to be the right disk. */
   startVerifying(): void {
     if (this.#sealed === undefined) this.#open?.verifier?.wake();
   }
@@ -125,45 +146,23 @@ export class Transfer {
   /** For operations that write. @throws TransferError `not-claimed`, `sealed`. */
   writable(): OpenTransfer {
     if (this.#sealed !== undefined) {
-      throw new TransferError('sealed', 'this transfer is complete and sealed: nothing is written any more');
+      throw new TransferError('sealed', 'this transfer is complete and sealed: no block can be written');
     }
     return this.claimed();
   }
 
   /**
-   * Binds the transfer to a source. The same claim again changes nothing; that of a pipe which has ended
-   * brings its size.
-   * @throws TransferError `transfer-mismatch`, `target-too-small`, `digest-unsupported`,
-   * `bad-request`, …
+   * Opens the transfer for its first claim, durably recorded: only for `claim.ts`.
+   * @param sizeBytesMax of a source whose size is not known yet.
    */
-  async claim(claim: Claim): Promise<ClaimOutcome> {
-    // One at a time, so that two senders can't both be the first.
-    const turn = this.#claiming.then(async () => await this.#claimNow(claim));
-    this.#claiming = turn.catch(() => {});
-    return await turn;
-  }
-
-  async #claimNow(claim: Claim): Promise<ClaimOutcome> {
-    if (this.#open !== undefined) return await claimAgain(this, this.#open, claim);
-    const geometry: Geometry = { sizeBytes: claim.size ?? 0, blockSizeBytes: claim.blockSize };
-    if (!isGeometry(geometry)) {
-      throw new TransferError(
-        'bad-request',
-        `size ${claim.size} in blocks of ${claim.blockSize} bytes is not possible`,
-      );
-    }
-    checkTableFits(geometry, machineMemoryBytes());
-    let sizeMax: string | undefined;
-    if (claim.size !== null) await this.target.prepare(claim.size);
-    else sizeMax = String(await prepareForAnySize(this.target, claim.blockSize));
-    const open = openClaimed(this.#options, claim, sizeMax);
-    const limit = sizeMax === undefined ? {} : { sizeMax };
+  begin(claim: Claim, sizeBytesMax?: number): void {
+    const open = openClaimed(this.#options, claim, sizeBytesMax);
+    const limit = sizeBytesMax === undefined ? {} : { sizeMax: String(sizeBytesMax) };
     this.journal.setProperties({ claim: JSON.stringify(claim), ...limit });
     this.#open = open;
-    return 'new';
   }
 
-  /** Ends the transfer: durably recorded, then nothing is written any more. */
+  /** Seals the transfer, durably: from here on every write is refused. */
   seal(receipt: SealedReceipt): void {
     this.journal.setProperties({ receipt: receipt.json, receiptSignature: receipt.signature });
     this.#sealed = receipt;

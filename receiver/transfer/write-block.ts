@@ -1,4 +1,4 @@
-/** The operations that change the target: one block, or ranges of zeros. No HTTP here. */
+/** The operations that write to the target: one block, or ranges of zeros. */
 import assert from 'node:assert/strict';
 import { isSameAreas, type Area } from '../../common/areas.ts';
 import { digestMember } from '../../common/digest/digest-names.ts';
@@ -7,13 +7,14 @@ import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { BlockReceipt, ZeroReceipt } from '../../common/protocol/protocol.ts';
 import { formatBlocks, rangesOf, type Range } from '../../common/ranges.ts';
 import type { WritePermit } from '../durability/durability.ts';
+import { lengthMismatch } from './refusals.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
 /**
- * Writes one block whose digest has been checked; the caller keeps `bytes` unchanged until it resolves.
+ * Writes one block whose digest has been checked. The caller leaves `bytes` alone until it resolves.
  * @param bytes exactly the block. @param digest 32 bytes, of `bytes`.
- * @param unreadable areas of it that the source could not give; kept with the block.
- * @param isFlushed wait until the block is durable.
+ * @param unreadable its unreadable areas, recorded with the block.
+ * @param isFlushed resolve only once the block is durable.
  * @throws TransferError `sealed`, `io-error`, `no-space`, `journal-error`.
  */
 export async function writeBlock(
@@ -32,9 +33,9 @@ export async function writeBlock(
   assert.equal(bytes.length, lengthOf(index, open.geometry));
   let isNew = false;
   const written = await underLock(open, [index, 1], async () => {
-    // A seal may have come while this block waited for its turn.
+    // The transfer may have been sealed, or its size fixed, while this block waited for the lock.
     transfer.writable();
-    refuseCut(open, [index, 1]);
+    refuseCutOff(open, [index, 1]);
     if (bytes.length !== lengthOf(index, open.geometry)) {
       throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
     }
@@ -62,7 +63,7 @@ export async function writeBlock(
   };
 }
 
-/** Makes whole blocks zero. @param ranges within the transfer. @throws as {@link writeBlock}. */
+/** Fills whole blocks with zeros. @param ranges within the transfer. @throws as {@link writeBlock}. */
 export async function writeZeroBlocks(
   transfer: Transfer,
   ranges: readonly Range[],
@@ -74,7 +75,7 @@ export async function writeZeroBlocks(
   for (const range of ranges) {
     const written = await underLock(open, range, async () => {
       transfer.writable();
-      refuseCut(open, range);
+      refuseCutOff(open, range);
       return await writeNeeded(
         open,
         range,
@@ -83,7 +84,7 @@ export async function writeZeroBlocks(
       );
     });
     if (generation > 0 && written.epoch !== epoch) throw epochEnded();
-    // A range that was there already names the published generation, which is behind that of a new write.
+    // A range that needed no write has the published generation, which is lower than that of a new write.
     generation = Math.max(generation, written.generation);
     ({ epoch } = written);
   }
@@ -91,12 +92,12 @@ export async function writeZeroBlocks(
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
 }
 
-/** The source may have ended while this write waited for its turn. */
-function refuseCut({ blockCount }: OpenTransfer, [first, count]: Range): void {
+/** A pipe may have ended, and its size been fixed, while this write waited for the lock. */
+function refuseCutOff({ blockCount }: OpenTransfer, [first, count]: Range): void {
   if (first + count <= blockCount) return;
   throw new TransferError(
     'block-out-of-range',
-    `there is no block ${first + count - 1} any more: the source has ended, the transfer has ${blockCount}`,
+    `no block ${first + count - 1}: the source has ended, the transfer has ${blockCount} blocks`,
   );
 }
 
@@ -109,16 +110,16 @@ async function underLock<Result>(
   return await work();
 }
 
-/** What blocks are to be. */
+/** What blocks shall hold. */
 interface Content {
   readonly digestOf: (index: number) => Buffer;
   readonly unreadable: readonly Area[];
 }
 
 /**
- * Writes what is not there already. A block that is durable with this very digest is left alone: a sender
- * that was started again sends blocks that became durable after its listing, and writing them anew would make
- * them absent for a while. Only what is known of its source may change.
+ * Writes the blocks that differ. One that is durable with the same digest is left alone: a resumed sender
+ * sends blocks that became durable after its listing, and writing them again would make them absent for a
+ * while. Only their unreadable areas may change.
  */
 async function writeNeeded(
   open: OpenTransfer,
@@ -127,11 +128,11 @@ async function writeNeeded(
   writeTarget: (offset: number, lengthBytes: number) => Promise<void>,
 ): Promise<{ generation: number; epoch: string; isWritten: boolean }> {
   const { durability, geometry, table } = open;
-  const isThere = (index: number): boolean =>
+  const isPresent = (index: number): boolean =>
     table.isDurable(index) && table.digestOf(index).equals(content.digestOf(index));
   const needed: number[] = [];
   for (let index = first; index < first + count; index++) {
-    if (!isThere(index)) needed.push(index);
+    if (!isPresent(index)) needed.push(index);
     else if (!isSameAreas(table.unreadableOf(index), content.unreadable)) {
       durability.recordUnreadable(index, content.unreadable);
     }
@@ -153,8 +154,8 @@ async function writeNeeded(
 }
 
 /**
- * Announce, write, record: the order that keeps the journal true at every moment. Without any index: a change
- * of the target that the next flush has to cover.
+ * Announce, write, record: this order keeps the journal true at any moment. Without any index it is a change
+ * of the target that the next flush must cover.
  */
 export async function write(
   { durability, table }: OpenTransfer,
@@ -173,12 +174,12 @@ export async function write(
   }
   const { digestOf, unreadable } = content;
   const generation = durability.finishWrite(permit, digestOf, lengthBytes);
-  // Before anything else happens: a flush that begins now journals them with their blocks.
+  // In the same turn of the event loop: a flush that starts now journals them with their blocks.
   for (const index of indexes) table.setUnreadable(index, unreadable);
   return { generation, epoch: permit.epoch };
 }
 
-/** Whoever reads it looks for a block, not for an offset. */
+/** Names the blocks: the target's own error knows offsets only. */
 function failedWrite(indexes: readonly number[], error: unknown): TransferError {
   const blocks = indexes.length === 0 ? 'the end' : formatBlocks(rangesOf(indexes));
   if (!(error instanceof TransferError))
@@ -196,12 +197,6 @@ async function flushTo({ durability }: OpenTransfer, generation: number, epoch: 
 function epochEnded(): TransferError {
   return new TransferError(
     'io-error',
-    'a write or flush of the target failed meanwhile: send the block again',
+    'the target failed to write or flush in the meantime: send the block again',
   );
-}
-
-export function lengthMismatch(expected: number, got: number): TransferError {
-  return new TransferError('length-mismatch', `this block has ${expected} bytes, the body has ${got}`, {
-    details: { expected, got },
-  });
 }

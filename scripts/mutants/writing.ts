@@ -3,34 +3,33 @@ import type { Mutant } from './try-mutant.ts';
 
 const WRITE = 'receiver/transfer/write-block.ts';
 const WRITE_TESTS = ['test/receiver/transfer/write-block.test.ts'];
-const ROUTES = 'receiver/http/block-routes.ts';
+const BODY = 'receiver/http/read-body.ts';
+const DIGESTS = 'receiver/http/digest-headers.ts';
 const PERMIT =
   '  const permit: WritePermit = durability.announce(indexes);\n  try {\n    await writeTarget();\n';
 
 export const WRITING: readonly Mutant[] = [
   {
     name: 'the digest of a block is not compared when it arrives',
-    file: ROUTES,
-    edits: [['  await checkDigests(bytes, request.digests, index);\n', '']],
+    file: DIGESTS,
+    edits: [['  await compareDigests(bytes, given, index);\n', '']],
     tests: ['test/receiver/http/routes-put.test.ts'],
   },
   {
     name: 'the length of a body is not looked at',
-    file: ROUTES,
+    file: BODY,
     edits: [['if (plainBytes !== lengthBytes)', 'if (plainBytes < 0)']],
     tests: ['test/receiver/http/routes-put.test.ts'],
   },
   {
     name: 'the digest of an encoded body is not compared',
-    file: ROUTES,
-    edits: [
-      ['  await checkDigests(slab.bytes.subarray(0, bodyBytes), request.encodedDigests, index);\n', ''],
-    ],
+    file: BODY,
+    edits: [['  await compareDigests(into.subarray(0, bodyBytes), head.encodedDigests, head.index);\n', '']],
     tests: ['test/receiver/http/routes-encodings.test.ts'],
   },
   {
     name: 'of several digests only the first one is compared',
-    file: 'receiver/http/digest-headers.ts',
+    file: DIGESTS,
     edits: [
       [
         'for (const { by, expected } of given) {\n    if',
@@ -41,9 +40,27 @@ export const WRITING: readonly Mutant[] = [
   },
   {
     name: 'a digest of another kind is taken for that of the transfer',
-    file: 'receiver/http/digest-headers.ts',
+    file: DIGESTS,
     edits: [['by.algorithm === own.algorithm', "by.algorithm !== 'none'"]],
     tests: ['test/receiver/http/routes-digests.test.ts'],
+  },
+  {
+    name: 'a path is decoded before it is matched',
+    file: 'receiver/http/app.ts',
+    edits: [[', getPath: rawPathOf }', ' }']],
+    tests: ['test/receiver/http/routes-block.test.ts'],
+  },
+  {
+    name: 'HEAD of a block reads it from the target',
+    file: 'receiver/http/app.ts',
+    edits: [["if (context.req.method === 'HEAD')", "if (context.req.method === 'NONE')"]],
+    tests: ['test/receiver/http/routes-block.test.ts'],
+  },
+  {
+    name: 'a token is not looked at',
+    file: 'receiver/http/app.ts',
+    edits: [["    authenticator.check(context.req.header('authorization'), 'write');\n", '']],
+    tests: ['test/receiver/http/routes-transfer.test.ts'],
   },
   {
     name: 'a block is written before it is announced',
@@ -90,7 +107,7 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'a block that waited for its turn is written after the seal',
     file: WRITE,
-    edits: [['waited for its turn.\n    transfer.writable();\n', 'waited for its turn.\n']],
+    edits: [['waited for the lock.\n    transfer.writable();\n', 'waited for the lock.\n']],
     tests: WRITE_TESTS,
   },
   {

@@ -55,6 +55,9 @@ test(
     assert.equal(await receiver.durableCount(), at);
     await state.empty();
     await assertCopied(await sender.ended, path, disk.path);
+    const { stderr } = receiver.process;
+    assert.match(stderr, /warning: cannot write the journal \S+: database or disk is full: free some space/);
+    assert.match(stderr, /ddt-receive: there is room again after \d+ s\n/);
   },
 );
 

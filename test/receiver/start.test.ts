@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
 import { digestNow } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
+import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { makeLog } from '../../receiver/console/log.ts';
 import { startReceiver, type RunningReceiver } from '../../receiver/start.ts';
 import { writeBlock } from '../../receiver/transfer/write-block.ts';
@@ -44,7 +45,7 @@ async function startOn(target: string, folder: string): Promise<RunningReceiver>
 
 /** All blocks of a new transfer, written and not waited for. */
 async function putAll({ transfer }: RunningReceiver): Promise<void> {
-  await transfer.claim(claimOf(BLOCK_COUNT));
+  await claimTransfer(transfer, claimOf(BLOCK_COUNT));
   const { geometry } = transfer.claimed();
   for (let at = 0; at < BLOCK_COUNT; at++) {
     const bytes = contentOf(transfer.claimed(), at, 1);

@@ -9,6 +9,7 @@ import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol/protocol.ts';
 import type { Slab } from '../../common/io/buffers.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
+import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { listBlocks } from '../../receiver/http/listing.ts';
 import { sampleBlocks } from '../../receiver/transfer/spot-check.ts';
 import { sealTransfer } from '../../receiver/transfer/seal.ts';
@@ -121,7 +122,7 @@ export class SimReceiver implements ReceiverProcess {
       case 'transfer':
         return json(transfer.status());
       case 'claim':
-        await transfer.claim(request.claim);
+        await claimTransfer(transfer, request.claim);
         return json(transfer.status());
       case 'list': {
         const query = (name: string): string | undefined =>

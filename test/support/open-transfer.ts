@@ -8,6 +8,7 @@ import { DIGESTS, digestNow } from '../../common/digest/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import type { BlockReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
+import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
 import type { Target } from '../../receiver/target/target.ts';
@@ -87,7 +88,7 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
       onMismatch: (index) => mismatches.push(index),
     },
   });
-  if (transfer.opened === undefined) await transfer.claim(claimOf(options.blockCount ?? 8));
+  if (transfer.opened === undefined) await claimTransfer(transfer, claimOf(options.blockCount ?? 8));
   const open = transfer.claimed();
   return {
     transfer,

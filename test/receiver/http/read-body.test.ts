@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
-import { decodeInPlace, readBody } from '../../../receiver/http/read-body.ts';
+import { decodeInPlace, readBody, type Exchange } from '../../../receiver/http/read-body.ts';
 import { coded } from '../../support/coded.ts';
 import { prng } from '../../support/prng.ts';
 
@@ -14,15 +14,15 @@ const LIMIT_BYTES = 1000;
 const LONG_MS = 10_000;
 const HEAD = 'PUT / HTTP/1.1\r\nhost: x\r\n';
 
-interface Exchange {
-  readonly incoming: IncomingMessage;
+interface ClientExchange extends Exchange {
+  /** The client's end. */
   readonly socket: Socket;
 }
 
-/** Runs `check` on a request that begins with these bytes; the client's end is in its hand. */
+/** Runs `check` on a request that begins with these bytes. */
 async function withRequest(
   start: string | Buffer,
-  check: (exchange: Exchange) => Promise<void>,
+  check: (exchange: ClientExchange) => Promise<void>,
 ): Promise<void> {
   const server = createServer();
   server.listen(0, '127.0.0.1');
@@ -30,11 +30,11 @@ async function withRequest(
   const { port } = server.address() as AddressInfo;
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => {});
-  const requested = once(server, 'request') as Promise<[IncomingMessage]>;
+  const requested = once(server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
   socket.write(start);
-  const [incoming] = await requested;
+  const [incoming, outgoing] = await requested;
   try {
-    await check({ incoming, socket });
+    await check({ incoming, outgoing, socket });
   } finally {
     socket.destroy();
     server.closeAllConnections();
@@ -42,78 +42,81 @@ async function withRequest(
   }
 }
 
-test('a body is taken whole, in however many pieces it comes', async () => {
+test('a body is read whole, in any number of chunks', async () => {
   const body = prng(1).bytes(LIMIT_BYTES);
-  await withRequest(`${HEAD}content-length: ${LIMIT_BYTES}\r\n\r\n`, async ({ incoming, socket }) => {
+  await withRequest(`${HEAD}content-length: ${LIMIT_BYTES}\r\n\r\n`, async ({ socket, ...exchange }) => {
     const into = Buffer.alloc(LIMIT_BYTES + 50, 0xee);
-    const reading = readBody(incoming, into, LIMIT_BYTES, LONG_MS);
+    const reading = readBody(exchange, into, LIMIT_BYTES, LONG_MS);
     for (let at = 0; at < LIMIT_BYTES; at += 300) {
       socket.write(body.subarray(at, at + 300));
-      await once(incoming, 'data');
+      await once(exchange.incoming, 'data');
     }
     assert.equal(await reading, LIMIT_BYTES);
     assert.deepEqual(into, Buffer.concat([body, Buffer.alloc(50, 0xee)]));
   });
 });
 
-test('chunked bodies are taken, empty ones too', async () => {
+test('chunked bodies are read, empty ones too', async () => {
   for (const [framed, expected] of [
     ['5\r\nhello\r\n6\r\n there\r\n0\r\n\r\n', 'hello there'],
     ['0\r\n\r\n', ''],
   ] as const) {
-    await withRequest(`${HEAD}transfer-encoding: chunked\r\n\r\n${framed}`, async ({ incoming }) => {
+    await withRequest(`${HEAD}transfer-encoding: chunked\r\n\r\n${framed}`, async (exchange) => {
       const into = Buffer.alloc(LIMIT_BYTES);
-      const length = await readBody(incoming, into, LIMIT_BYTES, LONG_MS);
+      const length = await readBody(exchange, into, LIMIT_BYTES, LONG_MS);
       assert.equal(into.toString('latin1', 0, length), expected);
     });
   }
 });
 
-test('one byte more than agreed ends it, and nothing is written behind the limit', async () => {
+test('one byte too many fails the body, and nothing is written past the limit', async () => {
   const body = Buffer.alloc(LIMIT_BYTES + 1, 1);
   const start = Buffer.concat([Buffer.from(`${HEAD}content-length: ${body.length}\r\n\r\n`), body]);
-  await withRequest(start, async ({ incoming }) => {
+  await withRequest(start, async (exchange) => {
     const into = Buffer.alloc(LIMIT_BYTES + 100);
-    await assert.rejects(readBody(incoming, into, LIMIT_BYTES, LONG_MS), coded('too-large'));
+    await assert.rejects(readBody(exchange, into, LIMIT_BYTES, LONG_MS), coded('too-large'));
     assert(into.subarray(LIMIT_BYTES).equals(Buffer.alloc(100)));
   });
 });
 
-test('a body that stands still is too slow, one that trickles is not', async () => {
-  await withRequest(`${HEAD}content-length: 5\r\n\r\n`, async ({ incoming, socket }) => {
+test('a body that stalls is too slow, one that trickles is not', async () => {
+  await withRequest(`${HEAD}content-length: 5\r\n\r\n`, async ({ socket, ...exchange }) => {
     const into = Buffer.alloc(LIMIT_BYTES);
-    const reading = readBody(incoming, into, LIMIT_BYTES, 600);
-    // Longer in all than the limit, which is for each pause.
+    const reading = readBody(exchange, into, LIMIT_BYTES, 600);
+    // Longer in all than the timeout, which is for each pause.
     const trickle = setInterval(() => socket.write('x'), 150);
     await reading.finally(() => clearInterval(trickle));
     assert.equal(await reading, 5);
   });
-  await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async ({ incoming }) => {
-    const message = /^no byte of the body came for 0\.05 s$/;
-    await assert.rejects(readBody(incoming, Buffer.alloc(9), 9, 50), coded('too-slow', { message }));
+  await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async (exchange) => {
+    const message = /^no data of the body for 0\.05 s$/;
+    await assert.rejects(readBody(exchange, Buffer.alloc(9), 9, 50), coded('too-slow', { message }));
   });
 });
 
-test('a connection that is cut within the body is said so, with how far it came', async () => {
-  await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async ({ incoming, socket }) => {
-    const reading = readBody(incoming, Buffer.alloc(9), 9, LONG_MS);
-    await once(incoming, 'data');
+test('a connection that is cut within the body fails with the bytes received', async () => {
+  await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async ({ socket, ...exchange }) => {
+    const reading = readBody(exchange, Buffer.alloc(9), 9, LONG_MS);
+    await once(exchange.incoming, 'data');
     socket.destroy();
     await assert.rejects(reading, coded('connection-failed', { message: /after 3 bytes of the body/ }));
   });
-  await withRequest(`${HEAD}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n`, async ({ incoming, socket }) => {
-    const reading = readBody(incoming, Buffer.alloc(9), 9, LONG_MS);
-    socket.end();
-    await assert.rejects(reading, coded('connection-failed'));
-  });
+  await withRequest(
+    `${HEAD}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n`,
+    async ({ socket, ...exchange }) => {
+      const reading = readBody(exchange, Buffer.alloc(9), 9, LONG_MS);
+      socket.end();
+      await assert.rejects(reading, coded('connection-failed'));
+    },
+  );
 });
 
-test('a connection that was cut before the reading began is not waited for', async () => {
-  await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async ({ incoming, socket }) => {
-    const closed = new Promise<void>((resolve) => incoming.once('close', resolve));
+test('a connection that was cut before reading started fails at once', async () => {
+  await withRequest(`${HEAD}content-length: 5\r\n\r\nabc`, async ({ socket, ...exchange }) => {
+    const closed = new Promise<void>((resolve) => exchange.incoming.once('close', resolve));
     socket.destroy();
     await closed;
-    await assert.rejects(readBody(incoming, Buffer.alloc(9), 9, 50), coded('connection-failed'));
+    await assert.rejects(readBody(exchange, Buffer.alloc(9), 9, 50), coded('connection-failed'));
   });
 });
 
@@ -122,20 +125,20 @@ const PLAIN = prng(5).bytes(40_000);
 async function decode(body: Buffer, encoding: 'zstd' | 'gzip', lengthBytes = PLAIN.length): Promise<Buffer> {
   const into = Buffer.alloc(lengthBytes + 100_000);
   body.copy(into);
-  const length = await decodeInPlace(into, body.length, encoding, lengthBytes);
-  return into.subarray(0, length);
+  return await decodeInPlace(into, body.length, encoding, lengthBytes);
 }
 
-test('what was encoded comes back, and a plain body stays as it is', async () => {
+test('an encoded body is decoded, and a plain one stays as it is', async () => {
   assert(PLAIN.equals(await decode(zstdCompressSync(PLAIN), 'zstd')));
   assert(PLAIN.equals(await decode(gzipSync(PLAIN), 'gzip')));
   const halves = [PLAIN.subarray(0, 7), PLAIN.subarray(7)];
   assert(PLAIN.equals(await decode(Buffer.concat(halves.map((half) => zstdCompressSync(half))), 'zstd')));
   const into = Buffer.from('plain');
-  assert.equal(await decodeInPlace(into, 3, 'identity', 99), 3);
+  assert.equal((await decodeInPlace(into, 3, 'identity', 3)).toString(), 'pla');
+  await assert.rejects(decodeInPlace(into, 3, 'identity', 4), coded('length-mismatch'));
 });
 
-test('a body that decodes to more or less than the block is refused, and a bomb costs nothing', async () => {
+test('a body that decodes to another length is refused, and a bomb costs no memory', async () => {
   const mismatch = coded('length-mismatch');
   for (const encode of [zstdCompressSync, gzipSync]) {
     const encoding = encode === gzipSync ? 'gzip' : 'zstd';
@@ -150,7 +153,7 @@ test('a body that decodes to more or less than the block is refused, and a bomb 
   await assert.rejects(decode(skippable, 'zstd'), mismatch);
 });
 
-test('a body that is cut, empty, or no such coding at all does not decode', async () => {
+test('a body that is truncated, empty or of another coding does not decode', async () => {
   const zstd = zstdCompressSync(PLAIN);
   const gzip = gzipSync(PLAIN);
   for (const body of [
@@ -174,7 +177,7 @@ test('a body that is cut, empty, or no such coding at all does not decode', asyn
   }
 });
 
-test('a window larger than the largest block is refused: it would be allocated', async () => {
+test('a window larger than the largest block is refused before it is allocated', async () => {
   // RFC 8878 section 3.1.1: magic number, descriptor, window (log2 - 10, five upper bits), one raw block.
   const frame = (windowLog: number): Buffer =>
     Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, (windowLog - 10) << 3, 0x19, 0, 0, ...Buffer.from('abc')]);
@@ -183,7 +186,7 @@ test('a window larger than the largest block is refused: it would be allocated',
   await assert.rejects(decode(frame(31), 'zstd', 3), coded('decode-failed'));
 });
 
-test('whatever the bytes, decoding gives exactly the length of the block or a refusal', async () => {
+test('any bytes decode to exactly the length of the block or are refused', async () => {
   const zstd = zstdCompressSync(PLAIN);
   const mutation = fc.record({ at: fc.nat(zstd.length - 1), to: fc.nat(255), keep: fc.nat(zstd.length) });
   await fc.assert(

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
+import { claimTransfer } from '../../../receiver/transfer/claim.ts';
 import { sealTransfer, type SealOutcome } from '../../../receiver/transfer/seal.ts';
 import type { Target } from '../../../receiver/target/target.ts';
 import type { Transfer } from '../../../receiver/transfer/transfer.ts';
@@ -29,13 +30,13 @@ async function seal(transfer: Transfer, lengths: readonly number[]): Promise<Sea
 test('without a size the transfer has room for what the target can take, and tells no size', async () => {
   await using the = await unclaimed();
   const { transfer } = the;
-  assert.equal(await transfer.claim(UNKNOWN), 'new');
+  assert.equal(await claimTransfer(transfer, UNKNOWN), 'new');
   const { state, size, blockCount, sizeMax, blockSize } = transfer.status();
   assert.deepEqual([state, size, blockCount, sizeMax], ['open', null, null, ROOM_BYTES]);
   assert.equal(blockSize, BLOCK_BYTES);
   await the.put(transfer, ROOM_BYTES / BLOCK_BYTES - 1);
   await assert.rejects(seal(transfer, [1]), coded('size-unknown', { hint: /PUT \/transfer with/ }));
-  assert.equal(await transfer.claim(UNKNOWN), 'same');
+  assert.equal(await claimTransfer(transfer, UNKNOWN), 'same');
   const again = the.restarted();
   assert.deepEqual(again.status().sizeMax, ROOM_BYTES);
   assert.equal(again.claimed().table.countOf('durable'), 1);
@@ -44,32 +45,32 @@ test('without a size the transfer has room for what the target can take, and tel
 test('the size comes with the end: then the last block is short, and the seal is of that size', async () => {
   await using the = await unclaimed();
   const { transfer } = the;
-  await transfer.claim(UNKNOWN);
+  await claimTransfer(transfer, UNKNOWN);
   const open = transfer.claimed();
   await the.put(transfer, 0);
   await writeZeroBlocks(transfer, [[1, 1]], true);
   const size = 2 * BLOCK_BYTES + 10;
-  assert.equal(await transfer.claim({ ...UNKNOWN, size }), 'fixed');
+  assert.equal(await claimTransfer(transfer, { ...UNKNOWN, size }), 'fixed');
   assert.deepEqual([open.blockCount, open.geometry.sizeBytes], [3, size]);
   assert.deepEqual(transfer.status().blocks, { absent: 1, written: 0, durable: 2, verified: 0 });
   assert.deepEqual(open.zeroDigests.of(2), digestNow(Buffer.alloc(10)));
   const zeros = { ...UNKNOWN, size };
-  for (const claim of [zeros, UNKNOWN]) assert.equal(await transfer.claim(claim), 'same');
+  for (const claim of [zeros, UNKNOWN]) assert.equal(await claimTransfer(transfer, claim), 'same');
   await the.put(transfer, 1);
   await the.put(transfer, 2, 10);
   const sealed = await seal(transfer, [BLOCK_BYTES, BLOCK_BYTES, 10]);
   assert(sealed.outcome === 'sealed');
   assert.equal((JSON.parse(sealed.receipt.json) as { size: number }).size, size);
-  assert.equal(await transfer.claim(UNKNOWN), 'same', 'also when sealed');
+  assert.equal(await claimTransfer(transfer, UNKNOWN), 'same', 'also when sealed');
 });
 
 test('the journal has the size before anything else, and the cut is flushed before the seal', async () => {
   await using the = await unclaimed();
   const { transfer, notes } = the;
-  await transfer.claim(UNKNOWN);
+  await claimTransfer(transfer, UNKNOWN);
   await the.put(transfer, 0);
   notes.length = 0;
-  await transfer.claim({ ...UNKNOWN, size: BLOCK_BYTES });
+  await claimTransfer(transfer, { ...UNKNOWN, size: BLOCK_BYTES });
   assert.deepEqual(notes, ['set claim', 'prepare', 'prepare done']);
   await seal(transfer, [BLOCK_BYTES]);
   assert.deepEqual(notes.slice(3), ['flush', 'flush done', 'set receipt,receiptSignature']);
@@ -82,10 +83,10 @@ test('a crash at any step of it leaves a transfer that goes on', async () => {
     await using the = await unclaimed(() => {
       if (left-- === 0) throw new TransferError('io-error', 'the power is gone');
     });
-    await the.transfer.claim(UNKNOWN);
+    await claimTransfer(the.transfer, UNKNOWN);
     await the.put(the.transfer, 0);
     left = step;
-    const isCut = await the.transfer.claim({ ...UNKNOWN, size }).then(
+    const isCut = await claimTransfer(the.transfer, { ...UNKNOWN, size }).then(
       () => false,
       () => true,
     );
@@ -94,7 +95,7 @@ test('a crash at any step of it leaves a transfer that goes on', async () => {
     const open = transfer.claimed();
     assert.equal(open.table.countOf('durable'), 1, `step ${step}`);
     await cutTarget(transfer, open);
-    assert.match(await transfer.claim({ ...UNKNOWN, size }), /^(same|fixed)$/);
+    assert.match(await claimTransfer(transfer, { ...UNKNOWN, size }), /^(same|fixed)$/);
     await the.put(transfer, 1, 5);
     assert.equal((await seal(transfer, [BLOCK_BYTES, 5])).outcome, 'sealed');
     if (!isCut) return assert(step >= 2, `${step} steps`);
@@ -107,15 +108,15 @@ test('a cut that failed is tried again by the same claim, and nothing is sealed 
     if (isFailing && text === 'prepare') throw new TransferError('io-error', 'EIO');
   });
   const { transfer, notes } = the;
-  await transfer.claim(UNKNOWN);
+  await claimTransfer(transfer, UNKNOWN);
   await the.put(transfer, 0);
   isFailing = true;
   const { epoch } = transfer;
-  await assert.rejects(transfer.claim({ ...UNKNOWN, size: BLOCK_BYTES }), coded('io-error'));
+  await assert.rejects(claimTransfer(transfer, { ...UNKNOWN, size: BLOCK_BYTES }), coded('io-error'));
   assert.notEqual(transfer.epoch, epoch, 'as after any failed change of the target');
   await assert.rejects(seal(transfer, [BLOCK_BYTES]), coded('io-error'));
   isFailing = false;
-  assert.equal(await transfer.claim(UNKNOWN), 'same');
+  assert.equal(await claimTransfer(transfer, UNKNOWN), 'same');
   assert.equal(notes.at(-1), 'prepare done');
   assert.equal((await seal(transfer, [BLOCK_BYTES])).outcome, 'sealed');
 });
@@ -123,9 +124,9 @@ test('a cut that failed is tried again by the same claim, and nothing is sealed 
 test('the size must hold what is there, and fit into the target', async () => {
   await using the = await unclaimed();
   const { transfer } = the;
-  await transfer.claim(UNKNOWN);
+  await claimTransfer(transfer, UNKNOWN);
   await the.put(transfer, 2);
-  const fix = async (size: number): Promise<unknown> => await transfer.claim({ ...UNKNOWN, size });
+  const fix = async (size: number): Promise<unknown> => await claimTransfer(transfer, { ...UNKNOWN, size });
   for (const size of [0, 2 * BLOCK_BYTES, 3 * BLOCK_BYTES - 1]) {
     const message = /its source has at least 196608 bytes \(192 KiB\), this one has \d+$/;
     await assert.rejects(fix(size), coded('transfer-mismatch', { message, hint: /--discard-transfer/ }));
@@ -143,11 +144,11 @@ test('the size must hold what is there, and fit into the target', async () => {
 test('writes that wait while the size is fixed are refused where they lie behind it', async () => {
   await using the = await unclaimed();
   const { transfer, target } = the;
-  await transfer.claim(UNKNOWN);
+  await claimTransfer(transfer, UNKNOWN);
   using gate = target.hold('write');
   const first = the.put(transfer, 0);
   await gate.arrived();
-  const fixing = transfer.claim({ ...UNKNOWN, size: BLOCK_BYTES + 5 });
+  const fixing = claimTransfer(transfer, { ...UNKNOWN, size: BLOCK_BYTES + 5 });
   await settle();
   const settled = Promise.allSettled([
     the.put(transfer, 1),
@@ -166,16 +167,16 @@ test('writes that wait while the size is fixed are refused where they lie behind
 
 test('a disk and a pipe are never one transfer', async () => {
   await using pipe = await unclaimed();
-  await pipe.transfer.claim(UNKNOWN);
+  await claimTransfer(pipe.transfer, UNKNOWN);
   await assert.rejects(
-    pipe.transfer.claim({ ...claimOf(3), blockSize: BLOCK_BYTES }),
+    claimTransfer(pipe.transfer, { ...claimOf(3), blockSize: BLOCK_BYTES }),
     coded('transfer-mismatch', { message: /: its source is a pipe, this one is a disk or a file$/ }),
   );
   await using disk = await unclaimed();
-  await disk.transfer.claim(claimOf(3));
+  await claimTransfer(disk.transfer, claimOf(3));
   for (const claim of [UNKNOWN, { ...claimOf(3), stream: true }]) {
     await assert.rejects(
-      disk.transfer.claim(claim),
+      claimTransfer(disk.transfer, claim),
       coded('transfer-mismatch', { message: /: its source is a disk or a file, this one is a pipe$/ }),
     );
   }
@@ -184,10 +185,10 @@ test('a disk and a pipe are never one transfer', async () => {
 test('a pipe whose size was told at once goes on with and without it', async () => {
   await using the = await unclaimed();
   const sized = { ...UNKNOWN, size: BLOCK_BYTES };
-  assert.equal(await the.transfer.claim(sized), 'new');
+  assert.equal(await claimTransfer(the.transfer, sized), 'new');
   assert.deepEqual(the.notes.slice(1, 3), ['prepare', 'prepare done']);
-  assert.equal(await the.transfer.claim(UNKNOWN), 'same');
-  assert.equal(await the.restarted().claim(sized), 'same');
+  assert.equal(await claimTransfer(the.transfer, UNKNOWN), 'same');
+  assert.equal(await claimTransfer(the.restarted(), sized), 'same');
 });
 
 test('a device is what it is; a file grows to what it has room for, in whole blocks', async () => {

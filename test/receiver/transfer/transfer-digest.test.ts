@@ -1,4 +1,4 @@
-/** The digest of a transfer from its claim to its receipt, over starts of the receiver. */
+/** The digest of a transfer from its claim to its receipt, over restarts of the receiver. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -6,6 +6,7 @@ import { systemClock } from '../../../common/clock.ts';
 import { BLAKE3, DIGESTS, SHA256, digestNow, type BlockDigest } from '../../../common/digest/digest.ts';
 import { blockIndexOf } from '../../../common/geometry.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
+import { claimTransfer } from '../../../receiver/transfer/claim.ts';
 import type { Journal } from '../../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../../receiver/journal/sqlite-journal.ts';
 import { sampleBlocks } from '../../../receiver/transfer/spot-check.ts';
@@ -66,7 +67,7 @@ async function put(
   return bytes;
 }
 
-test('a claim that was journalled before there was a choice is one of SHA-256', async () => {
+test('a journalled claim without a digest is one of SHA-256', async () => {
   await using at = await place();
   await at.target.prepare(3 * BLOCK_BYTES);
   const { size, blockSize, source } = claimOf(2);
@@ -74,17 +75,19 @@ test('a claim that was journalled before there was a choice is one of SHA-256', 
   const transfer = at.start();
   assert.deepEqual([transfer.status().digest, transfer.status().digests], ['sha-256', ['sha-256', 'blake3']]);
   await put(transfer, 0, SHA256);
-  assert.equal(await transfer.claim(claimOf(2)), 'same');
-  assert.equal(await transfer.claim({ ...claimOf(2), digest: 'sha-256' }), 'same');
-  await assert.rejects(transfer.claim({ ...claimOf(2), digest: 'blake3' }), { code: 'transfer-mismatch' });
+  assert.equal(await claimTransfer(transfer, claimOf(2)), 'same');
+  assert.equal(await claimTransfer(transfer, { ...claimOf(2), digest: 'sha-256' }), 'same');
+  await assert.rejects(claimTransfer(transfer, { ...claimOf(2), digest: 'blake3' }), {
+    code: 'transfer-mismatch',
+  });
   const again = at.start();
   assert.equal(await sampleBlocks(at.target, again.claimed()), 1);
 });
 
-test('a transfer keeps its digest over another start, and its receipt names it', async () => {
+test('a transfer keeps its digest over a restart, and its receipt names it', async () => {
   await using at = await place();
   const first = at.start();
-  assert.equal(await first.claim({ ...claimOf(3), digest: 'blake3' }), 'new');
+  assert.equal(await claimTransfer(first, { ...claimOf(3), digest: 'blake3' }), 'new');
   const [one, last] = [await put(first, 0, blake3), await put(first, 2, blake3)];
   await writeZeroBlocks(first, [[1, 1]], true);
   const transfer = at.start();
@@ -107,10 +110,10 @@ test('a transfer keeps its digest over another start, and its receipt names it',
   assert.equal(transfer.verifiedCount, 3);
 });
 
-test('a block of a BLAKE3 transfer that reads back wrong is found, as any other', async () => {
+test('a block of a BLAKE3 transfer that reads back wrong is found', async () => {
   await using at = await place();
   const transfer = at.start();
-  await transfer.claim({ ...claimOf(2), digest: 'blake3' });
+  await claimTransfer(transfer, { ...claimOf(2), digest: 'blake3' });
   await put(transfer, 0, blake3, false);
   await at.target.write(Buffer.alloc(512, 1), 1024);
   const { durability, verifier, table } = transfer.claimed();
@@ -119,10 +122,10 @@ test('a block of a BLAKE3 transfer that reads back wrong is found, as any other'
   assert.equal(table.stateOf(0), 'absent');
 });
 
-test('where its digests cannot be computed a transfer is not opened, and nothing of it changes', async () => {
+test('a transfer whose digests cannot be computed here is not opened, and nothing changes', async () => {
   await using at = await place();
   const first = at.start();
-  await first.claim({ ...claimOf(2), digest: 'blake3' });
+  await claimTransfer(first, { ...claimOf(2), digest: 'blake3' });
   await put(first, 0, blake3);
   assert.throws(() => at.start([SHA256]), {
     code: 'digest-unsupported',
@@ -132,9 +135,9 @@ test('where its digests cannot be computed a transfer is not opened, and nothing
   const alone = { code: 'digest-unsupported' };
   await using other = await place();
   const transfer = other.start([SHA256]);
-  await assert.rejects(transfer.claim({ ...claimOf(2), digest: 'blake3' }), alone);
+  await assert.rejects(claimTransfer(transfer, { ...claimOf(2), digest: 'blake3' }), alone);
   assert.equal(transfer.opened, undefined);
-  assert.equal(await transfer.claim(claimOf(2)), 'new');
+  assert.equal(await claimTransfer(transfer, claimOf(2)), 'new');
   assert.equal(at.start().claimed().table.digestOf(0).length, 32);
   assert.equal([...at.journal.blocks()].length, 1);
 });

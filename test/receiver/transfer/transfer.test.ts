@@ -5,6 +5,7 @@ import { systemClock } from '../../../common/clock.ts';
 import { DIGESTS } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
 import type { Claim } from '../../../common/protocol/protocol.ts';
+import { claimTransfer } from '../../../receiver/transfer/claim.ts';
 import type { Journal } from '../../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../../receiver/journal/sqlite-journal.ts';
 import { machineMemoryBytes } from '../../../receiver/transfer/memory-budget.ts';
@@ -56,7 +57,7 @@ function transferOver(journal: Journal, target: Target = new MemoryTarget()): Tr
   });
 }
 
-test('a new transfer has an id, knows its target, and belongs to nobody', async () => {
+test('a new transfer has an id and its target, and is unclaimed', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   assert.match(transfer.id, /^[0-9a-f-]{36}$/);
@@ -69,14 +70,20 @@ test('a new transfer has an id, knows its target, and belongs to nobody', async 
   assert.throws(() => transfer.writable(), coded('not-claimed'));
 });
 
-test('the first claim counts, and the same one again changes nothing', async () => {
+test('the first claim counts, and repeating it changes nothing', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claim = claimOf(3);
-  assert.equal(await transfer.claim(claim), 'new');
+  assert.equal(await claimTransfer(transfer, claim), 'new');
   const { epoch } = transfer;
-  assert.equal(await transfer.claim({ ...claim, source: { ...claim.source, path: '/dev/other' } }), 'same');
-  assert.equal(await transfer.claim({ ...claim, source: { ...claim.source, serial: null } }), 'same');
+  assert.equal(
+    await claimTransfer(transfer, { ...claim, source: { ...claim.source, path: '/dev/other' } }),
+    'same',
+  );
+  assert.equal(
+    await claimTransfer(transfer, { ...claim, source: { ...claim.source, serial: null } }),
+    'same',
+  );
   assert.equal(transfer.epoch, epoch);
   const status = transfer.status();
   assert.deepEqual(
@@ -87,11 +94,11 @@ test('the first claim counts, and the same one again changes nothing', async () 
   assert.deepEqual(status.blocks, { absent: 3, written: 0, durable: 0, verified: 0 });
 });
 
-test('another size, another cut or another disk is another transfer', async () => {
+test('a claim with another size, block size or disk is refused', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claim = claimOf(3);
-  await transfer.claim(claim);
+  await claimTransfer(transfer, claim);
   const others: [Partial<Claim>, RegExp][] = [
     [{ size: claim.size + 512 }, /^this target belongs to another transfer: its source has 132072 bytes/],
     [{ blockSize: 2 * BLOCK_BYTES }, /blocks of 64 KiB, not 128 KiB$/],
@@ -101,17 +108,17 @@ test('another size, another cut or another disk is another transfer', async () =
   for (const [change, message] of others) {
     const hint = 'blockSize' in change ? /leave --block-size out/ : /--discard-transfer/;
     await assert.rejects(
-      transfer.claim({ ...claim, ...change }),
+      claimTransfer(transfer, { ...claim, ...change }),
       coded('transfer-mismatch', { message, hint }),
     );
   }
   assert.equal(claimDifference(claim, claim), undefined);
 });
 
-test('of many claims at the same time one is new, and those that differ are refused', async () => {
+test('of many concurrent claims one is new, and those that differ are refused', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
-  const claims = [2, 3, 2, 3, 2, 3].map(async (count) => await transfer.claim(claimOf(count)));
+  const claims = [2, 3, 2, 3, 2, 3].map(async (count) => await claimTransfer(transfer, claimOf(count)));
   const outcomes = (await Promise.allSettled(claims)).map((settled) =>
     settled.status === 'fulfilled' ? settled.value : (settled.reason as TransferError).code,
   );
@@ -135,34 +142,36 @@ test('an impossible geometry is refused and claims nothing', async () => {
     [2 ** 52, KIB_64],
   ];
   for (const [size, blockSize] of impossible) {
-    await assert.rejects(transfer.claim({ ...claimOf(1), size, blockSize }), coded('bad-request'));
+    await assert.rejects(claimTransfer(transfer, { ...claimOf(1), size, blockSize }), coded('bad-request'));
   }
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
 });
 
-/** 2^32 blocks, as many as there can be. */
+/** For 2^32 blocks, the most possible. */
 const LARGEST_TABLE_BYTES = 132 * 2 ** 30;
 const skip =
   machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES && 'any table fits into the memory of this machine';
 
-test('more blocks than there is memory for are refused before the target is touched', { skip }, async () => {
+test('a table that does not fit into memory is refused before the target is touched', { skip }, async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claim = { ...claimOf(1), size: 2 ** 48, blockSize: 2 ** 16 };
-  const refused = { message: /^4294967296 blocks take 132 GiB of the receiver's memory, / };
-  await assert.rejects(transfer.claim(claim), coded('bad-request', refused));
+  const refused = {
+    message: /^a table of 4294967296 blocks takes 132 GiB: more than half of the receiver's memory /,
+  };
+  await assert.rejects(claimTransfer(transfer, claim), coded('bad-request', refused));
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
 });
 
-test('a target that is too small stays unclaimed, and a source that fits can have it', async () => {
+test('a target that is too small stays unclaimed, and a source that fits can claim it', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal, new MemoryTarget({ capacityBytes: 2 * BLOCK_BYTES }));
-  await assert.rejects(transfer.claim(claimOf(3)), coded('target-too-small'));
+  await assert.rejects(claimTransfer(transfer, claimOf(3)), coded('target-too-small'));
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
-  assert.equal(await transfer.claim(claimOf(2)), 'new');
+  assert.equal(await claimTransfer(transfer, claimOf(2)), 'new');
 });
 
-test('a claim that the journal cannot hold is no claim', async () => {
+test('a claim that could not be journalled does not count', async () => {
   await using at = await place();
   let isFull = false;
   const journal = recordedJournal(at.journal, (text) => {
@@ -170,13 +179,13 @@ test('a claim that the journal cannot hold is no claim', async () => {
   });
   const transfer = transferOver(journal);
   isFull = true;
-  await assert.rejects(transfer.claim(claimOf(2)), coded('no-space'));
+  await assert.rejects(claimTransfer(transfer, claimOf(2)), coded('no-space'));
   assert.equal(transfer.opened, undefined);
   isFull = false;
-  assert.equal(await transfer.claim(claimOf(2)), 'new');
+  assert.equal(await claimTransfer(transfer, claimOf(2)), 'new');
 });
 
-test('another start on the journal goes on: same id and claim, what is durable, a new epoch', async () => {
+test('a restart resumes the transfer: same id and claim, durable blocks, a new epoch', async () => {
   await using at = await place();
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory, journal: at.journal });
@@ -185,25 +194,25 @@ test('another start on the journal goes on: same id and claim, what is durable, 
   const again = transferOver(at.journal, memory.crash());
   assert.equal(again.id, opened.transfer.id);
   assert.notEqual(again.epoch, opened.transfer.epoch);
-  assert.equal(await again.claim(claimOf(8)), 'same');
+  assert.equal(await claimTransfer(again, claimOf(8)), 'same');
   const { table } = again.claimed();
   assert.deepEqual([table.countOf('durable'), table.countOf('absent')], [1, 7]);
   assert.equal(table.digestOf(2).toString('hex'), receipt.sha256);
   assert.equal(again.durableGeneration, 0);
 });
 
-test('what the journal lists beyond the last block is not believed', async () => {
+test('blocks that the journal lists past the last one are ignored', async () => {
   await using at = await place();
-  await transferOver(at.journal).claim(claimOf(3));
+  await claimTransfer(transferOver(at.journal), claimOf(3));
   at.journal.recordDurable([1, 3, 2 ** 31].map((index) => ({ index, digest: Buffer.alloc(32, 1) })));
   const { blocks } = transferOver(at.journal).status();
   assert.deepEqual(blocks, { absent: 2, written: 0, durable: 1, verified: 0 });
 });
 
-test('a sealed transfer is sealed after another start as well', async () => {
+test('a sealed transfer stays sealed over a restart', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
-  await transfer.claim(claimOf(1));
+  await claimTransfer(transfer, claimOf(1));
   const receipt = { json: '{"v":1}\n', signature: 'armored' };
   transfer.seal(receipt);
   for (const each of [transfer, transferOver(at.journal)]) {
@@ -213,7 +222,7 @@ test('a sealed transfer is sealed after another start as well', async () => {
   }
 });
 
-test('memory for blocks is what was allowed, and never less than two blocks', async () => {
+test('slabs use the memory allowed, but there are two at least', async () => {
   const slabBytes = BLOCK_BYTES + 4096;
   for (const [memoryBytes, slabCount] of [
     [1, 2],
@@ -231,7 +240,7 @@ test('memory for blocks is what was allowed, and never less than two blocks', as
       digests: DIGESTS,
       events,
     });
-    await transfer.claim(claimOf(1));
+    await claimTransfer(transfer, claimOf(1));
     assert.equal(transfer.claimed().slabs.slabCount, slabCount);
     assert.ok(transfer.claimed().slabs.slabSizeBytes >= BLOCK_BYTES + 1024);
   }

@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { DIGESTS, SHA256, digestNow } from '../../../common/digest/digest.ts';
+import { BLAKE3, DIGESTS, SHA256, digestNow } from '../../../common/digest/digest.ts';
 import { TransferError, type ErrorCode } from '../../../common/errors.ts';
-import {
-  checkPrecondition,
-  parseBlockRequest,
-  type BlockRequest,
-} from '../../../receiver/http/block-request.ts';
+import { blockIndexOf } from '../../../common/geometry.ts';
+import { parseBlockHead, type BlockHead, type WantedBlock } from '../../../receiver/http/block-head.ts';
 
 const LENGTH = 65_536;
 const DIGEST = digestNow(Buffer.from('the block'));
@@ -21,20 +18,33 @@ function field(digest: Buffer, name = 'sha-256'): string {
 
 type Parts = Readonly<Record<string, string>>;
 
-function parse(headers: Parts, query: Parts = {}): BlockRequest {
+const GEOMETRY = { sizeBytes: 1000 * LENGTH, blockSizeBytes: LENGTH };
+const WANTED: WantedBlock = {
+  index: blockIndexOf(812, GEOMETRY),
+  offset: 812 * LENGTH,
+  lengthBytes: LENGTH,
+  sizeBytes: GEOMETRY.sizeBytes,
+  digests: DIGESTS,
+  present: undefined,
+};
+
+function parse(headers: Parts, query: Parts = {}, wanted: Partial<WantedBlock> = {}): BlockHead {
   const head = {
     header: (name: string) => (Object.hasOwn(headers, name) ? headers[name] : undefined),
     query: (name: string) => (Object.hasOwn(query, name) ? query[name] : undefined),
   };
-  return parseBlockRequest(head, { lengthBytes: LENGTH, index: 812, digests: DIGESTS });
+  return parseBlockHead(head, { ...WANTED, ...wanted });
 }
 
 test('every spelling of the digest means the same', () => {
   const plain = {
+    index: 812,
+    lengthBytes: LENGTH,
     digests: [{ by: SHA256, expected: DIGEST }],
     encodedDigests: [],
     encoding: 'identity',
     bodyBytesMax: LENGTH,
+    unreadable: [],
     isFlushed: true,
   };
   assert.deepEqual(parse({ 'content-digest': field(DIGEST) }), plain);
@@ -50,25 +60,44 @@ test('every spelling of the digest means the same', () => {
   assert.equal(parse(all, { flush: 'n' }).isFlushed, false);
 });
 
-test('with an encoded body Content-Digest is that of the body as it travels, not of the block', () => {
+test('Content-Digest of an encoded body covers the body as it travels, not the block', () => {
   const headers = {
     'content-encoding': 'zstd',
     'content-digest': field(OTHER),
     'unencoded-digest': field(DIGEST),
   };
-  assert.deepEqual(parse(headers), {
-    digests: [{ by: SHA256, expected: DIGEST }],
-    encodedDigests: [{ by: SHA256, expected: OTHER }],
-    encoding: 'zstd',
-    bodyBytesMax: LENGTH + 1024,
-    isFlushed: true,
-  });
+  const { digests, encodedDigests, encoding, bodyBytesMax } = parse(headers);
+  assert.deepEqual(digests, [{ by: SHA256, expected: DIGEST }]);
+  assert.deepEqual(encodedDigests, [{ by: SHA256, expected: OTHER }]);
+  assert.deepEqual([encoding, bodyBytesMax], ['zstd', LENGTH + 1024]);
   assert.throws(() => parse({ 'content-encoding': 'zstd', 'content-digest': field(DIGEST) }), {
     code: 'digest-required',
   });
 });
 
-test('codings are known by name in any case; all others are refused with those there are', () => {
+test('two digests of one kind must be equal, digests of two kinds are both kept', () => {
+  const read = (headers: Parts, digest?: string): number =>
+    parse(headers, digest === undefined ? {} : { digest }).digests.length;
+  for (const kind of ['sha-256', 'blake3']) {
+    const [one, two] = [field(DIGEST, kind), field(OTHER, kind)];
+    const query = `${kind.replace('-', '')}:${HEX}`;
+    for (const [headers, digest] of [
+      [{ 'content-digest': one, 'unencoded-digest': two }],
+      [{ 'content-digest': two }, query],
+      [{ 'unencoded-digest': two }, query],
+      [{ 'content-digest': `${one}, ${two}` }],
+      [{ 'content-encoding': 'gzip', 'unencoded-digest': two }, query],
+    ] as const) {
+      assert.throws(() => read(headers, digest), { code: 'digest-conflict' }, JSON.stringify(headers));
+    }
+  }
+  assert.ok(BLAKE3 !== undefined);
+  assert.equal(read({ 'content-digest': `${field(DIGEST)}, ${field(OTHER, 'blake3')}` }), 2);
+  assert.equal(read({ 'unencoded-digest': field(OTHER, 'blake3') }, `sha256:${HEX}`), 2);
+  assert.equal(read({ 'unencoded-digest': field(DIGEST) }, `sha256:${HEX}`), 1);
+});
+
+test('the name of a coding may be in any case; unknown codings are refused', () => {
   const digest = { digest: `sha256:${HEX}` };
   for (const [name, encoding] of [
     ['zstd', 'zstd'],
@@ -84,7 +113,7 @@ test('codings are known by name in any case; all others are refused with those t
   }
 });
 
-test('the length of the body, at the edges', () => {
+test('the length of the body is checked to the byte', () => {
   const cases: readonly (readonly [string, string, ErrorCode | 'fine'])[] = [
     ['identity', '65536', 'fine'],
     ['identity', '65535', 'length-mismatch'],
@@ -99,7 +128,7 @@ test('the length of the body, at the edges', () => {
     ['zstd', '66561', 'too-large'],
   ];
   for (const [encoding, length, expected] of cases) {
-    const run = (): BlockRequest =>
+    const run = (): BlockHead =>
       parse({ 'content-encoding': encoding, 'content-length': length }, { digest: `sha256:${HEX}` });
     if (expected === 'fine') assert.equal(run().bodyBytesMax, encoding === 'zstd' ? LENGTH + 1024 : LENGTH);
     else assert.throws(run, { code: expected }, `${encoding} ${length}`);
@@ -110,7 +139,7 @@ test('the length of the body, at the edges', () => {
   });
 });
 
-test('a block without a digest is answered with the command line that makes one', () => {
+test('a block without a digest is refused with the command that computes one', () => {
   assert.throws(() => parse({}), {
     code: 'digest-required',
     message: 'block 812 came without a digest of its plain bytes',
@@ -118,7 +147,7 @@ test('a block without a digest is answered with the command line that makes one'
   });
 });
 
-test('part of a block, and a flush that is neither yes nor no, are bad requests', () => {
+test('a part of a block, and a flush that is neither y nor n, are bad requests', () => {
   const digest = { digest: `sha256:${HEX}` };
   assert.throws(() => parse({ 'content-range': 'bytes 0-511/65536' }, digest), { code: 'bad-request' });
   for (const flush of ['', 'yes', '1', 'Y', 'true']) {
@@ -126,12 +155,13 @@ test('part of a block, and a flush that is neither yes nor no, are bad requests'
   }
 });
 
-test('whatever the head of a request says: it is understood, or fails with a code', () => {
+test('any head of a request is either understood or refused with a code', () => {
   const text = fc.oneof(
     fc.string(),
     fc.constantFrom(field(DIGEST), `sha256:${HEX}`, '65536', 'zstd', 'n', '__proto__'),
   );
-  const names = ['content-digest', 'unencoded-digest', 'content-encoding', 'content-length', 'content-range'];
+  const digestNames = ['content-digest', 'unencoded-digest'];
+  const names = [...digestNames, 'content-encoding', 'content-length', 'content-range', 'ddt-source-errors'];
   const parts = (keys: readonly string[]): fc.Arbitrary<Parts> =>
     fc.dictionary(fc.constantFrom(...keys), text);
   fc.assert(
@@ -148,7 +178,9 @@ test('whatever the head of a request says: it is understood, or fails with a cod
   );
 });
 
-test('a block that is there already is not taken again from who says so', () => {
+test('If-None-Match refuses a block that is already there', () => {
+  const attempt = (value: string | undefined, present: WantedBlock['present']): BlockHead =>
+    parse(value === undefined ? {} : { 'if-none-match': value }, { digest: `sha256:${HEX}` }, { present });
   for (const [value, present, isThere] of [
     [undefined, HEX, false],
     ['*', undefined, false],
@@ -163,15 +195,23 @@ test('a block that is there already is not taken again from who says so', () => 
     [`"${HEX}"`, undefined, false],
   ] as const) {
     const there = present === undefined ? undefined : { text: present, member: { sha256: present } };
-    if (!isThere) checkPrecondition(value, there);
-    else {
-      assert.throws(() => checkPrecondition(value, there), {
-        code: 'precondition',
-        details: { sha256: HEX },
-      });
-    }
+    const run = (): BlockHead => attempt(value, there);
+    if (isThere) assert.throws(run, { code: 'precondition', details: { sha256: HEX } });
+    else assert.equal(run().index, 812);
   }
   const other = { text: `blake3:${HEX}`, member: { blake3: HEX } };
-  checkPrecondition(`"${HEX}"`, other);
-  assert.throws(() => checkPrecondition(`"blake3:${HEX}"`, other), { details: { blake3: HEX } });
+  attempt(`"${HEX}"`, other);
+  assert.throws(() => attempt(`"blake3:${HEX}"`, other), { details: { blake3: HEX } });
+});
+
+test('unreadable areas are those of this block, and whole sectors', () => {
+  const digest = { digest: `sha256:${HEX}` };
+  const areas = `${812 * LENGTH}+512, ${812 * LENGTH + 1024}+512`;
+  assert.deepEqual(parse({ 'ddt-source-errors': areas }, digest).unreadable, [
+    [812 * LENGTH, 512],
+    [812 * LENGTH + 1024, 512],
+  ]);
+  for (const value of ['', '0+512', `${813 * LENGTH}+512`, `${812 * LENGTH}+511`, `${812 * LENGTH}+`]) {
+    assert.throws(() => parse({ 'ddt-source-errors': value }, digest), { code: 'bad-request' }, value);
+  }
 });

@@ -1,0 +1,39 @@
+/** The claim binds a transfer to one source. It fixes the geometry: without it nothing can be written. */
+import { TransferError } from '../../common/errors.ts';
+import { isGeometry } from '../../common/geometry.ts';
+import type { Claim } from '../../common/protocol/protocol.ts';
+import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
+import { claimAgain, prepareForAnySize } from './stream-size.ts';
+import type { Transfer } from './transfer.ts';
+
+/** `fixed`: the claim brought the size of a source that had none before. */
+export type ClaimOutcome = 'new' | 'same' | 'fixed';
+
+/**
+ * Claims the transfer for a source. Repeating the claim changes nothing; a pipe that has ended claims again
+ * to fix its size.
+ * @throws TransferError `transfer-mismatch`, `target-too-small`, `digest-unsupported`, `bad-request`, …
+ */
+export async function claimTransfer(transfer: Transfer, claim: Claim): Promise<ClaimOutcome> {
+  // One at a time, so that two senders can't both be the first.
+  using _turn = await transfer.claimTurns.take();
+  const open = transfer.opened;
+  if (open !== undefined) return await claimAgain(transfer, open, claim);
+  await claimFirst(transfer, claim);
+  return 'new';
+}
+
+async function claimFirst(transfer: Transfer, claim: Claim): Promise<void> {
+  const geometry = { sizeBytes: claim.size ?? 0, blockSizeBytes: claim.blockSize };
+  if (!isGeometry(geometry)) {
+    throw new TransferError(
+      'bad-request',
+      `cannot claim a size of ${claim.size} in blocks of ${claim.blockSize} bytes: out of range`,
+    );
+  }
+  checkTableFits(geometry, machineMemoryBytes());
+  if (claim.size !== null) {
+    await transfer.target.prepare(claim.size);
+    transfer.begin(claim);
+  } else transfer.begin(claim, await prepareForAnySize(transfer.target, claim.blockSize));
+}
