@@ -12,6 +12,7 @@ import { parseSendArgs } from '../sender/cli.ts';
 import { mask } from './support/masked.ts';
 import { prng } from './support/prng.ts';
 import { assertEqualFiles, environment, MIB, runSender, startReceiver } from './support/processes.ts';
+import { unlessInstalled } from './support/requires.ts';
 import { run } from './support/run.ts';
 import { tempDir, type TempDir } from './support/temp-dir.ts';
 
@@ -71,11 +72,7 @@ async function writeSource(folder: TempDir): Promise<string> {
   return path;
 }
 
-const missing: string[] = [];
-for (const tool of ['b3sum', 'curl', 'openssl', 'ssh-keygen', 'zstd']) {
-  if ((await run('bash', ['-c', `command -v ${tool}`])).status !== 0) missing.push(tool);
-}
-const skip = missing.length > 0 && `not installed: ${missing.join(', ')}`;
+const skip = unlessInstalled('b3sum', 'curl', 'openssl', 'ssh-keygen', 'zstd');
 
 test(
   'the examples of PROTOCOL.md write a disk with curl, and answer what stands there',

@@ -4,6 +4,7 @@ import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { SCRIPTS, environment } from '../support/processes.ts';
+import { notApplicable } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -17,7 +18,7 @@ async function findOldNode(): Promise<{ folder: string; version: string } | stri
     const version = ended?.stdout.trim() ?? '';
     if (Number(/^v(\d+)\./.exec(version)?.[1] ?? NODE_MAJOR_MIN) < NODE_MAJOR_MIN) return { folder, version };
   }
-  return `no node on the PATH is older than ${NODE_MAJOR_MIN}`;
+  return notApplicable(`no node on the PATH is older than ${NODE_MAJOR_MIN}`);
 }
 
 const oldNode = await findOldNode();

@@ -22,6 +22,7 @@ import {
   putBlock,
 } from '../../support/open-transfer.ts';
 import { recordedJournal } from '../../support/recorded.ts';
+import { notApplicable } from '../../support/requires.ts';
 import type { TempDir } from '../../support/temp-dir.ts';
 
 const KIB_64 = 64 * 1024;
@@ -143,7 +144,8 @@ test('an impossible geometry is refused and claims nothing', async () => {
 /** 2^32 blocks, as many as there can be. */
 const LARGEST_TABLE_BYTES = 132 * 2 ** 30;
 const skip =
-  machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES && 'any table fits into the memory of this machine';
+  machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES &&
+  notApplicable('any table of blocks fits into the memory of this machine');
 
 test('more blocks than there is memory for are refused before the target is touched', { skip }, async () => {
   await using at = await place();
