@@ -1,8 +1,10 @@
 # Sourced with $ddt_name set. Finds the project through symbolic links and a Node.js that is new enough: sets
 # $ddt_home and $ddt_node, or says what to do and exits with 2.
 ddt_home=$(dirname "$(dirname "$(readlink -f "$0")")")
-ddt_own=$ddt_home/node_modules/.bin/node
 ddt_node=
+# Not node_modules/.bin/node: the npm of Debian 12 and 13 (9.2) does not make that link, since there are two optional
+# packages with a program of this name. Only the one for this machine is installed.
+for ddt_own in "$ddt_home"/node_modules/node-linux-*/bin/node; do :; done
 for ddt_candidate in "$ddt_own" node; do
   # 24.15 is the first with the node:sqlite used here and stable type stripping. --version answers at once.
   case $("$ddt_candidate" --version 2>/dev/null) in

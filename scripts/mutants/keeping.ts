@@ -1,4 +1,4 @@
-/** Faults in what must outlive the process: the target's flush, the journal, small files. */
+/** Faults in what has to outlive the process: the target's flush, the journal, small files. */
 import type { Mutant } from './try-mutant.ts';
 
 const TARGET = 'receiver/target/disk-target.ts';
@@ -28,31 +28,31 @@ export const KEEPING: readonly Mutant[] = [
     tests: ['test/receiver/target/disk-target-faults.test.ts'],
   },
   {
-    name: 'a short write counts as a complete one',
+    name: 'a short write is taken for a whole one',
     file: TARGET,
     edits: [['while (done < bytes.length) {', 'if (done < bytes.length) {']],
     tests: ['test/receiver/target/disk-target-faults.test.ts'],
   },
   {
-    name: 'zeros are not written where no hole can be punched',
+    name: 'zeros are left out where no hole can be punched',
     file: TARGET,
     edits: [["if (outcome === 'done') at += punchable;", 'at += punchable;']],
     tests: TARGET_TESTS,
   },
   {
-    name: 'zeros are not written where something was written before',
+    name: 'zeros are left out where something was written',
     file: TARGET,
     edits: [['    this.#untouched?.touch(offset, bytes.length);\n', '']],
     tests: UNTOUCHED_TESTS,
   },
   {
-    name: 'zeros are not written to a file that was not empty',
+    name: 'zeros are left out in a file that held something',
     file: TARGET,
     edits: [['if (size === 0) this.#untouched', 'if (size >= 0) this.#untouched']],
     tests: UNTOUCHED_TESTS,
   },
   {
-    name: 'only the first chunk of a write counts as touched',
+    name: 'only the first piece of what is written counts as touched',
     file: 'receiver/target/written-map.ts',
     edits: [['piece < end; piece++) {', 'piece < Math.min(end, offset / this.#pieceBytes + 1); piece++) {']],
     tests: UNTOUCHED_TESTS,
@@ -64,7 +64,7 @@ export const KEEPING: readonly Mutant[] = [
     tests: TARGET_TESTS,
   },
   {
-    name: 'a device is not opened exclusively',
+    name: 'a device is not claimed for oneself alone',
     file: TARGET,
     edits: [['isDevice ? constants.O_EXCL', 'isDevice ? 0']],
     tests: TARGET_TESTS,
@@ -88,7 +88,7 @@ export const KEEPING: readonly Mutant[] = [
     tests: JOURNAL_TESTS,
   },
   {
-    name: 'a failed change of the journal is not rolled back',
+    name: 'half of a change of the journal stays when it fails',
     file: JOURNAL,
     edits: [
       [
@@ -99,7 +99,7 @@ export const KEEPING: readonly Mutant[] = [
     tests: JOURNAL_TESTS,
   },
   {
-    name: 'a rewritten block stays verified in the journal',
+    name: 'a block that was written anew stays verified in the journal',
     file: JOURNAL,
     edits: [
       [

@@ -1,4 +1,4 @@
-/** Faults in the proofs: at the start, by reading back, and at the seal. */
+/** Faults in what is proven at the start, by reading back, and at the seal. */
 import type { Mutant } from './try-mutant.ts';
 
 const VERIFY = 'receiver/durability/verify-blocks.ts';
@@ -92,7 +92,7 @@ export const PROVING: readonly Mutant[] = [
     tests: SEAL_TESTS,
   },
   {
-    name: 'the seal does not wait for writes in flight',
+    name: 'the seal does not wait for writes in hand',
     file: SEAL,
     edits: [['  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));\n', '']],
     tests: SEAL_TESTS,
@@ -123,7 +123,7 @@ export const PROVING: readonly Mutant[] = [
     tests: TRANSFER_TESTS,
   },
   {
-    name: 'a durable block counts as read back after a restart',
+    name: 'what is durable counts as read back after another start',
     file: 'receiver/durability/journalled-table.ts',
     edits: [["isVerified ? 'verified' : 'durable'", "isVerified ? 'verified' : 'verified'"]],
     tests: TRANSFER_TESTS,
@@ -160,7 +160,7 @@ export const PROVING: readonly Mutant[] = [
     tests: RECEIVE_TESTS,
   },
   {
-    name: 'a transfer is resumed on another target',
+    name: 'a transfer goes on on another target than its own',
     file: RECEIVE,
     edits: [['  if (isResumed) refuseOtherTarget', '  if (!isResumed) refuseOtherTarget']],
     tests: RECEIVE_TESTS,

@@ -1,4 +1,4 @@
-/** Faults on a block's way from the request to the target. */
+/** Faults on the way of a block from the request to the target. */
 import type { Mutant } from './try-mutant.ts';
 
 const WRITE = 'receiver/transfer/write-block.ts';
@@ -15,7 +15,7 @@ export const WRITING: readonly Mutant[] = [
     tests: ['test/receiver/http/routes-put.test.ts'],
   },
   {
-    name: 'the length of a body is not checked',
+    name: 'the length of a body is not looked at',
     file: ROUTES,
     edits: [['if (plainBytes !== lengthBytes)', 'if (plainBytes < 0)']],
     tests: ['test/receiver/http/routes-put.test.ts'],
@@ -40,7 +40,7 @@ export const WRITING: readonly Mutant[] = [
     tests: ['test/receiver/http/routes-digests.test.ts'],
   },
   {
-    name: 'a digest of another algorithm counts as one of the transfer',
+    name: 'a digest of another kind is taken for that of the transfer',
     file: 'receiver/http/digest-headers.ts',
     edits: [['by.algorithm === own.algorithm', "by.algorithm !== 'none'"]],
     tests: ['test/receiver/http/routes-digests.test.ts'],
@@ -57,7 +57,7 @@ export const WRITING: readonly Mutant[] = [
     tests: ['test/receiver/durability/durability.test.ts'],
   },
   {
-    name: 'a failed write is not reported',
+    name: 'a failed write is not told to the accounts',
     file: WRITE,
     edits: [['    durability.failWrite(permit, failure);\n', '']],
     tests: ['test/receiver/durability/durability-faults.test.ts'],
@@ -71,13 +71,13 @@ export const WRITING: readonly Mutant[] = [
     tests: WRITE_TESTS,
   },
   {
-    name: 'two locks over the same blocks are held at once',
+    name: 'locks over the same blocks are held together',
     file: 'receiver/durability/range-locks.ts',
     edits: [['a.first < b.end && b.first < a.end', 'a.first === b.first && a.end === b.end']],
     tests: ['test/receiver/durability/range-locks.test.ts'],
   },
   {
-    name: 'a durable block is kept whatever bytes are put',
+    name: 'a durable block is left alone whatever its bytes are',
     file: WRITE,
     edits: [
       [

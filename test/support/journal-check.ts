@@ -16,7 +16,7 @@ export interface JournalCheck {
   /** Listed as durable or verified. */
   readonly durable: readonly number[];
   readonly verified: readonly number[];
-  /** Listed with a digest that the medium does not have. */
+  /** Listed, and not what is on the medium. */
   readonly wrong: readonly number[];
 }
 
