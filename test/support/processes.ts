@@ -271,5 +271,5 @@ export async function bounded<Result>(
 }
 
 function timedOut(what: string, timeoutMs: number): ProcessFailure {
-  return new ProcessFailure(`waited ${timeoutMs} ms for ${what}, in vain`);
+  return new ProcessFailure(`waited ${timeoutMs} ms for ${what}`);
 }
