@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { examplesOf, readDocument, recipe, runExamples, runScript } from './support/documents.ts';
 import { prng } from './support/prng.ts';
 import { assertEqualFiles, MIB, startReceiver, type Receiver } from './support/processes.ts';
-import { run } from './support/run.ts';
+import { unlessInstalled } from './support/requires.ts';
 import { tempDir, type TempDir } from './support/temp-dir.ts';
 
 /** Five blocks of 4 MiB: the second is zero, the last has 1000 bytes. */
@@ -29,11 +29,7 @@ async function claimBlake3(receiver: Receiver): Promise<void> {
   assert.equal(response.status, 201);
 }
 
-const missing: string[] = [];
-for (const tool of ['b3sum', 'curl', 'openssl', 'ssh-keygen', 'zstd']) {
-  if ((await run('bash', ['-c', `command -v ${tool}`])).status !== 0) missing.push(tool);
-}
-const skip = missing.length > 0 && `not installed: ${missing.join(', ')}`;
+const skip = unlessInstalled('b3sum', 'curl', 'openssl', 'ssh-keygen', 'zstd');
 
 test('the examples of PROTOCOL.md write a disk with curl and get the responses shown', { skip }, async () => {
   await using folder = await tempDir();

@@ -15,14 +15,11 @@ import {
   startReceiver,
   until,
 } from '../support/processes.ts';
-import { run, start, type Ended } from '../support/run.ts';
+import { unlessInstalled } from '../support/requires.ts';
+import { start, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const hasScript = await run('script', ['--version']).then(
-  ({ status }) => status === 0,
-  () => false,
-);
-const skip = hasScript ? false : 'script is not installed';
+const skip = unlessInstalled('script');
 
 interface Scene extends AsyncDisposable {
   readonly source: string;

@@ -16,10 +16,11 @@ import {
   type Receiver,
 } from '../support/processes.ts';
 import { Relay } from '../support/relay.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const skip = (await run('bash', ['-c', 'command -v tmux'])).status !== 0 && 'not installed: tmux';
+const skip = unlessInstalled('tmux');
 
 /** A terminal with a shell in it. */
 class Terminal implements AsyncDisposable {

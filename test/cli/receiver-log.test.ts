@@ -57,7 +57,7 @@ test('a ticket of a discarded transfer is named as such, on both sides', async (
   const { ticket } = receiver;
   await sendAll(source, ticket);
   await receiver.end('SIGTERM');
-  await receiver.start('--discard-transfer', '--overwrite-target');
+  await receiver.start({ options: ['--discard-transfer', '--overwrite-target'] });
   const refused = await runSender([source, ticket]);
   assert.equal(refused.status, 4, refused.stderr);
   const message =
@@ -69,6 +69,6 @@ test('a ticket of a discarded transfer is named as such, on both sides', async (
     stderr,
     new RegExp(`ddt-receive: warning: refused GET /transfer from 127\\.0\\.0\\.1: ${message}\n`),
   );
-  await receiver.start('--overwrite-target');
+  await receiver.start({ options: ['--overwrite-target'] });
   await sendAll(source, receiver.ticket);
 });

@@ -7,20 +7,14 @@ import { recipe } from '../support/documents.ts';
 import { loopDevice, mounted, partition, skipUnlessPartitions } from '../support/loop-device.ts';
 import { MIB, assertEqualFiles, sendAll, startReceiver } from '../support/processes.ts';
 import { prng } from '../support/prng.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const GUIDE = 'docs/guide/after-the-copy.md';
 
-async function skipUnless(...tools: readonly string[]): Promise<string | false> {
-  for (const tool of tools) {
-    if ((await run('sh', ['-c', `command -v ${tool}`])).status !== 0) return `${tool} is not installed`;
-  }
-  return false;
-}
-
-const skipGrowing = skipUnlessPartitions || (await skipUnless('sgdisk', 'growpart', 'resize2fs'));
-const skipImages = await skipUnless('qemu-img');
+const skipGrowing = skipUnlessPartitions || unlessInstalled('sgdisk', 'growpart', 'resize2fs');
+const skipImages = unlessInstalled('qemu-img');
 
 test('the last partition grows into the free space of a larger target', { skip: skipGrowing }, async () => {
   await using folder = await tempDir();

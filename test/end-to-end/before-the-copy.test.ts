@@ -3,16 +3,16 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findProgram, startLoopbackSsh } from '../../scripts/loopback-ssh.ts';
+import { startLoopbackSsh } from '../../scripts/bench/loopback-ssh.ts';
 import { readDocument, recipe, runScript } from '../support/documents.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';
 import { prng } from '../support/prng.ts';
 import { MIB, assertEqualFiles, runSender, sha256sum, startReceiver } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const skipSsh =
-  (findProgram('ssh') === undefined || findProgram('sshd') === undefined) && 'not installed: ssh, sshd';
+const skipSsh = unlessInstalled('ssh', 'sshd');
 
 /** A line without the names, addresses, numbers and sizes that are different on every machine. */
 function withoutNames(line: string): string {

@@ -3,14 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loopDevice, partition, skipUnlessPartitions } from '../support/loop-device.ts';
 import { MIB, runSender, startReceiver } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const hasSgdisk = await run('sgdisk', ['--version']).then(
-  ({ status }) => status === 0,
-  () => false,
-);
-const skip = skipUnlessPartitions || (hasSgdisk ? false : 'sgdisk is not installed');
+const skip = skipUnlessPartitions || unlessInstalled('sgdisk');
 
 async function sendTo(target: string, source: string): Promise<Ended> {
   await using folder = await tempDir();

@@ -17,6 +17,7 @@ import {
   until,
   type Receiver,
 } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -137,9 +138,7 @@ test('an empty pipe is refused, and nothing is claimed', async () => {
   assert.equal(done.blocksTotal, 0);
 });
 
-const hasScript = (await run('sh', ['-c', 'command -v script'])).status === 0;
-
-test('a terminal is refused at once', { skip: !hasScript && 'script(1) is not installed' }, async () => {
+test('a terminal is refused at once', { skip: unlessInstalled('script') }, async () => {
   await using the = await scene(1);
   const command = `scripts/ddt-send --ticket-file ${the.receiver.ticketFile} -`;
   const { status, stdout } = await run('script', ['-qec', command, '/dev/null']);

@@ -23,11 +23,11 @@ import {
   sha256sum,
   startReceiver,
   startSender,
+  Receiver,
 } from '../support/processes.ts';
 import { smallFs } from '../support/small-fs.ts';
 import { skipUnlessStrace, strace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WrappedReceiver } from '../support/wrapped-receiver.ts';
 
 const skip = skipUnlessLoop;
 const BLOCKS = 16;
@@ -92,7 +92,7 @@ test(
     await using disk = await loopDevice(SIZE_BYTES, { directIo: true });
     const path = await randomSource(folder.path, BLOCKS);
     const source = await readFile(path);
-    await using receiver = new WrappedReceiver({ target: disk.path, folder: folder.path });
+    await using receiver = new Receiver({ target: disk.path, folder: folder.path });
     await receiver.start();
     await claimByHand(receiver.client, SIZE_BYTES, path);
     for (let at = 0; at < 4; at++) await putByHand(receiver.client, at, blockOf(source, at));

@@ -14,11 +14,12 @@ import {
   until,
   type Receiver,
 } from '../support/processes.ts';
-import { ddAround, ddrescue, sectorsIn, skipUnlessDdrescue } from '../support/rescued.ts';
+import { unlessInstalled } from '../support/requires.ts';
+import { ddAround, ddrescue, sectorsIn } from '../support/rescued.ts';
 import { runOk, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const skip = skipUnlessFaultDisk || skipUnlessDdrescue;
+const skip = skipUnlessFaultDisk || unlessInstalled('ddrescue');
 const ZERO = ['--on-read-error', 'zero'];
 
 async function send(to: Receiver, source: string, ...more: readonly string[]): Promise<Ended> {

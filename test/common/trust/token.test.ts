@@ -16,6 +16,7 @@ import {
   type TokenExpectations,
   type TokenPayload,
 } from '../../../common/trust/token.ts';
+import { unlessInstalled } from '../../support/requires.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const KEY = makeSigningKey(Buffer.alloc(32, 7));
@@ -35,8 +36,7 @@ const EXPECTED: TokenExpectations = {
   nowSeconds: 1_800_000_100,
   scope: 'write',
 };
-const hasTools = spawnSync('ssh-keygen', ['-?']).error === undefined;
-const needsSshKeygen = { skip: hasTools ? false : 'ssh-keygen is not installed' };
+const needsSshKeygen = { skip: unlessInstalled('ssh-keygen') };
 
 /** What a receiver says of a token: `good`, the reason of its refusal, or `unreadable`. */
 function judge(text: string, expected: Partial<TokenExpectations> = {}): string {

@@ -7,7 +7,8 @@ import type { Answer } from '../../support/https-client.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
 import { contentOf, listedIn } from '../../support/open-transfer.ts';
 import { startReceiverApp, type ReceiverApp } from '../../support/receiver-app.ts';
-import { isGoodForSshKeygen, skipUnlessSshKeygen } from '../../support/ssh-keygen.ts';
+import { unlessInstalled } from '../../support/requires.ts';
+import { isGoodForSshKeygen } from '../../support/ssh-keygen.ts';
 
 async function put(app: ReceiverApp, index: number, version = 1, more = ''): Promise<Answer> {
   const body = contentOf(app.transfer.claimed(), index, version);
@@ -163,7 +164,7 @@ test('a transfer is sealed once every block is there, and then refuses writes', 
 
 test(
   'the receipt is served as the exact bytes that ssh-keygen verifies',
-  { skip: skipUnlessSshKeygen },
+  { skip: unlessInstalled('ssh-keygen') },
   async () => {
     await using app = await startReceiverApp({ blockCount: 1 });
     await put(app, 0);

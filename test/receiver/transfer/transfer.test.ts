@@ -23,6 +23,7 @@ import {
   putBlock,
 } from '../../support/open-transfer.ts';
 import { recordedJournal } from '../../support/recorded.ts';
+import { notApplicable } from '../../support/requires.ts';
 import type { TempDir } from '../../support/temp-dir.ts';
 
 const KIB_64 = 64 * 1024;
@@ -150,7 +151,8 @@ test('an impossible geometry is refused and claims nothing', async () => {
 /** For 2^32 blocks, the most possible. */
 const LARGEST_TABLE_BYTES = 132 * 2 ** 30;
 const skip =
-  machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES && 'any table fits into the memory of this machine';
+  machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES &&
+  notApplicable('any table of blocks fits into the memory of this machine');
 
 test('a table that does not fit into memory is refused before the target is touched', { skip }, async () => {
   await using at = await place();

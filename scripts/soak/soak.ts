@@ -1,15 +1,15 @@
 /**
- * Kills both commands again and again, over many small transfers, and looks into the journal and at the
- * disk each time: `npm run soak -- --kills 1000 --seed 7`. The same seed kills after the same delays; the
- * kernel and the clock still have a say in what they hit. As root onto a loop device, else onto a file.
+ * Kills both commands again and again, over many small transfers, and checks the journal and the disk each
+ * time: `npm run soak -- --kills 1000 --seed 7`. The same seed kills after the same delays, but what a kill
+ * hits also depends on the kernel and the clock. Writes to a loop device as root, to a file otherwise.
  */
 import { mkdtempDisposable, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { formatDuration, formatSize, parseSize, parseWhole } from '../common/units.ts';
-import { freshSeed, prng } from '../test/support/prng.ts';
-import { runOk } from '../test/support/run.ts';
-import { Failure, TEMPORARY, runScript } from './both-sides.ts';
+import { formatDuration, formatSize, parseSize, parseWhole } from '../../common/units.ts';
+import { freshSeed, prng } from '../../test/support/prng.ts';
+import { runOk } from '../../test/support/run.ts';
+import { Failure, TEMPORARY, runScript } from '../run-script.ts';
 import { soakTransfer, type Tally } from './soak-transfer.ts';
 
 const REPORT_EVERY_MS = 60_000;
@@ -40,7 +40,6 @@ function readOptions(argv: readonly string[]): SoakOptions {
   };
 }
 
-/** A disk to write to. */
 async function makeTarget(path: string, sizeBytes: number, stack: AsyncDisposableStack): Promise<string> {
   await writeFile(path, '');
   await truncate(path, sizeBytes);
@@ -61,11 +60,11 @@ function reportOf(tally: Tally, options: SoakOptions, startMs: number): string {
   return [
     `seed        ${options.seed}`,
     `time        ${formatDuration(performance.now() - startMs)}`,
-    `transfers   ${tally.transfers} of ${formatSize(options.sizeBytes)}, all compared by cmp`,
+    `transfers   ${tally.transfers} of ${formatSize(options.sizeBytes)}, all compared with cmp`,
     `kills       ${tally.receiverKills} of ddt-receive, ${tally.senderKills} of ddt-send`,
-    `checked     ${tally.blocksChecked} listed blocks on the medium; ${tally.withdrawn} listed no more`,
+    `checked     ${tally.blocksChecked} listed blocks on the medium; ${tally.withdrawn} no longer listed`,
     `violations  ${tally.violations.length}`,
-    `lost        ${formatSize(Math.round(mean))} a kill of ddt-receive, ` +
+    `lost        ${formatSize(Math.round(mean))} per kill of ddt-receive, ` +
       `${formatSize(lost.at(-1) ?? 0)} at most`,
     `age         of the oldest byte lost: ${seconds(0.5)} s in half of the kills, ` +
       `${seconds(0.99)} s in 99 %, ${seconds(1)} s at most (a flush is due after 1 s, and takes its time)`,
@@ -82,7 +81,7 @@ async function soak(options: SoakOptions, signal: AbortSignal): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await mkdtempDisposable(join(TEMPORARY, 'ddt-soak-')));
   const random = prng(seed);
-  // Two, in turns: what an earlier transfer left on the target is never right for the next one.
+  // Two, taking turns: what a transfer left on the target is never right for the next one.
   const sources = [join(folder.path, 'source-a'), join(folder.path, 'source-b')];
   for (const source of sources) await writeFile(source, random.bytes(sizeBytes));
   const target = await makeTarget(join(folder.path, 'target'), sizeBytes, stack);
@@ -99,8 +98,7 @@ async function soak(options: SoakOptions, signal: AbortSignal): Promise<void> {
     lostAgesMs: [],
   };
   process.stdout.write(`soak: seed ${seed}, ${kills} kills of each side, target ${target}\n`);
-  const host = `127.${((process.pid >> 16) & 63) | 64}.${(process.pid >> 8) & 255}.${process.pid & 255}`;
-  const place = { target, sizeBytes, blockSizeBytes, folder: folder.path, host };
+  const place = { target, sizeBytes, blockSizeBytes, folder: folder.path };
   let lastMs = startMs;
   try {
     while (tally.receiverKills < kills || tally.senderKills < kills) {

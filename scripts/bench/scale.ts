@@ -1,32 +1,35 @@
 /**
- * What a disk of millions of blocks costs: seconds to claim, list, send and resume, the journal's size, the
- * peak memory of both sides. A sparse file in the smallest blocks stands for a disk that is as many times
- * larger as its blocks are. Each column is one number of blocks, so that what grows with them is seen.
+ * The cost of a disk of millions of blocks: seconds to claim, list, send and resume, the size of the journal,
+ * the peak memory of both sides. A sparse file in the smallest blocks stands for a much larger disk in larger
+ * blocks. There is a column for each number of blocks, which shows what grows with it.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtempDisposable, open, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { BLOCK_SIZE_BYTES_MIN } from '../common/geometry.ts';
-import { LISTING_COUNT_MAX, TYPE_DIGESTS } from '../common/protocol/protocol.ts';
-import { formatSize, parseWhole } from '../common/units.ts';
-import { compareDisks } from './bench-copy.ts';
-import { describeMachine } from './bench-report.ts';
-import { Failure, OwnProcess, runScript, SCRIPTS, startReceiver, TEMPORARY } from './both-sides.ts';
-import { TicketClient } from './ticket-client.ts';
+import { BLOCK_SIZE_BYTES_MIN } from '../../common/geometry.ts';
+import { LISTING_COUNT_MAX, TYPE_DIGESTS } from '../../common/protocol/protocol.ts';
+import { formatSize, parseWhole } from '../../common/units.ts';
+import { type Receiver, SCRIPTS, startReceiver } from '../../test/support/processes.ts';
+import { lastWords, start, type Started } from '../../test/support/run.ts';
+import type { TicketClient } from '../../test/support/ticket-client.ts';
+import { endedWith, Failure, runScript, TEMPORARY } from '../run-script.ts';
+import { compareDisks } from './copy.ts';
+import { PeakMemory } from './peak-memory.ts';
+import { describeMachine } from './report.ts';
 
 const USAGE = `usage: npm run bench:scale -- [options]
 
-  --blocks <n,…>     default 26214,262144,2621440; of 64 KiB each, nearly all of them zeros
+  --blocks <n,…>     default 26214,262144,2621440; of 64 KiB each, nearly all zeros
   --connections <n>  default 8
   --folder <folder>  default ${TEMPORARY}; needs 3 GiB free
 `;
 const MIB = 2 ** 20;
-/** One block in 160 is not zero; sixteen stand together. */
+/** One block in 160 is not zero, in groups of sixteen. */
 const DATA_BYTES = MIB;
 const DATA_EVERY_BYTES = 160 * MIB;
-const LOOK_EVERY_MS = 10;
+const POLL_MS = 10;
 
 interface Scale {
   readonly blockCount: number;
@@ -37,7 +40,7 @@ interface Scale {
   readonly signal: AbortSignal;
 }
 
-/** What one number of blocks cost: the rows of the table, by name. */
+/** The cost of one number of blocks: the rows of the table, by name. */
 interface Figures {
   readonly blockCount: number;
   readonly rows: Map<string, string>;
@@ -56,7 +59,7 @@ async function makeSource({ source, blockCount }: Scale): Promise<void> {
   await handle.sync();
 }
 
-/** Notes in `row` how many seconds it took. */
+/** Records in `row` how many seconds it took. */
 async function timed<Result>(figures: Figures, row: string, work: () => Promise<Result>): Promise<Result> {
   const startMs = performance.now();
   const result = await work();
@@ -66,11 +69,11 @@ async function timed<Result>(figures: Figures, row: string, work: () => Promise<
   return result;
 }
 
-/** All pages one after the other, as the sender fetches them. */
+/** All pages in order, as the sender fetches them. */
 async function listAll(client: TicketClient, { blockCount }: Scale, accept: string): Promise<void> {
   for (let from = 0; from < blockCount; from += LISTING_COUNT_MAX) {
     const { status, body } = await client.request('GET', `/blocks?from=${from}`, undefined, { accept });
-    if (status !== 200) throw new Failure(`GET /blocks answered ${status}: ${body.toString('utf8')}`);
+    if (status !== 200) throw new Failure(`GET /blocks: status ${status}: ${body.toString('utf8')}`);
   }
 }
 
@@ -78,8 +81,8 @@ async function claim(client: TicketClient, { blockCount }: Scale): Promise<void>
   const source = { description: 'bench:scale' };
   const size = blockCount * BLOCK_SIZE_BYTES_MIN;
   const body = JSON.stringify({ size, blockSize: BLOCK_SIZE_BYTES_MIN, source });
-  const { status, body: answer } = await client.request('PUT', '/transfer', Buffer.from(body));
-  if (status !== 201) throw new Failure(`PUT /transfer answered ${status}: ${answer.toString('utf8')}`);
+  const { status, body: response } = await client.request('PUT', '/transfer', Buffer.from(body));
+  if (status !== 201) throw new Failure(`PUT /transfer: status ${status}: ${response.toString('utf8')}`);
 }
 
 /** Bytes of the journal's files. */
@@ -91,46 +94,51 @@ async function journalBytes(state: string): Promise<number> {
   return bytes;
 }
 
-function senderCommand(scale: Scale, ticketFile: string): readonly [string, string[]] {
+async function startSender(scale: Scale, { ticketFile }: Receiver): Promise<Started> {
   const options = ['--connections', scale.connections, '--progress', 'json', '--ticket-file', ticketFile];
-  return [join(SCRIPTS, 'ddt-send'), [...options, scale.source]];
+  return await start(join(SCRIPTS, 'ddt-send'), [...options, scale.source]);
 }
 
-/** Both sides have ended: what the kernel says of their memory. */
-async function noteMemory(
+/** Ends both sides. */
+async function recordMemory(
   figures: Figures,
   stage: string,
-  { sender, receiver }: { sender: OwnProcess; receiver: OwnProcess },
+  ending: { sender: Started; receiver: Receiver; memory: readonly PeakMemory[]; signal: NodeJS.Signals },
 ): Promise<void> {
-  const peaks = [(await sender.ended).peakMemoryBytes, (await receiver.ended).peakMemoryBytes] as const;
-  figures.senderBytes = Math.max(figures.senderBytes, peaks[0]);
-  figures.receiverBytes = Math.max(figures.receiverBytes, peaks[1]);
+  for (const each of ending.memory) each.sample();
+  ending.sender.kill(ending.signal);
+  await ending.sender.ended;
+  await ending.receiver.end(ending.signal);
+  const peaks = ending.memory.map(({ bytes }) => bytes);
+  const [senderBytes = NaN, receiverBytes = NaN] = peaks;
+  figures.senderBytes = Math.max(figures.senderBytes, senderBytes);
+  figures.receiverBytes = Math.max(figures.receiverBytes, receiverBytes);
   figures.rows.set(`peak memory, ${stage}: sender, receiver`, peaks.map(formatSize).join(', '));
 }
 
-/** Claims, lists, and sends until half of the blocks are durable; then both sides are killed. */
+/** Claims, lists, and sends until half of the blocks are durable, then kills both sides. */
 async function measureFirst(scale: Scale, figures: Figures): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  const { process: receiver, ticket, ticketFile } = await startReceiver(scale, stack);
-  using client = new TicketClient(ticket);
+  const receiver = stack.use(await startReceiver(scale));
+  const { client } = receiver;
   await client.status();
   await timed(figures, 'claim, s', async () => await claim(client, scale));
-  await timed(figures, 'list, nothing is there, s', async () => await listAll(client, scale, TYPE_DIGESTS));
-  const sender = stack.use(new OwnProcess(...senderCommand(scale, ticketFile)));
+  await timed(figures, 'list, all absent, s', async () => await listAll(client, scale, TYPE_DIGESTS));
+  const sender = stack.use(await startSender(scale, receiver));
+  const memory = [new PeakMemory(sender), new PeakMemory(receiver.process)];
   await timed(figures, 'first half, s', async () => {
     while (sender.isRunning) {
       scale.signal.throwIfAborted();
       const { durable, verified } = (await client.status()).blocks;
       if (durable + verified >= scale.blockCount / 2) return;
-      await delay(LOOK_EVERY_MS);
+      await delay(POLL_MS);
     }
-    throw new Failure(`ddt-send has ended: ${sender.errors.join(' · ')}`);
+    throw new Failure(`ddt-send has ended: ${lastWords(sender)}`);
   });
-  for (const each of [sender, receiver]) each.kill('SIGKILL');
-  await noteMemory(figures, 'first half', { sender, receiver });
+  await recordMemory(figures, 'first half', { sender, receiver, memory, signal: 'SIGKILL' });
 }
 
-/** Starts again on the journal that is there, and sends to the end; the end of both sides is awaited. */
+/** Restarts the receiver on its journal, sends to the end, and waits for both sides to end. */
 async function measureAgain(
   scale: Scale,
   figures: Figures,
@@ -138,24 +146,18 @@ async function measureAgain(
   look: (client: TicketClient) => Promise<void> = async () => {},
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  const {
-    process: receiver,
-    ticket,
-    ticketFile,
-  } = await timed(figures, `${stage}: receiver starts, s`, async () => await startReceiver(scale, stack));
-  {
-    using client = new TicketClient(ticket);
-    await look(client);
-  }
-  const sender = stack.use(new OwnProcess(...senderCommand(scale, ticketFile)));
-  const { status, errors } = await timed(figures, `${stage}: to exit 0, s`, async () => await sender.ended);
-  if (status !== 0) throw new Failure(`ddt-send ended with ${status}: ${errors.join(' · ')}`);
+  const starting = async (): Promise<Receiver> => await startReceiver(scale);
+  const receiver = stack.use(await timed(figures, `${stage}: receiver starts, s`, starting));
+  await look(receiver.client);
+  const sender = stack.use(await startSender(scale, receiver));
+  const memory = [new PeakMemory(sender), new PeakMemory(receiver.process)];
+  const ended = await timed(figures, `${stage}: to exit 0, s`, async () => await sender.ended);
+  if (ended.status !== 0) throw endedWith('ddt-send', ended);
   figures.rows.set('journal', formatSize(await journalBytes(join(scale.folder, 'state'))));
-  receiver.kill('SIGTERM');
-  await noteMemory(figures, stage, { sender, receiver });
+  await recordMemory(figures, stage, { sender, receiver, memory, signal: 'SIGTERM' });
 }
 
-/** Whoever looks at a transfer that is complete. */
+/** Requests about a complete transfer. */
 async function lookAt(client: TicketClient, scale: Scale, figures: Figures): Promise<void> {
   await timed(figures, 'GET /transfer, s', async () => await client.status());
   for (const type of [TYPE_DIGESTS, 'application/json', 'text/plain']) {
@@ -184,7 +186,7 @@ function formatCount({ blockCount }: Figures): string {
   return blockCount.toLocaleString('en');
 }
 
-/** From the smallest to the largest; what is measured for one is measured for all. */
+/** From the smallest to the largest; all have the same rows. */
 function formatTable(all: readonly Figures[]): string[] {
   const names = [...(all[0]?.rows.keys() ?? [])];
   const table = [
@@ -192,14 +194,14 @@ function formatTable(all: readonly Figures[]): string[] {
     `|---|${all.map(() => '---:|').join('')}`,
     ...names.map((name) => `| ${name} | ${all.map(({ rows }) => rows.get(name)).join(' | ')} |`),
   ];
-  // The smallest ones have not filled what a process always takes: the heap's young part, threads, pools.
+  // The smallest ones say little: they do not fill what every process reserves, such as the young heap.
   const [less, most] = all.slice(-2);
   if (less === undefined || most === undefined) return table;
   const growth = (name: 'senderBytes' | 'receiverBytes'): string =>
     ((most[name] - less[name]) / (most.blockCount - less.blockCount)).toFixed(1);
   const grown = `sender ${growth('senderBytes')}, receiver ${growth('receiverBytes')}`;
   const from = `${formatCount(less)} to ${formatCount(most)} blocks`;
-  return [...table, '', `Bytes of memory for each block, from ${from}: ${grown}.`];
+  return [...table, '', `Bytes of memory per block, from ${from}: ${grown}.`];
 }
 
 async function bench(parameters: string[], signal: AbortSignal): Promise<void> {

@@ -1,18 +1,18 @@
-/** The protocol by hand, as PROTOCOL.md tells it: nothing of the commands' own client is used. */
+/** The protocol by hand, written from PROTOCOL.md: it shares no code with the sender's client. */
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import { connect } from 'node:tls';
-import type { TransferStatus } from '../common/protocol/protocol.ts';
-import { parseTicket, pinOfPublicKey } from '../common/trust/ticket.ts';
+import type { TransferStatus } from '../../common/protocol/protocol.ts';
+import { parseTicket, pinOfPublicKey } from '../../common/trust/ticket.ts';
 
-export interface Answer {
+export interface HttpResponse {
   readonly status: number;
   readonly body: Buffer;
 }
 
-/** Keeps its connections open between requests, as many as were under way at once. */
+/** Keeps its connections open between requests, as many as were in flight at once. */
 export class TicketClient implements Disposable {
   readonly #origin: string;
   readonly #token: string;
@@ -26,26 +26,26 @@ export class TicketClient implements Disposable {
     this.#agent = new PinnedAgent(pin);
   }
 
-  /** Any HTTP status is an answer. @throws Error of the connection. */
+  /** Resolves whatever the HTTP status. @throws Error of the connection. */
   async request(
     method: string,
     path: string,
     body?: Buffer,
     further: Readonly<Record<string, string>> = {},
-  ): Promise<Answer> {
+  ): Promise<HttpResponse> {
     const length = body === undefined ? {} : { 'content-length': body.length };
     const headers = { authorization: `Bearer ${this.#token}`, ...length, ...further };
     const options = { method, headers, agent: this.#agent };
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
       request(`${this.#origin}${path}`, options).once('response', resolve).once('error', reject).end(body);
     });
-    return { status: answer.statusCode ?? 0, body: await buffer(answer) };
+    return { status: response.statusCode ?? 0, body: await buffer(response) };
   }
 
-  /** `GET /transfer`. @throws Error with the answer unless it is 200. */
+  /** `GET /transfer`. @throws Error with the response unless its status is 200. */
   async status(): Promise<TransferStatus> {
     const { status, body } = await this.request('GET', '/transfer');
-    if (status !== 200) throw new Error(`GET /transfer answered ${status}: ${body.toString('utf8')}`);
+    if (status !== 200) throw new Error(`GET /transfer returned ${status}: ${body.toString('utf8')}`);
     const transfer: TransferStatus = JSON.parse(body.toString('utf8'));
     return transfer;
   }
@@ -55,7 +55,7 @@ export class TicketClient implements Disposable {
   }
 }
 
-/** Looks at the receiver's key before a byte of HTTP, and with it the token, is written. */
+/** Checks the receiver's key before it writes the request: the token must not reach another machine. */
 class PinnedAgent extends Agent {
   readonly #pin: string;
 
@@ -71,7 +71,7 @@ class PinnedAgent extends Agent {
     socket.once('secureConnect', () => {
       const { publicKey } = new X509Certificate(socket.getPeerX509Certificate()?.raw ?? '');
       if (pinOfPublicKey(publicKey) === this.#pin) done?.(null, socket);
-      else socket.destroy(new Error('the receiver has another key than the ticket says'));
+      else socket.destroy(new Error('the receiver has another key than the ticket names'));
     });
     return undefined;
   }

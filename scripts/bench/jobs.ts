@@ -1,65 +1,66 @@
-/** The disks that `bench:local` copies, and what copies each of them. */
+/** The disks that `bench:local` copies, and the tools that copy each of them. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
-import type { CopyJob, Peer } from './bench-copy.ts';
-import { leaveUnsealed } from './bench-first-run.ts';
-import { ddAlone, ddNc, ddSsh, ddt, nbdcopy, qemuImg, rsync, type DdtOptions } from './bench-peers.ts';
-import { run, SCRIPTS } from './both-sides.ts';
+import { BLOCK_SIZE_BYTES_DEFAULT } from '../../common/geometry.ts';
+import { SCRIPTS } from '../../test/support/processes.ts';
+import { runTool } from '../run-script.ts';
+import type { CopyJob, Peer } from './copy.ts';
+import { leaveUnsealed } from './first-run.ts';
+import { ddAlone, ddNc, ddSsh, ddt, nbdcopy, qemuImg, rsync, type DdtOptions } from './peers.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 const AES = '-c aes128-gcm@openssh.com';
-/** Of the sparse disk one part in so many is data, in as many pieces. */
+/** One part in this many of the sparse disk is data, in this many extents. */
 const SPARSE_PARTS = 64;
-/** Of the second run one block in so many has changed. */
+/** Before the second run, one block in this many has changed. */
 const CHANGED_ONE_IN = 100;
 
 /** One way to do a job. */
 export interface Contender {
   readonly peer: Peer;
-  /** What must be there first, besides what the job itself puts onto the target. Not timed. */
+  /** Runs before the copy, untimed, in place of the job's own `makeTarget`. */
   readonly prepare?: () => Promise<void>;
 }
 
 export interface DiskJob {
   readonly name: string;
   readonly sizeBytes: number;
-  /** What follows the size in a sentence. */
+  /** Follows the size in a sentence. */
   readonly describe: string;
   readonly makeSource: (job: CopyJob) => Promise<void>;
   /** The target as each tool finds it. */
   readonly makeTarget: (job: CopyJob) => Promise<void>;
-  /** Each ddt of `extra` comes on top, by its name. The first one is what the others are compared with. */
+  /** Plus a ddt for each entry of `extra`. The others are compared with the first contender. */
   readonly contenders: (job: CopyJob, extra: ReadonlyMap<string, DdtOptions>) => readonly Contender[];
 }
 
 async function makeRandom({ source, sizeBytes, signal }: CopyJob): Promise<void> {
   const count = [`count=${sizeBytes}`, 'iflag=fullblock,count_bytes', 'conv=fsync', 'status=none'];
-  await run('dd', ['if=/dev/urandom', `of=${source}`, 'bs=4M', ...count], signal);
+  await runTool('dd', ['if=/dev/urandom', `of=${source}`, 'bs=4M', ...count], signal);
 }
 
 async function makeImage({ source, sizeBytes, signal }: CopyJob): Promise<void> {
-  await run(join(SCRIPTS, 'make-image'), [source, String(sizeBytes)], signal);
+  await runTool(join(SCRIPTS, 'make-image'), [source, String(sizeBytes)], signal);
 }
 
 async function makeSparse({ source, sizeBytes, signal }: CopyJob): Promise<void> {
   await using handle = await open(source, 'w');
   await handle.truncate(sizeBytes);
   const partBytes = Math.floor(sizeBytes / SPARSE_PARTS);
-  const pieceBytes = Math.floor(partBytes / SPARSE_PARTS);
+  const extentBytes = Math.floor(partBytes / SPARSE_PARTS);
   for (let part = 0; part < SPARSE_PARTS; part++) {
     signal.throwIfAborted();
-    await handle.write(randomBytes(pieceBytes), 0, pieceBytes, part * partBytes);
+    await handle.write(randomBytes(extentBytes), 0, extentBytes, part * partBytes);
   }
   await handle.sync();
 }
 
-/** The source, and beside it what it held before. */
+/** The source, and beside it an older state of it. */
 async function makeTwice(job: CopyJob): Promise<void> {
   await makeRandom(job);
-  await run('cp', ['--reflink=never', job.source, oldOf(job)], job.signal);
+  await runTool('cp', ['--reflink=never', job.source, oldOf(job)], job.signal);
   await using handle = await open(oldOf(job), 'r+');
   const blockCount = Math.floor(job.sizeBytes / BLOCK_SIZE_BYTES_DEFAULT);
   for (let index = 0; index < blockCount; index += CHANGED_ONE_IN) {
@@ -79,7 +80,7 @@ async function removeTarget({ target }: CopyJob): Promise<void> {
 
 async function copyOld(job: CopyJob): Promise<void> {
   await removeTarget(job);
-  await run('cp', ['--reflink=never', oldOf(job), job.target], job.signal);
+  await runTool('cp', ['--reflink=never', oldOf(job), job.target], job.signal);
 }
 
 function ddts(extra: ReadonlyMap<string, DdtOptions>): Contender[] {
@@ -90,7 +91,7 @@ function ddts(extra: ReadonlyMap<string, DdtOptions>): Contender[] {
   ];
 }
 
-/** Onto a new file, where what is zero need not be written: each tool is told so, in its own words. */
+/** Onto a new file, where zeros need not be written: each tool gets its option for that. */
 function onNewFile(hasZeros: boolean): DiskJob['contenders'] {
   const [sparse, option] = hasZeros ? [',sparse', ' -S'] : ['', ''];
   const peers = [
@@ -104,7 +105,7 @@ function onNewFile(hasZeros: boolean): DiskJob['contenders'] {
   return (_job, extra) => [...ddts(extra), ...peers.map((peer) => ({ peer }))];
 }
 
-/** Onto a target that holds an older state of the source. ddt can go on only where nothing was sealed. */
+/** Onto a target that holds an older state of the source. ddt can resume only what was not sealed. */
 function onOldCopy(job: CopyJob, extra: ReadonlyMap<string, DdtOptions>): Contender[] {
   const folder = join(job.folder, 'unsealed');
   const prepare = async (): Promise<void> => {
@@ -116,9 +117,9 @@ function onOldCopy(job: CopyJob, extra: ReadonlyMap<string, DdtOptions>): Conten
   const unsealed = ([name, options]: readonly [string, DdtOptions]): Contender => {
     return { peer: ddt(`${name}, first run not sealed`, { ...options, folder }), prepare };
   };
-  const anew = ['--discard-transfer', '--overwrite-target'];
+  const startOver = ['--discard-transfer', '--overwrite-target'];
   const peers = [
-    ddt('ddt, first run sealed: everything anew', { receive: anew }),
+    ddt('ddt, first run sealed: starts over', { receive: startOver }),
     rsync('rsync over ssh', ''),
     nbdcopy('nbdcopy, TLS, 4 connections'),
     ddSsh('dd | ssh dd, AES-128-GCM', AES),
@@ -164,5 +165,5 @@ export const JOBS: readonly DiskJob[] = [
   },
 ];
 
-/** Below that only the start of programs is measured. */
+/** A smaller disk would only measure how long the programs take to start. */
 export const SIZE_BYTES_MIN = 16 * MIB;

@@ -1,25 +1,22 @@
-/**
- * One transfer of a soak: both commands run, both are killed at random moments, and each death is looked
- * into.
- */
+/** One transfer of a soak: both commands run and are killed at random moments; each death is examined. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { run, start, type Started } from '../test/support/run.ts';
-import type { Prng } from '../test/support/prng.ts';
-import { Failure, SCRIPTS } from './both-sides.ts';
-import { checkJournal } from './journal-check.ts';
+import { checkJournal } from '../../test/support/journal-check.ts';
+import type { Prng } from '../../test/support/prng.ts';
+import { Receiver, SCRIPTS } from '../../test/support/processes.ts';
+import { run, start, type Started } from '../../test/support/run.ts';
+import { endedWith, Failure } from '../run-script.ts';
 
 const SAMPLE_MS = 25;
-/** The journal's own writes, which the kernel counts with the others: not more than this in one life. */
+/** An upper bound of the journal's own writes in one life; the kernel counts them with the others. */
 const JOURNAL_BYTES = 512 * 1024;
-const START_TIMEOUT_MS = 60_000;
-/** One receiver in so many is killed while it starts, the others when they have listened for a while. */
+/** One receiver in this many is killed while it starts, the others after they have listened for a while. */
 const EARLY_KILLS = 4;
 const EARLY_LIFE_MS_MAX = 1500;
 const RECEIVER_LIFE_MS_MAX = 2500;
 const SENDER_LIFE_MS_MAX = 4000;
-/** Far beyond what a transfer takes even when it is killed all the time. */
+/** Far longer than a transfer takes, even when it is killed all the time. */
 const TRANSFER_TIMEOUT_MS = 1_800_000;
 
 export interface Tally {
@@ -27,16 +24,16 @@ export interface Tally {
   receiverKills: number;
   senderKills: number;
   blocksChecked: number;
-  /** What must never happen, in words. */
+  /** What must never happen, as sentences. */
   readonly violations: string[];
-  /** Blocks that were listed at one death and not at the next. */
+  /** Blocks that were listed at one death and not at the next one. */
   withdrawn: number;
   bytesNeeded: number;
-  /** To the target, and a little to the journal. */
+  /** To the target, plus a little to the journal. */
   bytesWritten: number;
-  /** Written by a receiver that was killed, and not durable then: sent again. */
+  /** Written by a receiver that was killed, and not durable: sent again. */
   readonly lostBytes: number[];
-  /** How long before each of these deaths the oldest of the lost bytes was written. */
+  /** How long before each of these deaths the oldest lost byte was written. */
   readonly lostAgesMs: number[];
 }
 
@@ -45,9 +42,8 @@ export interface TransferOptions {
   readonly target: string;
   readonly sizeBytes: number;
   readonly blockSizeBytes: number;
-  /** For state and ticket; the same one for all transfers. */
+  /** Of the state folder and the ticket file; the same for all transfers. */
   readonly folder: string;
-  readonly host: string;
   /** Of each side. */
   readonly killsMax: number;
   readonly random: Prng;
@@ -55,7 +51,7 @@ export interface TransferOptions {
   readonly signal: AbortSignal;
 }
 
-/** @throws Failure when a command fails that nobody killed. */
+/** @throws Failure when a command fails without having been killed. */
 export async function soakTransfer(options: TransferOptions): Promise<void> {
   await new SoakedTransfer(options).run();
 }
@@ -67,18 +63,16 @@ interface Sample {
 
 class SoakedTransfer {
   readonly #options: TransferOptions;
-  readonly #stateDir: string;
-  readonly #ticketFile: string;
+  readonly #receiver: Receiver;
   readonly #firstTicket = Promise.withResolvers<void>();
   readonly #finished = new AbortController();
-  /** Listed as durable when last looked at. */
+  /** Listed as durable at the last check. */
   #durable: readonly number[] = [];
-  #port = 0;
 
   constructor(options: TransferOptions) {
     this.#options = options;
-    this.#stateDir = join(options.folder, 'state');
-    this.#ticketFile = join(options.folder, 'ticket');
+    const { target, folder } = options;
+    this.#receiver = new Receiver({ target, folder, options: ['--overwrite-target'] });
   }
 
   async run(): Promise<void> {
@@ -111,9 +105,14 @@ class SoakedTransfer {
       const isEarly = !isFirst && random.below(EARLY_KILLS) === 0;
       const lifeMsMax = isEarly ? EARLY_LIFE_MS_MAX : RECEIVER_LIFE_MS_MAX;
       const lifeMs = this.#lifeMs(tally.receiverKills < killsMax, lifeMsMax);
-      await using receiver = await this.#startReceiver(isFirst);
-      // The first must live until it has forgotten the transfer before this one.
-      if (!isEarly) await this.#listening(receiver);
+      await using receiver = await this.#receiver.spawn({
+        options: isFirst ? ['--discard-transfer'] : [],
+      });
+      // The first one must live until it has discarded the transfer before this one.
+      if (!isEarly) {
+        await this.#receiver.listening();
+        this.#firstTicket.resolve();
+      }
       const life = new AbortController();
       const samples: Sample[] = [];
       const sampling = sampleWrites(receiver.pid, samples, life.signal);
@@ -125,21 +124,7 @@ class SoakedTransfer {
     }
   }
 
-  async #startReceiver(isFirst: boolean): Promise<Started> {
-    const { host, target } = this.#options;
-    const place = ['--listen', `${host}:${this.#port}`, '--state-dir', this.#stateDir];
-    const discard = isFirst ? ['--discard-transfer'] : [];
-    const flags = ['--ticket-file', this.#ticketFile, '--overwrite-target', ...discard];
-    return await start(join(SCRIPTS, 'ddt-receive'), [...place, ...flags, target]);
-  }
-
-  async #listening(receiver: Started): Promise<void> {
-    const [, port] = await receiver.waitForLine(/^ticket: https:\/\/[^/]+:(\d+)\/#/, START_TIMEOUT_MS);
-    this.#port = Number(port);
-    this.#firstTicket.resolve();
-  }
-
-  /** Infinity when this side has been killed often enough. */
+  /** Longer than the transfer when this side has been killed often enough. */
   #lifeMs(isToBeKilled: boolean, max: number): number {
     return isToBeKilled ? this.#options.random.below(max) : TRANSFER_TIMEOUT_MS;
   }
@@ -152,15 +137,15 @@ class SoakedTransfer {
     waiting.abort();
   }
 
-  /** Stopped first, so that what the kernel has counted is what it did. */
+  /** Stops it first, so that it writes nothing more after the kernel's counters have been read. */
   async #kill(receiver: Started, samples: Sample[]): Promise<void> {
     const { tally, blockSizeBytes } = this.#options;
     receiver.kill('SIGSTOP');
     const bytes = (await writtenBytes(receiver.pid)) ?? 0;
     const nowMs = performance.now();
     receiver.kill('SIGKILL');
-    const { signal, status, stderr } = await receiver.ended;
-    if (signal !== 'SIGKILL') throw new Failure(`ddt-receive ended by itself with ${status}: ${stderr}`);
+    const ended = await receiver.ended;
+    if (ended.signal !== 'SIGKILL') throw endedWith('ddt-receive', ended);
     tally.receiverKills++;
     tally.bytesWritten += bytes;
     const before = this.#durable.length;
@@ -174,9 +159,9 @@ class SoakedTransfer {
   async #end(receiver: Started): Promise<void> {
     this.#options.tally.bytesWritten += (await writtenBytes(receiver.pid)) ?? 0;
     receiver.kill('SIGTERM');
-    const { status, signal, stderr } = await receiver.ended;
-    if (status !== 0 && !this.#options.signal.aborted)
-      throw new Failure(`ddt-receive ended with ${signal ?? status} after the seal: ${stderr}`);
+    const ended = await receiver.ended;
+    if (ended.status !== 0 && !this.#options.signal.aborted)
+      throw endedWith('after the seal, ddt-receive', ended);
   }
 
   async #runSenders(): Promise<void> {
@@ -185,31 +170,32 @@ class SoakedTransfer {
     const flags = ['--block-size', String(this.#options.blockSizeBytes), '--connections', '4'];
     while (!this.#isOver) {
       const lifeMs = this.#lifeMs(tally.senderKills < killsMax, SENDER_LIFE_MS_MAX);
-      const options = [...flags, '--progress', 'none', '--ticket-file', this.#ticketFile, source];
+      const options = [...flags, '--progress', 'none', '--ticket-file', this.#receiver.ticketFile, source];
       await using sender = await start(join(SCRIPTS, 'ddt-send'), options);
       await this.#live(sender, lifeMs);
       sender.kill('SIGKILL');
-      const { status, signal, stderr } = await sender.ended;
-      if (status === 0) return;
-      if (signal !== 'SIGKILL') throw new Failure(`ddt-send ended by itself with ${status}: ${stderr}`);
+      const ended = await sender.ended;
+      if (ended.status === 0) return;
+      if (ended.signal !== 'SIGKILL') throw endedWith('ddt-send', ended);
       tally.senderKills++;
     }
   }
 
-  /** Invariant I5: what is listed is on the medium. */
+  /** Invariant I5: every block that is listed is on the medium. */
   async #check(when: string): Promise<void> {
     const { tally, target } = this.#options;
-    const { durable, wrong } = await checkJournal(this.#stateDir, target);
+    const { durable, wrong } = await checkJournal(this.#receiver.stateDir, target);
     tally.blocksChecked += durable.length;
     const listed = new Set(durable);
-    // A sender that started before they were durable has sent them again, and they were being rewritten.
+    // A sender that started before they were durable sent them again, and they were being rewritten.
     tally.withdrawn += this.#durable.filter((index) => !listed.has(index)).length;
     this.#durable = durable;
     const where = `transfer ${tally.transfers + 1}, ${when}`;
-    if (wrong.length > 0) tally.violations.push(`${where}: blocks ${wrong.join()} are listed and not there`);
+    if (wrong.length > 0)
+      tally.violations.push(`${where}: blocks ${wrong.join()} are listed but not on the medium`);
   }
 
-  /** cmp(1) of what dd(1) reads past the page cache. */
+  /** cmp(1) with what dd(1) reads past the page cache. */
   async #compare(): Promise<void> {
     const { source, target, tally } = this.#options;
     const line = 'dd if="$2" bs=1M iflag=direct status=none | cmp "$1" -';
@@ -218,7 +204,7 @@ class SoakedTransfer {
   }
 }
 
-/** proc_pid_io(5): what the process caused to be sent to storage. undefined when it is gone. */
+/** proc_pid_io(5): bytes that the process caused to be sent to storage. undefined when it has gone. */
 async function writtenBytes(pid: number): Promise<number | undefined> {
   const text = await readFile(`/proc/${pid}/io`, 'utf8').catch(() => '');
   const match = /^write_bytes: (\d+)$/m.exec(text);

@@ -1,30 +1,30 @@
 /**
- * ddt side by side with what people use instead, all on this machine, so that no line is the limit: rounds
- * in turn, everything flushed at the end, caches dropped before, each copy compared. Prints Markdown.
+ * ddt and its alternatives side by side on this machine, so that no line is the limit. The tools take turns,
+ * the caches are dropped before each copy, each copy is flushed and compared. Prints Markdown.
  */
 import { access, constants, mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { formatSize, parseSize, parseWhole } from '../common/units.ts';
-import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob } from './bench-copy.ts';
-import { JOBS, SIZE_BYTES_MIN, type Contender, type DiskJob } from './bench-jobs.ts';
-import type { DdtOptions } from './bench-peers.ts';
-import { describeMachine, formatTable } from './bench-report.ts';
-import { Failure, run, runScript, TEMPORARY } from './both-sides.ts';
+import { formatSize, parseSize, parseWhole } from '../../common/units.ts';
+import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
+import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob } from './copy.ts';
+import { JOBS, SIZE_BYTES_MIN, type Contender, type DiskJob } from './jobs.ts';
+import type { DdtOptions } from './peers.ts';
+import { describeMachine, formatTable } from './report.ts';
 
 const SIZES = JOBS.map(({ name, sizeBytes }) => `${name} (${formatSize(sizeBytes)})`).join(', ');
 const USAGE = `usage: npm run bench:local -- [options]
 
   --jobs <name,…>         ${SIZES}; default all
-  --size <size>           of the disk, instead of those
+  --size <size>           of the disk, instead of these
   --rounds <n>            default 5
   --tools <substring,…>   default all
-  --ddt='<options>'       ddt with these options of ddt-send as well, and of ddt-receive behind a ';';
-                          any number of times
-  --limit <n>             seconds after which a tool is stopped, and not tried again; default 600
-  --folder <folder>       default ${TEMPORARY}; needs three times what the disk holds
+  --ddt='<options>'       also ddt with these options of ddt-send, and after a ';' of ddt-receive;
+                          may be repeated
+  --limit <n>             seconds after which a tool is stopped for good; default 600
+  --folder <folder>       default ${TEMPORARY}; needs three times the data of the disk
 
-All caches are dropped only by root. The other tools: apt-get install gnutls-bin iproute2 libnbd-bin
+Only root can drop all caches. The other tools: apt-get install gnutls-bin iproute2 libnbd-bin
 nbdkit netcat-openbsd openssh-client openssh-server qemu-utils rsync
 `;
 const DROP_CACHES = '/proc/sys/vm/drop_caches';
@@ -39,7 +39,7 @@ interface Bench {
   readonly signal: AbortSignal;
 }
 
-/** All caches takes root, and a kernel of one's own. */
+/** Needs root, and is not allowed in most containers. */
 async function canDropAll(): Promise<boolean> {
   return await access(DROP_CACHES, constants.W_OK).then(
     () => true,
@@ -48,10 +48,10 @@ async function canDropAll(): Promise<boolean> {
 }
 
 async function dropCaches({ source, signal }: CopyJob): Promise<void> {
-  await run('sync', [], signal);
+  await runTool('sync', [], signal);
   if (await canDropAll()) await writeFile(DROP_CACHES, '3');
-  // One file (dd(1), nocache).
-  else await run('dd', [`if=${source}`, 'iflag=nocache', 'count=0', 'status=none'], signal);
+  // Only the cache of one file (dd(1), nocache).
+  else await runTool('dd', [`if=${source}`, 'iflag=nocache', 'count=0', 'status=none'], signal);
 }
 
 async function measure(disk: DiskJob, job: CopyJob, { peer, prepare }: Contender): Promise<Copy> {
@@ -112,7 +112,7 @@ function parseJobs(text: string | undefined): readonly DiskJob[] {
   return (text?.split(',') ?? JOBS.map(({ name }) => name)).map((wanted) => {
     const job = JOBS.find(({ name }) => name === wanted);
     if (job !== undefined) return job;
-    throw new Failure(`--jobs: '${wanted}' is none of ${JOBS.map(({ name }) => name).join(', ')}`, 2);
+    throw new Failure(`--jobs: '${wanted}' is not one of ${JOBS.map(({ name }) => name).join(', ')}`, 2);
   });
 }
 
@@ -138,7 +138,7 @@ async function benchLocal(parameters: string[], signal: AbortSignal): Promise<vo
   const jobs = parseJobs(values.jobs);
   const sizeBytes = values.size === undefined ? undefined : parseSize(values.size);
   if (sizeBytes !== undefined && sizeBytes < SIZE_BYTES_MIN) {
-    throw new Failure(`--size is at least ${formatSize(SIZE_BYTES_MIN)}`, 2);
+    throw new Failure(`--size must be at least ${formatSize(SIZE_BYTES_MIN)}`, 2);
   }
   const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);

@@ -1,34 +1,35 @@
 /**
- * The main job over a long line, side by side with what people use instead: each tool alone on a line of its
- * own, that is made anew each time and loses by the same dice. Prints a table in Markdown for each line.
+ * ddt and its alternatives over a long line: each copy has a new line to itself, which loses packets by the
+ * same random numbers. Prints a Markdown table for each line.
  */
 import { mkdtempDisposable, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { formatSize, parseWhole } from '../common/units.ts';
-import { benchChange, bytesForChange } from './bench-line-change.ts';
-import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './bench-copy.ts';
-import { ddNc, ddSsh, ddt, nbdcopy, rsync } from './bench-peers.ts';
-import { describeMachine, formatName, median } from './bench-report.ts';
-import { Failure, run, runScript, SCRIPTS, TEMPORARY } from './both-sides.ts';
+import { formatSize, parseWhole } from '../../common/units.ts';
+import { SCRIPTS } from '../../test/support/processes.ts';
+import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
+import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './copy.ts';
+import { benchChange, bytesForChange } from './line-change.ts';
 import { buildWan, lineName, openLine, type LineOptions } from './long-line.ts';
+import { ddNc, ddSsh, ddt, nbdcopy, rsync } from './peers.ts';
+import { describeMachine, formatName, median } from './report.ts';
 
 const USAGE = `usage: npm run bench:line -- [options]
 
-  --lines <rate/rtt/loss,…>   Mbit/s, ms there and back, per cent; default the five of the README
-  --content <random,image>    random bytes, and a file-system image half full; a folder, as /usr: an image
-                              with its files
+  --lines <rate/rtt/loss,…>   Mbit/s, round trip in ms, per cent; default the five lines of the README
+  --content <random,image>    random bytes, and a half-full file-system image; or a folder such as /usr:
+                              an image with its files
   --tools <substring,…>       default all
-  --seconds <n>               how long the line would need for the bytes; default 120, as starting and ending
-                              take a few seconds each, and real copies take hours
+  --seconds <n>               how long the line would take for the data; default 120, because starting and
+                              ending take a few seconds each and real copies take hours
   --limit <n>                 seconds after which a peer is stopped and judged by what arrived; default 60
   --rounds <n>                default 1
-  --connections <n,…>         ddt with so many connections, beside the adaptive one
-  --compress <none,auto,…>    ddt with each of these, too; --tools none leaves all others out
-  --change <line,line>        ddt alone: two minutes after the line has changed, beside fixed numbers
+  --connections <n,…>         also ddt with each of these numbers of connections
+  --compress <none,auto,…>    also ddt with each of these; --tools none leaves out all others
+  --change <line,line>        only ddt: two minutes after the line has changed, beside fixed numbers
   --folder <folder>           default ${TEMPORARY}
 
-As root; wants gcc, iproute2, and of the tools to compare with what is there.
+Needs root, gcc and iproute2; compares with those of the other tools that are installed.
 `;
 const LINES_DEFAULT = '100/40/0,100/40/0.5,100/80/1,1000/20/0.01,10/200/0.2';
 const PEERS: readonly Peer[] = [
@@ -40,11 +41,11 @@ const PEERS: readonly Peer[] = [
   nbdcopy('nbdcopy, TLS, 4 connections'),
 ];
 const MIB = 2 ** 20;
-/** A block each for the first connections, at least. */
+/** At least one block for each of the first connections. */
 const SIZE_BYTES_MIN = 32 * MIB;
 const SIZE_BYTES_MAX = 8192 * MIB;
 
-/** Only what hangs takes longer: ddt's own ends count. */
+/** ddt has to finish: only a hang takes longer. */
 const OWN_LIMIT_SECONDS = 3600;
 
 interface Bench {
@@ -58,17 +59,17 @@ interface Bench {
 
 function parseLine(text: string, option = '--lines'): LineOptions {
   const match = /^(\d+)\/(\d+)\/(\d+(?:\.\d+)?)$/.exec(text);
-  if (match === null) throw new Failure(`${option}: '${text}' is not rate/rtt/loss, as 100/40/0.5`, 2);
+  if (match === null) throw new Failure(`${option}: '${text}' is not rate/rtt/loss, such as 100/40/0.5`, 2);
   return { rateMbit: Number(match[1]), roundTripMs: Number(match[2]), lossPercent: Number(match[3]) };
 }
 
 /** @throws Failure. */
 function parseContent(text: string): string {
   if (text === 'random' || text === 'image' || text.startsWith('/')) return text;
-  throw new Failure(`--content: '${text}' is neither random nor image nor a folder's whole path`, 2);
+  throw new Failure(`--content: '${text}' is not random, image or the absolute path of a folder`, 2);
 }
 
-/** What the line needs that long for, in whole MiB. */
+/** What the line carries in that time, in whole MiB. */
 function sizeFor({ rateMbit }: LineOptions, seconds: number): number {
   const bytes = Math.ceil((rateMbit * 1e6 * seconds) / 8 / MIB) * MIB;
   return Math.min(SIZE_BYTES_MAX, Math.max(SIZE_BYTES_MIN, bytes));
@@ -83,10 +84,10 @@ async function makeSource(
   await rm(path, { force: true });
   if (content !== 'random') {
     const from = content === 'image' ? [] : [content];
-    await run(join(SCRIPTS, 'make-image'), [path, `${sizeBytes / MIB}MiB`, ...from], signal);
+    await runTool(join(SCRIPTS, 'make-image'), [path, `${sizeBytes / MIB}MiB`, ...from], signal);
   } else {
     const count = [`count=${sizeBytes}`, 'iflag=fullblock,count_bytes', 'conv=fsync', 'status=none'];
-    await run('dd', ['if=/dev/urandom', `of=${path}`, 'bs=4M', ...count], signal);
+    await runTool('dd', ['if=/dev/urandom', `of=${path}`, 'bs=4M', ...count], signal);
   }
 }
 
@@ -99,7 +100,7 @@ async function measure(
   const { folder, signal } = bench;
   const [source, target] = [join(folder, 'source'), join(folder, 'target')];
   await rm(target, { force: true });
-  await run('sync', [], signal);
+  await runTool('sync', [], signal);
   await writeFile('/proc/sys/vm/drop_caches', '3');
   await using stack = new AsyncDisposableStack();
   const line = await openLine(bench.wan, options, signal, stack);
@@ -167,7 +168,7 @@ async function benchLine(
   ];
 }
 
-/** @param values numbers of `connections` and ways to `compress`, of further rows of ddt. */
+/** The chosen tools, and a further ddt for each value of `connections` and of `compress`. */
 function peersFor({
   tools,
   connections,
@@ -188,7 +189,7 @@ function peersFor({
 async function printChange({ wan, folder, signal }: Bench, text: string): Promise<void> {
   const [from, to, ...others] = text.split(',').map((line) => parseLine(line, '--change'));
   if (from === undefined || to === undefined || others.length > 0) {
-    throw new Failure(`--change: '${text}' is not two lines, as 100/40/0,100/40/0.5`, 2);
+    throw new Failure(`--change: '${text}' is not two lines, such as 100/40/0,100/40/0.5`, 2);
   }
   const source = join(folder, 'source');
   await makeSource(source, 'random', Math.ceil(bytesForChange({ from, to }) / MIB) * MIB, signal);

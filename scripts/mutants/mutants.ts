@@ -1,10 +1,10 @@
 /**
- * Breaks the code that keeps the promises, one way after the other, and tells which test notices. All:
- * `npm run mutants`; some: `npm run mutants -- --only journal`. Ends with 1 when a mutant survives.
+ * Breaks the code in one way after another and prints the test that notices. `npm run mutants` tries all of
+ * them, `npm run mutants -- --only journal` some. Exits with 1 when a mutant survives.
  */
 import { parseArgs } from 'node:util';
-import { MUTANTS } from './mutants/list.ts';
-import { ProjectCopy, rowOf, type Mutant, type Outcome } from './mutants/try-mutant.ts';
+import { MUTANTS } from './list.ts';
+import { ProjectCopy, rowOf, type Mutant, type Outcome } from './try-mutant.ts';
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -27,10 +27,10 @@ async function tryAll(mutants: readonly Mutant[]): Promise<number> {
     const why = await copy.whyStale(mutant);
     if (why === undefined) continue;
     stale++;
-    fail(`the list is older than the code where ${mutant.name}: ${why}`, 'write the mutant anew');
+    fail(`the code has changed since this mutant was written: ${mutant.name}: ${why}`, 'rewrite the mutant');
   }
   if (stale > 0) return 1;
-  // Else whatever fails anyway would count as having found something.
+  // A test that fails anyway would count as having found the mutant.
   const sound = await copy.runTests([...new Set(mutants.flatMap(({ tests }) => tests))]);
   if (sound.outcome !== 'survived') {
     const what = sound.outcome === 'found' ? `the test '${sound.test}' fails` : 'the tests fail';
@@ -42,7 +42,7 @@ async function tryAll(mutants: readonly Mutant[]): Promise<number> {
   for (const mutant of mutants) {
     const outcome = await copy.try(mutant);
     if (outcome.outcome === 'unusable') {
-      fail(`${mutant.file} does not run any more where ${mutant.name}`, 'write the mutant anew');
+      fail(`${mutant.file} does not run with this mutant: ${mutant.name}`, 'rewrite the mutant');
       process.stderr.write(outcome.output);
       return 1;
     }
@@ -50,10 +50,7 @@ async function tryAll(mutants: readonly Mutant[]): Promise<number> {
     print(rowOf(mutant, wordsFor(outcome)));
   }
   if (survivors === 0) return 0;
-  fail(
-    `${survivors} of ${mutants.length} survived`,
-    'write the test that finds it, as it is a bug that could be',
-  );
+  fail(`${survivors} of ${mutants.length} survived`, 'write the test that would find such a bug');
   return 1;
 }
 

@@ -1,20 +1,23 @@
 /**
- * A line that changes under ddt's connections: what `--connections auto` gets out of it some time afterwards,
- * beside what fixed numbers get out of a line that was like this from the start.
+ * A line that changes under ddt's connections: the rate that `--connections auto` reaches some time after the
+ * change, compared with fixed numbers of connections on a line that was like this from the start.
  */
 import { mkdtempDisposable, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Failure, OwnProcess, SCRIPTS, startReceiver } from './both-sides.ts';
+import { SCRIPTS, startReceiver } from '../../test/support/processes.ts';
+import { lastWords } from '../../test/support/run.ts';
+import { Failure } from '../run-script.ts';
+import { startAt } from './copy.ts';
 import { lineName, openLine, type LineOptions, type LongLine } from './long-line.ts';
 
 const BEFORE_SECONDS = 60;
-/** From the change on: so long it may take to find out. */
+/** How long it has to adapt to the change. */
 const AFTER_SECONDS = 120;
 const FIXED_WARM_UP_SECONDS = 20;
 const SPAN_SECONDS = 20;
 const FIXED = [1, 2, 4, 8, 16, 32, 64] as const;
-/** All of the source must never have been sent. */
+/** The source must not run out before the measurement ends. */
 const SPARE = 1.2;
 
 export interface ChangeBench {
@@ -40,7 +43,7 @@ interface Seen {
   readonly connections: number;
 }
 
-/** @param lead what happens until it is measured. */
+/** @param lead runs before the measurement. */
 async function measure(
   bench: ChangeBench,
   options: LineOptions,
@@ -53,16 +56,16 @@ async function measure(
   const target = join(own, 'target');
   stack.defer(async () => await rm(target, { force: true }));
   const line = await openLine(wan, options, signal, stack);
-  const place = { folder: own, target, signal, address: line.farAddress, within: line.far };
-  const { ticketFile } = await startReceiver(place, stack);
+  const place = { folder: own, target, host: line.farAddress, under: line.far };
+  const { ticketFile } = stack.use(await startReceiver(place));
   const parameters = ['--ticket-file', ticketFile, '--progress', 'json', '--connections', connections];
-  const sender = stack.use(OwnProcess.within(line.near, [join(SCRIPTS, 'ddt-send'), ...parameters, source]));
+  const sender = stack.use(await startAt(line.near, [join(SCRIPTS, 'ddt-send'), ...parameters, source]));
   await lead(line);
   const [bytes, startMs] = [await line.arrivedBytes(), performance.now()];
   await delay(SPAN_SECONDS * 1000, undefined, { signal });
   const mbit = (((await line.arrivedBytes()) - bytes) * 8) / 1000 / (performance.now() - startMs);
-  if (!sender.isRunning) throw new Failure(`ddt-send has ended: ${sender.errors.join(' · ')}`);
-  const last = sender.lines.at(-1);
+  if (!sender.isRunning) throw new Failure(`ddt-send has ended: ${lastWords(sender)}`);
+  const last = sender.stdout.split('\n').at(-2);
   const seen = last === undefined ? {} : (JSON.parse(last) as { connections?: number });
   return { mbit, connections: seen.connections ?? 0 };
 }

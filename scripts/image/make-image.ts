@@ -1,19 +1,20 @@
 /**
- * A disk image to try dd-transfer with: a GPT and an ext4 file system with real files in partition 1, about
- * half full; the same bytes for the same size. Needs neither root nor a mount.
+ * A disk image to try dd-transfer with: a GPT, and in partition 1 an ext4 file system that is about half full
+ * of files; the same bytes for the same size. Needs neither root nor a mount.
  */
 import { execFile } from 'node:child_process';
 import { mkdtempDisposable, open, realpath, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { promisify } from 'node:util';
-import { errnoOf, exitStatusOf, reasonOf, TransferError } from '../common/errors.ts';
-import { formatSize, parseSize } from '../common/units.ts';
+import { errnoOf, exitStatusOf, reasonOf, TransferError } from '../../common/errors.ts';
+import { formatSize, parseSize } from '../../common/units.ts';
+import { partitionTable, SECTOR_BYTES } from './gpt.ts';
 import { type Content, FS_BLOCK_BYTES, makeContent } from './image-content.ts';
 
 const USAGE = `usage: scripts/make-image <file> [size] [folder]
 
 Makes a disk image (GPT, ext4 in partition 1, about half full). size: default 256MiB, at least 16MiB.
-The files are texts and random bytes, or those of a folder, as far as there are enough.
+The files are texts and random bytes, or the files of a folder, until they run out.
   scripts/make-image /tmp/disk.img
   scripts/make-image /tmp/disk.img 1GiB
   scripts/make-image /tmp/disk.img 1GiB /usr
@@ -21,13 +22,11 @@ The files are texts and random bytes, or those of a folder, as far as there are 
 
 const MIB = 2 ** 20;
 const SIZE_BYTES_MIN = 16 * MIB;
-/** Where partition 1 starts, and what stays free behind it for the second copy of the GPT. */
+/** Before partition 1, and behind it for the backup of the GPT. */
 const MARGIN_BYTES = MIB;
-const SECTOR_BYTES = 512;
 const DISK_ID = 'ddd00000-0000-4000-8000-000000000001';
 const PARTITION_ID = 'ddd00000-0000-4000-8000-000000000002';
 const FILE_SYSTEM_ID = 'ddd00000-0000-4000-8000-000000000003';
-const PACKAGE_OF = { sfdisk: 'fdisk', 'mkfs.ext4': 'e2fsprogs', debugfs: 'e2fsprogs' } as const;
 
 const execute = promisify(execFile);
 
@@ -38,45 +37,49 @@ interface ToolOptions {
 }
 
 /**
- * Runs a tool of the system; Debian keeps these outside the PATH of ordinary users.
+ * Runs a tool of e2fsprogs, which Debian keeps outside the PATH of ordinary users.
  * @returns its standard error.
- * @throws TransferError `usage` when it is missing, naming its package; `io-error` with what it said.
+ * @throws TransferError `usage` when it is missing, `io-error` with its message.
  */
 async function runTool(
-  tool: keyof typeof PACKAGE_OF,
+  tool: 'mkfs.ext4' | 'debugfs',
   parameters: string[],
   options: ToolOptions,
 ): Promise<string> {
   const { input = '', ...rest } = options;
   const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
-  // The fixed time (e2fsprogs' own variable) makes images of one size equal.
+  // A fixed time (e2fsprogs' own variable) makes images of one size equal.
   const env = { ...process.env, PATH: path, LC_ALL: 'C', E2FSPROGS_FAKE_TIME: '1700000000' };
   try {
     const running = execute(tool, parameters, { ...rest, env, maxBuffer: 64 * MIB });
-    // A tool that ends without reading its input says itself what went wrong.
+    // A tool that ends without reading its input reports the reason itself.
     running.child.stdin?.on('error', () => {}).end(input);
     return (await running).stderr;
   } catch (error) {
     options.signal.throwIfAborted();
     if (errnoOf(error) === 'ENOENT') {
-      throw new TransferError(
-        'usage',
-        `cannot find ${tool}, which is in the Debian package ${PACKAGE_OF[tool]}`,
-        {
-          hint: 'apt-get install e2fsprogs fdisk',
-          cause: error,
-        },
-      );
+      throw new TransferError('usage', `cannot find ${tool}, which is in the Debian package e2fsprogs`, {
+        hint: 'apt-get install e2fsprogs',
+        cause: error,
+      });
     }
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : reasonOf(error);
     throw new TransferError('io-error', `cannot run ${tool}: ${said}`, { cause: error });
   }
 }
 
-async function makePartitionTable(path: string, partitionBytes: number, signal: AbortSignal): Promise<void> {
-  const partition = `start=${MARGIN_BYTES / SECTOR_BYTES}, size=${partitionBytes / SECTOR_BYTES}, type=linux`;
-  const input = `label: gpt\nlabel-id: ${DISK_ID}\n${partition}, uuid=${PARTITION_ID}\n`;
-  await runTool('sfdisk', ['--quiet', path], { input, signal });
+async function writePartitionTable(path: string, diskBytes: number, sizeBytes: number): Promise<void> {
+  const partition = {
+    type: 'linux',
+    id: PARTITION_ID,
+    name: '',
+    offsetBytes: MARGIN_BYTES,
+    sizeBytes,
+  } as const;
+  const { head, tail, tailOffsetBytes } = partitionTable(diskBytes, DISK_ID, [partition]);
+  await using handle = await open(path, 'r+');
+  await handle.write(head, 0, head.length, 0);
+  await handle.write(tail, 0, tail.length, tailOffsetBytes);
 }
 
 async function makeFileSystem(
@@ -114,9 +117,10 @@ async function makeFileSystem(
 }
 
 /**
- * Files and free space alternate, as on a disk that has been in use. libext2fs gives out the first free
- * blocks, so each folder is followed by a file that only reserves blocks, and these are removed at the end.
- * @throws TransferError `io-error`; debugfs ends with 0 whatever happened, so what it says is looked at.
+ * Files and free space alternate, as on a disk that has been in use for a while. libext2fs allocates the
+ * first free blocks, so each folder is followed by a file that only reserves blocks and is removed at the
+ * end.
+ * @throws TransferError `io-error`; debugfs exits with 0 even if it fails, so its output is checked.
  */
 async function copyContent(image: string, content: Content, signal: AbortSignal): Promise<void> {
   const lines: string[] = [];
@@ -139,7 +143,7 @@ async function copyContent(image: string, content: Content, signal: AbortSignal)
 }
 
 /**
- * Makes the file, sparse, and never opens one that is there: with O_EXCL not even through a symbolic link.
+ * Makes a sparse file. O_EXCL keeps it from opening an existing one, even through a symbolic link.
  * @throws TransferError `target-refused`.
  */
 async function createFile(file: string, sizeBytes: number): Promise<string> {
@@ -156,12 +160,12 @@ async function createFile(file: string, sizeBytes: number): Promise<string> {
     return path;
   } catch (error) {
     if (error instanceof TransferError) throw error;
-    const reason = errnoOf(error) === 'EEXIST' ? 'it exists already' : reasonOf(error);
+    const reason = errnoOf(error) === 'EEXIST' ? 'it already exists' : reasonOf(error);
     throw new TransferError('target-refused', `cannot make ${file}: ${reason}`, { cause: error });
   }
 }
 
-/** @returns one line that says what was made. @throws TransferError; then nothing is left behind. */
+/** @returns a description of the image. @throws TransferError; then nothing is left behind. */
 async function makeImage(
   file: string,
   { sizeBytes, from }: { readonly sizeBytes: number; readonly from: string | undefined },
@@ -171,7 +175,6 @@ async function makeImage(
     const limit = `at least ${formatSize(SIZE_BYTES_MIN)} and whole sectors of ${SECTOR_BYTES} bytes`;
     throw new TransferError('usage', `cannot make an image of ${sizeBytes} bytes: it must be ${limit}`);
   }
-  await runTool('sfdisk', ['--version'], { signal });
   await runTool('mkfs.ext4', ['-V'], { signal });
   const path = await createFile(file, sizeBytes);
   try {
@@ -180,7 +183,7 @@ async function makeImage(
     await using folder = await mkdtempDisposable(`${path}.content-`);
     const wanted = { wantedBytes: partitionBytes * 0.45, from };
     const content = await makeContent(folder.path, wanted, signal);
-    await makePartitionTable(path, partitionBytes, signal);
+    await writePartitionTable(path, sizeBytes, partitionBytes);
     await makeFileSystem(path, partitionBytes, content, signal);
     const files = `${content.fileCount} files with ${formatSize(content.bytes)}`;
     return `${file}: disk image of ${formatSize(sizeBytes)}, GPT, partition 1 is ext4 with ${files}`;
@@ -193,9 +196,9 @@ async function makeImage(
 async function main(parameters: readonly string[]): Promise<number> {
   const [file, size = '256MiB', from, ...rest] = parameters;
   if (file === undefined || file.startsWith('-') || rest.length > 0) {
-    const isAsked = file === '--help' || file === '-h';
-    (isAsked ? process.stdout : process.stderr).write(USAGE);
-    return isAsked ? 0 : exitStatusOf('usage');
+    const isHelp = file === '--help' || file === '-h';
+    (isHelp ? process.stdout : process.stderr).write(USAGE);
+    return isHelp ? 0 : exitStatusOf('usage');
   }
   const interruption = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -1,7 +1,6 @@
 /**
- * Invariant I5, judged by others than the receiver's own code: whatever a journal lists is on the medium.
- * The blocks are read by dd(1), past the page cache, and hashed by OpenSSL, or by the package for BLAKE3; the
- * journal is opened by SQLite as it was left.
+ * Checks invariant I5 without the receiver's own code: every block that a journal lists is on the medium.
+ * dd(1) reads the blocks past the page cache, and SQLite opens the journal as the receiver left it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,9 +8,9 @@ import { copyFile, mkdtempDisposable, readdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { digestNameOf } from '../common/protocol/claim.ts';
-import { DIGESTS, digestIn, type DigestAlgorithm } from '../common/digest/digest.ts';
-import type { Claim } from '../common/protocol/protocol.ts';
+import { digestNameOf } from '../../common/protocol/claim.ts';
+import { DIGESTS, digestIn, type DigestAlgorithm } from '../../common/digest/digest.ts';
+import type { Claim } from '../../common/protocol/protocol.ts';
 
 export interface JournalCheck {
   /** Listed as durable or verified. */
@@ -28,15 +27,15 @@ interface ListedBlock {
 }
 
 export interface Listed {
-  /** undefined before a sender has claimed the transfer. */
+  /** undefined until a sender has claimed the transfer. */
   readonly blockSizeBytes: number | undefined;
   readonly algorithm: DigestAlgorithm;
   readonly blocks: readonly ListedBlock[];
 }
 
 /**
- * Compares; to be called while no receiver runs. Changes nothing, not even the journal's write-ahead log.
- * @param stateDir of `--state-dir`, with one transfer in it. @param medium file or device.
+ * To be called while no receiver runs. Changes nothing, not even the journal's write-ahead log.
+ * @param stateDir holds the state of one transfer. @param medium a file or device.
  */
 export async function checkJournal(stateDir: string, medium: string): Promise<JournalCheck> {
   const { blocks, blockSizeBytes, algorithm } = await readJournal(stateDir);
@@ -48,7 +47,7 @@ export async function checkJournal(stateDir: string, medium: string): Promise<Jo
   return { durable, verified, wrong };
 }
 
-/** What the only journal in the state folder lists; nothing when there is none yet. */
+/** What the only journal in the state folder lists; no blocks if there is no journal yet. */
 export async function readJournal(stateDir: string): Promise<Listed> {
   const nothing: Listed = { blockSizeBytes: undefined, algorithm: 'sha-256', blocks: [] };
   const names = await readdir(stateDir, { recursive: true }).catch((): string[] => []);
@@ -61,7 +60,7 @@ export async function readJournal(stateDir: string): Promise<Listed> {
   }
   if ((await stat(join(folder.path, 'journal.db'))).size === 0) return nothing;
   using db = new DatabaseSync(join(folder.path, 'journal.db'));
-  // Killed before the tables were there.
+  // The receiver was killed before it had made the tables.
   if (db.prepare('PRAGMA user_version').get()?.['user_version'] === 0) return nothing;
   const claim = db.prepare("SELECT value FROM property WHERE name = 'claim'").get()?.['value'];
   if (typeof claim !== 'string') return nothing;
@@ -76,8 +75,8 @@ export async function readJournal(stateDir: string): Promise<Listed> {
 }
 
 /**
- * Arguments with which dd(1) reads past the page cache. Old kernels have no O_DIRECT on a tmpfs, where there
- * is nothing below the page cache either.
+ * Arguments with which dd(1) reads past the page cache. Old kernels have no O_DIRECT on a tmpfs, which has
+ * nothing below the page cache anyway.
  */
 export async function ddArguments(medium: string): Promise<string[]> {
   const usual = [`if=${medium}`, 'bs=1M', 'status=none'];
@@ -86,21 +85,21 @@ export async function ddArguments(medium: string): Promise<string[]> {
   return status === 0 ? [...usual, 'iflag=direct'] : usual;
 }
 
-/** Of each block of a file or device, in lower-case hex. */
+/** The digest of each block of a file or device, in lower-case hex. */
 async function digestsOf(
   medium: string,
   blockSizeBytes: number,
   algorithm: DigestAlgorithm,
 ): Promise<string[]> {
   const digest = digestIn(DIGESTS, algorithm);
-  if (digest === undefined) throw new Error(`${algorithm} cannot be computed here`);
+  if (digest === undefined) throw new Error(`cannot compute ${algorithm} here`);
   const hexOf = (bytes: Buffer): string => digest.now(bytes).toString('hex');
   const dd = spawn('dd', await ddArguments(medium), { stdio: ['ignore', 'pipe', 'inherit'] });
   const closed = once(dd, 'close');
   const digests: string[] = [];
   let rest: Buffer = Buffer.alloc(0);
-  for await (const piece of dd.stdout as AsyncIterable<Buffer>) {
-    let bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+  for await (const chunk of dd.stdout as AsyncIterable<Buffer>) {
+    let bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     for (; bytes.length >= blockSizeBytes; bytes = bytes.subarray(blockSizeBytes)) {
       digests.push(hexOf(bytes.subarray(0, blockSizeBytes)));
     }
@@ -108,6 +107,6 @@ async function digestsOf(
   }
   if (rest.length > 0) digests.push(hexOf(rest));
   const [status] = await closed;
-  if (status !== 0) throw new Error(`dd of ${medium} ended with ${status}`);
+  if (status !== 0) throw new Error(`dd if=${medium} ended with ${status}`);
   return digests;
 }

@@ -1,23 +1,25 @@
-/** One copy of a disk by one tool, timed from its start to its end. */
+/** One copy of a disk by one tool, timed from start to end. */
 import { readFile, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Failure, OwnProcess, run, until } from './both-sides.ts';
-import { findProgram } from './loopback-ssh.ts';
+import { until } from '../../test/support/processes.ts';
+import { findProgram, missingTools, packagesFor, type Tool } from '../../test/support/requires.ts';
+import { lastWords, run, start, type Started } from '../../test/support/run.ts';
+import { endedWith, Failure, runTool } from '../run-script.ts';
 
 const LISTEN_TIMEOUT_MS = 10_000;
-const LOOK_EVERY_MS = 100;
-/** Each time a process looks. */
-const LOOK_AT_LINE_EVERY_MS = 1000;
+const SAMPLE_EVERY_MS = 100;
+/** Each sample of the line starts a process. */
+const SAMPLE_LINE_EVERY_MS = 1000;
 /** Of /proc/stat, on every machine (proc(5), sysconf(3)). */
 const TICKS_PER_SECOND = 100;
 
 /** Where the two ends of a copy are. */
 export interface Route {
-  /** What a command line begins with that runs at this end: nothing, or `ip netns exec …`. */
+  /** What a command line at this end starts with: nothing, or `ip netns exec …`. */
   readonly near: readonly string[];
   readonly far: readonly string[];
   readonly farAddress: string;
-  /** Bytes that have come out of the line at the far end so far, heads of packets included. */
+  /** Bytes that have come out of the line at the far end so far, packet headers included. */
   arrivedBytes?(): Promise<number>;
 }
 
@@ -29,9 +31,9 @@ export interface CopyJob {
   readonly source: string;
   readonly target: string;
   readonly sizeBytes: number;
-  /** Of the source: what is no zeros; all of it, if this is not given. */
+  /** Of the source, without zeros; default all of it. */
   readonly dataBytes?: number;
-  /** What has not ended by then is stopped, and judged by what has arrived. */
+  /** A copy that takes longer is stopped, and judged by what has arrived. */
   readonly limitSeconds: number;
   readonly signal: AbortSignal;
 }
@@ -41,11 +43,11 @@ export interface Copy {
   /** Of the disk, on the target; of a copy that was stopped, what is allocated there. */
   readonly bytes: number;
   readonly isComplete: boolean;
-  /** Mbit/s on the line without the first and the last fifth of the time; NaN of too short a time. */
+  /** Mbit/s on the line, without the first and the last fifth of the time; NaN if that is too short. */
   readonly lineMbit: number;
-  /** Of the whole machine meanwhile: both sides, and the kernel's work for them. */
+  /** Of the whole machine: both sides, and the kernel's work for them. */
   readonly cpuSeconds: number;
-  /** Of ddt: the connections that it had, once a second. */
+  /** Of ddt: its number of connections, once a second. */
   readonly connections?: readonly number[];
   /** Of ddt: peak memory. */
   readonly senderBytes?: number;
@@ -54,13 +56,13 @@ export interface Copy {
 
 export interface Peer {
   readonly name: string;
-  /** What is known of the target at its end. */
+  /** What is known about the target when it has ended. */
   readonly proof: string;
-  readonly programs: readonly (readonly [program: string, debianPackage: string])[];
+  readonly programs: readonly Tool[];
   readonly copy: (job: CopyJob) => Promise<Copy>;
 }
 
-/** For a shell, here or behind ssh. */
+/** For a shell, here or on the other side of ssh. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
@@ -69,7 +71,7 @@ export function shell(script: string): string[] {
   return ['bash', '-c', `set -e -o pipefail; ${script}`];
 }
 
-/** What all processors have worked since the start of the machine: all but idle and waiting. */
+/** CPU seconds of all processors since boot, without idle and I/O wait. */
 async function busySeconds(): Promise<number> {
   const [line = ''] = (await readFile('/proc/stat', 'utf8')).split('\n');
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line.split(/\s+/).slice(1).map(Number);
@@ -77,56 +79,62 @@ async function busySeconds(): Promise<number> {
 }
 
 export interface Ending {
-  /** Exit statuses that are no failure. */
+  /** Exit statuses that are not a failure. */
   readonly statuses?: readonly number[];
-  /** Zeros are left out on the target. */
+  /** The tool does not write zeros to the target. */
   readonly keepsHoles?: boolean;
 }
 
+/** Starts a command at one end, with nothing on its standard input. */
+export async function startAt(end: readonly string[], command: readonly string[]): Promise<Started> {
+  const [program = '', ...args] = command;
+  const started = await start(program, args, { under: end });
+  started.stdin.end();
+  return started;
+}
+
 /**
- * @param start begins the copy. @returns the process whose end is the end of the copy.
- * @throws Failure with its last words unless it ends as it may.
+ * @param begin starts the copy. @returns the process that ends when the copy does.
+ * @throws Failure with its last words if it fails.
  */
 export async function timeCopy(
   job: CopyJob,
-  start: () => OwnProcess,
+  begin: () => Promise<Started>,
   { statuses = [0], keepsHoles = false }: Ending = {},
 ): Promise<Copy> {
   const busyBefore = await busySeconds();
   const startMs = performance.now();
   const now = (): number => (performance.now() - startMs) / 1000;
-  const looks: Look[] = [];
-  const last = start();
+  const samples: Sample[] = [];
+  const last = await begin();
   while (last.isRunning && now() < job.limitSeconds) {
     job.signal.throwIfAborted();
-    await Promise.race([last.ended, delay(LOOK_EVERY_MS)]);
-    if (now() * 1000 < looks.length * LOOK_AT_LINE_EVERY_MS) continue;
-    looks.push({ seconds: now(), bytes: (await job.route.arrivedBytes?.()) ?? NaN });
+    await Promise.race([last.ended, delay(SAMPLE_EVERY_MS)]);
+    if (now() * 1000 < samples.length * SAMPLE_LINE_EVERY_MS) continue;
+    samples.push({ seconds: now(), bytes: (await job.route.arrivedBytes?.()) ?? NaN });
   }
   const seconds = now();
   const cpuSeconds = (await busySeconds()) - busyBefore;
-  const figures = { seconds, cpuSeconds, lineMbit: middleOf(looks) };
+  const figures = { seconds, cpuSeconds, lineMbit: middleOf(samples) };
   const { sizeBytes, dataBytes = sizeBytes } = job;
   if (last.isRunning) {
-    // Sparse until it is written: what is allocated has arrived.
+    // The target is sparse until it is written: what is allocated has arrived.
     const share = ((await stat(job.target)).blocks * 512) / (keepsHoles ? dataBytes : sizeBytes);
     return { bytes: sizeBytes * Math.min(1, share), isComplete: false, ...figures };
   }
   const end = await last.ended;
-  if (!statuses.includes(end.status ?? -1)) {
-    throw new Failure(`it ended with ${end.signal ?? end.status}: ${end.errors.slice(-3).join(' · ')}`);
-  }
+  if (!statuses.includes(end.status ?? -1)) throw endedWith('the copy', end);
   return { bytes: sizeBytes, isComplete: true, ...figures };
 }
 
-interface Look {
+interface Sample {
   readonly seconds: number;
   readonly bytes: number;
 }
 
-function middleOf(looks: readonly Look[]): number {
-  const from = looks[Math.floor(looks.length * 0.2)];
-  const to = looks[Math.floor(looks.length * 0.8)];
+function middleOf(samples: readonly Sample[]): number {
+  const from = samples[Math.floor(samples.length * 0.2)];
+  const to = samples[Math.floor(samples.length * 0.8)];
   if (from === undefined || to === undefined || to.seconds <= from.seconds) return NaN;
   return ((to.bytes - from.bytes) * 8) / 1e6 / (to.seconds - from.seconds);
 }
@@ -134,34 +142,36 @@ function middleOf(looks: readonly Look[]): number {
 export async function untilListening(
   { route, signal }: CopyJob,
   port: number,
-  server: OwnProcess,
+  server: Started,
 ): Promise<void> {
-  await until('the peer to listen', signal, LISTEN_TIMEOUT_MS, async () => {
-    if (!server.isRunning) throw new Failure(`the peer has ended: ${server.errors.join(' · ')}`);
-    const { lines } = await OwnProcess.within(route.far, ['ss', '-Hltn', `sport = :${port}`]).ended;
-    return lines.length > 0;
-  });
+  const isListening = async (): Promise<boolean> => {
+    signal.throwIfAborted();
+    if (!server.isRunning) throw new Failure(`the peer has ended: ${lastWords(server)}`);
+    const { stdout } = await run('ss', ['-Hltn', `sport = :${port}`], { under: route.far });
+    return stdout !== '';
+  };
+  await until('the peer to listen', isListening, LISTEN_TIMEOUT_MS);
 }
 
 /**
- * By programs that are not ours: cmp(1), which would read every hole; a disk that is mostly holes is compared
- * by qemu-img, where it is installed. @throws Failure where they differ.
+ * Compares with programs that are not ours: cmp(1), or qemu-img for a disk that is mostly holes, of which cmp
+ * would read every byte. @throws Failure where they differ.
  */
 export async function compareDisks(source: string, target: string, signal: AbortSignal): Promise<void> {
   const [ours, theirs] = [await stat(source), await stat(target)];
   if (ours.size !== theirs.size) throw new Failure(`${target} has ${theirs.size} bytes, not ${ours.size}`);
   const isSparse = ours.blocks * 512 < ours.size / 4 && findProgram('qemu-img') !== undefined;
-  if (isSparse) await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', source, target], signal);
-  else await run('cmp', [source, target], signal);
+  if (isSparse) await runTool('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', source, target], signal);
+  else await runTool('cmp', [source, target], signal);
 }
 
-/** What is missing for this peer, as a person types it; undefined when nothing is. */
+/** The command that installs what this peer lacks; undefined when nothing is missing. */
 function missingFor({ programs }: Peer): string | undefined {
-  const missing = programs.flatMap(([program, name]) => (findProgram(program) === undefined ? [name] : []));
-  return missing.length === 0 ? undefined : `apt-get install ${[...new Set(missing)].join(' ')}`;
+  const packages = packagesFor(missingTools(...programs));
+  return packages.length === 0 ? undefined : `apt-get install ${packages.join(' ')}`;
 }
 
-/** Those whose name has one of the parts, all without; and why some of these can't run here. */
+/** The peers whose name contains one of the parts (default all), and why some of these are left out. */
 export function choosePeers(
   peers: readonly Peer[],
   parts: string | undefined,

@@ -1,17 +1,17 @@
-/** What a benchmark measured, as a table in Markdown, and on what. */
+/** The results of a benchmark as a Markdown table, and the machine that it ran on. */
 import { readFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
-import { formatSize } from '../common/units.ts';
-import type { Copy, Peer } from './bench-copy.ts';
-import { run } from './both-sides.ts';
+import { formatSize } from '../../common/units.ts';
+import { runTool } from '../run-script.ts';
+import type { Copy, Peer } from './copy.ts';
 
-/** One tool, and its copies by round; of one that was stopped there are no later ones. */
+/** One tool, and its copies by round; a tool that was stopped gets no further rounds. */
 export interface Row {
   readonly peer: Peer;
   readonly copies: readonly Copy[];
 }
 
-/** NaN of nothing. */
+/** NaN if there are none. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
@@ -19,12 +19,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? NaN) + high) / 2;
 }
 
-/** The name of a tool within a table. */
+/** The name of a tool in a cell of a table. */
 export function formatName(name: string): string {
   return name.replaceAll('|', String.raw`\|`);
 }
 
-/** Rates in units of 10^6 bytes a second; of a copy that was stopped they are less than that. */
+/** Rates are in 10^6 bytes per second; those of a copy that was stopped are upper bounds. */
 function formatRow({ peer, copies }: Row, first: Row | undefined, sizeBytes: number): string {
   const rates = copies.map(({ seconds }) => sizeBytes / 1e6 / seconds);
   const isComplete = copies.every((copy) => copy.isComplete);
@@ -51,7 +51,7 @@ function formatRow({ peer, copies }: Row, first: Row | undefined, sizeBytes: num
   return `| ${cells.join(' | ')} |`;
 }
 
-/** All but the span and the peaks are medians; ratios to `first` are of the same round before. */
+/** Everything but the ranges and the peaks is a median; ratios to `first` are taken round by round. */
 export function formatTable(rows: readonly Row[], first: Row | undefined, sizeBytes: number): string[] {
   return [
     '| | MB/s | min–max | seconds | ddt is × as fast | CPU s | proof | peak memory: sender | receiver |',
@@ -63,7 +63,8 @@ export function formatTable(rows: readonly Row[], first: Row | undefined, sizeBy
 /** One line: processors, system, runtime, file system. */
 export async function describeMachine(folder: string, signal: AbortSignal): Promise<string> {
   const [cpu] = cpus();
-  const fileSystem = (await run('df', ['--output=fstype', folder], signal)).lines.at(-1) ?? 'unknown';
+  const fileSystem =
+    (await runTool('df', ['--output=fstype', folder], signal)).split('\n').at(-2) ?? 'unknown';
   const distribution = /^PRETTY_NAME="(.*)"$/m.exec(
     await readFile('/etc/os-release', 'utf8').catch(() => ''),
   )?.[1];

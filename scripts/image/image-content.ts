@@ -1,34 +1,34 @@
-/** Real files for disk images: the same ones for the same size. */
+/** Files for disk images: the same files for the same size. */
 import { createCipheriv, hash } from 'node:crypto';
 import { access, constants, copyFile, glob, mkdir, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { TransferError } from '../common/errors.ts';
+import { TransferError } from '../../common/errors.ts';
 
 const MIB = 2 ** 20;
 const FOLDER_BYTES = 16 * MIB;
 export const FS_BLOCK_BYTES = 4096;
-const PROJECT = resolve(import.meta.dirname, '..');
+const PROJECT = resolve(import.meta.dirname, '../..');
 
-/** What a file system shall hold, ready to be copied; paths are relative to `root`. */
+/** The content of a file system, ready to be copied; paths are relative to `root`. */
 export interface Content {
   readonly root: string;
   readonly folders: readonly { readonly name: string; readonly files: readonly string[] }[];
   readonly fileCount: number;
   readonly bytes: number;
-  /** What each folder takes of the disk, about. */
+  /** About the space that each folder takes on the disk. */
   readonly folderBytes: number;
 }
 
-/** Endless bytes that depend on nothing but the seed and do not compress: AES-128-CTR over zeros. */
-function seededBytes(seed: number): (lengthBytes: number) => Buffer {
+/** An endless stream of bytes that depends only on the seed and does not compress: AES-128-CTR over zeros. */
+export function seededBytes(seed: number): (lengthBytes: number) => Buffer {
   const key = Buffer.alloc(16);
   key.writeUInt32BE(seed);
   const cipher = createCipheriv('aes-128-ctr', key, Buffer.alloc(16));
   return (lengthBytes) => cipher.update(Buffer.alloc(lengthBytes));
 }
 
-/** Real text: sources and documents of packages that the lockfile pins, in a fixed order. */
-async function listTexts(): Promise<string[]> {
+/** Real text: sources and documents of packages pinned by the lockfile, in a fixed order. */
+export async function listTexts(): Promise<string[]> {
   const texts: string[] = [];
   for await (const path of glob('node_modules/{undici,hono,fast-check}/**/*.{js,ts,md}', { cwd: PROJECT })) {
     texts.push(join(PROJECT, path));
@@ -37,8 +37,8 @@ async function listTexts(): Promise<string[]> {
 }
 
 /**
- * All regular files below a folder that can be read, well mixed, in an order that depends on nothing but
- * their names. @throws TransferError `usage` when there are none.
+ * All readable regular files below a folder, shuffled in an order that depends only on their names.
+ * @throws TransferError `usage` when there are none.
  */
 async function listFiles(folder: string): Promise<string[]> {
   const files: [order: string, path: string][] = [];
@@ -57,8 +57,8 @@ async function listFiles(folder: string): Promise<string[]> {
 
 /**
  * Fills folders of about equal size below `root`: an eighth text, the rest random files of 16 KiB to 2 MiB.
- * @param wantedBytes on the disk; is passed by at most one random file.
- * @param from a folder whose files are taken instead, each once, as far as there are enough.
+ * @param wantedBytes on the disk; at most one random file exceeds it.
+ * @param from a folder whose files are used instead, each once, until they run out.
  */
 export async function makeContent(
   root: string,

@@ -1,31 +1,29 @@
-/** An sshd of our own on a free loopback port, with keys that live no longer than it does. */
+/** A private sshd on a free loopback port, with keys that are removed with it. */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { Failure, OwnProcess, run, until } from './both-sides.ts';
+import { until } from '../../test/support/processes.ts';
+import { findProgram, missingTools, packagesFor } from '../../test/support/requires.ts';
+import { lastWords, ProcessFailure, run } from '../../test/support/run.ts';
+import { Failure, runTool } from '../run-script.ts';
+import { startAt } from './copy.ts';
 
 const START_TIMEOUT_MS = 10_000;
-/** Where sshd confines its unprivileged half when it is root; the system makes it at boot (sshd(8)). */
+/** Where sshd, as root, confines its unprivileged process; the system makes it at boot (sshd(8)). */
 const PRIVSEP_FOLDER = '/run/sshd';
-const FOLDERS = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
 
-/** The full path of a program, also from where the PATH of ordinary users does not lead. */
-export function findProgram(name: string): string | undefined {
-  return FOLDERS.map((folder) => join(folder, name)).find((path) => existsSync(path));
-}
-
-/** Where sshd listens, when that is not on loopback of this network namespace. */
+/** Where sshd listens, if not on loopback in this network namespace. */
 export interface Elsewhere {
   readonly address: string;
-  /** What the command lines of the server and of the client begin with. */
+  /** What the command lines of the server and of the client start with. */
   readonly far: readonly string[];
   readonly near: readonly string[];
 }
 
-/** Of loopback; at another address it is most likely free as well. */
+/** A free port on loopback; most likely it is free at other addresses too. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -71,8 +69,8 @@ async function writeConfigs(folder: string, address: string, port: number): Prom
 
 /**
  * @param stack stops it.
- * @returns the client's configuration: `ssh -F <file> loopback …` logs in as the present user.
- * @throws Failure with the reason why there is no ssh here.
+ * @returns the client's configuration: `ssh -F <file> loopback …` logs in as the current user.
+ * @throws Failure that says why ssh does not work here.
  */
 export async function startLoopbackSsh(
   folder: string,
@@ -81,35 +79,33 @@ export async function startLoopbackSsh(
   { address, far, near }: Elsewhere = { address: '127.0.0.1', far: [], near: [] },
 ): Promise<string> {
   const sshd = findProgram('sshd');
-  const packages = [
-    ...(sshd === undefined ? ['openssh-server'] : []),
-    ...(findProgram('ssh') === undefined ? ['openssh-client'] : []),
-  ];
+  const packages = packagesFor(missingTools('sshd', 'ssh', 'ssh-keygen'));
   if (sshd === undefined || packages.length > 0) {
-    throw new Failure(`missing: apt-get install ${packages.join(' ')}`);
+    throw new Failure(`OpenSSH is not installed: apt-get install ${packages.join(' ')}`);
   }
   await mkdir(folder, { mode: 0o700 });
   for (const name of ['host-key', 'user-key']) {
-    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)], signal);
+    await runTool('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)], signal);
   }
   await writeConfigs(folder, address, await freePort());
   if (process.getuid?.() === 0 && !existsSync(PRIVSEP_FOLDER)) {
     await mkdir(PRIVSEP_FOLDER, { mode: 0o755 });
     stack.defer(() => rmdir(PRIVSEP_FOLDER).catch(() => {}));
   }
-  const server = stack.use(OwnProcess.within(far, [sshd, '-D', '-e', '-f', join(folder, 'sshd-config')]));
+  const server = stack.use(await startAt(far, [sshd, '-D', '-e', '-f', join(folder, 'sshd-config')]));
   const configFile = join(folder, 'ssh-config');
   let reason = '';
-  try {
-    await until('sshd', signal, START_TIMEOUT_MS, async () => {
-      const end = await OwnProcess.within(near, ['ssh', '-F', configFile, 'loopback', 'true']).ended;
-      reason = end.errors.at(-1) ?? reason;
-      if (!server.isRunning) throw new Failure(server.errors.join(' · '));
-      return end.status === 0;
-    });
-  } catch (error) {
+  const canLogIn = async (): Promise<boolean> => {
     signal.throwIfAborted();
-    if (!(error instanceof Failure)) throw error;
+    const ended = await run('ssh', ['-F', configFile, 'loopback', 'true'], { under: near });
+    reason = lastWords(ended);
+    if (!server.isRunning) throw new ProcessFailure(lastWords(server));
+    return ended.status === 0;
+  };
+  try {
+    await until('sshd', canLogIn, START_TIMEOUT_MS);
+  } catch (error) {
+    if (!(error instanceof ProcessFailure)) throw error;
     throw new Failure(`sshd does not work here: ${reason === '' ? error.message : reason}`, 1, {
       cause: error,
     });

@@ -1,15 +1,15 @@
 /*
- * wan: a user-space wide-area link between two network namespaces, for kernels without netem.
+ * wan: a wide-area link in user space between two network namespaces, for kernels without netem.
  *
  *   wan NETNS_A ADDR_A NETNS_B ADDR_B [rate=MBIT] [delay=MS] [jitter=MS] [loss=PERCENT] [queue=KIB] [seed=N]
  *       [file=PATH]
  *
  * Opens a TUN device named "wan" in each namespace (ADDR_x with its prefix length, e.g. 10.77.0.1/24)
- * and forwards packets between them. Each direction on its own: a drop-tail queue of `queue` KiB,
+ * and forwards packets between them. Each direction has its own drop-tail queue of `queue` KiB,
  * drained at `rate` Mbit/s, then `delay` ms one way (plus up to `jitter` ms, order kept), and an
- * independent random loss of `loss` percent. Omit rate for no shaping. The file holds more of these, one
- * a line; on SIGHUP it is read again, and the link changes under its connections. One line on standard
- * output when the link is up; on SIGTERM or SIGINT a line of counters per direction, then exit 0.
+ * independent random loss of `loss` percent. Without rate there is no shaping. The file holds more options, one
+ * per line; on SIGHUP it is read again, and the link changes while connections are open. Prints one line
+ * when the link is up, and on SIGTERM or SIGINT a line of counters per direction, then exits with 0.
  *
  * Build: cc -O2 -o wan wan.c      Needs root, /dev/net/tun and iproute2.
  */
@@ -38,7 +38,7 @@ struct direction {
   int in, out;
   struct packet *ring;
   uint32_t head, tail;     /* ring[head..tail) is in flight, ordered by due_ns */
-  int64_t line_free_ns;    /* when the shaped line has sent all that it accepted */
+  int64_t line_free_ns;    /* when the shaped line will have sent all it has accepted */
   int64_t last_due_ns;
   uint64_t passed, lost, overflowed, bytes;
 };
