@@ -139,7 +139,7 @@ test('an outage is drawn below with its length, and goes away; warnings stay abo
   await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
   await all.receiver.end('SIGKILL');
   const down = await all.terminal.shows(
-    /^waiting for the receiver: .*, for [1-9] s; giving up in 23 h 59 m$/m,
+    /^waiting for the receiver: .* for [1-9] s; giving up in 23 h 59 m$/m,
   );
   const [warning, line] = [/^ddt-send: warning: cannot reach the receiver at /, LIVE_LINE].map((pattern) =>
     down.findIndex((text) => pattern.test(text)),
@@ -173,7 +173,7 @@ test('Ctrl-C leaves the last state, the message below it, and the cursor', { ski
   const at = lines.findIndex((text) => LIVE_LINE.test(text));
   assert.deepEqual(lines.slice(at + 1, at + 4), [
     'ddt-send: error: interrupted',
-    'ddt-send: hint: run the same command again to go on',
+    'ddt-send: hint: run the same command again to resume',
     'status 130',
   ]);
   assert(await all.terminal.hasCursor());

@@ -54,9 +54,12 @@ test(
     await using view = await mounted(device.path);
     const { status, stderr } = await sendToFile(device.path);
     assert.equal(status, 0, stderr);
-    const warning = `ddt-send: warning: ${device.path} is in use: mounted on ${view.path}; if it is written `;
+    const warning = `ddt-send: warning: ${device.path} is in use: mounted on ${view.path}; the copy will be `;
     assert(stderr.includes(warning), stderr);
-    assert.match(stderr, /^ddt-send: hint: umount it, or mount -o remount,ro it, or send a snapshot of it$/m);
+    assert.match(
+      stderr,
+      /^ddt-send: hint: unmount it, or mount -o remount,ro it, or send a snapshot of it$/m,
+    );
     await runOk('mount', ['-o', 'remount,ro', view.path]);
     assert.doesNotMatch((await sendToFile(device.path)).stderr, /warning/);
   },
@@ -69,7 +72,7 @@ test('a source that only another mount namespace has mounted is named', needsLoo
   await using other = await mountedElsewhere(device.path, folder.path);
   const { status, stderr } = await sendToFile(device.path);
   assert.equal(status, 0, stderr);
-  assert.match(stderr, new RegExp(`warning: .*mounted on \\S+ \\(as process ${other.pid} sees it\\); if`));
+  assert.match(stderr, new RegExp(`warning: .*mounted on \\S+ \\(as process ${other.pid} sees it\\); the`));
 });
 
 test('a source that is a swap area in use, or open for writing, is named', needsLoop, async () => {
@@ -133,6 +136,6 @@ test('a source that was written while it was sent is told of at the end', needsL
     await disk.sync();
   });
   assert.equal(ended.status, 0, ended.stderr);
-  const warning = `warning: ${device.path} was written while it was sent: the copy is of no one moment\n`;
+  const warning = `warning: ${device.path} was written while it was copied: the copy is inconsistent\n`;
   assert(ended.stderr.includes(warning), ended.stderr);
 });
