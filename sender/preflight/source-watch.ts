@@ -3,7 +3,9 @@ import { open, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deviceFolderOf, readLine } from '../../common/disk/block-devices.ts';
 import { placesOf, type DiskPlaces } from '../../common/disk/disk-places.ts';
-import { lastingUsesOf, type DiskDescription, type DiskUse } from '../../common/disk/disks.ts';
+import type { DiskUse } from '../../common/disk/disk-uses.ts';
+import type { DiskDescription } from '../../common/disk/disks.ts';
+import { lastingUsesOf } from '../../common/disk/lasting-uses.ts';
 import type { Caveat } from './caveats.ts';
 
 /** A source as it was when the copy began. */
@@ -31,30 +33,38 @@ export async function watchSource(disk: DiskDescription): Promise<WatchedSource>
   };
 }
 
-/** undefined: such a use does not change the source. */
-const ADVICE: Readonly<Record<DiskUse['kind'], string | undefined>> = {
-  mounted: 'unmount it, or mount -o remount,ro it, or send a snapshot of it',
-  'mounted-read-only': undefined,
-  swap: 'swapoff it',
-  held: 'deactivate what is on it (vgchange -an, cryptsetup close, mdadm --stop), or send a snapshot of that',
-  attached: 'detach it (losetup --detach)',
-  open: 'stop the process that uses it, or send a snapshot of it',
-  claimed: 'stop the process that uses it, or send a snapshot of it',
-};
+const SNAPSHOT = 'or send a snapshot of it';
+
+/** @returns how to end this use; undefined: it does not change the source. */
+function adviceFor({ kind, text }: DiskUse, path: string): string | undefined {
+  // Uses of a partition begin with its name.
+  const device = /^(\/dev\/\S+): /.exec(text)?.[1] ?? path;
+  switch (kind) {
+    case 'mounted':
+      return `umount ${device}, or mount -o remount,ro ${device}, ${SNAPSHOT}`;
+    case 'mounted-read-only':
+      return undefined;
+    case 'swap':
+      return `swapoff ${device}`;
+    case 'held':
+      return `deactivate what is on it (vgchange -an, cryptsetup close, mdadm --stop), ${SNAPSHOT}`;
+    case 'attached':
+      return `losetup --detach ${/attached to (\/dev\/\S+)/.exec(text)?.[1] ?? device}`;
+    case 'open':
+    case 'claimed':
+      return `stop the process that uses it, ${SNAPSHOT}`;
+  }
+}
 
 /** Uses that can change the source while it is read. */
-export function useCaveats({ disk, uses }: WatchedSource): Caveat[] {
-  const writing = uses.filter(({ kind }) => ADVICE[kind] !== undefined);
+export function useCaveats({ disk, uses }: Pick<WatchedSource, 'disk' | 'uses'>): Caveat[] {
+  const writing = uses.filter((use) => adviceFor(use, disk.path) !== undefined);
   const [first] = writing;
   if (first === undefined) return [];
   const what = writing.map(({ text }) => text).join('; ');
-  const hint = ADVICE[first.kind];
-  return [
-    {
-      warning: `${disk.path} is in use: ${what}; the copy will be inconsistent if it is written meanwhile`,
-      ...(hint === undefined ? {} : { hint }),
-    },
-  ];
+  const warning = `${disk.path} is in use: ${what}; the copy will be inconsistent if it is written meanwhile`;
+  const hint = adviceFor(first, disk.path);
+  return [{ warning, ...(hint === undefined ? {} : { hint }) }];
 }
 
 /** Whether the source was written since it is watched, by any process: the kernel counts. */

@@ -33,7 +33,7 @@ interface Mistake {
 
 const MISTAKES: readonly Mistake[] = [
   {
-    name: 'a wrong path of the source',
+    name: 'a source that does not exist',
     run: async ({ folder, receiver }) => await runSender([join(folder, 'sorce'), receiver.ticket]),
     status: 4,
     stderr: [
@@ -72,7 +72,7 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'another block size when going on',
+    name: 'another block size when resuming',
     run: async ({ source, receiver }) => await runSender(['--block-size', '1MiB', source, receiver.ticket]),
     status: 4,
     stderr: [
@@ -83,7 +83,7 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'a source of another size when going on',
+    name: 'a source of another size when resuming',
     run: async ({ folder, receiver }) => {
       const other = join(folder, 'other');
       await writeFile(other, Buffer.alloc(2 * MIB));
@@ -126,7 +126,7 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'a size that is none',
+    name: 'an invalid size',
     run: async ({ source, receiver }) => await runSender(['--block-size', '100', source, receiver.ticket]),
     status: 2,
     stderr: ['ddt-send: error: --block-size 100 is not a power of two from 64 KiB to 16 MiB'],
@@ -213,7 +213,7 @@ const MISTAKES: readonly Mistake[] = [
   })),
 ];
 
-test('the usual mistakes are answered with one sentence and a hint', async (t) => {
+test('the usual mistakes get one sentence and a hint', async (t) => {
   await using folder = await tempDir();
   const source = join(folder.path, 'source');
   await writeFile(source, Buffer.alloc(MIB, 1));

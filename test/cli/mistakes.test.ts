@@ -118,7 +118,7 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'no ticket in the file that is named',
+    name: 'a file with the ticket that does not exist',
     run: async ({ folder, source }) => await runSender(['--ticket-file', join(folder, 'tikcet'), source]),
     status: 2,
     lines: ['ddt-send: error: cannot read the ticket from DIR/tikcet: no such file or directory'],
