@@ -36,6 +36,8 @@ async function main(): Promise<number> {
   markWithHeap();
   const reporter = makeReporter(options.progress);
   const signals = new Signals((status) => process.exit(status));
+  // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
+  signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
   try {
     return await signals.bound(run(options, reporter, signals));
   } catch (error) {
