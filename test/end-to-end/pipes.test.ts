@@ -93,12 +93,12 @@ test('a redirected file and a named pipe are told as what they are, and arrive e
     assert.equal(ended.status, 0, ended.stderr);
     return ended.stderr;
   };
-  assert.match(await send(the.source), /^source {3}standard input: the file \S+source, size not known$/m);
+  assert.match(await send(the.source), /^source {3}standard input: the file \S+source, size unknown$/m);
   await assertEqualFiles(the.source, the.target);
   const fifo = `${the.source}.fifo`;
   await runOk('mkfifo', [fifo]);
   const [told] = await Promise.all([send(fifo), runOk('cp', [the.source, fifo])]);
-  assert.match(told, /^source {3}standard input: the named pipe \S+\.fifo, size not known$/m);
+  assert.match(told, /^source {3}standard input: the named pipe \S+\.fifo, size unknown$/m);
   assert.match(told, new RegExp(`^size {5}standard input ended after ${5 * BLOCK + 3} bytes$`, 'm'));
 });
 
