@@ -83,6 +83,8 @@ export const EXIT_STATUS = {
   refused: 4,
   device: 5,
   gaveUp: 6,
+  /** Of a pipe; a disk's copy survives its terminal. */
+  sighup: 129,
   sigint: 130,
   sigterm: 143,
 } as const;

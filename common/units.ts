@@ -1,4 +1,4 @@
-/** Sizes and durations as people write and read them. Pure. */
+/** Sizes, durations and rates as people write and read them. Pure. */
 import { TransferError } from './errors.ts';
 
 const SIZE_FACTORS: Readonly<Record<string, number>> = {
@@ -28,33 +28,40 @@ const DURATION_FACTORS_MS: Readonly<Record<string, number>> = {
 
 /**
  * `4MiB`, `512K`, `1.5G`, `1000`: K M G T and KiB… are powers of 1024, KB… powers of 1000.
- * @returns whole bytes. @throws TransferError `usage`.
+ * @param option the size belongs to, for messages. @returns whole bytes. @throws TransferError `usage`.
  */
-export function parseSize(text: string): number {
+export function parseSize(text: string, option?: string): number {
   const match = /^(\d{1,15}(?:\.\d{1,6})?)([A-Za-z]{0,3})$/.exec(text);
   const factor = SIZE_FACTORS[match?.[2] ?? '?'];
   const bytes = factor === undefined ? NaN : Math.round(Number(match?.[1]) * factor);
   if (!Number.isSafeInteger(bytes)) {
-    throw new TransferError('usage', `'${text}' is not a size`, {
-      hint: 'write for example 4MiB, 512K or 1.5GB',
+    throw new TransferError('usage', `${prefix(option)}'${text}' is not a size`, {
+      hint: 'for example 4MiB, 512K or 1.5GB',
     });
   }
   return bytes;
 }
 
-/** `90s`, `15m`, `24h`, `7d`. @returns milliseconds. @throws TransferError `usage`. */
-export function parseDuration(text: string): number {
+/**
+ * `90s`, `15m`, `24h`, `7d`.
+ * @param option the duration belongs to, for messages. @returns milliseconds. @throws TransferError `usage`.
+ */
+export function parseDuration(text: string, option?: string): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text);
   const factor = DURATION_FACTORS_MS[match?.[2] ?? '?'];
   if (factor === undefined) {
-    throw new TransferError('usage', `'${text}' is not a duration`, {
-      hint: 'write for example 90s, 15m or 24h',
+    throw new TransferError('usage', `${prefix(option)}'${text}' is not a duration`, {
+      hint: 'for example 90s, 15m or 24h',
     });
   }
   return Math.round(Number(match?.[1]) * factor);
 }
 
-/** A whole number within bounds, both included. @throws TransferError `usage`, naming `what`. */
+function prefix(option: string | undefined): string {
+  return option === undefined ? '' : `${option} `;
+}
+
+/** A whole number within bounds, both inclusive. @throws TransferError `usage`, naming `what`. */
 export function parseWhole(text: string, what: string, min: number, max: number): number {
   const value = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
   if (!(value >= min && value <= max)) {
@@ -68,7 +75,7 @@ export function formatSize(bytes: number): string {
   const names = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let at = 0;
   let value = bytes;
-  // As it will be shown: what rounds up to 1024.0 KiB is 1.0 MiB.
+  // Compared as it will be shown: 1024.0 KiB becomes 1.0 MiB.
   while (Math.round(value * 10) >= 10_240 && at < names.length - 1) {
     value /= 1024;
     at++;
@@ -95,10 +102,10 @@ export function formatDuration(ms: number): string {
     .join(' ');
 }
 
-/** Rates of lines are in bits: `92.4 Mbit/s`. */
+/** Network rates are in bits: `92.4 Mbit/s`. */
 export function formatRate(bytesPerSecond: number): string {
   const bits = bytesPerSecond * 8;
-  // The limits are half a step of the smaller unit below 1: nothing is shown as 1000 of it.
+  // Half a step below the next unit, so that nothing is shown as 1000 of the smaller one.
   if (bits >= 999.95e6) return `${(bits / 1e9).toFixed(2)} Gbit/s`;
   if (bits >= 999.5e3) return `${(bits / 1e6).toFixed(1)} Mbit/s`;
   return `${Math.round(bits / 1e3)} kbit/s`;

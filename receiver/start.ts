@@ -18,11 +18,11 @@ import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './ide
 import type { ReceiveOptions } from './cli.ts';
 import { DiskTarget } from './target/disk-target.ts';
 import { SqliteJournal } from './journal/sqlite-journal.ts';
+import { Activity } from './console/activity.ts';
 import type { Log } from './console/log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
 import { makeTicket } from './identity/make-ticket.ts';
 import { refuseOtherDisk } from './transfer/spot-check.ts';
-import { SenderLease } from './http/sender-lease.ts';
 import { startServer, type RunningServer } from './http/server.ts';
 import { inspectTarget, sameIdentity, type TargetInspection } from './target/target-safety.ts';
 import { recordOf, refuseInStateDir } from './transfer/target-record.ts';
@@ -64,7 +64,7 @@ export async function startReceiver(
   const key = await loadOrMakeSigningKey(stateDir);
   await refuseInStateDir(options.target, stateDir);
   await using opened = await openTransfer(options, stateDir, context);
-  const { transfer, content, isResumed } = opened;
+  const { transfer, content, isResumed, activity } = opened;
   if (transfer.opened !== undefined) await refuseOtherDisk(transfer.target, transfer.opened);
   if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
   transfer.startVerifying();
@@ -78,10 +78,10 @@ export async function startReceiver(
       clock,
       issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
     }),
-    lease: new SenderLease(clock),
     key,
     clock,
     log,
+    activity,
     isDraining: () => isDraining,
     onSealed: () => events.onSealed(),
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
@@ -132,6 +132,7 @@ interface OpenedTransfer extends AsyncDisposable {
   readonly transfer: Transfer;
   readonly content: readonly string[];
   readonly isResumed: boolean;
+  readonly activity: Activity;
   /** Hands over what has to be closed; disposing does nothing from then on. */
   keep(): AsyncDisposableStack;
 }
@@ -160,6 +161,7 @@ async function openTransfer(
     // Nothing was written yet: whatever stands here now is the target.
     journal.setProperties(recordOf(target.identity, inspection.content));
   }
+  const activity = stack.use(new Activity({ log, clock }));
   const transfer = new Transfer({
     target,
     journal,
@@ -170,7 +172,10 @@ async function openTransfer(
     isReadBack: options.isReadBack,
     clock,
     digests: DIGESTS,
-    events: transferEvents(target.identity.path, log, (error) => events.onJournalBroken(error)),
+    events: {
+      ...transferEvents(target.identity.path, log, (error) => events.onJournalBroken(error)),
+      onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
+    },
   });
   stack.defer(async () => {
     transfer.opened?.durability.close();
@@ -183,6 +188,7 @@ async function openTransfer(
     transfer,
     content: inspection.content,
     isResumed,
+    activity,
     keep: () => {
       isKept = true;
       return owned;

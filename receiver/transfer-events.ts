@@ -14,8 +14,6 @@ export function transferEvents(
   const placeOf = (index: number, offset: number): string => `block ${index} (offset ${offset}) of ${path}`;
   return {
     onJournalBroken,
-    onEpochEnd: (error, lostBlocks) =>
-      log.warning(`${error.message}; ${lostBlocks} blocks that were not flushed yet will be sent again`),
     onMismatch: (index, offset, count, reason) =>
       log.warning(
         `${placeOf(index, offset)} was read back: ${reason}; ` +

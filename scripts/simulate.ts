@@ -1,7 +1,7 @@
 /**
- * Runs simulated transfers, one a seed, until one breaks an invariant; then prints its seed and runs it once
- * more with all that happened. `npm run simulate -- --seeds 1000 --from 1`; one seed with its events: `--from
- * 7 --trace`.
+ * Runs simulated transfers, one per seed, until one breaks an invariant; then prints its seed and its last
+ * events. `npm run simulate -- --seeds 1000 --from 1`; one seed with all its events: `npm run simulate --
+ * --from 7 --trace`.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,15 +10,15 @@ import { parseArgs } from 'node:util';
 import { SeedRunner } from '../test/simulation/run-seed.ts';
 import type { SimulationResult } from '../test/simulation/simulation.ts';
 
-/** Of a failing run, the last events are what one looks at first. */
+/** The last events of a failing run are the ones to look at first. */
 const EVENTS_SHOWN = 60;
 /**
- * A process ends after so many. Those that are killed in a simulation wait for ever, and so keep what they
- * hold: each memory for slabs reserves 10 GB of addresses, of which a process has 128 TB.
+ * A simulated process that is killed waits forever and keeps its memory for slabs, which reserves 10 GB of
+ * addresses each. A process has 128 TB of them, so each one ends after this many seeds.
  */
 const SEEDS_PER_PROCESS = 2500;
 
-/** What one process, or all of them, have seen. */
+/** The results of one process, or of all. */
 interface Tally {
   seeds: number;
   faults: number;
@@ -47,7 +47,7 @@ async function replay(runner: SeedRunner, seed: number, eventsShown: number): Pr
   return result;
 }
 
-/** @returns what was seen; undefined when an invariant broke. */
+/** @returns undefined when an invariant broke. */
 async function simulate(seeds: number, from: number): Promise<Tally | undefined> {
   await using runner = await SeedRunner.open();
   const tally: Tally = { seeds, faults: 0, outcomes: {} };
@@ -57,8 +57,8 @@ async function simulate(seeds: number, from: number): Promise<Tally | undefined>
       const again = await replay(runner, seed, EVENTS_SHOWN);
       print(`seed ${seed}: ${result.violation}`);
       if (again.traceDigest !== result.traceDigest)
-        print('the second run went another way: something is not simulated');
-      print(`all of its events: npm run simulate -- --from ${seed} --trace`);
+        print('the second run of this seed took another course: something is not simulated');
+      print(`to see all its events: npm run simulate -- --from ${seed} --trace`);
       return undefined;
     }
     tally.faults += result.faultCount;
@@ -82,7 +82,7 @@ async function simulateApart(seeds: number, from: number): Promise<Tally | undef
   return tally;
 }
 
-/** As many processes at once as there are cores. @returns whether all seeds held. */
+/** One process at a time per core. @returns whether all seeds passed. */
 async function simulateAll(seeds: number, from: number): Promise<boolean> {
   const startMs = performance.now();
   const total: Tally = { seeds: 0, faults: 0, outcomes: {} };
@@ -115,7 +115,7 @@ async function simulateAll(seeds: number, from: number): Promise<boolean> {
 
 const [seeds, from] = [Number(values.seeds), Number(values.from)];
 if (!Number.isSafeInteger(seeds) || !Number.isSafeInteger(from) || seeds < 1 || from < 0) {
-  process.stderr.write('simulate: error: --seeds and --from are whole numbers\n');
+  process.stderr.write('simulate: error: --seeds and --from must be whole numbers\n');
   process.exitCode = 2;
 } else if (values.trace) {
   await using runner = await SeedRunner.open();

@@ -1,25 +1,33 @@
-/** argv → options of ddt-send. No I/O but what commander prints. */
+/** argv → options of ddt-send. No I/O except that commander prints help and version. */
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
-import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
-import { usageErrorOf } from '../common/usage-error.ts';
+import { parseHostPort } from '../common/host-port.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
-import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
+import { looksLikeTicket } from '../common/trust/ticket.ts';
+import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
+import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
+import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
+/** In a message of commander; a piece of a token has capitals and digits. */
+const OPTION_NAMED = /'--[a-z]+(-[a-z]+)*'/;
+const HINT_HELP = 'ddt-send --help';
 
 export interface SendOptions {
-  /** `-`: standard input. */
+  /** As named; see open-source.ts. */
   readonly source: string;
   readonly ticket: string | undefined;
+  /** `-`: standard input. */
   readonly ticketFile: string | undefined;
+  /** Instead of the ticket's address; without a port the ticket's. */
+  readonly connect: { readonly host: string; readonly port: number | undefined } | undefined;
   readonly connections: number | 'auto';
-  /** undefined: 4 MiB, or what the transfer has been claimed with. */
+  /** undefined: what the transfer was claimed with, else the default. */
   readonly blockSizeBytes: number | undefined;
-  /** Of standard input, where the user knows it. */
+  /** What the user says that standard input has. */
   readonly sourceSizeBytes: number | null;
   readonly retryForMs: number;
   readonly memoryBytes: number;
@@ -28,7 +36,7 @@ export interface SendOptions {
   readonly digest: DigestChoice;
   readonly compress: Compression;
   readonly receiptFile: string | undefined;
-  /** The question before something is overwritten is answered. */
+  /** Overwrite without asking. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
   readonly onReadError: 'stop' | 'zero';
@@ -38,58 +46,80 @@ export interface SendOptions {
 
 const HELP_AFTER = `
 Examples:
-  ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'     the quotes are needed
+  ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'  # with the quotes
   ddt-send --ticket-file ticket.txt --progress json disk.img
-  DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815  keeps the ticket out of ps
+  DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815
   zcat disk.img.gz | ddt-send --ticket-file ticket.txt -
 
-Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 device failure or
-corruption, 6 gave up waiting, 130/143 interrupted; after 5, 6, 130, 143 the same command goes on.
+Exit status: 0 verified, 2 usage, 3 finished but not proven, 4 refused,
+5 device failure or corruption, 6 gave up waiting, 129/130/143 interrupted.
+After 5, 6, 129, 130 and 143, run the same command again to resume.
 `;
 
-/** @throws TransferError `usage`; `help` when that, or the version, was asked for and has been printed. */
+/** @throws TransferError `usage`. @returns `help` when that, or the version, was asked for and printed. */
 export function parseSendArgs(argv: readonly string[], print: (text: string) => void): SendOptions | 'help' {
-  const command = new Command('ddt-send')
-    .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
-    .description('Copies a disk to the target of a ddt-receive. Interrupted, the same command goes on.')
-    .argument('<source>', 'block device, file, or - for standard input')
-    .argument('[ticket]', 'what ddt-receive printed; in single quotes')
-    .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
-    .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
-    .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
-    .option('--source-size <size>', 'what standard input has: if it ends before, that is an error')
-    .addOption(
-      new Option('--on-read-error <what>', 'zero: bad sectors become zeros')
-        .choices(['stop', 'zero'])
-        .default('stop'),
-    )
-    .option('--mapfile <file>', "ddrescue's; what it lists as read is not read again")
-    .option('--bwlimit <limit>', "bytes a second: 2M, a timetable '08:00,512K 19:00,off', or @file with one")
-    .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
-    .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
-    .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
-    .option('--memory <size>', 'most memory for block buffers', '512MiB')
-    .addOption(
-      new Option('--progress <format>', 'auto: tty on a terminal, else plain')
-        .choices(PROGRESS_FORMATS)
-        .default('auto'),
-    )
-    .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
-    .option('--yes', 'overwrite what is on the target without asking')
-    .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
-    .addHelpText('after', HELP_AFTER)
-    .exitOverride()
-    .configureOutput({ writeOut: print, writeErr: () => {} });
-  if (argv.length === 0)
-    throw new TransferError('usage', `no source given\n${command.helpInformation()}${HELP_AFTER}`);
+  const command = makeCommand(print);
   try {
     command.parse(argv, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
+    if (error.code === 'commander.missingArgument')
+      throw new TransferError('usage', 'no source given', { hint: HINT_HELP });
+    // A token may be cut before a dash: then the rest of the secret is taken for an option.
+    const isPiece = error.code === 'commander.unknownOption' && !OPTION_NAMED.test(error.message);
+    if (isPiece && argv.some(looksLikeTicket)) refusePieces(argv.length);
     throw usageErrorOf(error, 'ddt-send');
   }
   return readOptions(command);
+}
+
+function makeCommand(print: (text: string) => void): Command {
+  return (
+    new Command('ddt-send')
+      .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
+      .description(
+        'Copies a disk to the target that a ddt-receive serves. Interrupted, run the\n' +
+          'same command again to resume.',
+      )
+      .usage('[options] <source> [ticket]')
+      .argument('<source>', 'block device, file, or - for standard input')
+      // As many words as a shell makes of a ticket with blanks in it.
+      .argument('[ticket...]', 'what ddt-receive printed, in single quotes')
+      .option(
+        '--ticket-file <file>',
+        'read the ticket from this file, or - for standard input (or set $DDT_TICKET)',
+      )
+      .option('--connect <host[:port]>', "connect to this address instead of the ticket's")
+      .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
+      .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+      .option('--source-size <size>', 'size of standard input: an earlier end is an error')
+      .addOption(
+        new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros')
+          .choices(['stop', 'zero'])
+          .default('stop'),
+      )
+      .option('--mapfile <file>', "ddrescue's format: skip what it lists as read, and keep it up to date")
+      .option(
+        '--bwlimit <limit>',
+        "bytes per second: 2M, or a timetable:\n'08:00,512K 19:00,off', or @file with either",
+      )
+      .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
+      .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
+      .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
+      .option('--memory <size>', 'memory for block buffers', '512MiB')
+      .addOption(
+        new Option('--progress <format>', 'auto: tty on a terminal, else plain')
+          .choices(PROGRESS_FORMATS)
+          .default('auto'),
+      )
+      .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
+      .option('--yes', 'overwrite what is on the target without asking')
+      .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
+      .addHelpText('after', HELP_AFTER)
+      .exitOverride()
+      .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS })
+  );
 }
 
 interface Flags {
@@ -99,35 +129,21 @@ interface Flags {
 
 function readOptions(command: Command): SendOptions {
   const { dryRun, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
-  const [source, ticket] = command.args;
-  const blockSize = raw['blockSize'];
-  const memory = parseSize(raw['memory'] ?? '');
-  if (memory < BLOCK_SIZE_BYTES_MAX) {
-    throw new TransferError('usage', `--memory ${raw['memory']} is less than one block of 16MiB`);
-  }
-  const connections = raw['connections'] ?? 'auto';
-  const progress = raw['progress'];
-  const sourceSize = raw['sourceSize'];
-  if (sourceSize !== undefined && source !== '-') {
-    throw new TransferError('usage', '--source-size is for standard input: disks and files have a size', {
-      hint: "zcat disk.img.gz | ddt-send --source-size 931G - '<ticket>'",
-    });
-  }
-  if (dryRun === true && source === '-') {
-    throw new TransferError('usage', '--dry-run reads the source, and standard input can be read once only', {
-      hint: 'leave --dry-run out, or name a disk or a file',
-    });
+  const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize } = raw;
+  const memoryBytes = parseSize(memory, '--memory');
+  if (memoryBytes < BLOCK_SIZE_BYTES_MAX) {
+    throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
   return {
-    source: source ?? '',
-    ticket,
+    ...readArguments(command.args),
     ticketFile: raw['ticketFile'],
+    connect: connect === undefined ? undefined : parseHostPort(connect, '--connect'),
     connections:
       connections === 'auto' ? 'auto' : parseWhole(connections, '--connections', 1, CONNECTIONS_MAX),
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
-    sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize),
-    retryForMs: parseDuration(raw['retryFor'] ?? ''),
-    memoryBytes: memory,
+    sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize, '--source-size'),
+    retryForMs: parseDuration(raw['retryFor'] ?? '', '--retry-for'),
+    memoryBytes,
     bwlimit: raw['bwlimit'],
     compress: parseCompression(raw['compress'] ?? 'auto'),
     digest: parseDigestChoice(raw['digest'] ?? 'auto'),
@@ -140,8 +156,34 @@ function readOptions(command: Command): SendOptions {
   };
 }
 
+/** Source and ticket, in either order; the words of a ticket that was split at blanks are joined again. */
+function readArguments(words: readonly string[]): { source: string; ticket: string | undefined } {
+  const [first = ''] = words;
+  const isSwapped = looksLikeTicket(first);
+  const source = isSwapped ? words.at(-1) : first;
+  const rest = isSwapped ? words.slice(0, -1) : words.slice(1);
+  if (source === undefined || rest.length === 0) {
+    if (!isSwapped) return { source: first, ticket: undefined };
+    throw new TransferError('usage', 'no source given: the only argument is a ticket', {
+      hint: "ddt-send <source> '<ticket>'",
+    });
+  }
+  const ticket = rest.join(' ');
+  if (rest.length > 1 && !looksLikeTicket(rest[0] ?? '')) refusePieces(words.length);
+  return { source, ticket };
+}
+
+/** Shows none of the arguments: they may be pieces of a token. */
+function refusePieces(count: number): never {
+  throw new TransferError('usage', `expected a source and a ticket, got ${count} arguments`, {
+    hint:
+      'an unquoted & or a blank splits the ticket, so put it in single quotes: ' +
+      "ddt-send <source> '<ticket>'",
+  });
+}
+
 function parseBlockSize(text: string): number {
-  const bytes = parseSize(text);
+  const bytes = parseSize(text, '--block-size');
   if (isBlockSize(bytes)) return bytes;
   const limits = `${formatSize(BLOCK_SIZE_BYTES_MIN)} to ${formatSize(BLOCK_SIZE_BYTES_MAX)}`;
   throw new TransferError('usage', `--block-size ${text} is not a power of two from ${limits}`);

@@ -1,56 +1,100 @@
-/** ddt-send: arguments, ticket, signals, exit status. The only file of the sender that ends the process. */
+/** ddt-send: puts the parts together, and ends the process; nothing else of the sender does. */
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
-import { writeFileDurably } from '../common/io/durable-file.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
-import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
+import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { markWithHeap } from '../common/io/garbage.ts';
-import { parseTicket, type Ticket } from '../common/trust/ticket.ts';
-import { failureText } from '../common/text.ts';
-import { parseSendArgs, type SendOptions } from './cli.ts';
-import { BlockEncoder } from './compression/encode-block.ts';
-import { DiskSource } from './source/disk-source.ts';
-import { doubtsOf } from './preflight/caveats.ts';
-import { dryRun } from './transfer/dry-run.ts';
-import { LimitSource } from './bandwidth/schedule-source.ts';
-import { LinePacer } from './bandwidth/body-pacer.ts';
-import { LineProbe } from './client/connection/reachability.ts';
-import { TerminalArea, canDrawOn, hasBlockCharacters } from './display/live-area.ts';
-import { ASCII_STYLE, BLOCKS_STYLE } from './display/live-line.ts';
+import { failureText, redact } from '../common/text.ts';
+import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
-import { Meeting } from './preflight/preflight.ts';
-import { HttpReceiverClient } from './client/http-receiver.ts';
-import type { Seal } from './client/receiver-port.ts';
-import { formatLimit, type Limit } from './bandwidth/bandwidth-schedule.ts';
-import { Reporter } from './display/reporter.ts';
+import { LinePacer } from './bandwidth/body-pacer.ts';
+import { formatLimit } from './bandwidth/bandwidth-schedule.ts';
+import { LimitSource } from './bandwidth/schedule-source.ts';
+import { parseSendArgs, type SendOptions } from './cli.ts';
+import { LineProbe } from './client/connection/reachability.ts';
 import { SendQueues } from './client/connection/unacked-bytes.ts';
-import { StandardInput } from './source/standard-input.ts';
+import { HttpReceiverClient } from './client/http-receiver.ts';
+import { BlockEncoder } from './compression/encode-block.ts';
+import { makeReporter } from './display/make-reporter.ts';
+import type { Reporter } from './display/reporter.ts';
+import { findTicket } from './find-ticket.ts';
+import { openSource } from './open-source.ts';
+import { caveatsOf } from './preflight/caveats.ts';
+import { checkOutputPaths } from './preflight/output-paths.ts';
+import { Preflight } from './preflight/preflight.ts';
+import { receiptPaths, writeReceipt } from './receipt-file.ts';
+import { Signals, type Hangup } from './signals.ts';
+import type { Source } from './source/source.ts';
+import type { Stream } from './source/stream.ts';
+import { dryRun } from './transfer/dry-run.ts';
 import { send, type SendContext, type SendRequest } from './transfer/send.ts';
 
-async function findTicket(options: SendOptions): Promise<Ticket> {
-  if (options.ticket !== undefined) return parseTicket(options.ticket);
-  if (options.ticketFile !== undefined) {
-    try {
-      return parseTicket(await readFile(options.ticketFile, 'utf8'));
-    } catch (error) {
-      if (error instanceof TransferError) throw error;
-      throw new TransferError(
-        'usage',
-        `cannot read the ticket from ${options.ticketFile}: ${reasonOf(error)}`,
-        { cause: error },
-      );
+async function main(): Promise<number> {
+  const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
+  if (options === 'help') return 0;
+  markWithHeap();
+  const reporter = makeReporter(options.progress);
+  const signals = new Signals((status) => process.exit(status));
+  // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
+  signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
+  try {
+    return await signals.bound(run(options, reporter, signals));
+  } catch (error) {
+    if (!(error instanceof TransferError)) {
+      reporter.failed({ code: 'bug', message: String(error) });
+      throw error;
     }
+    reporter.failed(error);
+    process.stderr.write(failureText('ddt-send', error));
+    return error.kind === 'interrupted' ? signals.status : exitStatusOf(error.kind);
   }
-  const fromEnvironment = process.env['DDT_TICKET'];
-  if (fromEnvironment !== undefined && fromEnvironment !== '') return parseTicket(fromEnvironment);
-  throw new TransferError('usage', 'no ticket given', {
-    hint: "start ddt-receive on the target's machine and paste what it prints: ddt-send <source> '<ticket>'",
-  });
 }
 
-/** A variable that switches the checks of certificates off is a sign that something else is wrong, too. */
+/** @returns the exit status. */
+async function run(options: SendOptions, reporter: Reporter, signals: Signals): Promise<number> {
+  refuseUnsafeEnvironment();
+  await checkOutputs(options);
+  using limits = await openLimit(options.bwlimit, reporter);
+  const ticket = await findTicket(options);
+  // For ps and pgrep. It replaces the command line, and the ticket with it.
+  process.title = redact(`ddt-send: ${options.source}`);
+  await using source = await openSource(options);
+  signals.onHangup((hangup) => {
+    if (!outlives(hangup, source, options)) return false;
+    reporter.fact('note     hangup: the copy continues');
+    void limits?.reload(true);
+    return true;
+  });
+  const { signal } = signals;
+  const preflight = new Preflight(source, options, { receiverName: ticket.host, reporter, signal });
+  await preflight.checkSource();
+  const request: SendRequest = {
+    ...requestFor(options, { ticket, limits, reporter }),
+    source,
+    meet: async (found) => {
+      reporter.connected();
+      await preflight.checkTarget(found);
+    },
+  };
+  const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter };
+  reporter.connecting(ticket.host, ticket.port);
+  if (options.isDryRun && source.canReread) {
+    reporter.dryRun(await dryRun({ ...request, source }, context));
+    return EXIT_STATUS.unproven;
+  }
+  const { receiptFile, mapfile } = options;
+  const { facts, seal, targetPath } = await copy(request, context, { mapfile, reporter });
+  if (receiptFile !== undefined) await writeReceipt(receiptFile, seal);
+  reporter.done(facts, targetPath);
+  const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
+  const caveats = caveatsOf(facts, source, lists);
+  for (const caveat of caveats) reporter.warning(caveat);
+  await preflight.finish();
+  return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
+}
+
+/** With this variable set Node does not check certificates, and somebody had a reason to set it. */
 function refuseUnsafeEnvironment(): void {
   if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === undefined) return;
   throw new TransferError('unsafe-environment', 'NODE_TLS_REJECT_UNAUTHORIZED is set in the environment', {
@@ -58,63 +102,66 @@ function refuseUnsafeEnvironment(): void {
   });
 }
 
-interface Interruption {
-  readonly signal: AbortSignal;
-  /** Exit status of the signal that came. */
-  status: number;
+async function checkOutputs({ source, receiptFile, mapfile }: SendOptions): Promise<void> {
+  const receipts = receiptFile === undefined ? [] : receiptPaths(receiptFile);
+  const outputs = receipts.map((path) => ({ option: '--receipt', path }));
+  if (mapfile !== undefined) outputs.push({ option: '--mapfile', path: mapfile });
+  await checkOutputPaths(outputs, source);
 }
 
-function catchSignals(): Interruption {
-  const controller = new AbortController();
-  const interruption: Interruption = { signal: controller.signal, status: EXIT_STATUS.sigint };
-  for (const [name, status] of [
-    ['SIGINT', EXIT_STATUS.sigint],
-    ['SIGTERM', EXIT_STATUS.sigterm],
-  ] as const) {
-    process.on(name, () => {
-      if (controller.signal.aborted) process.exit(status);
-      interruption.status = status;
-      controller.abort(
-        new TransferError('interrupted', 'interrupted', { hint: 'run the same command again to go on' }),
-      );
-    });
-  }
-  return interruption;
-}
-
-/** The receipt as it was signed, and its signature beside it, as `ssh-keygen -Y verify` takes them. */
-async function writeReceipt(path: string, seal: Seal): Promise<void> {
-  try {
-    await writeFileDurably(path, seal.text, 0o644);
-    await writeFileDurably(`${path}.sig`, seal.signature, 0o644);
-  } catch (error) {
-    throw new TransferError(
-      'usage',
-      `the copy is complete, but its receipt cannot be written to ${path}: ${reasonOf(error)}`,
-      {
-        cause: error,
-        hint: 'run the same command again with another --receipt: it compares and writes the receipt',
-      },
-    );
-  }
-}
-
-/** @returns undefined where nothing limits the rate. */
+/** @returns undefined: no limit. */
 async function openLimit(argument: string | undefined, reporter: Reporter): Promise<LimitSource | undefined> {
   if (argument === undefined) return undefined;
-  const limits = await LimitSource.open(argument, {
+  return await LimitSource.open(argument, {
     clock: systemClock,
     onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
     onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
   });
-  // A terminal that goes away sends it, too: a transfer with a limit goes on then.
-  process.on('SIGHUP', () => void limits.reload(true));
-  return limits;
 }
 
-function makePacer(limits: LimitSource | undefined, reporter: Reporter): LinePacer | undefined {
-  if (limits === undefined) return undefined;
-  const limit = (): Limit => limits.bytesPerSecond;
+/**
+ * Whether a copy continues after SIGHUP. A lost terminal takes the commands before a pipe with it, and their
+ * early end would pass for the end of the source, except where its size is known.
+ */
+function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOptions): boolean {
+  if (source.canReread || source.sizeBytes !== null) return true;
+  const isReload = bwlimit?.startsWith('@') === true && !hangup.isTerminalLost;
+  return isReload;
+}
+
+interface RequestParts {
+  readonly ticket: Ticket;
+  readonly limits: LimitSource | undefined;
+  readonly reporter: Reporter;
+}
+
+function requestFor(
+  options: SendOptions,
+  { ticket, limits, reporter }: RequestParts,
+): Omit<SendRequest, 'source' | 'meet'> {
+  const { connections, blockSizeBytes, digest, retryForMs, memoryBytes } = options;
+  const pacer = limits === undefined ? undefined : makePacer(limits, reporter);
+  const shared = {
+    ticket,
+    senderId: randomUUID(),
+    pacer,
+    queues: new SendQueues(),
+    probe: new LineProbe(ticket),
+  };
+  return {
+    connect: (onReply) => new HttpReceiverClient({ ...shared, onReply }),
+    receiverName: ticket.host,
+    connections,
+    blockSizeBytes,
+    digest,
+    retryForMs,
+    memoryBytes,
+    ...encoderFor(options, reporter),
+  };
+}
+
+function makePacer(limits: LimitSource, reporter: Reporter): LinePacer {
+  const limit = (): LimitSource['bytesPerSecond'] => limits.bytesPerSecond;
   reporter.showLimit(limit);
   return new LinePacer({ clock: systemClock, limit });
 }
@@ -126,114 +173,33 @@ function encoderFor({ compress }: SendOptions, reporter: Reporter): { encoder?: 
   return { encoder: new BlockEncoder({ compression: compress, cores, clock: systemClock, warn }) };
 }
 
-/** @returns the exit status. */
-async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal): Promise<number> {
-  refuseUnsafeEnvironment();
-  using limits = await openLimit(options.bwlimit, reporter);
-  const ticket = await findTicket(options);
-  const pacer = makePacer(limits, reporter);
-  const senderId = randomUUID();
-  await using source =
-    options.source === '-'
-      ? await StandardInput.open(options.sourceSizeBytes)
-      : await DiskSource.open(options.source, options.onReadError);
-  const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
-  await meeting.begin();
-  const shared = { ticket, senderId, pacer, queues: new SendQueues(), probe: new LineProbe(ticket) };
-  const request: SendRequest = {
-    source,
-    connect: (onReply) => new HttpReceiverClient({ ...shared, onReply }),
-    receiverName: ticket.host,
-    meet: async (found) => await meeting.meet(found),
-    connections: options.connections,
-    blockSizeBytes: options.blockSizeBytes,
-    digest: options.digest,
-    retryForMs: options.retryForMs,
-    memoryBytes: options.memoryBytes,
-    ...encoderFor(options, reporter),
-  };
-  const context: SendContext = {
-    clock: systemClock,
-    digests: DIGESTS,
-    random: systemRandom,
-    signal,
-    reporter,
-  };
-  if (options.isDryRun && source instanceof DiskSource) {
-    reporter.dryRun(await dryRun({ ...request, source }, context));
-    return EXIT_STATUS.unproven;
-  }
-  const mapfile = source instanceof DiskSource ? await openMapfile(options, source, reporter) : undefined;
-  const { facts, seal, targetPath } = await closing(mapfile, send(request, context));
-  if (options.receiptFile !== undefined) await writeReceipt(options.receiptFile, seal);
-  reporter.done(facts, targetPath);
-  const lists = [options.receiptFile, options.mapfile].filter((path) => path !== undefined);
-  const { warnings, hint } = doubtsOf(facts, source, lists);
-  for (const warning of warnings) reporter.warning({ warning });
-  if (hint !== undefined) reporter.hint(hint);
-  await meeting.end();
-  return warnings.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
-}
-
 /** The mapfile is written last, however the sending ends. */
-async function closing<Result>(
-  mapfile: MapfileKeeper | undefined,
-  sending: Promise<Result>,
-): Promise<Result> {
+async function copy(
+  request: SendRequest,
+  context: SendContext,
+  { mapfile, reporter }: { mapfile: string | undefined; reporter: Reporter },
+): ReturnType<typeof send> {
+  const keeper = await openMapfile(mapfile, request.source, reporter);
   try {
-    return await sending;
+    return await send(request, context);
   } finally {
-    await mapfile?.close();
+    await keeper?.close();
   }
 }
 
 async function openMapfile(
-  options: SendOptions,
-  source: DiskSource,
+  mapfile: string | undefined,
+  source: Source | Stream,
   reporter: Reporter,
 ): Promise<MapfileKeeper | undefined> {
-  if (options.mapfile === undefined) return undefined;
+  if (mapfile === undefined || !source.canReread || source.map === undefined) return undefined;
   const { path, description } = source.description;
   const comments = [`Source: ${path}: ${description}, ${source.sizeBytes} bytes`];
   const warn = (warning: string): void => reporter.warning({ warning });
-  return await MapfileKeeper.open(options.mapfile, source.map, { comments, warn });
+  return await MapfileKeeper.open(mapfile, source.map, { comments, warn });
 }
 
-function makeReporter({ progress }: SendOptions): Reporter {
-  const canDraw = canDrawOn(process.stderr, process.env['TERM']);
-  const format =
-    progress === 'auto' || (progress === 'tty' && !canDraw) ? (canDraw ? 'tty' : 'plain') : progress;
-  const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
-  return new Reporter({
-    format,
-    isTerminal: process.stderr.isTTY,
-    clock: systemClock,
-    writeOut: (text) => process.stdout.write(text),
-    writeErr: (text) => process.stderr.write(text),
-    ...(format === 'tty' ? { live: { area: new TerminalArea(process.stderr), style } } : {}),
-  });
-}
-
-async function main(): Promise<number> {
-  const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
-  if (options === 'help') return 0;
-  markWithHeap();
-  const reporter = makeReporter(options);
-  const interruption = catchSignals();
-  try {
-    return await run(options, reporter, interruption.signal);
-  } catch (error) {
-    if (!(error instanceof TransferError)) {
-      reporter.failed({ code: 'bug', message: String(error) });
-      throw error;
-    }
-    reporter.failed(error);
-    process.stderr.write(failureText('ddt-send', error));
-    return error.kind === 'interrupted' ? interruption.status : exitStatusOf(error.kind);
-  }
-}
-
-// Output that nobody reads any more must not end a transfer.
+// A log that nobody reads any more, or a terminal that is gone, must not end a transfer.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 try {

@@ -1,165 +1,83 @@
-/** What the documents say is so: their examples run as they stand, their tables are those of the code. */
+/** What the documents say is so: their tables are those of the code, their links and names lead somewhere. */
 import assert from 'node:assert/strict';
-import { access, glob, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, glob, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path/posix';
 import { test } from 'node:test';
-import { ERROR_CODES, EXIT_STATUS } from '../common/errors.ts';
+import { ERROR_CODES, EXIT_STATUS, exitStatusOf, isErrorCode } from '../common/errors.ts';
 import * as geometry from '../common/geometry.ts';
 import * as protocol from '../common/protocol/protocol.ts';
-import { parseDuration, parseSize } from '../common/units.ts';
 import { parseReceiveArgs } from '../receiver/cli.ts';
 import { parseSendArgs } from '../sender/cli.ts';
-import { mask } from './support/masked.ts';
-import { prng } from './support/prng.ts';
-import { assertEqualFiles, environment, MIB, runSender, startReceiver } from './support/processes.ts';
-import { run } from './support/run.ts';
-import { tempDir, type TempDir } from './support/temp-dir.ts';
+import {
+  PROJECT,
+  allDocuments,
+  codeIn,
+  headingsOf,
+  parseValue,
+  readDocument,
+  rowsOf,
+  valueOf,
+} from './support/documents.ts';
+import { ARROWS } from './support/tidy-rules.ts';
 
-const PROJECT = join(import.meta.dirname, '..');
-const README = await readFile(join(PROJECT, 'README.md'), 'utf8');
-const PROTOCOL = await readFile(join(PROJECT, 'PROTOCOL.md'), 'utf8');
+const README = await readDocument('README.md');
+const PROTOCOL = await readDocument('PROTOCOL.md');
+const SECURITY = await readDocument('SECURITY.md');
+const ARCHITECTURE = await readDocument('ARCHITECTURE.md');
+const STATUSES = await readDocument('docs/reference/statuses.md');
+const COMMANDS = [
+  { name: 'ddt-send', parse: parseSendArgs, page: await readDocument('docs/reference/ddt-send.md') },
+  { name: 'ddt-receive', parse: parseReceiveArgs, page: await readDocument('docs/reference/ddt-receive.md') },
+];
 
-interface Example {
-  readonly script: string;
-  /** Of the block that follows: `json`, `text`, or `http`, of which each line must be in the output. */
-  readonly kind: string | undefined;
-  readonly output: string | undefined;
+function helpOf(parse: (argv: readonly string[], print: (text: string) => void) => unknown): string {
+  let help = '';
+  parse(['--help'], (text) => (help += text));
+  return help;
 }
 
-/** Blocks of `sh` behind `<!-- run <group> -->`, each with the output that stands behind it, if any. */
-function examplesOf(document: string, group: string): Example[] {
-  const pattern = /<!-- run (\w+) -->\n```sh\n(.*?)```\n(?:```(json|text|http)\n(.*?)```\n)?/gs;
-  const found = [...document.matchAll(pattern)].filter((match) => match[1] === group);
-  assert(found.length > 0, `examples of the group ${group}`);
-  return found.map(([, , script = '', kind, output]) => ({ script, kind, output }));
-}
-
-function compare({ script, kind, output }: Example, got: string): void {
-  if (kind === undefined || output === undefined) return;
-  const [actual, expected] = [mask(got).trim(), mask(output).trim()];
-  if (kind === 'json') assert.deepEqual(JSON.parse(actual), JSON.parse(expected), script);
-  else if (kind === 'text') assert.equal(actual, expected, script);
-  else
-    for (const line of expected.split('\n'))
-      assert(actual.split(/\r?\n/).includes(line), `${line}: ${actual}`);
-}
-
-/** Waits until what is durable has been read back, so that every block has the state that the text shows. */
-const SETTLE = `for _ in $(seq 200); do
-  if ! type ddt || ddt "$U/transfer" | grep '"written":0,"durable":0'; then break; fi
-  sleep 0.05
-done >/dev/null 2>&1`;
-
-/** All examples in one shell, in order. @throws AssertionError where one fails or says something else. */
-async function runExamples(examples: readonly Example[], folder: string): Promise<void> {
-  const mark = '-- end of the example';
-  const script = examples.map((each) => `${each.script}\necho; echo '${mark}'\n${SETTLE}\n`).join('');
-  const options = { cwd: folder, env: environment() };
-  const ended = await run('bash', ['-e', '-u', '-o', 'pipefail', '-c', script], options);
-  assert.equal(ended.status, 0, `${ended.stdout}\n${ended.stderr}`);
-  const outputs = ended.stdout.split(`${mark}\n`);
-  assert.equal(outputs.length, examples.length + 1);
-  for (const [at, example] of examples.entries()) compare(example, outputs[at] ?? '');
-}
-
-/** Five blocks of 4 MiB: the second is zero, the last has 1000 bytes. */
-async function writeSource(folder: TempDir): Promise<string> {
-  const bytes = prng(1).bytes(16 * MIB + 1000);
-  bytes.fill(0, 4 * MIB, 8 * MIB);
-  const path = join(folder.path, 'disk.img');
-  await writeFile(path, bytes);
-  return path;
-}
-
-const missing: string[] = [];
-for (const tool of ['b3sum', 'curl', 'openssl', 'ssh-keygen', 'zstd']) {
-  if ((await run('bash', ['-c', `command -v ${tool}`])).status !== 0) missing.push(tool);
-}
-const skip = missing.length > 0 && `not installed: ${missing.join(', ')}`;
-
-test(
-  'the examples of PROTOCOL.md write a disk with curl, and answer what stands there',
-  { skip },
-  async () => {
-    await using folder = await tempDir();
-    const source = await writeSource(folder);
-    const target = join(folder.path, 'target.img');
-    await using _receiver = await startReceiver({ folder: folder.path, target });
-    await runExamples(examplesOf(PROTOCOL, 'protocol'), folder.path);
-    await assertEqualFiles(source, target);
-  },
-);
-
-test(
-  'the examples of README.md look into a transfer, put a block and check a receipt',
-  { skip },
-  async () => {
-    await using folder = await tempDir();
-    const source = await writeSource(folder);
-    const target = join(folder.path, 'target.img');
-    await using receiver = await startReceiver({ folder: folder.path, target });
-    const claim = {
-      size: 16 * MIB + 1000,
-      blockSize: 4 * MIB,
-      source: { description: 'disk.img' },
-      digest: 'blake3',
-    };
-    const answer = await receiver.request('PUT', '/transfer', Buffer.from(JSON.stringify(claim)));
-    assert.equal(answer.status, 201);
-    const curl = examplesOf(README, 'curl');
-    await runExamples(curl, folder.path);
-    assert.equal(await receiver.durableCount(), 1);
-    const { status, stderr } = await runSender(['--ticket-file', receiver.ticketFile, source]);
-    assert.equal(status, 0, stderr);
-    const [setUp] = curl;
-    assert(setUp !== undefined);
-    await runExamples([setUp, ...examplesOf(README, 'receipt')], folder.path);
-  },
-);
-
-/** The rows of all tables whose head begins with this cell. Bars in cells are not used. */
-function rowsOf(document: string, head: string): string[][] {
-  const rows: string[][] = [];
-  let isInTable = false;
-  for (const line of document.split('\n')) {
-    const cells = line.split('|').slice(1, -1);
-    const first = cells[0]?.trim();
-    if (first === head) isInTable = true;
-    else if (first === undefined) isInTable = false;
-    else if (isInTable && !first.startsWith('--')) rows.push(cells.map((cell) => cell.trim()));
-  }
-  return rows;
-}
-
-function codeIn(cell: string | undefined): string {
-  return /^`([^`]+)`$/.exec(cell ?? '')?.[1] ?? '';
-}
-
-for (const parse of [parseReceiveArgs, parseSendArgs]) {
-  const command = parse === parseSendArgs ? 'ddt-send' : 'ddt-receive';
-  test(`README.md has the options of ${command}, no others, with their defaults`, () => {
-    let help = '';
-    parse(['--help'], (text) => (help += text));
+for (const { name: command, parse, page } of COMMANDS) {
+  test(`the reference of ${command} has its options, no others, with their defaults`, () => {
+    const help = helpOf(parse);
     const options = help.slice(help.indexOf('\nOptions:'), help.indexOf('\nExamples:'));
     const inHelp = options.split(/\n {2}(?:-\w, )?(?=--)/).slice(1);
-    const section = README.split('\n### ').find((part) => part.startsWith(command)) ?? '';
-    const rows = new Map(rowsOf(section, 'option').map((cells) => [codeIn(cells[0]), cells]));
+    const rows = new Map(rowsOf(page, 'option').map((cells) => [codeIn(cells[0]), cells]));
     assert(rows.size > 5 && rows.size === inHelp.length, `${rows.size} options of ${inHelp.length}`);
     for (const text of inHelp) {
       const name = /^--\S+(?: <\S+>)?/.exec(text)?.[0] ?? '';
       const row = rows.get(name);
-      assert(row !== undefined, `README.md has no ${name}`);
+      assert(row !== undefined, `no ${name}`);
       const given = /default:\s+"?([^")\s]+)"?\)/.exec(text)?.[1];
       if (given === undefined || given === 'false') continue;
-      assert(row[1]?.includes(given), `README.md: the default of ${name} is ${given}`);
+      assert(row[1]?.includes(given), `the default of ${name} is ${given}`);
     }
+  });
+
+  test(`the reference of ${command} has the form of a manual page`, () => {
+    const [usage = ''] = /(?<=^Usage: ).*$/m.exec(helpOf(parse)) ?? [];
+    assert(usage.startsWith(command) && page.includes(`\n    ${usage}\n`), usage);
+    const wanted = ['Name', 'Synopsis', 'Description', 'Options', 'Exit status', 'Environment'];
+    const headings = headingsOf(page, 2).filter((heading) => wanted.includes(heading));
+    assert.deepEqual(headings, wanted);
+    assert(page.includes(`\n## Examples\n`) && page.includes(`\n## Files\n`));
   });
 }
 
-test('README.md explains every exit status that a kind of failure has, and no others', () => {
-  const known = Object.values(EXIT_STATUS);
-  const told = rowsOf(README, 'status').flatMap(([status = '']) => status.split(', ').map(Number));
-  assert.deepEqual(new Set(told), new Set<number>(known));
+/** Numbers in the first cells of a table. */
+function statusesIn(document: string, head: string): number[] {
+  return rowsOf(document, head).flatMap(([status = '']) => status.split(', ').map(Number));
+}
+
+test('the references explain every exit status that a kind of failure has, and no others', () => {
+  const known = new Set<number>(Object.values(EXIT_STATUS));
+  const explained = COMMANDS.map(({ page }) => statusesIn(page, 'status'));
+  for (const statuses of explained) {
+    assert(statuses.length > 5 && new Set(statuses).size === statuses.length);
+    for (const status of [EXIT_STATUS.verified, EXIT_STATUS.bug, EXIT_STATUS.usage, EXIT_STATUS.refused])
+      assert(statuses.includes(status), String(status));
+  }
+  assert.deepEqual(new Set(explained.flat()), known);
+  assert.deepEqual(new Set(statusesIn(STATUSES, 'exit')), known);
 });
 
 /** code → status, of the codes that travel. */
@@ -167,17 +85,36 @@ const STATUS_OF_CODE = new Map(
   rowsOf(PROTOCOL, 'status').map(([status, code]) => [codeIn(code), Number(status)]),
 );
 
-test('PROTOCOL.md has every code once: those that travel with their status, the others apart', () => {
-  const staying = rowsOf(PROTOCOL, 'code').map(([code]) => codeIn(code));
-  const told = [...STATUS_OF_CODE.keys(), ...staying];
-  assert.equal(new Set(told).size, told.length);
-  assert.deepEqual(new Set(told), new Set(Object.keys(ERROR_CODES)));
+/** code → the exit statuses that the reference names for it. */
+function exitsIn(head: string): Map<string, string> {
+  const rows = rowsOf(STATUSES, head);
+  const exits = new Map(rows.map(([code, exit = '']) => [codeIn(code), exit]));
+  assert.equal(exits.size, rows.length, 'each code once');
+  return exits;
+}
+
+test('PROTOCOL.md has every code that travels with its status, the reference the others too', () => {
+  const local = exitsIn('local failure');
+  const named = [...STATUS_OF_CODE.keys(), ...local.keys()];
+  assert.equal(new Set(named).size, named.length);
+  assert.deepEqual(new Set(named), new Set(Object.keys(ERROR_CODES)));
+  assert.deepEqual(new Set(exitsIn('failure').keys()), new Set(STATUS_OF_CODE.keys()));
   for (const [code, { status }] of Object.entries(ERROR_CODES)) {
     assert.equal(STATUS_OF_CODE.get(code) ?? status, status, code);
   }
 });
 
-test('whatever code the routes of the receiver refuse with is among those that travel', async () => {
+test('the reference has the exit status of every code', () => {
+  const exits = new Map([...exitsIn('failure'), ...exitsIn('local failure')]);
+  for (const [code, exit] of exits) {
+    assert(isErrorCode(code), code);
+    const { kind } = ERROR_CODES[code];
+    const wanted = kind === 'interrupted' ? '130, 143' : String(exitStatusOf(kind));
+    assert.equal(exit, wanted, code);
+  }
+});
+
+test('every code that the routes of the receiver refuse with is among those that travel', async () => {
   const operations = ['claim', 'write-block', 'seal', 'reopen', 'stream-size'];
   const shared = ['transfer', 'open-transfer', 'refusals', 'memory-budget'];
   for await (const path of glob(
@@ -189,64 +126,171 @@ test('whatever code the routes of the receiver refuse with is among those that t
   )) {
     const text = await readFile(join(PROJECT, path), 'utf8');
     for (const [, code = ''] of text.matchAll(/new TransferError\(\s*'([\w-]+)'/g)) {
-      // Of a connection that was cut nobody hears.
+      // Nobody hears of a connection that was cut.
       assert(STATUS_OF_CODE.has(code) || code === 'connection-failed', `${path}: ${code}`);
     }
   }
 });
 
-/** What a constant of this name is set to, or a member of a constant; read, for not all are exported. */
-async function valueOf(name: string, file: string): Promise<number> {
-  const text = await readFile(join(PROJECT, file), 'utf8');
-  const found = [...text.matchAll(new RegExp(`\\b${name}(?: =|:) ([\\d_. *]+)[;,]`, 'g'))];
-  assert(found.length <= 1, `${name} is set once in ${file}`);
-  if (found.length === 0)
-    return Number(((await import(join(PROJECT, file))) as Record<string, unknown>)[name]);
-  const powers = (found[0]?.[1] ?? '').replaceAll('_', '').split(/ \* (?!\*)/);
-  return powers
-    .map((power) => power.split(' ** ').map(Number))
-    .reduce((product, [base = NaN, exponent = 1]) => product * base ** exponent, 1);
-}
+const TABLES_OF_LIMITS = [
+  'PROTOCOL.md',
+  'SECURITY.md',
+  'docs/reference/limits.md',
+  'docs/design/outages.md',
+] as const;
 
-/** `64 KiB`, `0.5 s`, `30 days`, `4096`, in the unit that the constant's name tells. */
-function parseValue(name: string, text: string): number {
-  const compact = text.replace(' ', '');
-  if (/Ms$|_MS(_|$)/.test(name)) return parseDuration(compact);
-  if (/_SECONDS/.test(name) && compact.endsWith('s')) return parseDuration(compact) / 1000;
-  if (name.includes('_DAYS')) return Number(/^(\d+)days$/.exec(compact)?.[1]);
-  return parseSize(compact);
-}
-
-test('the limits of PROTOCOL.md are those of the code, and no shared one is left out', async () => {
-  const rows = rowsOf(PROTOCOL, 'name').filter((cells) => cells.length === 4);
-  assert(rows.length > 20);
-  for (const [cell, value = '', file] of rows) {
-    const name = codeIn(cell);
-    assert.equal(await valueOf(name, codeIn(file)), parseValue(name, value), `${name}: ${value}`);
+test('the limits in the documents are those of the code, and no shared one is left out', async () => {
+  const named = new Set<string>();
+  for (const path of TABLES_OF_LIMITS) {
+    const rows = rowsOf(await readDocument(path), 'name').filter((cells) => cells.length === 4);
+    assert(rows.length >= 15, `${path}: ${rows.length} limits`);
+    for (const [cell, value = '', file] of rows) {
+      const name = codeIn(cell);
+      assert.equal(await valueOf(name, codeIn(file)), parseValue(name, value), `${path}: ${name}: ${value}`);
+      named.add(name);
+    }
   }
-  const told = new Set(rows.map(([name]) => codeIn(name)));
   const shared = Object.keys({ ...protocol, ...geometry }).filter((name) => /_(MAX|MIN|DEFAULT)$/.test(name));
   assert(shared.length > 5);
-  for (const name of shared) assert(told.has(name), name);
+  for (const name of shared) assert(named.has(name), name);
+});
+
+test('SECURITY.md has no figure that is not in its table of limits', () => {
+  const prose = SECURITY.replace(/^## Limits\n[\s\S]*?(?=^## )/m, '');
+  assert.notEqual(prose, SECURITY);
+  const unit = String.raw`(ms|s|seconds?|minutes?|hours?|days?|[KMGT]i?B|bytes|connections)\b`;
+  const figure = new RegExp(String.raw`\b(\d+|two|three|four|five|ten|thirty|sixty) ${unit}`, 'g');
+  assert.deepEqual([...prose.matchAll(figure)].map(String), []);
+});
+
+test('README.md fits 200 lines and ARCHITECTURE.md 150', () => {
+  const lines = (text: string): number => text.trimEnd().split('\n').length;
+  assert(lines(README) <= 200, `README.md has ${lines(README)} lines`);
+  assert(lines(ARCHITECTURE) <= 150, `ARCHITECTURE.md has ${lines(ARCHITECTURE)} lines`);
 });
 
 test('the two commands that a newcomer types stand in README.md on a line of their own', async () => {
   const lines = README.split('\n');
   assert(lines.includes('npm ci && npm run demo') && lines.includes('npm ci && npm test'));
-  const ci = await readFile(join(PROJECT, '.ci/run'), 'utf8');
+  const ci = await readDocument('.ci/run');
   assert(ci.split('\n').includes('npm ci && npm test'));
 });
 
+test('the map of ARCHITECTURE.md has every folder of the table of arrows, and no others', () => {
+  const mapped = rowsOf(ARCHITECTURE, 'folder').map(([folder]) => codeIn(folder));
+  const product = mapped.filter((folder) => !['scripts', 'test'].includes(folder));
+  assert.deepEqual(product.toSorted(), Object.keys(ARROWS).toSorted());
+});
+
+test('no arrow between folders points up the map of ARCHITECTURE.md', () => {
+  const mapped = rowsOf(ARCHITECTURE, 'folder').map(([folder]) => codeIn(folder));
+  for (const [folder, below] of Object.entries(ARROWS)) {
+    for (const other of below) {
+      assert(mapped.indexOf(folder) < mapped.indexOf(other), `${folder} → ${other}`);
+    }
+  }
+});
+
+test('the glossary has the words of the code in about 20 lines', () => {
+  const words = rowsOf(ARCHITECTURE, 'word').flatMap(([word = '']) => word.split(', '));
+  assert(words.length >= 20 && words.length <= 30 && new Set(words).size === words.length);
+  const wanted =
+    'source target block geometry digest root journal transfer ticket token lane attempt epoch generation ' +
+    `${protocol.BLOCK_STATES.join(' ')} sealed response receipt`;
+  for (const word of wanted.split(' ')) assert(words.includes(word), word);
+});
+
+/** As GitHub makes them of headings. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\w -]/g, '')
+    .replaceAll(' ', '-');
+}
+
+/** The links of a document that do not leave the project. */
+async function linksOf(path: string): Promise<{ file: string; heading: string | undefined }[]> {
+  const text = (await readDocument(path)).replaceAll(/^```[\s\S]*?^```/gm, '');
+  return [...text.matchAll(/\]\(([^)#:]*)(?:#([^)]+))?\)/g)].map(([, to = '', heading]) => ({
+    file: to === '' ? path : join(dirname(path), to),
+    heading,
+  }));
+}
+
 test('links between the documents lead to files and headings that exist', async () => {
-  for (const name of ['README.md', 'PROTOCOL.md', 'SECURITY.md', 'CHANGELOG.md']) {
-    const text = await readFile(join(PROJECT, name), 'utf8');
-    for (const [, path = '', heading] of text.matchAll(/\]\(([^)#:]*)(?:#([^)]+))?\)/g)) {
-      const file = join(PROJECT, path === '' ? name : path);
-      await access(file);
+  for (const path of await allDocuments()) {
+    for (const { file, heading } of await linksOf(path)) {
+      await assert.doesNotReject(access(join(PROJECT, file)), `${path}: ${file}`);
       if (heading === undefined) continue;
-      const headings = [...(await readFile(file, 'utf8')).matchAll(/^#+ (.*)$/gm)];
-      const anchors = headings.map(([, words = '']) => words.toLowerCase().replaceAll(/[^\w -]/g, ''));
-      assert(anchors.includes(heading.replaceAll('-', ' ')), `${name}: ${path}#${heading}`);
+      const headings = [1, 2, 3].map(async (level) => headingsOf(await readDocument(file), level));
+      const anchors = (await Promise.all(headings)).flat().map(anchorOf);
+      assert(anchors.includes(heading), `${path}: ${file}#${heading}`);
+    }
+  }
+});
+
+test('every document can be reached from README.md', async () => {
+  const reached = new Set<string>();
+  const walk = async (path: string): Promise<void> => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    for (const { file } of await linksOf(path)) if (file.endsWith('.md')) await walk(file);
+  };
+  await walk('README.md');
+  assert.deepEqual(
+    (await allDocuments()).filter((path) => !reached.has(path)),
+    [],
+  );
+});
+
+test('files and scripts that the documents name exist', async () => {
+  const { scripts } = JSON.parse(await readDocument('package.json')) as { scripts: Record<string, string> };
+  for (const path of await allDocuments()) {
+    const text = await readDocument(path);
+    for (const [, name = ''] of text.matchAll(
+      /[`/ ]((?:common|sender|receiver|test|scripts)\/[\w./-]*\w)(?=[`/ ])/g,
+    )) {
+      await assert.doesNotReject(access(join(PROJECT, name)), `${path}: ${name}`);
+    }
+    for (const [, script = ''] of text.matchAll(/\bnpm run ([\w:]+)/g)) {
+      assert(script in scripts, `${path}: npm run ${script}`);
+    }
+  }
+});
+
+test('decisions are numbered without a gap, dated, of one form, and listed', async () => {
+  const folder = 'docs/decisions';
+  const records = (await allDocuments()).filter((path) => path.startsWith(`${folder}/0`));
+  const listed = rowsOf(await readDocument(`${folder}/README.md`), 'number');
+  assert(records.length > 20 && listed.length === records.length);
+  for (const [at, path] of records.entries()) {
+    const number = String(at + 1).padStart(4, '0');
+    const text = await readDocument(path);
+    const [, title = '', date = ''] = /^# \d+\. (.*)\n\nDate: (\d{4}-\d\d-\d\d)\n/.exec(text) ?? [];
+    assert(path.startsWith(`${folder}/${number}-`) && text.startsWith(`# ${at + 1}. `), path);
+    assert.deepEqual(headingsOf(text, 2), ['Context', 'Decision', 'Consequences'], path);
+    assert.deepEqual(listed[at], [`[${number}](${path.slice(folder.length + 1)})`, date, title]);
+  }
+});
+
+/** All that the product can print, with messages that are split over lines joined. */
+async function productText(): Promise<string> {
+  const paths = glob(['{common,sender,receiver}/**/*.ts', 'scripts/*.sh'], { cwd: PROJECT });
+  let text = '';
+  for await (const path of paths) text += await readFile(join(PROJECT, path), 'utf8');
+  return text.replaceAll(/['"`] \+\s*['"`]/g, '').replaceAll(/\s+/g, ' ');
+}
+
+test('the messages that the reference explains are those of the product', async () => {
+  const product = await productText();
+  const messages = rowsOf(await readDocument('docs/reference/messages.md'), 'message');
+  assert(messages.length > 30);
+  for (const [cell] of messages) {
+    const parts = codeIn(cell)
+      .split(/…|: |^standard input /)
+      .map((part) => part.trim());
+    for (const part of parts.filter(({ length }) => length > 8)) {
+      assert(product.includes(part), `${cell}: ${part}`);
     }
   }
 });

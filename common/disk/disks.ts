@@ -45,6 +45,8 @@ export interface DiskDescription {
   readonly description: string;
 }
 
+/** The command that shows which disks there are. */
+export const LIST_DISKS = 'lsblk --output PATH,SIZE,MODEL,SERIAL';
 const BY_ID_FOLDER = '/dev/disk/by-id';
 /** sysfs counts in these, whatever the disk's own sectors (Documentation/ABI/stable/sysfs-block). */
 const SYSFS_SECTOR_BYTES = 512;
@@ -75,8 +77,9 @@ export async function describeDisk(path: string, code: ErrorCode): Promise<DiskD
     return await describeFile(place, { sizeBytes: Number(stats.size), fileId: `${stats.dev}:${stats.ino}` });
   } catch (error) {
     if (error instanceof TransferError) throw error;
-    const isDenied = ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '');
-    const hint = isDenied ? hintOfPermission() : undefined;
+    const errno = errnoOf(error) ?? '';
+    const isDenied = errno === 'EACCES' || errno === 'EPERM';
+    const hint = isDenied ? hintOfPermission() : errno === 'ENOENT' ? { hint: LIST_DISKS } : {};
     throw new TransferError(code, `cannot use ${absolute}: ${reasonOf(error)}`, { cause: error, ...hint });
   }
 }

@@ -36,7 +36,7 @@ export interface SshSignature {
   readonly signature: Buffer;
 }
 
-/** @param seed 32 bytes, which are the whole secret; random when left out. */
+/** @param seed the whole secret, 32 bytes; random by default. */
 export function makeSigningKey(seed: Buffer = randomBytes(SEED_BYTES)): SigningKey {
   assert.equal(seed.length, SEED_BYTES);
   const pair = nacl.sign.keyPair.fromSeed(seed);
@@ -78,9 +78,9 @@ export function armorSshsig(blob: Buffer): string {
 }
 
 /**
- * Total: undefined for whatever is not exactly one Ed25519 signature of version 1 with nothing behind it. The
- * reserved field must be empty, for it is signed and we would not know what it means. The result's buffers
- * are views of `blob`.
+ * The reserved field must be empty: it is signed, and we do not know what it means.
+ * @returns undefined unless `blob` is exactly one Ed25519 signature of version 1. The buffers are views of
+ * `blob`.
  */
 export function parseSshsig(blob: Buffer): SshSignature | undefined {
   if (!blob.subarray(0, PREAMBLE.length).equals(PREAMBLE)) return undefined;
@@ -97,12 +97,11 @@ export function parseSshsig(blob: Buffer): SshSignature | undefined {
 }
 
 /**
- * Whether the key in the signature signed this message for the namespace in the signature; whether key and
- * namespace are the right ones is the caller's question. Takes milliseconds on the event loop: cheap checks
- * belong before it.
+ * Whether the key in the signature signed this message for the namespace in the signature. The caller has to
+ * check both, and before this call, which takes milliseconds of the event loop.
  */
 export function isSignatureGood(parsed: SshSignature, message: Buffer): boolean {
-  // tweetnacl throws on wrong lengths, where the answer is no.
+  // tweetnacl throws on wrong lengths.
   if (parsed.publicKey.length !== PUBLIC_KEY_BYTES || parsed.signature.length !== SIGNATURE_BYTES)
     return false;
   if (!isScalarReduced(parsed.signature.subarray(PUBLIC_KEY_BYTES))) return false;
@@ -111,8 +110,8 @@ export function isSignatureGood(parsed: SshSignature, message: Buffer): boolean 
 }
 
 /**
- * RFC 8032 section 5.1.7 wants S below the group order, which tweetnacl does not look at: without this,
- * anyone can turn one good signature into another.
+ * RFC 8032 section 5.1.7 requires S below the group order, which tweetnacl does not check: otherwise anyone
+ * can turn one good signature into another.
  */
 function isScalarReduced(scalar: Buffer): boolean {
   return BigInt(`0x${Buffer.from(scalar.toReversed()).toString('hex')}`) < GROUP_ORDER;
@@ -159,7 +158,7 @@ function splitStrings(bytes: Buffer, count: number): Buffer[] | undefined {
   return at === bytes.length ? strings : undefined;
 }
 
-/** The value of an Ed25519 key or signature: the key type, then so many bytes. */
+/** The value of an Ed25519 key or signature: the key type, then `lengthBytes` bytes. */
 function parseTyped(field: Buffer | undefined, lengthBytes: number): Buffer | undefined {
   const [type, value] = splitStrings(field ?? Buffer.alloc(0), 2) ?? [];
   return type?.toString('latin1') === KEY_TYPE && value?.length === lengthBytes ? value : undefined;

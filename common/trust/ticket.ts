@@ -1,14 +1,15 @@
 /**
- * The ticket, one string for all that a sender needs: `https://host:port/#pin=<pin>&token=<token>`. Pin and
- * token stand in the fragment, which no client ever sends.
+ * The ticket, all that a sender needs in one string: `https://host:port/#pin=<pin>&token=<token>`. Pin and
+ * token are in the fragment, which HTTP clients never send.
  */
 import assert from 'node:assert/strict';
 import { hash, type KeyObject } from 'node:crypto';
 import { TransferError } from '../errors.ts';
+import { formatHostPort } from '../host-port.ts';
 import { parseToken } from './token.ts';
 
 export interface Ticket {
-  /** `https://host:port`, without the port where it is 443. */
+  /** `https://host:port`. */
   readonly origin: string;
   /** Name or address; an IPv6 address without brackets. */
   readonly host: string;
@@ -19,8 +20,11 @@ export interface Ticket {
 }
 
 const PIN = /^sha256\/\/([A-Za-z0-9+/]{43}=)$/;
+const HTTPS_PORT = 443;
 const HINT_COPY = 'copy the whole line that ddt-receive printed after "ticket:"';
-const HINT_QUOTE = "put the whole ticket between single quotes: ddt-send <source> 'https://…#pin=…&token=…'";
+const HINT_QUOTE = "put the whole ticket in single quotes: ddt-send <source> 'https://…#pin=…&token=…'";
+/** White space, and the characters without a width that some programs put into long lines. */
+const BLANKS = /[\s\u200B\u2060]+/gu;
 
 /** Whether this is a pin as curl's `--pinnedpubkey` has it: `sha256//` and base64 of the 32 bytes. */
 export function isPin(text: string): boolean {
@@ -34,26 +38,29 @@ export function pinOfPublicKey(key: KeyObject): string {
 }
 
 /**
- * The pin is written raw, so that it can be copied from the ticket to curl: `+`, `/` and `=` are legal in a
- * fragment (RFC 3986 section 3.5). Reading takes percent-encoded ones too, for some programs rewrite what
- * they show.
+ * The pin is not encoded, so that it can be copied from the ticket to curl: `+`, `/` and `=` are legal in a
+ * fragment (RFC 3986 section 3.5). {@link parseTicket} takes percent-encoded ones too: some programs rewrite
+ * the URLs that they show.
  */
 export function formatTicket(ticket: Omit<Ticket, 'origin'>): string {
   assert(isPin(ticket.pin), 'a well-formed pin');
-  const host = ticket.host.includes(':') ? `[${ticket.host}]` : ticket.host;
-  return `https://${host}:${ticket.port}/#pin=${ticket.pin}&token=${ticket.token}`;
+  return `https://${formatHostPort(ticket.host, ticket.port)}/#pin=${ticket.pin}&token=${ticket.token}`;
+}
+
+/** Whether somebody means a ticket with this, whole or not: no disk and no file is named so. */
+export function looksLikeTicket(text: string): boolean {
+  return /^[\s'"]*(ticket:|https?:\/\/|ddt1\.)/i.test(text);
 }
 
 /**
- * White space around the ticket is ignored, and so are line breaks in it with the blanks around them: copied
- * from a narrow terminal it is wrapped. Unknown names in the fragment are ignored: a later version may add
+ * Takes what people paste: the ticket, with quotes around it or the `ticket:` that ddt-receive prints before
+ * it, or the whole command `ddt-send … '<ticket>'`. Blanks and line breaks are ignored anywhere: a ticket
+ * copied from a narrow terminal has some. Unknown names in the fragment are ignored: a later version may add
  * some.
  * @throws TransferError `usage`, which says what is wrong and shows nothing of the ticket.
  */
 export function parseTicket(text: string): Ticket {
-  const lines = text.split(/[\r\n]+/);
-  const joined = lines.map((line) => line.trim()).join('');
-  const url = parseAddress(joined);
+  const url = parseAddress(unwrap(text));
   if (url.hash === '') refuse('everything from "#" on is missing');
   // Not URLSearchParams: it would turn the plus signs of a pin into blanks.
   const parameters = parseFragment(url.hash.slice(1));
@@ -64,10 +71,31 @@ export function parseTicket(text: string): Ticket {
   if (token === undefined) refuse('its token is missing, as when a shell cuts the line at "&"');
   if (parseToken(token) === undefined) refuse('its token is damaged or cut short');
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  return { origin: url.origin, host, port: url.port === '' ? 443 : Number(url.port), pin, token };
+  const port = url.port === '' ? HTTPS_PORT : Number(url.port);
+  return { ...placeOf(host, port), pin, token };
 }
 
-/** Messages here never quote the text, and have no cause: the errors of URL carry their whole input. */
+/** The ticket of the same receiver at another address. @param port undefined: the ticket's. */
+export function atAddress(ticket: Ticket, host: string, port: number | undefined): Ticket {
+  return { ...ticket, ...placeOf(host, port ?? ticket.port) };
+}
+
+function placeOf(host: string, port: number): Pick<Ticket, 'origin' | 'host' | 'port'> {
+  return { origin: `https://${formatHostPort(host, port)}`, host, port };
+}
+
+/** @returns what may be the ticket, without blanks, quotes, and the words before it. */
+function unwrap(text: string): string {
+  const at = Math.max(0, text.search(/https:\/\//i));
+  const before = text.slice(0, at);
+  const [, quote] = /(['"])\s*$/.exec(before) ?? [];
+  const isAnnounced = quote !== undefined || /(^|\s)(ticket:|ddt-send\s[^]*)\s*$/i.test(before);
+  const rest = isAnnounced ? text.slice(at) : text;
+  const quoted = quote === undefined ? rest : (rest.split(quote, 1)[0] ?? '');
+  return quoted.replaceAll(BLANKS, '').replaceAll(/^['"]+|['"]+$/g, '');
+}
+
+/** Messages never quote the ticket, and have no cause: errors of URL carry their whole input. */
 function refuse(reason: string, hint: string = HINT_QUOTE): never {
   throw new TransferError('usage', `cannot read the ticket: ${reason}`, { hint });
 }
@@ -77,22 +105,21 @@ function parseAddress(text: string): URL {
   if (/^ddt1\./i.test(text)) refuse('it is only a token, without an address and a pin', HINT_COPY);
   if (/^http:\/\//i.test(text)) refuse('it starts with http://, but there is no plain mode', HINT_COPY);
   if (!/^https:\/\//i.test(text)) refuse('it does not start with https://', HINT_COPY);
-  if (/\s/.test(text)) refuse('there is a blank in it', HINT_COPY);
   if (text.includes('\\')) refuse('there is a backslash in it, as some shells add when pasting');
   const url = URL.parse(text);
   if (url === null || url.port === '0') refuse('its host or port is not valid', HINT_COPY);
   if (url.username !== '' || url.password !== '') refuse('there is a user name in its address', HINT_COPY);
-  if (url.search !== '') refuse('there is a "?" in its address; pin and token stand behind "#"', HINT_COPY);
+  if (url.search !== '') refuse('there is a "?" in its address; pin and token come after "#"', HINT_COPY);
   if (url.pathname !== '/') refuse('there is a path in its address', HINT_COPY);
   return url;
 }
 
 function parseFragment(fragment: string): Map<string, string> {
   const parameters = new Map<string, string>();
-  for (const piece of fragment.split('&')) {
-    const [name = ''] = piece.split('=', 1);
-    if (parameters.has(name)) refuse('one of its parts stands there twice', HINT_COPY);
-    parameters.set(name, decodePercent(piece.slice(name.length + 1)));
+  for (const part of fragment.split('&')) {
+    const [name = ''] = part.split('=', 1);
+    if (parameters.has(name)) refuse('one of its parts is there twice', HINT_COPY);
+    parameters.set(name, decodePercent(part.slice(name.length + 1)));
   }
   return parameters;
 }

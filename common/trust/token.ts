@@ -1,7 +1,7 @@
 /**
- * The right to write to one transfer of one receiver, for a while: `ddt1.<payload>.<signature>`, both
- * base64url without padding (RFC 4648 section 5). The payload is JSON, the signature OpenSSH's
- * (ssh-signature.ts) over the payload's exact bytes, so that `ssh-keygen -Y sign` alone can make a token.
+ * The right to write to one transfer of one receiver until it expires: `ddt1.<payload>.<signature>`, both
+ * base64url without padding (RFC 4648 section 5). The payload is JSON; the signature is OpenSSH's
+ * (ssh-signature.ts) over its exact bytes, so that `ssh-keygen -Y sign` alone can make a token.
  */
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
@@ -14,28 +14,28 @@ import {
 } from './ssh-signature.ts';
 
 export const TOKEN_NAMESPACE = 'ddt-token-v1@dd-transfer';
-/** Characters; one of ours has about 450. */
+/** Characters; ours have about 450. */
 export const TOKEN_LENGTH_MAX = 2048;
-/** A token may come from a machine whose clock is so far ahead of ours. */
+/** The clock of the machine that made a token may be this far ahead of ours. */
 const CLOCK_LEEWAY_SECONDS = 60;
 const SHAPE = /^ddt1\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 const PAYLOAD_KEYS = ['v', 'aud', 'tid', 'scope', 'iat', 'exp'] as const;
 
 export interface TokenPayload {
   readonly v: 1;
-  /** Pin of the receiver that it is for. */
+  /** Pin of the receiver. */
   readonly aud: string;
-  /** Id of the transfer that it is for. */
+  /** Id of the transfer. */
   readonly tid: string;
   /** What it allows: `write`. */
   readonly scope: readonly string[];
   /** Valid from, seconds since 1970. */
   readonly iat: number;
-  /** Valid until, seconds since 1970; no longer valid in that second. */
+  /** Expires, seconds since 1970; not valid in that second any more. */
   readonly exp: number;
 }
 
-/** A text with the shape of a token; nothing in it is proven before {@link isTokenSignatureGood}. */
+/** A text that has the form of a token; it proves nothing before {@link isTokenSignatureGood}. */
 export interface ParsedToken {
   readonly payload: TokenPayload;
   /** The signed bytes. */
@@ -65,10 +65,7 @@ export function mintToken(payload: TokenPayload, key: SigningKey): string {
   return token;
 }
 
-/**
- * Total: undefined for whatever does not have exactly the shape of a token, or was signed for another
- * purpose.
- */
+/** @returns undefined unless the text has exactly the form of a token and was signed as one. */
 export function parseToken(text: string): ParsedToken | undefined {
   if (text.length > TOKEN_LENGTH_MAX) return undefined;
   const [, payloadText, signatureText] = SHAPE.exec(text) ?? [];
@@ -82,8 +79,9 @@ export function parseToken(text: string): ParsedToken | undefined {
 }
 
 /**
- * All but the signature, cheapest first; undefined when nothing speaks against the token. It reveals nothing:
- * what it compares with is printed on the ticket.
+ * Checks everything but the signature, cheapest first. Its timing reveals nothing: all that it compares with
+ * is in the ticket.
+ * @returns why the token is refused, or undefined.
  */
 export function checkToken(
   parsed: ParsedToken,
@@ -97,12 +95,12 @@ export function checkToken(
   return payload.scope.includes(expected.scope) ? undefined : 'scope';
 }
 
-/** Takes milliseconds on the event loop: only after {@link checkToken}, and once for each token. */
+/** Takes milliseconds of the event loop: call it after {@link checkToken}, and once for each token. */
 export function isTokenSignatureGood(parsed: ParsedToken): boolean {
   return isSignatureGood(parsed.signature, parsed.payloadBytes);
 }
 
-/** Only the canonical spelling: Node's own decoder skips what it does not know and ignores left-over bits. */
+/** Only the canonical spelling: Node's decoder skips unknown characters and ignores left-over bits. */
 function decodeBase64url(text: string | undefined): Buffer | undefined {
   if (text === undefined) return undefined;
   const bytes = Buffer.from(text, 'base64url');
@@ -119,7 +117,7 @@ function parsePayload(bytes: Buffer): TokenPayload | undefined {
   }
 }
 
-/** No other members: one that we don't know might be a restriction, and ignoring it would grant too much. */
+/** Without other members: an unknown one may be a restriction, and to ignore it would grant too much. */
 function isPayload(value: unknown): value is TokenPayload {
   if (typeof value !== 'object' || value === null) return false;
   const members = new Map<string, unknown>(Object.entries(value));

@@ -6,8 +6,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
 import { RegExpRouter } from 'hono/router/reg-exp-router';
-import { AREAS_NAMED_MAX, AreaReport } from '../../common/area-report.ts';
-import { countAreas, formatAreas } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import {
   HEADER_DURABLE_GENERATION,
@@ -15,9 +13,10 @@ import {
   HEADER_SENDER,
   HEADER_VERIFIED_COUNT,
 } from '../../common/protocol/protocol.ts';
-import type { AppContext, AppEnv, AppOptions, Middleware, RouteOptions } from './route-context.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
+import type { AppContext, AppEnv, AppOptions, Middleware } from './route-context.ts';
+import { SenderLease, peerAddress } from './sender-lease.ts';
 import {
   getBlocks,
   getReceipt,
@@ -50,13 +49,14 @@ const RESOURCES = [
   '/receipt',
 ];
 
-export function makeApp(given: AppOptions): Hono<AppEnv> {
-  const { clock, log } = given;
-  const areaReport = new AreaReport(clock, (areas) => {
-    const where = formatAreas(areas, AREAS_NAMED_MAX);
-    log.warning(`the source could not be read at ${where}: ${countAreas(areas)} are zeros instead`);
-  });
-  const options: RouteOptions = { ...given, areaReport };
+/** The activity watches the transfer and its senders from here on, until it is disposed. */
+export function makeApp(options: AppOptions): Hono<AppEnv> {
+  const { activity, clock, transfer } = options;
+  const lease = new SenderLease(clock, activity);
+  activity.watch(
+    () => transfer.progress(),
+    () => lease.receivedBytes,
+  );
   // RegExpRouter alone: it throws on a path that it can't match exactly, where the default falls back to
   // another router with other rules.
   const app = new Hono<AppEnv>({ router: new RegExpRouter(), getPath: rawPathOf });
@@ -65,7 +65,7 @@ export function makeApp(given: AppOptions): Hono<AppEnv> {
 
   app.use(commonHeaders(options));
   app.get('/health', () => health(options));
-  app.on('ALL', RESOURCES, authenticate(options), refuseDraining(options), holdLease(options), checkQuery);
+  app.on('ALL', RESOURCES, authenticate(options), refuseDraining(options), holdLease(lease), checkQuery);
   app.get('/transfer', (context) => getTransfer(context, options));
   app.put('/transfer', async (context) => await putTransfer(context, options));
   app.get('/blocks', (context) => getBlocks(context, options));
@@ -94,9 +94,10 @@ function rawPathOf(_request: Request, { env }: { env?: AppEnv['Bindings'] } = {}
 }
 
 /** On every response, refusals too. */
-function commonHeaders({ transfer }: AppOptions): Middleware {
+function commonHeaders({ transfer, activity }: AppOptions): Middleware {
   return async (context, next) => {
     await next();
+    activity.durable(transfer);
     const { headers } = context.res;
     // Else the rest of the body would be swallowed, however long it is, before the next request.
     if (isBodyPending(context.env.incoming)) headers.set('connection', 'close');
@@ -128,7 +129,7 @@ function refuseDraining({ isDraining }: AppOptions): Middleware {
 }
 
 /** One sender at a time; requests without a sender's name, as curl's, are let through. */
-function holdLease({ lease }: AppOptions): Middleware {
+function holdLease(lease: SenderLease): Middleware {
   return async (context, next) => {
     const sender = context.req.header(HEADER_SENDER);
     if (sender !== undefined) lease.check(sender, context.env.incoming.socket);
@@ -162,15 +163,12 @@ function health({ clock }: AppOptions): Response {
 }
 
 function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
-  const { method } = context.req;
-  if (error instanceof TransferError) {
-    // The end of an epoch has been logged once, for all the requests that it fails.
-    const isTold = error.code === 'io-error' && method !== 'GET';
-    if ((error.kind === 'device' && !isTold) || error.status === 401) {
-      options.log.warning(`${method} ${context.req.path.slice(0, 60)}: ${error.message}`);
-    }
-    return problemResponse(error);
+  if (!(error instanceof TransferError)) {
+    options.log.bug(error);
+    return problemResponse(new TransferError('internal', 'a bug of the receiver; its log has the details'));
   }
-  options.log.bug(error);
-  return problemResponse(new TransferError('internal', 'a bug of the receiver; its log has the details'));
+  const { method, path } = context.req;
+  const address = peerAddress(context.env.incoming.socket);
+  options.activity.refused({ method, path, address }, error, options.transfer);
+  return problemResponse(error);
 }

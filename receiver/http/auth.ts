@@ -1,15 +1,15 @@
-/** Who may: bearer tokens, checked cheapest first, the signature once, the verdict cached. */
+/** Bearer tokens: the cheap checks first, the signature once, its verdict cached. */
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { TransferError } from '../../common/errors.ts';
 import { checkToken, isTokenSignatureGood, parseToken, type ParsedToken } from '../../common/trust/token.ts';
 import type { Clock } from '../../common/clock.ts';
 
-/** A transfer has one ticket, a handful of hand-made tokens at most. */
+/** A transfer has one ticket, and a handful of tokens made by hand at most. */
 const CACHED_TOKENS_MAX = 256;
 /**
- * A signature check takes some 10 ms of the event loop; only tokens that name our key, pin and transfer get
- * that far. More than this many new ones a second are put off.
+ * A signature takes some 10 ms of the event loop to check. Only tokens that name our key and pin get that
+ * far; more new ones than this in a second have to wait.
  */
 const SIGNATURE_CHECKS_PER_SECOND = 10;
 
@@ -18,14 +18,19 @@ export interface AuthOptions {
   readonly transferId: string;
   readonly trustedKeys: readonly Buffer[];
   readonly clock: Clock;
-  /** When the ticket of an earlier start was issued: since 1970, as the clock was then. */
+  /** When the ticket of an earlier start was issued, in seconds since 1970 by the clock of that time. */
   readonly issuedAtSeconds?: number;
+}
+
+interface CachedToken {
+  readonly token: ParsedToken;
+  readonly isSignatureGood: boolean;
 }
 
 export class Authenticator {
   readonly #options: AuthOptions;
-  /** SHA-256 of the token → the token, with whether its signature is good. */
-  readonly #cache = new LRUCache<string, { token: ParsedToken; isGood: boolean }>({ max: CACHED_TOKENS_MAX });
+  /** By the SHA-256 of the token. */
+  readonly #cache = new LRUCache<string, CachedToken>({ max: CACHED_TOKENS_MAX });
   /** The latest time that the clock has shown. */
   #latestSeconds: number;
   #second = 0;
@@ -43,36 +48,43 @@ export class Authenticator {
     const text = /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
     if (text === undefined) throw invalid();
     const key = hash('sha256', text, 'base64');
-    const cached = this.#cache.get(key);
-    const token = cached?.token ?? parseToken(text);
+    const token = this.#cache.get(key)?.token ?? parseToken(text);
     if (token === undefined) throw invalid();
-    // Looked at on every hit: a cached token expires too.
-    const refusal = checkToken(token, {
-      audience: this.#options.audience,
-      transferId: this.#options.transferId,
-      trustedKeys: this.#options.trustedKeys,
-      nowSeconds: this.#nowFor(token),
-      scope,
-    });
-    if (refusal === 'token-invalid') throw invalid();
+    // On every request: a cached token expires too.
+    const refusal = this.#refusalOf(token, this.#options.transferId, scope);
+    if (refusal === 'token-invalid') {
+      // If only the transfer's id is wrong, the token is old or of another target. Its signature is checked
+      // first: only the holder of such a token learns that much.
+      const isOfOther = this.#refusalOf(token, token.payload.tid, scope) !== 'token-invalid';
+      throw isOfOther && this.#isSigned(key, token) ? ofOtherTransfer() : invalid();
+    }
     if (refusal === 'token-expired') {
       throw new TransferError('token-expired', 'the token has expired', {
         hint: 'restart ddt-receive on the same target: it prints a new ticket for the same transfer',
       });
     }
     if (refusal === 'scope') throw new TransferError('scope', `the token does not allow '${scope}'`);
-    let isGood = cached?.isGood;
-    if (isGood === undefined) {
-      this.#spendCheck();
-      isGood = isTokenSignatureGood(token);
-      this.#cache.set(key, { token, isGood });
-    }
-    if (!isGood) throw invalid();
+    if (!this.#isSigned(key, token)) throw invalid();
+  }
+
+  #refusalOf(token: ParsedToken, transferId: string, scope: string): ReturnType<typeof checkToken> {
+    const { audience, trustedKeys } = this.#options;
+    return checkToken(token, { audience, transferId, trustedKeys, nowSeconds: this.#nowFor(token), scope });
+  }
+
+  /** @throws TransferError `busy`. */
+  #isSigned(key: string, token: ParsedToken): boolean {
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return cached.isSignatureGood;
+    this.#spendCheck();
+    const isSignatureGood = isTokenSignatureGood(token);
+    this.#cache.set(key, { token, isSignatureGood });
+    return isSignatureGood;
   }
 
   /**
-   * A clock that is set back in the middle of a transfer must not refuse the token that was issued before
-   * that. Expiry is another matter.
+   * A clock that is set back during a transfer must not invalidate the token that was issued before. Expiry
+   * is another matter.
    */
   #nowFor({ payload: { iat } }: ParsedToken): number {
     const now = Math.floor(this.#options.clock.wallMs() / 1000);
@@ -96,4 +108,12 @@ function invalid(): TransferError {
   return new TransferError('token-invalid', 'the token is not valid here', {
     hint: 'use the ticket that ddt-receive printed for this target',
   });
+}
+
+function ofOtherTransfer(): TransferError {
+  return new TransferError(
+    'token-invalid',
+    'the ticket is for an earlier transfer to this target, which was discarded, or for another target',
+    { hint: 'use the ticket that ddt-receive printed last for this target' },
+  );
 }

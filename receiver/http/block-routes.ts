@@ -13,13 +13,13 @@ import { parseBlockHead, type WantedBlock } from './block-head.ts';
 import { checkBlock } from './digest-headers.ts';
 import { jsonResponse } from './json-response.ts';
 import { readBlock } from './read-body.ts';
-import type { AppContext, AppOptions, RouteOptions } from './route-context.ts';
+import type { AppContext, AppOptions } from './route-context.ts';
 import type { OpenTransfer } from '../transfer/transfer.ts';
 import { writeBlock } from '../transfer/write-block.ts';
 
 /** A block's way: its head, its body, its digests, the target. */
-export async function putBlock(context: AppContext, options: RouteOptions): Promise<Response> {
-  const { transfer, areaReport, bodyProgressTimeoutMs } = options;
+export async function putBlock(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer, activity, bodyProgressTimeoutMs } = options;
   const open = transfer.writable();
   const head = parseBlockHead(context.req, wantedBlock(context, open));
   using slab = await takeSlab(open, options);
@@ -27,7 +27,7 @@ export async function putBlock(context: AppContext, options: RouteOptions): Prom
   const digest = await checkBlock(bytes, head.digests, open.digest, head.index);
   const added = areasOutside(head.unreadable, open.table.unreadableOf(head.index));
   const { receipt, isNew } = await writeBlock(transfer, { ...head, bytes, digest });
-  areaReport.add(added);
+  activity.unreadable(added);
   return jsonResponse(receipt, !head.isFlushed ? 202 : isNew ? 201 : 200);
 }
 

@@ -1,4 +1,4 @@
-/** Answers as JSON: results, and failures as problem documents (RFC 9457), without a stack. */
+/** JSON responses: results, and failures as problem documents (RFC 9457) without a stack. */
 import { STATUS_CODES } from 'node:http';
 import type { TransferError } from '../../common/errors.ts';
 import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../../common/protocol/protocol.ts';
@@ -13,7 +13,7 @@ export function problemResponse(error: TransferError): Response {
     title: STATUS_CODES[error.status] ?? 'Error',
     status: error.status,
     code: error.code,
-    // Whoever reads only the sentence shall find what to do in it as well.
+    // People often read this one sentence only: it says what to do as well.
     detail: error.hint === undefined ? error.message : `${error.message}; ${error.hint}`,
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     ...error.details,
@@ -21,7 +21,7 @@ export function problemResponse(error: TransferError): Response {
   return new Response(`${JSON.stringify(document)}\n`, { status: error.status, headers });
 }
 
-/** JSON with a line end, for those who read it in a terminal. */
+/** JSON with a line feed at its end, as a terminal needs it. */
 export function jsonResponse(value: unknown, status = 200): Response {
   return new Response(`${JSON.stringify(value)}\n`, {
     status,

@@ -1,4 +1,4 @@
-/** `GET /blocks`: which blocks are there, in three media types. */
+/** `GET /blocks`: state and digest of many blocks, in three media types. */
 import { areasWithin, formatAreas } from '../../common/areas.ts';
 import { digestText } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
@@ -23,7 +23,7 @@ export function listBlocks(
   const request = parseListingRequest(open, query);
   if (accept?.includes(TYPE_DIGESTS) === true) {
     if (request.state !== 'any') {
-      throw new TransferError('bad-request', 'the binary listing has all blocks: leave state= out');
+      throw new TransferError('bad-request', 'the binary listing has all blocks: leave out state=');
     }
     const digests = open.table.durableDigests(request.from, request.count);
     return { type: TYPE_DIGESTS, body: new Uint8Array(digests) };
@@ -48,7 +48,7 @@ export function listBlocks(
 
 type StateRange = ReturnType<OpenTransfer['table']['statesByRange']>[number];
 
-/** With the unreadable areas of each range that has any. */
+/** Adds the unreadable areas to each range that has any. */
 function withUnreadable({ table, geometry }: OpenTransfer, ranges: readonly StateRange[]): readonly object[] {
   const all = table.unreadable();
   if (all.length === 0) return ranges;
@@ -81,11 +81,12 @@ function parseListingRequest(
   const count = wholeNumber('count', query('count') ?? String(LISTING_COUNT_MAX));
   if (from > open.blockCount || count > LISTING_COUNT_MAX) {
     const limits = `from 0 to ${open.blockCount}, count up to ${LISTING_COUNT_MAX}`;
-    throw new TransferError('bad-request', `from=${from}&count=${count} is not possible: ${limits}`);
+    throw new TransferError('bad-request', `from=${from}&count=${count} is out of range: ${limits}`);
   }
   const wanted = query('state') ?? 'any';
   const state = STATES.find((name) => name === wanted);
-  if (state === undefined) throw new TransferError('bad-request', `state is one of ${STATES.join(', ')}`);
+  if (state === undefined)
+    throw new TransferError('bad-request', `state must be one of ${STATES.join(', ')}`);
   return { from, count: Math.min(count, open.blockCount - from), state };
 }
 

@@ -1,13 +1,12 @@
-/** What every route is given. */
+/** What routes and middleware are given. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler } from 'hono';
-import type { AreaReport } from '../../common/area-report.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
-import type { Authenticator } from './auth.ts';
+import type { Activity } from '../console/activity.ts';
 import type { Log } from '../console/log.ts';
-import type { SenderLease } from './sender-lease.ts';
 import type { Transfer } from '../transfer/transfer.ts';
+import type { Authenticator } from './auth.ts';
 
 export interface Bindings {
   readonly incoming: IncomingMessage;
@@ -23,21 +22,15 @@ export type Middleware = MiddlewareHandler<AppEnv>;
 export interface AppOptions {
   readonly transfer: Transfer;
   readonly authenticator: Authenticator;
-  readonly lease: SenderLease;
   readonly key: SigningKey;
   readonly clock: Clock;
   readonly log: Log;
+  readonly activity: Activity;
   /** True once the process is about to stop. */
   readonly isDraining: () => boolean;
   readonly onSealed: () => void;
-  /** How long a body may stand still. */
+  /** How long a body may stall. */
   readonly bodyProgressTimeoutMs: number;
-  /** How long a block may wait for memory before the client is told to come again. */
+  /** How long a block may wait for memory before the client is asked to try again. */
   readonly memoryWaitMs: number;
-}
-
-/** What the routes are given besides. */
-export interface RouteOptions extends AppOptions {
-  /** Unreadable areas of the source, for the log. */
-  readonly areaReport: AreaReport;
 }

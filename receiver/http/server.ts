@@ -1,5 +1,5 @@
 /**
- * HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit for everything that a stranger could
+ * HTTPS: TLS 1.3 from the first byte, HTTP/1.1, and a named limit on everything that a stranger could
  * exhaust.
  */
 import { constants } from 'node:crypto';
@@ -14,13 +14,13 @@ import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 
 export interface ServerLimits {
-  /** A TLS handshake takes a round trip, nine seconds behind the full queue of a slow line. */
+  /** A TLS handshake takes a round trip: nine seconds behind the full queue of a slow line. */
   readonly handshakeTimeoutMs: number;
-  /** From the connection, or the end of the last request, to the end of a request's head. */
+  /** From the connection, or from the end of the last request, to the end of a request's head. */
   readonly headersTimeoutMs: number;
-  /** How long an idle connection is kept; longer than a slow source takes to read a block. */
+  /** How long an idle connection is kept: longer than a slow source takes to read a block. */
   readonly keepAliveTimeoutMs: number;
-  /** Tokens have up to 2 KiB, the unreadable areas of a block up to 7 KiB; everything else is small. */
+  /** A token takes up to 2 KiB, the unreadable areas of a block up to 7 KiB; all else is small. */
   readonly headerBytesMax: number;
 }
 
@@ -30,12 +30,12 @@ export const SERVER_LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 75_000,
   headerBytesMax: 16 * 1024,
 };
-/** What is answered to something that is no request, by Node's error code; else 400. */
+/** Responses to what is no valid request, by Node's error code; 400 for all others. */
 const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
-const QUIET_LOOK_MS = 50;
+const QUIET_POLL_MS = 50;
 
 export interface ServerOptions {
   readonly fetch: (
@@ -53,9 +53,9 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
-  /** Resolves when nobody has been connected for `quietMs`, or after `mostMs`. */
-  quiet(quietMs: number, mostMs: number): Promise<void>;
-  /** Takes no new connections, lets requests finish for up to `graceMs`, then ends what is left. */
+  /** Resolves once nobody has been connected for `quietMs`, after `timeoutMs` at the latest. */
+  quiet(quietMs: number, timeoutMs: number): Promise<void>;
+  /** Accepts no new connections, lets requests finish for up to `graceMs`, then cuts what is left. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -67,14 +67,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     key: options.keyPem,
     minVersion: 'TLSv1.3',
     ciphers: OWN_CIPHERS,
-    // Whoever asks for ChaCha20 first has no instructions for AES.
+    // A client that prefers ChaCha20 has no instructions for AES.
     secureOptions: constants.SSL_OP_PRIORITIZE_CHACHA,
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: limits.handshakeTimeoutMs,
     maxHeaderSize: limits.headerBytesMax,
     headersTimeout: limits.headersTimeoutMs,
-    // No total time for a request: a slow line needs hours for what is no fault. Bodies have to make
-    // progress.
+    // No limit on a request as a whole: a slow line may take hours. Bodies must make progress instead.
     requestTimeout: 0,
     connectionsCheckingInterval: Math.min(5000, limits.headersTimeoutMs),
     keepAliveTimeout: limits.keepAliveTimeoutMs,
@@ -83,17 +82,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     noDelay: true,
   });
   server.maxConnections = options.connectionsMax;
-  // The listener must not replace the global Request and Response: undici's own are in use elsewhere.
+  // By default it replaces the global Request and Response.
   const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
     overrideGlobalObjects: false,
-    // A Host or path of which no URL can be made. Closing spares reading a body that may have any length.
+    // Host and path make no valid URL. Closing avoids reading a body of any length.
     errorHandler: () => new Response(null, { status: 400, headers: { connection: 'close' } }),
   });
   const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     listener(incoming, outgoing).catch(() => outgoing.destroy());
   };
   server.on('request', listen);
-  // Without this Node would say 100 Continue by itself, before anything was checked.
+  // Without this listener Node sends 100 Continue itself, before anything is checked.
   server.on('checkContinue', listen);
   server.on('checkExpectation', (_incoming, outgoing: ServerResponse) => {
     outgoing.writeHead(417, { connection: 'close' }).end();
@@ -108,7 +107,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     host: options.host,
     port,
-    quiet: async (quietMs, mostMs) => await waitUntilQuiet(server, quietMs, mostMs),
+    quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(server, quietMs, timeoutMs),
     close: async (graceMs) => await closeServer(server, graceMs),
   };
 }
@@ -130,19 +129,19 @@ async function closeServer(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
-  // Connections become idle one by one while their last request ends.
+  // A connection becomes idle when its last request ends.
   const sweep = setInterval(() => server.closeIdleConnections(), 50);
   await closed;
   clearTimeout(timer);
   clearInterval(sweep);
 }
 
-async function waitUntilQuiet(server: Server, quietMs: number, mostMs: number): Promise<void> {
+async function waitUntilQuiet(server: Server, quietMs: number, timeoutMs: number): Promise<void> {
   const isConnected = async (): Promise<boolean> =>
     (await promisify(server.getConnections.bind(server))()) > 0;
   let quietForMs = 0;
-  for (let waitedMs = 0; waitedMs < mostMs && quietForMs < quietMs; waitedMs += QUIET_LOOK_MS) {
-    await delay(QUIET_LOOK_MS);
-    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_LOOK_MS;
+  for (let waitedMs = 0; waitedMs < timeoutMs && quietForMs < quietMs; waitedMs += QUIET_POLL_MS) {
+    await delay(QUIET_POLL_MS);
+    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_POLL_MS;
   }
 }

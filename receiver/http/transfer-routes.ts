@@ -1,6 +1,4 @@
 /** The routes of the transfer as a whole: status, claim, listing, zeros, flush, completion, receipt. */
-import type { AppContext, AppOptions, RouteOptions } from './route-context.ts';
-import { countAreas } from '../../common/areas.ts';
 import { BLAKE3_HINT } from '../../common/digest/blake3.ts';
 import { TransferError } from '../../common/errors.ts';
 import {
@@ -14,18 +12,20 @@ import { blockIndexOf } from '../../common/geometry.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
 import { takeSlab } from './block-routes.ts';
 import { copyBlock } from '../transfer/copy-block.ts';
-import { parseFlush } from './block-head.ts';
 import { claimTransfer } from '../transfer/claim.ts';
 import { digestNamed } from '../transfer/refusals.ts';
-import { listBlocks } from './listing.ts';
-import { jsonResponse } from './json-response.ts';
-import { readBody } from './read-body.ts';
+import { reopen } from '../transfer/reopen.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from '../transfer/seal.ts';
 import type { Transfer } from '../transfer/transfer.ts';
-import { reopen } from '../transfer/reopen.ts';
 import { writeZeroBlocks } from '../transfer/write-block.ts';
+import { parseFlush, tooLarge } from './block-head.ts';
+import { jsonResponse } from './json-response.ts';
+import { listBlocks } from './listing.ts';
+import { readBody } from './read-body.ts';
+import type { AppContext, AppOptions } from './route-context.ts';
+import { peerAddress } from './sender-lease.ts';
 
-/** What a person reads in the claim; longer texts are cut. */
+/** People read these texts of a claim; longer ones are cut. */
 const DESCRIPTION_LENGTH_MAX = 200;
 
 export function getTransfer(_context: AppContext, { transfer }: AppOptions): Response {
@@ -33,20 +33,15 @@ export function getTransfer(_context: AppContext, { transfer }: AppOptions): Res
 }
 
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
-  const claim = parseClaim(await readJson(context, options), options.transfer);
-  const outcome = await claimTransfer(options.transfer, claim);
-  const size = claim.size === null ? 'of unknown size' : `${claim.size} bytes`;
-  if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${size}`);
-  if (outcome === 'fixed') options.log.info(`the source has ended: ${size}`);
-  return jsonResponse(options.transfer.status(), outcome === 'new' ? 201 : 200);
+  const { transfer, activity } = options;
+  const claim = parseClaim(await readJson(context, options), transfer);
+  const outcome = await claimTransfer(transfer, claim);
+  activity.claimed(outcome, claim, peerAddress(context.env.incoming.socket));
+  return jsonResponse(transfer.status(), outcome === 'new' ? 201 : 200);
 }
 
-export function getBlocks(context: AppContext, { transfer }: AppOptions): Response {
-  const { type, body } = listBlocks(
-    transfer.claimed(),
-    (name) => context.req.query(name),
-    context.req.header('accept'),
-  );
+export function getBlocks({ req }: AppContext, { transfer }: AppOptions): Response {
+  const { type, body } = listBlocks(transfer.claimed(), (name) => req.query(name), req.header('accept'));
   return new Response(body, { headers: { 'content-type': type } });
 }
 
@@ -57,10 +52,10 @@ export async function postZero(context: AppContext, options: AppOptions): Promis
   const ranges = parseRanges(body['ranges'], blockCount, ZERO_RANGES_MAX);
   if (ranges === undefined) {
     const form = `{"ranges":[[first,count],…]}, up to ${ZERO_RANGES_MAX} ranges in ${blockCount} blocks`;
-    throw new TransferError('bad-request', `the body is not of the form ${form}`);
+    throw new TransferError('bad-request', `the body must have the form ${form}`);
   }
   if (countOf(ranges) > ZERO_BLOCKS_MAX) {
-    throw new TransferError('too-large', `one request makes at most ${ZERO_BLOCKS_MAX} blocks zero`);
+    throw new TransferError('too-large', `one request can zero at most ${ZERO_BLOCKS_MAX} blocks`);
   }
   const isFlushed = parseFlush(context.req.query('flush'));
   return jsonResponse(await writeZeroBlocks(transfer, ranges, isFlushed), isFlushed ? 200 : 202);
@@ -109,47 +104,37 @@ export async function postFlush(_context: AppContext, { transfer }: AppOptions):
   return jsonResponse({ epoch: durability.epoch, durableGeneration: durability.durableGeneration });
 }
 
-export async function postComplete(context: AppContext, options: RouteOptions): Promise<Response> {
-  const body = await readJson(context, options);
-  const { blockCount, root } = body;
+export async function postComplete(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer, activity } = options;
+  const { blockCount, root } = await readJson(context, options);
   const hex = typeof root === 'string' ? /^sha256:([0-9a-f]{64})$/.exec(root)?.[1] : undefined;
   if (typeof blockCount !== 'number' || hex === undefined) {
-    throw new TransferError(
-      'bad-request',
-      'the body is not of the form {"blockCount":N,"root":"sha256:<hex>"}',
-    );
+    const form = '{"blockCount":N,"root":"sha256:<hex>"}';
+    throw new TransferError('bad-request', `the body must have the form ${form}`);
   }
-  const isFirst = options.transfer.sealed === undefined;
-  const result = await sealTransfer(options.transfer, { blockCount, root: Buffer.from(hex, 'hex') }, options);
+  const wasSealed = transfer.sealed !== undefined;
+  const result = await sealTransfer(transfer, { blockCount, root: Buffer.from(hex, 'hex') }, options);
   if (result.outcome === 'verifying') {
     const response = jsonResponse({ state: 'verifying', verified: result.verified, blockCount }, 202);
     response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
     return response;
   }
-  if (isFirst) {
-    options.areaReport.tell();
-    options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}${unreadableIn(options)}`);
-  }
+  if (!wasSealed) activity.sealed(blockCount, `sha256:${hex}`, transfer.claimed().table.unreadable());
   options.onSealed();
   const { json: text, signature } = result.receipt;
   return jsonResponse({ receipt: JSON.parse(text), text, signature });
 }
 
-export function postReopen(_context: AppContext, { transfer, log }: AppOptions): Response {
-  if (reopen(transfer)) log.info('opened again: what could not be read at the source may be sent now');
+export function postReopen(_context: AppContext, { transfer, activity }: AppOptions): Response {
+  if (reopen(transfer)) activity.reopened();
   return jsonResponse(transfer.status());
-}
-
-function unreadableIn({ transfer }: AppOptions): string {
-  const areas = transfer.opened?.table.unreadable() ?? [];
-  return areas.length === 0 ? '' : `, with ${countAreas(areas)} that could not be read at the source`;
 }
 
 export function getReceipt(context: AppContext, { transfer }: AppOptions): Response {
   const { sealed } = transfer;
   if (sealed === undefined)
-    throw new TransferError('not-found', 'the transfer is not sealed: there is no receipt yet');
-  // The signature covers these bytes and no others.
+    throw new TransferError('not-found', 'no receipt yet: the transfer is not sealed');
+  // The signature covers exactly these bytes.
   if (context.req.query('part') === 'signature') {
     return new Response(sealed.signature, { headers: { 'content-type': 'text/plain' } });
   }
@@ -159,7 +144,7 @@ export function getReceipt(context: AppContext, { transfer }: AppOptions): Respo
 async function readJson(context: AppContext, options: AppOptions): Promise<Record<string, unknown>> {
   const { incoming } = context.env;
   if (Number(incoming.headers['content-length'] ?? 0) > JSON_BODY_BYTES_MAX) {
-    throw new TransferError('too-large', `a JSON body has at most ${JSON_BODY_BYTES_MAX} bytes`);
+    throw tooLarge(JSON_BODY_BYTES_MAX);
   }
   const buffer = Buffer.alloc(JSON_BODY_BYTES_MAX);
   const length = await readBody(context.env, buffer, JSON_BODY_BYTES_MAX, options.bodyProgressTimeoutMs);
@@ -181,7 +166,8 @@ function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim
     typeof source !== 'object' ||
     source === null
   ) {
-    throw new TransferError('bad-request', 'a claim is {"size":…,"blockSize":…,"source":{"description":…}}');
+    const form = '{"size":…,"blockSize":…,"source":{"description":…}}';
+    throw new TransferError('bad-request', `a claim must have the form ${form}`);
   }
   const without = 'without "digest" it is sha-256';
   const hint = digest === 'blake3' ? `${BLAKE3_HINT}; ${without}` : without;
@@ -190,15 +176,14 @@ function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim
   const text = (name: string): string | null => {
     const value = texts[name];
     if (typeof value !== 'string') return null;
-    // Shown on terminals: nothing that could steer one.
+    // Shown on terminals: no control character may reach one.
     return value.replaceAll(/[^\u0020-\u007e\u00a0-\uffff]/g, '?').slice(0, DESCRIPTION_LENGTH_MAX);
   };
-  const description = text('description') ?? 'a source';
   return {
     size,
     blockSize,
     source: {
-      description,
+      description: text('description') ?? 'a source',
       path: text('path') ?? '',
       model: text('model'),
       serial: text('serial'),
@@ -209,7 +194,7 @@ function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim
   };
 }
 
-/** For a message; what is no text is no name of anything. */
+/** For a message. */
 function asText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -44,6 +44,14 @@ export interface EarlierReceipt {
   readonly root: string;
 }
 
+export interface TransferProgress {
+  /** null: the size is not known yet. */
+  readonly sizeBytes: number | null;
+  readonly durableBytes: number;
+  /** null: blocks are not read back. */
+  readonly verifiedBytes: number | null;
+}
+
 export interface TransferOptions {
   readonly target: Target;
   readonly journal: Journal;
@@ -137,6 +145,20 @@ export class Transfer {
   /** Blocks that were read back and are equal. */
   get verifiedCount(): number {
     return this.#open?.table.countOf('verified') ?? 0;
+  }
+
+  /** How much of the source is on the target; undefined before the claim. */
+  progress(): TransferProgress | undefined {
+    if (this.#open === undefined) return undefined;
+    const { table, geometry, verifier, claim } = this.#open;
+    const bytesOf = (blockCount: number): number =>
+      Math.min(blockCount * geometry.blockSizeBytes, geometry.sizeBytes);
+    const verifiedCount = table.countOf('verified');
+    return {
+      sizeBytes: claim.size,
+      durableBytes: bytesOf(table.countOf('durable') + verifiedCount),
+      verifiedBytes: verifier === undefined ? null : bytesOf(verifiedCount),
+    };
   }
 
   /** Starts to read back durable blocks; call it only once the target is known to be the right disk. */

@@ -1,4 +1,4 @@
-/** Faults in the order of flush, journal and published generation, and in what an error takes back. */
+/** Faults in the order of flush, journal and published generation, and in what an error invalidates. */
 import type { Mutant } from './try-mutant.ts';
 
 const DURABILITY = 'receiver/durability/durability.ts';
@@ -75,7 +75,7 @@ export const FLUSHING: readonly Mutant[] = [
     tests: FAULTS,
   },
   {
-    name: 'a failed flush of an epoch that is over takes nothing of the next one',
+    name: 'a failed flush of an ended epoch invalidates nothing of the next one',
     file: DURABILITY,
     edits: [
       ['      this.#endEpoch(failure);\n', '      if (epoch === this.#epoch) this.#endEpoch(failure);\n'],
@@ -101,19 +101,19 @@ export const FLUSHING: readonly Mutant[] = [
     tests: FAULTS,
   },
   {
-    name: 'a write of an epoch that is over counts in the next one',
+    name: 'a write of an ended epoch counts in the next one',
     file: DURABILITY,
     edits: [['if (permit.epoch !== this.#epoch) {', 'if (permit.epoch === undefined) {']],
     tests: FAULTS,
   },
   {
-    name: 'a flush makes durable what a write that failed meanwhile took back',
+    name: 'a flush makes durable what a failed write has invalidated meanwhile',
     file: DURABILITY,
     edits: [['    if (epoch !== this.#epoch)\n', '    if (epoch === undefined)\n']],
     tests: FAULTS,
   },
   {
-    name: 'a barrier joins the flush that is under way',
+    name: 'a barrier joins the flush that is already running',
     file: 'receiver/durability/single-flight.ts',
     edits: [['    await this.#queued;', '    await (this.#running ?? this.#queued);']],
     tests: ['test/receiver/durability/single-flight.test.ts'],

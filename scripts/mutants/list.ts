@@ -1,4 +1,4 @@
-/** All faults that the tests have to find. */
+/** All faults that the tests must find. */
 import { FLUSHING } from './flushing.ts';
 import { KEEPING } from './keeping.ts';
 import { SENDING } from './sending.ts';

@@ -65,7 +65,7 @@ export const SENDING: readonly Mutant[] = [
     tests: OWED_TESTS,
   },
   {
-    name: 'a receipt of an epoch that is over is owed in the current one',
+    name: 'a receipt of an ended epoch is owed in the current one',
     file: OWED,
     edits: [['    if (blocks.epoch !== this.#epochs.at(-1)) return false;\n', '']],
     tests: OWED_TESTS,
@@ -90,7 +90,7 @@ export const SENDING: readonly Mutant[] = [
     tests: SEND_TESTS,
   },
   {
-    name: 'after a lost answer any block in its place will do',
+    name: 'after a lost response, any block in its place is accepted',
     file: 'sender/transfer/send-block.ts',
     edits: [["if (head !== 'absent' && isAsSent(head, block))", "if (head !== 'absent')"]],
     tests: SEND_TESTS,
@@ -108,7 +108,7 @@ export const SENDING: readonly Mutant[] = [
     tests: SEND_TESTS,
   },
   {
-    name: 'any failure while missing blocks are sent again is taken for a seal',
+    name: 'any failure while missing blocks are sent again counts as a seal',
     file: 'sender/transfer/send.ts',
     edits: [["if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;\n    //", '//']],
     tests: SEND_TESTS,

@@ -1,4 +1,4 @@
-/** One fault at a time, built into a copy of the project, to see which test finds it. */
+/** Builds one fault at a time into a copy of the project, to see which test finds it. */
 import { access, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -7,30 +7,30 @@ import { run, runOk } from '../../test/support/run.ts';
 
 export const PROJECT = resolve(import.meta.dirname, '../..');
 
-/** Longer than any test that finds a mutant takes on a busy machine; a mutant may make one wait for ever. */
+/** Longer than any such test takes on a busy machine: a mutant may make one wait forever. */
 const TEST_TIMEOUT_MS = 15_000;
 const RUN_TIMEOUT_MS = 120_000;
 
 export interface Mutant extends Mutation {
-  /** What is broken, as a sentence. */
+  /** What is wrong, as a clause. */
   readonly name: string;
-  /** Those that should find it, the quickest there are. */
+  /** The fastest ones that should find it. */
   readonly tests: readonly string[];
 }
 
 export type Outcome =
-  /** By the test of this name. */
+  /** `test` is the name of the first one that failed. */
   | { readonly outcome: 'found'; readonly test: string }
   | { readonly outcome: 'survived'; readonly skippedCount: number }
-  /** The tests did not even begin: this is no fault that one could make. */
+  /** The tests did not even start: nobody could make this mistake unnoticed. */
   | { readonly outcome: 'unusable'; readonly output: string };
 
-/** Of the table that is printed. */
+/** A row of the table. */
 export function rowOf({ name, file }: Mutant, found: string): string {
   return `| ${name} | \`${file.replace(/\.ts$/, '')}\` | ${found} |`;
 }
 
-/** All files of the project that git knows or would take, and a link to its packages. */
+/** All files of the project that git tracks or would add, and a link to its packages. */
 export class ProjectCopy implements AsyncDisposable {
   readonly #folder: string;
 
@@ -38,7 +38,7 @@ export class ProjectCopy implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** @throws Error where the project is no git checkout. */
+  /** @throws Error unless the project is a git checkout. */
   static async make(): Promise<ProjectCopy> {
     const listed = await runOk('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
       cwd: PROJECT,
@@ -52,7 +52,7 @@ export class ProjectCopy implements AsyncDisposable {
     return copy;
   }
 
-  /** @returns why the fault can't be built in: the code has changed, or a test has gone. */
+  /** @returns why the mutant no longer fits: the code has changed, or a test is missing. */
   async whyStale({ tests, ...mutation }: Mutant): Promise<string | undefined> {
     try {
       mutated(await readFile(join(this.#folder, mutation.file), 'utf8'), mutation);
@@ -75,14 +75,14 @@ export class ProjectCopy implements AsyncDisposable {
     }
   }
 
-  /** Of the copy as it is. @param tests paths in the project. */
+  /** Runs tests of the copy as it is. @param tests paths in the project. */
   async runTests(tests: readonly string[]): Promise<Outcome> {
     const timeout = `--test-timeout=${TEST_TIMEOUT_MS}`;
-    // What a failed test has left open must not hold up the end.
+    // What a failed test leaves open must not delay the end.
     const options = ['--test', '--test-force-exit', '--test-reporter=tap', timeout];
     const { status, stdout, stderr } = await run(process.execPath, [...options, ...tests], {
       cwd: this.#folder,
-      // Else it takes itself for a part of the test that has started it.
+      // Otherwise it would report to the test runner that started this process.
       env: { ...process.env, NODE_TEST_CONTEXT: undefined },
       timeoutMs: RUN_TIMEOUT_MS,
     });

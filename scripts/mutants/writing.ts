@@ -45,6 +45,24 @@ export const WRITING: readonly Mutant[] = [
     tests: ['test/receiver/http/routes-digests.test.ts'],
   },
   {
+    name: 'a path is decoded before it is matched',
+    file: 'receiver/http/app.ts',
+    edits: [[', getPath: rawPathOf }', ' }']],
+    tests: ['test/receiver/http/routes-block.test.ts'],
+  },
+  {
+    name: 'HEAD of a block reads it from the target',
+    file: 'receiver/http/app.ts',
+    edits: [["if (context.req.method === 'HEAD')", "if (context.req.method === 'NONE')"]],
+    tests: ['test/receiver/http/routes-block.test.ts'],
+  },
+  {
+    name: 'a token is not looked at',
+    file: 'receiver/http/app.ts',
+    edits: [["    authenticator.check(context.req.header('authorization'), 'write');\n", '']],
+    tests: ['test/receiver/http/routes-transfer.test.ts'],
+  },
+  {
     name: 'a block is written before it is announced',
     file: WRITE,
     edits: [

@@ -1,22 +1,19 @@
-/**
- * When it will be done, told so that a person can rely on it: it follows the line and does not jump. Pure.
- */
-import { formatDuration } from '../../common/units.ts';
+/** When the copy will be done: an estimate that follows the line and does not jump. Pure. */
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-/** What has arrived counts less the longer ago it was: after this time by 1/e. */
+/** The weight of old observations falls by 1/e in this time. */
 const RATE_MEMORY_MS = 2 * MINUTE_MS;
-/** Before that the first blocks say little about the line. */
+/** A shorter time says little about the line. */
 const OBSERVED_MS_MIN = 5000;
-/** The end itself is averaged over this part of what is left, within bounds: far ends move slowly. */
-const END_MEMORY_PART = 0.05;
+/** The end is averaged over this share of the time left, within bounds: a distant end moves slowly. */
+const END_MEMORY_SHARE = 0.05;
 const END_MEMORY_MS_MIN = 2000;
 const END_MEMORY_MS_MAX = 10 * MINUTE_MS;
-/** What is shown stays until it is wrong by this part of its step, so that it never flickers between two. */
+/** A value stays until it is wrong by this share of its step, so that it never flickers between two. */
 const KEEP_STEPS = 0.75;
 
-/** How finely a time left is told: from this much on, in these steps. */
+/** The longer the time left, the coarser the steps. */
 const STEPS_MS: readonly (readonly [from: number, step: number])[] = [
   [48 * HOUR_MS, HOUR_MS],
   [10 * HOUR_MS, 10 * MINUTE_MS],
@@ -27,7 +24,7 @@ const STEPS_MS: readonly (readonly [from: number, step: number])[] = [
   [0, 1000],
 ];
 
-export class TimeLeft {
+export class Eta {
   #last: { readonly atMs: number; readonly doneBytes: number } | undefined;
   #weightedBytes = 0;
   #weightedMs = 0;
@@ -35,9 +32,7 @@ export class TimeLeft {
   #endMs: number | undefined;
   #shownMs: number | undefined;
 
-  /**
-   * To be called about once a second. @param doneBytes may shrink, where blocks are found missing after all.
-   */
+  /** Call it about once a second. @param doneBytes may shrink, when blocks turn out to be missing. */
   add(nowMs: number, doneBytes: number, leftBytes: number): void {
     const last = this.#last;
     this.#last = { atMs: nowMs, doneBytes };
@@ -52,31 +47,26 @@ export class TimeLeft {
       this.#follow(nowMs, passedMs, leftBytes);
   }
 
-  /** Time in which nothing can arrive, as in an outage, says nothing about the rate. */
+  /** Call it instead in an outage, which says nothing about the rate. */
   skip(nowMs: number, doneBytes: number): void {
     if (this.#last !== undefined && this.#endMs !== undefined) this.#endMs += nowMs - this.#last.atMs;
     this.#last = { atMs: nowMs, doneBytes };
   }
 
-  /** Milliseconds, rounded to what can be known; undefined while that is nothing. */
-  get roundedMs(): number | undefined {
+  /** Milliseconds left, rounded to the precision that the estimate has; undefined while there is none. */
+  get leftMs(): number | undefined {
     return this.#shownMs;
-  }
-
-  /** `13 h 40 m`; `unknown`. */
-  get text(): string {
-    return this.#shownMs === undefined ? 'unknown' : formatDuration(this.#shownMs);
   }
 
   #follow(nowMs: number, passedMs: number, leftBytes: number): void {
     const leftMs = (leftBytes * this.#weightedMs) / this.#weightedBytes;
     const memoryMs = Math.max(
       END_MEMORY_MS_MIN,
-      Math.min(END_MEMORY_MS_MAX, leftMs * END_MEMORY_PART, this.#observedMs / 2),
+      Math.min(END_MEMORY_MS_MAX, leftMs * END_MEMORY_SHARE, this.#observedMs / 2),
     );
     const before = this.#endMs ?? nowMs + leftMs;
-    const part = 1 - Math.exp(-passedMs / memoryMs);
-    this.#endMs = before + (nowMs + leftMs - before) * part;
+    const weight = 1 - Math.exp(-passedMs / memoryMs);
+    this.#endMs = before + (nowMs + leftMs - before) * weight;
     this.#show(Math.max(0, this.#endMs - nowMs));
   }
 

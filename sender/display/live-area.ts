@@ -1,26 +1,26 @@
-/** The lines at the bottom of a terminal that are drawn again and again; messages scroll above them. */
+/** Lines at the bottom of a terminal that are redrawn; messages scroll above them. */
 import type { WriteStream } from 'node:tty';
 import { createLogUpdate } from 'log-update';
 
-/** Where the terminal does not say, as on serial lines. */
+/** For terminals that do not say, as on serial lines. */
 const COLUMNS_DEFAULT = 80;
-/** Up by one row, which is emptied (ECMA-48 CPL and EL). */
+/** Up by one row and erase it (ECMA-48 CPL and EL). */
 const ERASE_ROW_ABOVE = '\x1B[F\x1B[2K';
 
-/** What is to be drawn depends on the width at that moment. */
+/** Called with the width of the moment, and again when that changes. */
 export type Draw = (columns: number) => readonly string[];
 
 export interface LiveArea {
   draw(draw: Draw): void;
   /** Whole lines, which stay. */
   print(text: string): void;
-  /** The last state stays; from then on nothing is drawn. */
+  /** The last state stays on the terminal. */
   end(): void;
 }
 
 /**
- * The cursor is not hidden, so that a terminal whose process was killed or stopped has one. Lines must be
- * narrower than the terminal.
+ * Lines must be narrower than the terminal. The cursor is never hidden: a terminal whose process was killed
+ * would stay without one.
  */
 export class TerminalArea implements LiveArea {
   readonly #stream: WriteStream;
@@ -28,7 +28,7 @@ export class TerminalArea implements LiveArea {
   #draw: Draw | undefined;
   #lines: readonly string[] = [];
   readonly #onResize = (): void => this.#afterResize();
-  readonly #onContinue = (): void => this.#anew();
+  readonly #onContinue = (): void => this.#redrawBelow();
 
   constructor(stream: WriteStream) {
     this.#stream = stream;
@@ -38,7 +38,7 @@ export class TerminalArea implements LiveArea {
   draw(draw: Draw): void {
     if (this.#draw === undefined) {
       this.#stream.on('resize', this.#onResize);
-      // The shell has written below the area while the process was stopped (Ctrl-Z).
+      // While the process was stopped (Ctrl-Z), the shell has written below the area.
       process.on('SIGCONT', this.#onContinue);
     }
     this.#draw = draw;
@@ -61,7 +61,7 @@ export class TerminalArea implements LiveArea {
     process.off('SIGCONT', this.#onContinue);
     this.#lines = this.#draw(this.#columns);
     this.#draw = undefined;
-    // Erases, too, the ^C that the terminal has echoed.
+    // This also erases the ^C that the terminal has echoed.
     this.#update.persist(this.#lines.join('\n'));
   }
 
@@ -76,8 +76,8 @@ export class TerminalArea implements LiveArea {
   }
 
   /**
-   * A terminal that became narrower has folded the lines that were there (tmux, VTE, kitty, Konsole and
-   * others do): more rows are to be erased than were drawn.
+   * A terminal that became narrower has wrapped the lines that were there (tmux, VTE, kitty, Konsole and
+   * others do), so there are more rows to erase than were drawn.
    */
   #afterResize(): void {
     const columns = this.#columns;
@@ -89,23 +89,18 @@ export class TerminalArea implements LiveArea {
     this.#redraw();
   }
 
-  #anew(): void {
+  #redrawBelow(): void {
     this.#update.done();
     this.#redraw();
   }
 }
 
-/**
- * Whether lines can be drawn over: not in a file or a pipe, and not on a terminal that knows no cursor
- * movements.
- */
+/** Whether lines can be redrawn: not in a file or a pipe, nor on a terminal without cursor movements. */
 export function canDrawOn(stream: { readonly isTTY?: boolean }, term: string | undefined): boolean {
   return stream.isTTY === true && term !== undefined && term !== '' && term !== 'dumb';
 }
 
-/**
- * Whether a bar of block characters will be seen as one (locale(7); the console's font lacks most of them).
- */
+/** Whether the terminal can show block characters (locale(7); the font of the Linux console lacks most). */
 export function hasBlockCharacters(environment: NodeJS.ProcessEnv): boolean {
   const locale = environment['LC_ALL'] || environment['LC_CTYPE'] || environment['LANG'] || '';
   return /utf-?8/i.test(locale) && environment['TERM'] !== 'linux';

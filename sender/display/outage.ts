@@ -4,65 +4,65 @@ import { reasonOf } from '../../common/errors.ts';
 import { redact } from '../../common/text.ts';
 import { formatDuration } from '../../common/units.ts';
 
-/** A shorter one is not worth a line when it is over. */
-const TOLD_MS_MIN = 10_000;
-/** TCP repeats several times within that what was lost: something is wrong. */
+/** The end of a shorter outage is not worth a line. */
+const NOTED_MS_MIN = 10_000;
+/** TCP retransmits several times within that: something is wrong. */
 export const STANDSTILL_MS = 10_000;
 
-/** What is waited for, for how long already, and for how long still; Infinity where not time decides. */
 export interface Waiting {
-  /** `standstill`: nothing has failed, and nothing moves. */
+  /** `standstill`: nothing has failed, but no data moves. */
   readonly code: ErrorCode | 'standstill';
   readonly what: string;
   readonly forMs: number;
+  /** Infinity: no time limit applies. */
   readonly giveUpInMs: number;
 }
 
-/** From the first failure, or the last movement before it, until something moves again. */
-export class Trouble {
+/** From the first failure, or from the last movement before it, until data moves again. */
+export class Outage {
   #error: TransferError | undefined;
   #giveUpAtMs = Infinity;
   #sinceMs: number | undefined;
   #isStill = false;
   #endedMs = -Infinity;
 
-  /** A failure that is tried again. @param giveUpInMs Infinity where not time decides. */
-  note(error: TransferError, nowMs: number, giveUpInMs: number): void {
+  /** A failure that is retried. @param giveUpInMs Infinity: no time limit applies. */
+  noteFailure(error: TransferError, nowMs: number, giveUpInMs: number): void {
     this.#sinceMs ??= nowMs;
     this.#error = error;
     this.#giveUpAtMs = nowMs + giveUpInMs;
   }
 
-  /** Nothing has moved for so long, failure or not. */
+  /** No data has moved for so long, failure or not. */
   noteStandstill(standstillMs: number, nowMs: number): void {
-    // Connections are looked at every few seconds only: something may have arrived since.
+    // Connections are sampled every few seconds only: data may have arrived since.
     const sinceMs = Math.max(nowMs - standstillMs, this.#endedMs);
     this.#isStill = nowMs - sinceMs >= STANDSTILL_MS;
     if (this.#isStill) this.#sinceMs ??= sinceMs;
     else if (this.#error === undefined) this.#sinceMs = undefined;
   }
 
-  /** Something has arrived. @returns how long there was trouble, where that was long enough to be told. */
+  /** Data has arrived. @returns how long the outage was, if that is worth a line. */
   end(nowMs: number): number | undefined {
     const lengthMs = nowMs - (this.#sinceMs ?? nowMs);
     this.#error = this.#sinceMs = undefined;
     this.#isStill = false;
     this.#endedMs = nowMs;
-    return lengthMs >= TOLD_MS_MIN ? lengthMs : undefined;
+    return lengthMs >= NOTED_MS_MIN ? lengthMs : undefined;
   }
 
-  /** Whether the line itself has failed, not something behind it. */
+  /** Whether the line itself failed, not what is behind it. */
   get isOfLine(): boolean {
     return this.#error?.code === 'connection-failed';
   }
 
-  /** Milliseconds since it began; undefined while there is none. */
+  /** undefined: there is no outage. */
   lengthMs(nowMs: number): number | undefined {
     return this.#sinceMs === undefined ? undefined : nowMs - this.#sinceMs;
   }
 
   /**
-   * @param connections open ones: while anything moves on them, a broken one keeps nothing from moving.
+   * @param connections open ones: while data moves on some, a broken one is no outage.
    * @returns undefined while nothing is wrong.
    */
   waiting(nowMs: number, connections: number): Waiting | undefined {
@@ -77,20 +77,20 @@ export class Trouble {
   }
 }
 
-/** In the order of what a narrow terminal shows first. */
-export interface TroubleText {
+/** In the order in which a narrow terminal shows them. */
+export interface OutageText {
   readonly what: string;
   readonly since: string;
   /** Empty where no time limit applies. */
   readonly giveUp: string;
 }
 
-export function textOf({ what, forMs, giveUpInMs }: Waiting): TroubleText {
+export function textOf({ what, forMs, giveUpInMs }: Waiting): OutageText {
   const giveUp = giveUpInMs === Infinity ? '' : `; giving up in ${formatDuration(giveUpInMs)}`;
-  return { what, since: `, for ${formatDuration(forMs)}`, giveUp };
+  return { what, since: ` for ${formatDuration(forMs)}`, giveUp };
 }
 
-/** Whole seconds; without `giveUpInSeconds` where not time decides. */
+/** Whole seconds; without `giveUpInSeconds` where no time limit applies. */
 export function waitingEvent({ code, what, forMs, giveUpInMs }: Waiting): Record<string, unknown> {
   const giveUp = giveUpInMs === Infinity ? {} : { giveUpInSeconds: Math.round(giveUpInMs / 1000) };
   return { event: 'waiting', code, message: what, seconds: Math.round(forMs / 1000), ...giveUp };
@@ -104,11 +104,11 @@ function whatOf(error: TransferError): string {
 
 function standstillOf(connections: number): string {
   if (connections === 0) return 'waiting for the receiver: connecting';
-  const all = connections === 1 ? 'the connection' : `any of ${connections} connections`;
-  return `waiting for the receiver: nothing moves on ${all}`;
+  const where = connections === 1 ? 'the connection' : `any of ${connections} connections`;
+  return `waiting for the receiver: no data on ${where}`;
 }
 
-/** The line is fine, the disk at its end is not. */
+/** The line works, the disk behind it does not. */
 export function isOfTarget(error: TransferError): boolean {
   return error.code === 'io-error';
 }

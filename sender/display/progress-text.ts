@@ -1,54 +1,22 @@
-/** What a run has done so far, and how it is told: as JSON lines or as plain lines. Pure. */
+/** Progress and results as plain lines and as JSON events. Pure. */
 import { AREAS_NAMED_MAX } from '../../common/area-report.ts';
 import { countAreas, formatAreas, type Area } from '../../common/areas.ts';
-import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
+import { formatDuration, formatSize } from '../../common/units.ts';
 import type { BlockCounters, DoneFacts, DryRunFacts } from '../transfer/counters.ts';
-
-export interface Snapshot {
-  readonly counters: Readonly<BlockCounters>;
-  /** null while the source has not ended and may have any size. */
-  readonly bytesTotal: number | null;
-  readonly blockSizeBytes: number;
-  readonly bytesWire: number;
-  readonly bytesPerSecond: number;
-  readonly connections: number;
-  readonly secondsLeft: number | null;
-}
+import { PROGRESS_COLUMNS, type Snapshot } from './progress-columns.ts';
 
 export function progressEvent(snapshot: Snapshot): Record<string, unknown> {
-  const { counters } = snapshot;
-  return {
-    event: 'progress',
-    blocksTotal: snapshot.bytesTotal === null ? null : counters.total,
-    blocksDurable: counters.durable,
-    blocksVerified: counters.verified,
-    bytesTotal: snapshot.bytesTotal,
-    bytesWire: snapshot.bytesWire,
-    bytesPerSecond: Math.round(snapshot.bytesPerSecond),
-    connections: snapshot.connections,
-    secondsLeft: snapshot.secondsLeft,
-  };
+  const members = PROGRESS_COLUMNS.flatMap(({ name, value }) =>
+    value === undefined ? [] : [[name, value(snapshot)] as const],
+  );
+  return { event: 'progress', ...Object.fromEntries(members) };
 }
 
-/** `38 %  354.2 GiB verified  92.0 Mbit/s  8 connections  ETA 13 h 40 m`. */
+/** ` 38 %  354.2 GiB durable  92.0 Mbit/s  line 40.0 Mbit/s  8 connections  ETA 13 h 40 m`. */
 export function progressLine(snapshot: Snapshot): string {
-  const { counters, bytesTotal, blockSizeBytes } = snapshot;
-  // Not rounded up: 100 % is said when all is durable and not before.
-  const percent = counters.total === 0 ? 100 : Math.floor((counters.durable * 100) / counters.total);
-  const bytesOf = (blocks: number): number => Math.min(bytesTotal ?? Infinity, blocks * blockSizeBytes);
-  const parts = [
-    ...(bytesTotal === null ? [] : [`${String(percent).padStart(3)} %`]),
-    `${formatSize(bytesOf(counters.durable))} durable`,
-    ...(counters.verified > 0 ? [`${formatSize(bytesOf(counters.verified))} verified`] : []),
-    formatRate(snapshot.bytesPerSecond),
-    `${snapshot.connections} ${snapshot.connections === 1 ? 'connection' : 'connections'}`,
-  ];
-  if (counters.resent > 0) parts.push(`${counters.resent} resent`);
-  const { secondsLeft } = snapshot;
-  if (bytesTotal !== null) {
-    parts.push(secondsLeft === null ? 'ETA unknown' : `ETA ${formatDuration(secondsLeft * 1000)}`);
-  }
-  return parts.join('  ');
+  const columns = PROGRESS_COLUMNS.filter(({ only }) => only !== 'live');
+  const texts = columns.map(({ text }) => text?.(snapshot));
+  return texts.filter((text) => text !== undefined).join('  ');
 }
 
 export function doneEvent(facts: DoneFacts): Record<string, unknown> {
@@ -82,11 +50,11 @@ export function doneText(facts: DoneFacts, targetPath: string): string {
   ].join('\n');
 }
 
-/** Where blocks were there already, what is new comes first. */
+/** After a resumed run people want to know first how much was new. */
 function blocksText({ total, sent, skipped, zero, resent }: Readonly<BlockCounters>): string {
   if (skipped === 0) return `${sent} sent, ${zero} zero, ${resent} resent`;
-  const missed = total - skipped;
-  const what = `${missed} of ${total} blocks had changed or were missing and were sent`;
+  const missing = total - skipped;
+  const what = `${missing} of ${total} blocks had changed or were missing and were sent`;
   return `${what}, ${zero} of them as zeros; ${resent} resent`;
 }
 
@@ -96,10 +64,10 @@ export function dryRunText(facts: DryRunFacts): string {
     blocksZero === null
       ? `all ${blocksTotal} blocks, ${formatSize(bytesTotal)}, would be read, and sent unless they are zero`
       : `${blocksToSend} of ${blocksTotal} blocks would be sent, ${blocksZero} of them as zeros; ` +
-        `${blocksSkipped} are there and equal`;
+        `${blocksSkipped} are present and equal`;
   return `dry run  ${what}; nothing was sent\n`;
 }
 
 function unreadableText(areas: readonly Area[]): string {
-  return `zeros    ${countAreas(areas)} could not be read: ${formatAreas(areas, AREAS_NAMED_MAX)}`;
+  return `zeros    ${countAreas(areas)} were unreadable: ${formatAreas(areas, AREAS_NAMED_MAX)}`;
 }

@@ -1,6 +1,6 @@
-/** Throughput over a sliding window, and the time that is left. Pure. */
+/** Throughput over a sliding window. Pure. */
 
-/** Half a minute smooths block-sized steps and still follows the line. */
+/** Half a minute smooths bursts and still follows the line. */
 const WINDOW_MS = 30_000;
 
 export class RateMeter {
@@ -11,25 +11,18 @@ export class RateMeter {
     this.#windowMs = windowMs;
   }
 
-  /** @param total in bytes; it may shrink, where blocks are found missing after all. */
+  /** @param total in bytes; it may shrink, when blocks turn out to be missing. */
   add(atMs: number, total: number): void {
     this.#samples.push({ atMs, total });
     while (this.#samples.length > 2 && (this.#samples[1]?.atMs ?? atMs) < atMs - this.#windowMs)
       this.#samples.shift();
   }
 
-  /** Bytes a second over the window; 0 before there are two samples, and where the total has shrunk. */
+  /** Over the window; 0 before there are two samples, and when the total has shrunk. */
   get bytesPerSecond(): number {
     const first = this.#samples[0];
     const last = this.#samples.at(-1);
     if (first === undefined || last === undefined || last.atMs <= first.atMs) return 0;
     return (Math.max(0, last.total - first.total) * 1000) / (last.atMs - first.atMs);
-  }
-
-  /** Seconds until `left` bytes are through; null while that can't be told. */
-  secondsLeft(left: number): number | null {
-    const rate = this.bytesPerSecond;
-    if (left <= 0) return 0;
-    return rate > 0 ? Math.ceil(left / rate) : null;
   }
 }

@@ -1,32 +1,35 @@
 /**
- * Tells a person or a program how far it is: JSON lines on standard output; plain lines, or a live area at
- * the bottom of the terminal, on standard error.
+ * Shows people or programs how far a transfer is: JSON lines on standard output; plain lines, or a live area
+ * at the bottom of the terminal, on standard error.
  */
 import type { Area } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { TransferError } from '../../common/errors.ts';
+import { formatHostPort } from '../../common/host-port.ts';
 import { redact } from '../../common/text.ts';
-import { RateMeter } from './rate.ts';
-import { DamageReport } from './unreadable-report.ts';
-import type { LiveArea } from './live-area.ts';
-import { liveLines, type BarStyle, type LiveState } from './live-line.ts';
-import { OutageReport } from './outage-report.ts';
-import type { DoneFacts, DryRunFacts } from '../transfer/counters.ts';
-import { doneEvent, doneText, dryRunText, progressEvent, progressLine } from './progress-text.ts';
 import { formatLimit, type Limit } from '../bandwidth/bandwidth-schedule.ts';
+import type { DoneFacts, DryRunFacts } from '../transfer/counters.ts';
 import type { Observed, SendReporter } from '../transfer/reporter-port.ts';
-import { TimeLeft } from './eta.ts';
+import { Eta } from './eta.ts';
+import type { LiveArea } from './live-area.ts';
+import { liveLines, type BarStyle } from './live-line.ts';
+import { OutageReport } from './outage-report.ts';
 import { textOf, waitingEvent, type Waiting } from './outage.ts';
+import type { Snapshot } from './progress-columns.ts';
+import { doneEvent, doneText, dryRunText, progressEvent, progressLine } from './progress-text.ts';
+import { RateMeter } from './rate.ts';
+import { UnreadableReport } from './unreadable-report.ts';
 
 export type ProgressFormat = 'tty' | 'plain' | 'json' | 'none';
 
-const JSON_INTERVAL_MS = 1000;
-/** A line a minute where a log is kept, more often where somebody looks. */
+const TICK_MS = 1000;
+/** A line a minute in a log, more often where somebody watches. */
 const PLAIN_INTERVAL_MS = 60_000;
 const TERMINAL_INTERVAL_MS = 5000;
-/** In the live area: what becomes durable comes in steps, what goes over the line less so. */
-const DURABLE_WINDOW_MS = 60_000;
+/** Shorter than the window of what arrives: it has no steps of whole blocks. */
 const LINE_WINDOW_MS = 10_000;
+/** Connecting takes less on a line that works. */
+const CONNECTING_MS = 1000;
 
 export interface ReporterOptions {
   readonly format: ProgressFormat;
@@ -34,28 +37,28 @@ export interface ReporterOptions {
   readonly clock: Clock;
   readonly writeOut: (text: string) => void;
   readonly writeErr: (text: string) => void;
-  /** Of the format `tty`; whatever else is for people goes through it, too. */
+  /** For the format `tty`; everything else for people goes through the area too. */
   readonly live?: { readonly area: LiveArea; readonly style: BarStyle };
 }
 
 export class Reporter implements SendReporter {
   readonly #options: ReporterOptions;
-  readonly #rate: RateMeter;
+  readonly #rate = new RateMeter();
   readonly #lineRate = new RateMeter(LINE_WINDOW_MS);
-  readonly #timeLeft = new TimeLeft();
+  readonly #eta = new Eta();
+  readonly #unreadable: UnreadableReport;
+  readonly #outages: OutageReport;
   #observed: Observed | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #lastLineMs = -Infinity;
+  #connecting: NodeJS.Timeout | undefined;
+  #lastLineMs = 0;
   #lastText = '';
   #connections = 0;
   #limit: (() => Limit) | undefined;
-  readonly #damage: DamageReport;
-  readonly #outages: OutageReport;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
-    this.#rate = options.format === 'tty' ? new RateMeter(DURABLE_WINDOW_MS) : new RateMeter();
-    this.#damage = new DamageReport(options.clock, (warning) => this.warning({ warning }));
+    this.#unreadable = new UnreadableReport(options.clock, (warning) => this.warning({ warning }));
     this.#outages = new OutageReport({
       clock: options.clock,
       warn: (warning) => this.warning({ warning }),
@@ -69,7 +72,19 @@ export class Reporter implements SendReporter {
     if (this.#options.format !== 'none') this.#print(`${text}\n`);
   }
 
-  /** Told now, and shown in a live area from now on. */
+  /** The first contact; named when it takes long. */
+  connecting(host: string, port: number): void {
+    this.#connecting = setTimeout(
+      () => this.fact(`connecting to ${formatHostPort(host, port)} …`),
+      CONNECTING_MS,
+    );
+  }
+
+  connected(): void {
+    clearTimeout(this.#connecting);
+  }
+
+  /** Printed now, and shown in the live area from now on. */
   showLimit(limit: () => Limit): void {
     this.#limit = limit;
     this.fact(`limit    ${formatLimit(limit())}`);
@@ -78,64 +93,65 @@ export class Reporter implements SendReporter {
   start(observed: Observed): void {
     this.#observed = observed;
     this.#outages.begin();
+    this.#lastLineMs = this.#options.clock.monotonicMs();
     this.#tick();
-    this.#timer = setInterval(() => this.#tick(), JSON_INTERVAL_MS);
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#timer.unref();
   }
 
-  /** Nothing is told by itself any more; what stands on the terminal stays. */
+  /** Nothing is printed on its own any more; the last state stays on the terminal. */
   stop(): void {
+    this.connected();
     clearInterval(this.#timer);
-    this.#damage.tell();
-    // The last state is that of a transfer: its connections are closed by now.
-    const connections = this.#connections;
-    if (this.#observed !== undefined && this.#isLive) {
-      this.#observed = { ...this.#observed, connections: () => connections };
-      this.#tick();
-    }
+    this.#unreadable.tell();
     this.#observed = undefined;
     this.#options.live?.area.end();
   }
 
-  /** For people, whatever the format, as it does not end the run. */
+  /** Something wrong that does not end the run: for people, whatever the format. */
   warning({ warning, hint }: { warning: string; hint?: string }): void {
     this.#print(`ddt-send: warning: ${redact(warning)}\n`);
     if (hint !== undefined) this.#print(`ddt-send: hint: ${redact(hint)}\n`);
   }
 
-  /** What to type when all is done: for people, as a fact is. */
+  /** What to type after the copy: for people, as a fact is. */
   hint(text: string): void {
     this.fact(`ddt-send: hint: ${redact(text)}`);
   }
 
-  /** A failure that is being tried again. */
   noteRetry(error: TransferError, giveUpInMs = Infinity): void {
+    this.connected();
     this.#outages.noteRetry(error, giveUpInMs);
-    // Before there is a transfer nothing else tells.
+    // Before the transfer starts nothing ticks.
     if (this.#observed === undefined) this.#writeWaiting(this.#outages.waiting(0));
   }
 
   noteUnreadable(areas: readonly Area[]): void {
-    this.#damage.unreadable.add(areas);
+    this.#unreadable.zeroed.add(areas);
   }
 
   noteKept(areas: readonly Area[]): void {
-    this.#damage.kept.add(areas);
+    this.#unreadable.kept.add(areas);
   }
 
   done(facts: DoneFacts, targetPath: string): void {
     const { format, writeOut } = this.#options;
-    const observed = this.#observed;
+    if (this.#observed !== undefined) {
+      // Its connections are closed by now: show those of the transfer.
+      const connections = this.#connections;
+      this.#observed = { ...this.#observed, connections: () => connections };
+      this.#lastLineMs = -Infinity;
+      this.#tick();
+    }
     this.stop();
-    if (format === 'json') {
-      if (observed !== undefined) this.#writeProgress(observed);
-      writeOut(`${JSON.stringify(doneEvent(facts))}\n`);
-    } else if (format !== 'none') writeOut(doneText(facts, targetPath));
+    if (format === 'json') this.#writeEvent(doneEvent(facts));
+    else if (format !== 'none') writeOut(doneText(facts, targetPath));
   }
 
   dryRun(facts: DryRunFacts): void {
     const { format, writeOut } = this.#options;
-    if (format === 'json') writeOut(`${JSON.stringify({ event: 'dry-run', ...facts })}\n`);
+    this.stop();
+    if (format === 'json') this.#writeEvent({ event: 'dry-run', ...facts });
     else if (format !== 'none') writeOut(dryRunText(facts));
   }
 
@@ -144,7 +160,7 @@ export class Reporter implements SendReporter {
     if (this.#options.format !== 'json') return;
     const message = redact(error.message);
     const hint = error.hint === undefined ? {} : { hint: redact(error.hint) };
-    this.#options.writeOut(`${JSON.stringify({ event: 'failed', code: error.code, message, ...hint })}\n`);
+    this.#writeEvent({ event: 'failed', code: error.code, message, ...hint });
   }
 
   get #isLive(): boolean {
@@ -157,71 +173,66 @@ export class Reporter implements SendReporter {
     else live.area.print(text);
   }
 
+  #writeEvent(event: Record<string, unknown>): void {
+    this.#options.writeOut(`${JSON.stringify(event)}\n`);
+  }
+
+  #writeWaiting(waiting: Waiting | undefined): void {
+    if (waiting !== undefined && this.#options.format === 'json') this.#writeEvent(waitingEvent(waiting));
+  }
+
   #tick(): void {
     const observed = this.#observed;
     if (observed === undefined) return;
-    this.#damage.tellIfDue();
-    const now = this.#options.clock.monotonicMs();
-    const durable = observed.counters.durable;
-    this.#rate.add(now, durable * observed.blockSizeBytes);
+    this.#unreadable.tellIfDue();
     const waiting = this.#outages.follow(observed);
-    const { format, isTerminal, live } = this.#options;
-    if (format === 'json') this.#writeProgress(observed);
+    const snapshot = this.#snapshot(observed, waiting);
+    this.#connections = snapshot.connections;
+    const { format, live } = this.#options;
+    if (format === 'json') this.#writeEvent(progressEvent(snapshot));
     this.#writeWaiting(waiting);
+    if (format === 'plain') this.#printLine(snapshot);
     if (format === 'tty' && live !== undefined) {
-      const state = this.#liveState(observed, now, waiting);
-      live.area.draw((columns) => liveLines(state, columns, live.style));
+      const outage = waiting === undefined ? undefined : textOf(waiting);
+      live.area.draw((columns) => liveLines(snapshot, outage, columns, live.style));
     }
-    if (format !== 'plain') return;
-    if (now - this.#lastLineMs < (isTerminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS)) return;
-    this.#lastLineMs = now;
-    const text = progressLine(this.#snapshot(observed));
+    // For the next tick: reading the kernel's tables takes a moment.
+    void observed.look();
+  }
+
+  #printLine(snapshot: Snapshot): void {
+    const { clock, isTerminal } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#lastLineMs < (isTerminal ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS)) return;
+    this.#lastLineMs = nowMs;
+    const text = progressLine(snapshot);
     if (text !== this.#lastText) this.#print(`${text}\n`);
     this.#lastText = text;
   }
 
-  #liveState(observed: Observed, now: number, waiting: Waiting | undefined): LiveState {
+  /** @param waiting in an outage; then there is no estimate of the end. */
+  #snapshot(observed: Observed, waiting: Waiting | undefined): Snapshot {
     const { counters, bytesTotal, blockSizeBytes } = observed;
-    const snapshot = this.#snapshot(observed);
-    const trouble = waiting === undefined ? undefined : textOf(waiting);
-    const doneBytes = Math.min(bytesTotal ?? Infinity, counters.durable * blockSizeBytes);
-    if (trouble === undefined && bytesTotal !== null)
-      this.#timeLeft.add(now, doneBytes, bytesTotal - doneBytes);
-    else this.#timeLeft.skip(now, doneBytes);
-    this.#lineRate.add(now, snapshot.bytesWire);
-    this.#connections = snapshot.connections;
+    const nowMs = this.#options.clock.monotonicMs();
+    const durableBytes = counters.durable * blockSizeBytes;
+    const bytesArrived = Math.min(bytesTotal ?? Infinity, durableBytes + observed.bytesUnderWay());
+    this.#rate.add(nowMs, bytesArrived);
+    this.#lineRate.add(nowMs, observed.bytesAcknowledged());
+    const hasEnd = waiting === undefined && bytesTotal !== null;
+    if (hasEnd) this.#eta.add(nowMs, bytesArrived, bytesTotal - bytesArrived);
+    else this.#eta.skip(nowMs, bytesArrived);
+    const { leftMs } = this.#eta;
     return {
-      ...snapshot,
       counters: { ...counters },
-      lineBytesPerSecond: this.#lineRate.bytesPerSecond,
-      timeLeft: trouble === undefined ? this.#timeLeft.text : 'unknown',
-      limitBytesPerSecond: this.#limit?.(),
-      trouble,
-    };
-  }
-
-  #writeWaiting(waiting: Waiting | undefined): void {
-    if (waiting === undefined || this.#options.format !== 'json') return;
-    this.#options.writeOut(`${JSON.stringify(waitingEvent(waiting))}\n`);
-  }
-
-  #writeProgress(observed: Observed): void {
-    this.#options.writeOut(`${JSON.stringify(progressEvent(this.#snapshot(observed)))}\n`);
-  }
-
-  #snapshot(observed: Observed): Parameters<typeof progressLine>[0] {
-    const { counters, bytesTotal, blockSizeBytes } = observed;
-    return {
-      counters,
       bytesTotal,
       blockSizeBytes,
-      bytesWire: observed.bytesWire(),
-      connections: observed.connections(),
+      bytesArrived,
       bytesPerSecond: this.#rate.bytesPerSecond,
-      secondsLeft:
-        bytesTotal === null
-          ? null
-          : this.#rate.secondsLeft((counters.total - counters.durable) * blockSizeBytes),
+      bytesWire: observed.bytesWire(),
+      lineBytesPerSecond: this.#lineRate.bytesPerSecond,
+      limitBytesPerSecond: this.#limit?.(),
+      connections: observed.connections(),
+      secondsLeft: hasEnd && leftMs !== undefined ? Math.round(leftMs / 1000) : null,
     };
   }
 }

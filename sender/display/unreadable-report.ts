@@ -1,10 +1,12 @@
-/** Tells of areas of the source that can't be read: what is sent instead, and what the target keeps. */
+/** Warns of unreadable areas of the source: what is sent instead, and what the target keeps. */
 import { AREAS_NAMED_MAX, AreaReport } from '../../common/area-report.ts';
 import { countAreas, formatAreas } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 
-export class DamageReport {
-  readonly unreadable: AreaReport;
+export class UnreadableReport {
+  /** Replaced by zeros. */
+  readonly zeroed: AreaReport;
+  /** The target has them from an earlier run. */
   readonly kept: AreaReport;
 
   constructor(clock: Clock, warn: (warning: string) => void) {
@@ -12,19 +14,19 @@ export class DamageReport {
       new AreaReport(clock, (areas) => {
         warn(`${countAreas(areas)} of the source (${formatAreas(areas, AREAS_NAMED_MAX)}) ${what}`);
       });
-    this.unreadable = report('cannot be read: zeros are sent instead');
-    this.kept = report('cannot be read any more: the target has them from an earlier run, and keeps them');
+    this.zeroed = report('are unreadable: replaced by zeros');
+    this.kept = report('are unreadable now: the target keeps what an earlier run read');
   }
 
-  /** To be called now and then. */
+  /** Call it every second. */
   tellIfDue(): void {
-    this.unreadable.tellIfDue();
+    this.zeroed.tellIfDue();
     this.kept.tellIfDue();
   }
 
-  /** Whatever was not told yet. */
+  /** Call it at the end. */
   tell(): void {
-    this.unreadable.tell();
+    this.zeroed.tell();
     this.kept.tell();
   }
 }

@@ -1,34 +1,35 @@
-/** What keeps a finished copy from being a proof, in words: with any of these the exit status is 3. */
+/** What keeps a finished copy from being a proof: with any of these the exit status is 3. Pure. */
 import { countAreas } from '../../common/areas.ts';
-import type { DoneFacts } from '../transfer/counters.ts';
 import { runOutText } from '../bad-sectors/optical-run-out.ts';
 import type { Source } from '../source/source.ts';
+import type { DoneFacts } from '../transfer/counters.ts';
 
-export interface Doubts {
-  readonly warnings: readonly string[];
-  readonly hint: string | undefined;
+/** Something about a copy that people should know before they trust it. */
+export interface Caveat {
+  readonly warning: string;
+  readonly hint?: string;
 }
 
-/** @param lists files in which the unreadable areas are listed. */
-export function doubtsOf(
+/** @param lists files that list the unreadable areas. */
+export function caveatsOf(
   { verified, unreadable }: Pick<DoneFacts, 'verified' | 'unreadable'>,
   { description: { path }, runOut }: Pick<Source, 'description' | 'runOut'>,
   lists: readonly string[],
-): Doubts {
-  const warnings: string[] = [];
+): Caveat[] {
+  const caveats: Caveat[] = [];
   if (verified === 'none') {
-    warnings.push('the receiver was started with --verify none: nothing was read back');
+    caveats.push({ warning: 'nothing was read back: the receiver was started with --verify none' });
   }
-  if (unreadable.length === 0) return { warnings, hint: undefined };
+  if (unreadable.length === 0) return caveats;
   const where =
     lists.length === 0 ? 'the receipt lists them (--receipt)' : `listed in ${lists.join(' and ')}`;
-  const what = `${countAreas(unreadable)} of ${path} could not be read and are zeros on the target`;
-  warnings.push(`${what}; ${where}`);
+  const what = `${countAreas(unreadable)} of ${path} were unreadable and are zeros on the target`;
+  const warning = `${what}; ${where}`;
   const note = runOutText(runOut, path, unreadable);
-  if (note !== undefined) warnings.push(note);
-  // Of a run-out there is nothing more to be had.
+  // Nothing can ever be read in a run-out.
   const isDamage = note === undefined || unreadable.some(([offset]) => offset < (runOut?.isoSizeBytes ?? 0));
-  if (!isDamage) return { warnings, hint: undefined };
-  const hint = 'run the same command again to try them once more: what can be read then takes their place';
-  return { warnings, hint };
+  const hint = 'run the same command again to retry them: what can be read then replaces the zeros';
+  caveats.push({ warning, ...(isDamage ? { hint } : {}) });
+  if (note !== undefined) caveats.push({ warning: note });
+  return caveats;
 }

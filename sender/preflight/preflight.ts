@@ -1,70 +1,92 @@
-/**
- * What a person is told and asked about the two disks: at the start, when the target is known, at the end.
- */
+/** Shows both disks and checks them before anything is written; and once more after the copy. */
+import { createInterface } from 'node:readline/promises';
+import { diskName } from '../../common/disk/disk-line.ts';
+import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
-import { confirmOverwriting, needsConfirmation } from './confirm.ts';
-import { DiskSource } from '../source/disk-source.ts';
-import { cautionsOf, hintAfter, notesOf, refuseSameDisk, sourceLine, targetLine } from './disk-lines.ts';
 import type { Reporter } from '../display/reporter.ts';
+import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
-import { careFor, cautionsAtEnd, cautionsAtStart, type SourceCare } from './source-watch.ts';
+import { noteRest } from '../transfer/send-plan.ts';
+import { hintAfter, pairCaveats, refuseOverlap, sourceLine, targetLine } from './disk-lines.ts';
+import { useCaveats, watchSource, writeCaveats, type WatchedSource } from './source-watch.ts';
 
-/** What was decided beforehand. */
-export interface MeetingOptions {
-  /** The question before something is overwritten is answered. */
+export interface PreflightOptions {
+  /** Overwrite without asking. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
 }
 
-export interface MeetingParts {
+export interface PreflightParts {
   readonly receiverName: string;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
 
-export class Meeting {
-  readonly #source: DiskSource | Stream;
-  readonly #options: MeetingOptions;
-  readonly #parts: MeetingParts;
-  #care: SourceCare | undefined;
+export class Preflight {
+  readonly #source: Source | Stream;
+  readonly #options: PreflightOptions;
+  readonly #parts: PreflightParts;
+  /** undefined: it is on another machine, or comes from a pipe. */
+  #watched: WatchedSource | undefined;
   #found: TransferStatus | undefined;
 
-  constructor(source: DiskSource | Stream, options: MeetingOptions, parts: MeetingParts) {
+  constructor(source: Source | Stream, options: PreflightOptions, parts: PreflightParts) {
     this.#source = source;
     this.#options = options;
     this.#parts = parts;
   }
 
-  /** Names the source, and what is not as it should be with it. */
-  async begin(): Promise<void> {
+  async checkSource(): Promise<void> {
     const { reporter } = this.#parts;
     reporter.fact(sourceLine(this.#source));
-    // A pipe comes from somewhere that can't be looked at from here.
-    if (!(this.#source instanceof DiskSource)) return;
-    this.#care = await careFor(this.#source.disk);
-    for (const caution of cautionsAtStart(this.#care)) reporter.warning(caution);
+    if (!this.#source.canReread || this.#source.disk === undefined) return;
+    this.#watched = await watchSource(this.#source.disk);
+    for (const caveat of useCaveats(this.#watched)) reporter.warning(caveat);
   }
 
-  /** Names the target, before anything is claimed. @throws TransferError to leave it at that. */
-  async meet(found: TransferStatus): Promise<void> {
-    const { receiverName, reporter, signal } = this.#parts;
+  /** Call it before anything is claimed. @throws TransferError when nothing may be. */
+  async checkTarget(found: TransferStatus): Promise<void> {
+    const { receiverName, reporter } = this.#parts;
     this.#found = found;
     reporter.fact(targetLine(found, receiverName));
-    for (const note of notesOf(this.#source, found)) reporter.fact(note);
-    if (this.#care === undefined) return;
-    refuseSameDisk(this.#care, found);
-    for (const caution of cautionsOf(this.#care, found)) reporter.warning(caution);
-    const canAnswer = process.stdin.isTTY && process.stderr.isTTY;
-    if (this.#options.isConfirmed || this.#options.isDryRun || !canAnswer || !needsConfirmation(found))
-      return;
-    await confirmOverwriting(found, receiverName, { input: process.stdin, output: process.stderr, signal });
+    noteRest(found, this.#source.sizeBytes, reporter);
+    if (this.#watched !== undefined) {
+      refuseOverlap(this.#watched, found);
+      for (const caveat of pairCaveats(this.#watched, found)) reporter.warning(caveat);
+    }
+    if (this.#mustAsk(found)) await this.#askToOverwrite(found);
   }
 
-  /** The copy is complete: what is to be known of it, and to be done. */
-  async end(): Promise<void> {
-    if (this.#care === undefined || this.#found === undefined) return;
-    for (const caution of await cautionsAtEnd(this.#care)) this.#parts.reporter.warning(caution);
-    const hint = hintAfter(this.#care, this.#found);
-    if (hint !== undefined) this.#parts.reporter.hint(hint);
+  /** Call it when the copy is complete. */
+  async finish(): Promise<void> {
+    const { reporter } = this.#parts;
+    if (this.#watched === undefined || this.#found === undefined) return;
+    for (const caveat of await writeCaveats(this.#watched)) reporter.warning(caveat);
+    const hint = hintAfter(this.#watched, this.#found);
+    if (hint !== undefined) reporter.hint(hint);
+  }
+
+  /** In a script nobody could answer: ddt-receive was given --overwrite-target. */
+  #mustAsk({ state, target }: TransferStatus): boolean {
+    const isOverwriting = state === 'unclaimed' && target.content.length > 0;
+    const canAnswer = process.stdin.isTTY && process.stderr.isTTY;
+    return isOverwriting && canAnswer && !this.#options.isConfirmed && !this.#options.isDryRun;
+  }
+
+  /** @throws TransferError `target-refused` unless the answer is yes; the reason of the signal. */
+  async #askToOverwrite({ target }: TransferStatus): Promise<void> {
+    const { receiverName, signal } = this.#parts;
+    const name = `${diskName(target)} at ${receiverName}`;
+    // As a terminal it would take Ctrl-C for a key, and SIGINT would never come.
+    using lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+    // question() waits for ever at the end of the input.
+    const closed = new Promise<string>((resolve) => void lines.once('close', () => resolve('')));
+    const asking = lines.question(`overwrite all of ${name}? [y/N] `, { signal });
+    const answer = await Promise.race([asking, closed]).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error;
+    });
+    if (/^y(es)?$/i.test(answer.trim())) return;
+    throw new TransferError('target-refused', `nothing was written to ${name}: the answer was not yes`);
   }
 }

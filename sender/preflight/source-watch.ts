@@ -1,29 +1,26 @@
-/** What may go wrong with the source because it lives: who uses it, and whether it was written meanwhile. */
+/** Who uses the source while it is copied, and whether it was written meanwhile. */
 import { open, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deviceFolderOf, readLine } from '../../common/disk/block-devices.ts';
 import { placesOf, type DiskPlaces } from '../../common/disk/disk-places.ts';
-import { lastingUsesOf, type DiskDescription, type DiskUse } from '../../common/disk/disks.ts';
+import type { DiskUse } from '../../common/disk/disk-uses.ts';
+import type { DiskDescription } from '../../common/disk/disks.ts';
+import { lastingUsesOf } from '../../common/disk/lasting-uses.ts';
+import type { Caveat } from './caveats.ts';
 
-/** What people are told; the transfer goes on. */
-export interface Caution {
-  readonly warning: string;
-  readonly hint?: string;
-}
-
-/** A source as it was found at the start. */
-export interface SourceCare {
+/** A source as it was when the copy began. */
+export interface WatchedSource {
   readonly disk: DiskDescription;
   readonly uses: readonly DiskUse[];
   readonly places: DiskPlaces;
-  /** The sectors that its GPT counts in; null where there is none. */
+  /** The sector size that its GPT was made for; null without a GPT. */
   readonly gptSectorBytes: number | null;
-  /** Changes when the source is written; null where nothing tells. */
+  /** Changes when the source is written; null where that cannot be seen. */
   readonly writes: string | null;
 }
 
-/** To be called before the source is sent. */
-export async function careFor(disk: DiskDescription): Promise<SourceCare> {
+/** Call it before the source is sent. */
+export async function watchSource(disk: DiskDescription): Promise<WatchedSource> {
   return {
     disk,
     uses: await lastingUsesOf(disk),
@@ -36,35 +33,47 @@ export async function careFor(disk: DiskDescription): Promise<SourceCare> {
   };
 }
 
-const ADVICE: Readonly<Record<DiskUse['kind'], string | undefined>> = {
-  mounted: 'umount it, or mount -o remount,ro it, or send a snapshot of it',
-  'mounted-read-only': undefined,
-  swap: 'swapoff it',
-  held: 'deactivate what is on it (vgchange -an, cryptsetup close, mdadm --stop), or send a snapshot of that',
-  attached: 'detach it: losetup --detach',
-  open: 'end the program that has it open for writing',
-  claimed: 'end what uses it, or send a snapshot',
-};
+const SNAPSHOT = 'or send a snapshot of it';
+
+/** @returns how to end this use; undefined: it does not change the source. */
+function adviceFor({ kind, text }: DiskUse, path: string): string | undefined {
+  // Uses of a partition begin with its name.
+  const device = /^(\/dev\/\S+): /.exec(text)?.[1] ?? path;
+  switch (kind) {
+    case 'mounted':
+      return `umount ${device}, or mount -o remount,ro ${device}, ${SNAPSHOT}`;
+    case 'mounted-read-only':
+      return undefined;
+    case 'swap':
+      return `swapoff ${device}`;
+    case 'held':
+      return `deactivate what is on it (vgchange -an, cryptsetup close, mdadm --stop), ${SNAPSHOT}`;
+    case 'attached':
+      return `losetup --detach ${/attached to (\/dev\/\S+)/.exec(text)?.[1] ?? device}`;
+    case 'open':
+    case 'claimed':
+      return `stop the process that uses it, ${SNAPSHOT}`;
+  }
+}
 
 /** Uses that can change the source while it is read. */
-export function cautionsAtStart({ disk, uses }: SourceCare): Caution[] {
-  const writing = uses.filter(({ kind }) => ADVICE[kind] !== undefined);
+export function useCaveats({ disk, uses }: Pick<WatchedSource, 'disk' | 'uses'>): Caveat[] {
+  const writing = uses.filter((use) => adviceFor(use, disk.path) !== undefined);
   const [first] = writing;
   if (first === undefined) return [];
   const what = writing.map(({ text }) => text).join('; ');
-  const why = 'if it is written while it is sent, the copy is of no one moment';
-  const hint = ADVICE[first.kind];
-  return [{ warning: `${disk.path} is in use: ${what}; ${why}`, ...(hint === undefined ? {} : { hint }) }];
+  const warning = `${disk.path} is in use: ${what}; the copy will be inconsistent if it is written meanwhile`;
+  const hint = adviceFor(first, disk.path);
+  return [{ warning, ...(hint === undefined ? {} : { hint }) }];
 }
 
-/** Whether it was written since, as the kernel's own counts tell, by whom ever. */
-export async function cautionsAtEnd(care: SourceCare): Promise<Caution[]> {
-  const { disk, writes } = care;
+/** Whether the source was written since it is watched, by any process: the kernel counts. */
+export async function writeCaveats({ disk, writes }: WatchedSource): Promise<Caveat[]> {
   if (writes === null || (await writesOf(disk)) === writes) return [];
   return [
     {
-      warning: `${disk.path} was written while it was sent: the copy is of no one moment`,
-      hint: 'send a snapshot, or the source unmounted',
+      warning: `${disk.path} was written while it was copied: the copy is inconsistent`,
+      hint: 'unmount the source, or send a snapshot of it',
     },
   ];
 }
@@ -84,12 +93,10 @@ async function writesOf({ majorMinor, realPath }: DiskDescription): Promise<stri
 }
 
 const GPT_SIGNATURE = 'EFI PART';
-/** Only for advice: a disk that hangs in its first sectors is copied without it. */
+/** It is only for advice: a disk that hangs in its first sectors is copied without it. */
 const GPT_WAIT_MS = 2000;
 
-/**
- * The header of a GPT is in the second sector (UEFI specification 2.10, section 5.3.2), whatever its size.
- */
+/** The GPT's header is in the second sector, whatever its size (UEFI specification 2.10, section 5.3.2). */
 async function gptSectorBytesOf(path: string): Promise<number | null> {
   try {
     await using handle = await open(path, 'r');
@@ -99,7 +106,7 @@ async function gptSectorBytesOf(path: string): Promise<number | null> {
       if (signature.toString('latin1') === GPT_SIGNATURE) return sectorBytes;
     }
   } catch {
-    // What can't be read is told by those who have to read it.
+    // The copy itself will meet what cannot be read, and report it.
   }
   return null;
 }

@@ -23,6 +23,7 @@ import {
 import type { Source } from './source.ts';
 
 export class DiskSource implements Source {
+  readonly canReread = true;
   readonly disk: DiskDescription;
   readonly description: SourceDescription;
   readonly sizeBytes: number;

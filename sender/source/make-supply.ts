@@ -11,7 +11,7 @@ import { DiskSupply } from './disk-supply.ts';
 import { BlockReader } from './read-block.ts';
 import type { Source } from './source.ts';
 import { StreamSupply } from './stream-supply.ts';
-import { isStream, type Stream } from './stream.ts';
+import type { Stream } from './stream.ts';
 
 /** One block is read while another one waits to become durable. */
 const STREAM_SLABS_MIN = 2;
@@ -34,7 +34,7 @@ export function makeSupply(
   const { geometry, digest, status } = options;
   const slabSizeBytes = geometry.blockSizeBytes;
   const affordable = Math.floor(memoryBytes / slabSizeBytes);
-  if (!isStream(source)) {
+  if (source.canReread) {
     // One block for each lane, or fewer when memory is short.
     const slabCount = Math.max(1, Math.min(connections, affordable));
     return new DiskSupply({

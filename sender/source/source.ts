@@ -1,12 +1,17 @@
-/** The port to the disk that is read. */
+/** The port to a source that can be read anywhere, and again: a disk, a file. */
 import type { Area } from '../../common/areas.ts';
+import type { DiskDescription } from '../../common/disk/disks.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
 import type { RunOut } from '../bad-sectors/optical-run-out.ts';
 
 export interface Source extends AsyncDisposable {
+  /** Tells it from a {@link Stream}. */
+  readonly canReread: true;
   readonly description: SourceDescription;
   readonly sizeBytes: number;
+  /** The disk or file of this machine that it is; absent for any other source. */
+  readonly disk?: DiskDescription;
   /** How large it is by now; absent where that cannot be asked for. @throws TransferError `source-read`. */
   presentSizeBytes?(): Promise<number>;
   /** What was read of it; kept where reading may fail in places. */

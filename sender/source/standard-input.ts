@@ -13,6 +13,7 @@ const FD = 0;
 const READ_BYTES = 1024 * 1024;
 
 export class StandardInput implements Stream {
+  readonly canReread = false;
   readonly description: SourceDescription;
   readonly sizeBytes: number | null;
   readonly #stream: Readable;

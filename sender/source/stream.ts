@@ -1,8 +1,9 @@
 /** The port to a source that is read once, in order, and may end anywhere: a pipe. */
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
-import type { Source } from './source.ts';
 
 export interface Stream extends AsyncDisposable {
+  /** Tells it from a {@link Source}. */
+  readonly canReread: false;
   readonly description: SourceDescription;
   /** What it must have (`--source-size`); null: that is known when it ends. */
   readonly sizeBytes: number | null;
@@ -14,8 +15,4 @@ export interface Stream extends AsyncDisposable {
   fill(into: Buffer, signal: AbortSignal): Promise<number>;
   /** Waits for a byte, which stays where it is. @throws as {@link fill}. */
   isAtEnd(signal: AbortSignal): Promise<boolean>;
-}
-
-export function isStream(source: Source | Stream): source is Stream {
-  return 'fill' in source;
 }

@@ -32,6 +32,7 @@ export class Flight {
   /** Another lane has it, too, or is about to. */
   isHelped = false;
   readonly #arrivedBefore: number;
+  #attemptFrom: number;
   readonly #lost = new AbortController();
   readonly #end = new AbortController();
   #helper: Promise<void> | undefined;
@@ -45,12 +46,23 @@ export class Flight {
     this.startMs = options.startMs;
     this.encoded = options.encoded;
     this.signal = AbortSignal.any([options.signal, this.#lost.signal]);
-    this.#arrivedBefore = lane.acknowledgedBytes;
+    this.#arrivedBefore = this.#attemptFrom = lane.acknowledgedBytes;
   }
 
   /** Bytes of the body that is sent. */
   get wireBytes(): number {
     return (this.encoded ?? this.block.bytes).length;
+  }
+
+  /** Each attempt of its own lane sends the whole block again. */
+  beginAttempt(): void {
+    this.#attemptFrom = this.lane.acknowledgedBytes;
+  }
+
+  /** Of the block's own bytes, as far as the lane was looked at. */
+  get bytesArrived(): number {
+    const share = (this.lane.acknowledgedBytes - this.#attemptFrom) / Math.max(1, this.wireBytes);
+    return Math.min(1, share) * this.block.bytes.length;
   }
 
   get isWon(): boolean {

@@ -36,6 +36,10 @@ export class Flights {
     return sum;
   }
 
+  get bytesArrived(): number {
+    return Array.from(this.#flights).reduce((sum, flight) => sum + flight.bytesArrived, 0);
+  }
+
   /**
    * Sends a block on its lane; while that goes on another may help. Nobody uses its bytes any more when it
    * has settled.

@@ -7,7 +7,7 @@ import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
 import { chooseDigest, type DigestChoice } from './choose-digest.ts';
 import type { Source } from '../source/source.ts';
-import { isStream, type Stream } from '../source/stream.ts';
+import type { Stream } from '../source/stream.ts';
 
 export interface ClaimRequest {
   readonly source: Source | Stream;
@@ -46,7 +46,7 @@ export function claimFor(
   const digest = chooseDigest(request.digest, digests, found);
   const claim: Claim = { size, blockSize, source: description, digest: digest.algorithm };
   // Whether it goes on with a pipe's transfer only the receiver knows.
-  if (isStream(request.source)) return { claim: { ...claim, stream: true }, digest };
+  if (!request.source.canReread) return { claim: { ...claim, stream: true }, digest };
   const { size: claimedSize, blockSize: claimedBlockSize, source } = found;
   if (claimedSize === null || claimedBlockSize === null || source === null) return { claim, digest };
   const claimedDigest = found.digest === null ? {} : { digest: found.digest };

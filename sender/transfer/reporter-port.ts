@@ -1,4 +1,4 @@
-/** What is told while a transfer goes on, and looked at. */
+/** What the use case tells a reporter, and lets it look at. */
 import type { Area } from '../../common/areas.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { BlockCounters } from './counters.ts';
@@ -9,7 +9,13 @@ export interface Observed {
   /** null while it is not known. */
   readonly bytesTotal: number | null;
   readonly blockSizeBytes: number;
+  /** Bytes of the source in blocks that have arrived in part, or are written and not durable yet. */
+  readonly bytesUnderWay: () => number;
   readonly bytesWire: () => number;
+  /** Bytes on the line that the other end has acknowledged, as of the last {@link look}. */
+  readonly bytesAcknowledged: () => number;
+  /** Brings `bytesUnderWay` and `bytesAcknowledged` up to date. */
+  readonly look: () => Promise<void>;
   readonly connections: () => number;
   /** For how long nothing has moved although something is under way; undefined: nothing is. */
   readonly standstillMs: () => number | undefined;

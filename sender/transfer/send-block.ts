@@ -52,6 +52,11 @@ export class BlockSender {
     return this.#flights.sendingMs;
   }
 
+  /** Bytes of blocks under way that have arrived, as far as their lanes were looked at. */
+  get bytesArrived(): number {
+    return this.#flights.bytesArrived;
+  }
+
   /** The block's bytes are not used any more when it has settled. @throws TransferError as attempts do. */
   async send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
     const { encoder } = this.#options;
@@ -95,6 +100,7 @@ export class BlockSender {
         if (head !== 'absent' && isAsSent(head, block)) return this.#owe(flight, head);
       }
       if (failure !== undefined) counters.resent++;
+      flight.beginAttempt();
       const startMs = clock.monotonicMs();
       try {
         await this.#put(lane, flight, flight.signal);

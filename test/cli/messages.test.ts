@@ -1,6 +1,6 @@
-/** What people read when they make the usual mistakes: a sentence and, perhaps, the next command to type. */
+/** What people read when they make the usual mistakes: one sentence, and perhaps the next command to type. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
@@ -33,10 +33,13 @@ interface Mistake {
 
 const MISTAKES: readonly Mistake[] = [
   {
-    name: 'a wrong path of the source',
+    name: 'a source that does not exist',
     run: async ({ folder, receiver }) => await runSender([join(folder, 'sorce'), receiver.ticket]),
     status: 4,
-    stderr: ['ddt-send: error: cannot use DIR/sorce: no such file or directory'],
+    stderr: [
+      'ddt-send: error: cannot use DIR/sorce: no such file or directory',
+      'ddt-send: hint: lsblk --output PATH,SIZE,MODEL,SERIAL',
+    ],
   },
   {
     name: 'no ticket',
@@ -55,7 +58,7 @@ const MISTAKES: readonly Mistake[] = [
     stderr: [
       'ddt-send: error: cannot read the ticket: its token is missing, as when a shell cuts ' +
         'the line at "&"',
-      'ddt-send: hint: put the whole ticket between single quotes: ddt-send <source> ' +
+      'ddt-send: hint: put the whole ticket in single quotes: ddt-send <source> ' +
         `'https://…#pin=…&token=…'`,
     ],
   },
@@ -69,7 +72,7 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'another block size when going on',
+    name: 'another block size when resuming',
     run: async ({ source, receiver }) => await runSender(['--block-size', '1MiB', source, receiver.ticket]),
     status: 4,
     stderr: [
@@ -80,7 +83,7 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'a source of another size when going on',
+    name: 'a source of another size when resuming',
     run: async ({ folder, receiver }) => {
       const other = join(folder, 'other');
       await writeFile(other, Buffer.alloc(2 * MIB));
@@ -123,27 +126,98 @@ const MISTAKES: readonly Mistake[] = [
     ],
   },
   {
-    name: 'a size that is none',
+    name: 'an invalid size',
     run: async ({ source, receiver }) => await runSender(['--block-size', '100', source, receiver.ticket]),
     status: 2,
     stderr: ['ddt-send: error: --block-size 100 is not a power of two from 64 KiB to 16 MiB'],
   },
   {
-    name: 'a ticket that is not quoted well, with its token as a third argument',
+    name: 'a ticket that was torn apart, its token a third argument',
     run: async ({ source, receiver }) => await runSender([source, 'https://x/', receiver.token]),
     status: 2,
     stderr: [
-      'ddt-send: error: too many arguments. Expected 2 arguments but got 3: DIR/source, ' +
-        'https://x/, ddt1.…',
-      'ddt-send: hint: ddt-send --help',
+      'ddt-send: error: cannot read the ticket: there is a path in its address',
+      'ddt-send: hint: copy the whole line that ddt-receive printed after "ticket:"',
     ],
   },
+  {
+    name: 'more arguments than a source and a ticket',
+    run: async ({ source, receiver }) => await runSender([source, 'x', receiver.token]),
+    status: 2,
+    stderr: [
+      'ddt-send: error: expected a source and a ticket, got 3 arguments',
+      'ddt-send: hint: an unquoted & or a blank splits the ticket, so put it in single quotes: ' +
+        `ddt-send <source> '<ticket>'`,
+    ],
+  },
+  {
+    name: 'a ticket and no source',
+    run: async ({ receiver }) => await runSender([receiver.ticket]),
+    status: 2,
+    stderr: [
+      'ddt-send: error: no source given: the only argument is a ticket',
+      `ddt-send: hint: ddt-send <source> '<ticket>'`,
+    ],
+  },
+  {
+    name: 'source and ticket both from standard input',
+    run: async () => await runSender(['--ticket-file', '-', '-']),
+    status: 2,
+    stderr: [
+      'ddt-send: error: source and ticket cannot both come from standard input',
+      'ddt-send: hint: put the ticket into a file: --ticket-file ticket.txt',
+    ],
+  },
+  {
+    name: 'a disk image in place of the file with the ticket',
+    run: async ({ source }) => await runSender(['--ticket-file', source, source]),
+    status: 2,
+    stderr: ['ddt-send: error: cannot read the ticket from DIR/source: it is too large to be a ticket'],
+  },
+  {
+    name: 'the size of a file',
+    run: async ({ source, receiver }) => await runSender(['--source-size', '1M', source, receiver.ticket]),
+    status: 2,
+    stderr: [
+      'ddt-send: error: --source-size is for standard input: the size of DIR/source is known',
+      `ddt-send: hint: zcat disk.img.gz | ddt-send --source-size 931G - '<ticket>'`,
+    ],
+  },
+  ...['--dry-run', '--mapfile', '--on-read-error zero'].map((option): Mistake => {
+    const args = option === '--mapfile' ? [option, '/tmp/ddt.map'] : option.split(' ');
+    return {
+      name: `${option} for a pipe`,
+      run: async ({ receiver }) => await runSender([...args, '-', receiver.ticket]),
+      status: 2,
+      stderr: [
+        `ddt-send: error: ${option} is for disks and files, not for standard input`,
+        `ddt-send: hint: leave ${option} out, or name a disk or a file`,
+      ],
+    };
+  }),
+  ...(
+    [
+      ['--receipt', 'nodir/x', 'nodir/x: there is no folder DIR/nodir'],
+      ['--receipt', 'taken.sig', 'taken.sig: it is a directory'],
+      ['--receipt', 'source', 'source: it is the source'],
+      ['--receipt', 'taken', 'taken.sig: it is a directory'],
+      ['--receipt', 'source/x', 'source/x: a part of the path is not a directory'],
+      ['--mapfile', 'nodir/x', 'nodir/x: there is no folder DIR/nodir'],
+    ] as const
+  ).map(([option, path, reason]): Mistake => ({
+    name: `${option} ${path}`,
+    run: async ({ folder, source, receiver }) =>
+      await runSender([option, join(folder, path), source, receiver.ticket]),
+    status: 2,
+    stderr: [`ddt-send: error: cannot write ${option} DIR/${reason}`],
+  })),
 ];
 
-test('the usual mistakes are answered with one sentence and a hint', async (t) => {
+test('the usual mistakes get one sentence and a hint', async (t) => {
   await using folder = await tempDir();
   const source = join(folder.path, 'source');
   await writeFile(source, Buffer.alloc(MIB, 1));
+  await mkdir(join(folder.path, 'taken.sig'));
   await using receiver = await startReceiver({ folder: folder.path, target: join(folder.path, 'target') });
   const claim = { size: MIB, blockSize: 64 * KIB, source: { description: 'regular file' } };
   const { status } = await receiver.request('PUT', '/transfer', Buffer.from(JSON.stringify(claim)));
@@ -180,11 +254,44 @@ test(
   },
 );
 
-test('without arguments both commands print their usage and end with status 2', async () => {
-  const commands = [
-    ['ddt-send', runSender, 'no source given', '<source> [ticket]'],
-    ['ddt-receive', runReceiver, 'no target given', '<target>'],
-  ] as const;
+test('an output path that is a device is refused: it would be replaced by a file', async () => {
+  for (const option of ['--receipt', '--mapfile']) {
+    const { status, stderr } = await runSender([option, '/dev/null', '/dev/zero', 'https://x/']);
+    assert.deepEqual(
+      [status, stderr],
+      [2, `ddt-send: error: cannot write ${option} /dev/null: it is not a regular file\n`],
+    );
+  }
+});
+
+test('a receipt and a mapfile in one place are refused', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'out');
+  const { status, stderr } = await runSender([
+    '--receipt',
+    path,
+    '--mapfile',
+    path,
+    '/dev/zero',
+    'https://x/',
+  ]);
+  assert.deepEqual(
+    [status, stderr],
+    [2, `ddt-send: error: cannot write --mapfile ${path}: --receipt is written there\n`],
+  );
+});
+
+test('without arguments ddt-send prints one error and one hint, and no help', async () => {
+  const { status, stdout, stderr } = await runSender([]);
+  assert.deepEqual([status, stdout], [2, '']);
+  assert.equal(stderr, 'ddt-send: error: no source given\nddt-send: hint: ddt-send --help\n');
+  const help = await runSender(['--help']);
+  assert.deepEqual([help.status, help.stderr], [0, '']);
+  assert.match(help.stdout, /^Usage: ddt-send \[options\] <source> \[ticket\]\n/);
+});
+
+test('without arguments ddt-receive prints its usage and ends with status 2', async () => {
+  const commands = [['ddt-receive', runReceiver, 'no target given', '<target>']] as const;
   for (const [name, run, what, usage] of commands) {
     const { status, stdout, stderr } = await run([]);
     assert.deepEqual([status, stdout], [2, '']);

@@ -109,16 +109,16 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     lines: [
       'source   DIR/one/target: regular file, 0 bytes',
-      'ddt-send: warning: DIR/one/target is in use: open for writing in ddt-receive (process PID); if it ' +
-        'is written while it is sent, the copy is of no one moment',
-      'ddt-send: hint: end the program that has it open for writing',
+      'ddt-send: warning: DIR/one/target is in use: open for writing in ddt-receive (process PID); the ' +
+        'copy will be inconsistent if it is written meanwhile',
+      'ddt-send: hint: stop the process that uses it, or send a snapshot of it',
       'target   DIR/one/target at HOST: regular file, empty, new transfer',
       'ddt-send: error: cannot send DIR/one/target to DIR/one/target: they are the same disk',
-      'ddt-send: hint: look at lsblk, and name another disk',
+      'ddt-send: hint: lsblk --output PATH,SIZE,MODEL,SERIAL',
     ],
   },
   {
-    name: 'no ticket in the file that is named',
+    name: 'a file with the ticket that does not exist',
     run: async ({ folder, source }) => await runSender(['--ticket-file', join(folder, 'tikcet'), source]),
     status: 2,
     lines: ['ddt-send: error: cannot read the ticket from DIR/tikcet: no such file or directory'],

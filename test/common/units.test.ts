@@ -59,7 +59,7 @@ test('sizes are read as people write them', () => {
   }
 });
 
-test('what is not a size, or not below 8 PiB, is refused and shown', () => {
+test('what is not a size below 8 PiB is refused, with the option it was given for', () => {
   const wrong = ['', ' ', '4 MiB', ' 4', '4\n', '-1', '+1', '1e3', '0x10', '4mib', '4Mib', '4m', 'KiB', '.5'];
   wrong.push(
     '1.',
@@ -76,6 +76,7 @@ test('what is not a size, or not below 8 PiB, is refused and shown', () => {
   for (const text of wrong) {
     const message = `'${text}' is not a size`;
     assert.throws(() => parseSize(text), { code: 'usage', message, hint: /4MiB, 512K/ }, text);
+    assert.throws(() => parseSize(text, '--memory'), { message: `--memory ${message}` }, text);
   }
 });
 
@@ -102,7 +103,7 @@ test('a whole number with any unit is that many of the unit', () => {
   );
 });
 
-test('durations are read with their unit, which is never left out', () => {
+test('durations need a unit', () => {
   for (const [text, ms] of [
     ['0s', 0],
     ['250ms', 250],
@@ -120,7 +121,7 @@ test('durations are read with their unit, which is never left out', () => {
   }
 });
 
-test('whole numbers are held to their bounds, both of which are possible', () => {
+test('whole numbers are bounded, both bounds included', () => {
   assert.equal(parseWhole('1', '--connections', 1, 64), 1);
   assert.equal(parseWhole('64', '--connections', 1, 64), 64);
   for (const text of ['0', '65', '', '1.5', '-1', '1e1', '0x1', ' 1', '1'.repeat(16)]) {
@@ -181,7 +182,7 @@ test('durations are shown by their two largest units', () => {
   }
 });
 
-test('a duration that is shown leaves out less than the second largest unit', () => {
+test('a shown duration is less than its second largest unit away from the true one', () => {
   const seconds: Readonly<Record<string, number>> = { d: 86_400, h: 3600, m: 60, s: 1 };
   const next: Readonly<Record<string, number>> = { d: 3600, h: 60, m: 1, s: 1 };
   fc.assert(

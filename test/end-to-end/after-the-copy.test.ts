@@ -1,33 +1,22 @@
-/** The recipes of README.md for afterwards, as they stand there, on copies that were just made. */
+/** The recipes of docs/guide/after-the-copy.md, as they stand there, on copies that were just made. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { recipe } from '../support/documents.ts';
 import { loopDevice, mounted, partition, skipUnlessPartitions } from '../support/loop-device.ts';
 import { MIB, assertEqualFiles, sendAll, startReceiver } from '../support/processes.ts';
 import { prng } from '../support/prng.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-/** The commands behind `<!-- run <name> -->`. */
-async function recipe(name: string): Promise<string> {
-  const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
-  const script = new RegExp(`<!-- run ${name} -->\\n\`\`\`sh\\n(.*?)\`\`\``, 's').exec(readme)?.[1];
-  assert(script !== undefined, `README.md has a recipe ${name}`);
-  return script;
-}
+const GUIDE = 'docs/guide/after-the-copy.md';
 
-async function skipUnless(...tools: readonly string[]): Promise<string | false> {
-  for (const tool of tools) {
-    if ((await run('sh', ['-c', `command -v ${tool}`])).status !== 0) return `${tool} is not installed`;
-  }
-  return false;
-}
+const skipGrowing = skipUnlessPartitions || unlessInstalled('sgdisk', 'growpart', 'resize2fs');
+const skipImages = unlessInstalled('qemu-img');
 
-const skipGrowing = skipUnlessPartitions || (await skipUnless('sgdisk', 'growpart', 'resize2fs'));
-const skipImages = await skipUnless('qemu-img');
-
-test('the last partition grows into the room of a larger target', { skip: skipGrowing }, async () => {
+test('the last partition grows into the free space of a larger target', { skip: skipGrowing }, async () => {
   await using folder = await tempDir();
   await using source = await loopDevice(64 * MIB);
   await using target = await loopDevice(128 * MIB);
@@ -37,7 +26,7 @@ test('the last partition grows into the room of a larger target', { skip: skipGr
   await sendAll('--ticket-file', receiver.ticketFile, source.path);
   await receiver.end('SIGTERM');
   await run('partx', ['--update', target.path]);
-  const script = (await recipe('grow')).replaceAll('/dev/vdd2', `${target.path}p2`);
+  const script = (await recipe(GUIDE, 'grow')).replaceAll('/dev/vdd2', `${target.path}p2`);
   await runOk('bash', ['-e', '-c', script.replaceAll('/dev/vdd', target.path)]);
   assert.match(await runOk('sgdisk', ['-v', target.path]), /No problems found/);
   await using view = await mounted(`${target.path}p2`, ['-o', 'ro']);
@@ -56,9 +45,9 @@ test('a file as the target is converted for QEMU and compared', { skip: skipImag
   );
   await using receiver = await startReceiver({ folder: folder.path, target });
   await sendAll('--ticket-file', receiver.ticketFile, source);
-  const { length } = (await recipe('image')).match(/^qemu-img /gm) ?? [];
-  assert.equal(length, 2);
-  const output = await runOk('bash', ['-e', '-c', await recipe('image')], { cwd: folder.path });
+  const script = await recipe(GUIDE, 'image');
+  assert.equal(script.match(/^qemu-img /gm)?.length, 2);
+  const output = await runOk('bash', ['-e', '-c', script], { cwd: folder.path });
   assert.match(output, /Images are identical/);
   const back = join(folder.path, 'back.img');
   await runOk('qemu-img', ['convert', '-O', 'raw', join(folder.path, 'disk.qcow2'), back]);

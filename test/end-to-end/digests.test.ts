@@ -16,6 +16,7 @@ import {
   sendAll,
   startReceiver,
 } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { projectWithoutBlake3 } from '../support/without-blake3.ts';
@@ -26,7 +27,6 @@ const SIZE_BYTES = 5 * BLOCK_BYTES + 777;
 const BLOCKS = ['--block-size', '64KiB'];
 const without = await projectWithoutBlake3();
 after(async () => await without[Symbol.asyncDispose]());
-const hasB3sum = (await run('sh', ['-c', 'command -v b3sum curl'])).status === 0;
 
 interface Scene extends AsyncDisposable {
   readonly folder: string;
@@ -180,7 +180,7 @@ test('a receiver that has lost BLAKE3 does not start on a transfer of it, and no
 
 test(
   'blocks that were put by curl with sha256sum are found by ddt-send in a BLAKE3 transfer',
-  { skip: hasB3sum ? false : 'not installed: b3sum or curl' },
+  { skip: unlessInstalled('b3sum', 'curl') },
   async () => {
     await using scene = await makeScene();
     const { receiver, folder } = scene;

@@ -57,7 +57,7 @@ test('a dry run compares with what is there, and with a sealed copy', async (t) 
   const before = await sha256sum(target);
   const ended = await runSender(['--dry-run', source, receiver.ticket]);
   assert.equal(ended.status, 3, ended.stderr);
-  const what = '14 of 16 blocks would be sent, 2 of them as zeros; 2 are there and equal; nothing was sent';
+  const what = '14 of 16 blocks would be sent, 2 of them as zeros; 2 are present and equal; nothing was sent';
   assert.equal(ended.stdout, `dry run  ${what}\n`);
   assert.deepEqual([await receiver.durableCount(), await sha256sum(target)], [2, before]);
   await sendAll(source, receiver.ticket);

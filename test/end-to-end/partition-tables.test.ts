@@ -3,14 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loopDevice, partition, skipUnlessPartitions } from '../support/loop-device.ts';
 import { MIB, runSender, startReceiver } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const hasSgdisk = await run('sgdisk', ['--version']).then(
-  ({ status }) => status === 0,
-  () => false,
-);
-const skip = skipUnlessPartitions || (hasSgdisk ? false : 'sgdisk is not installed');
+const skip = skipUnlessPartitions || unlessInstalled('sgdisk');
 
 async function sendTo(target: string, source: string): Promise<Ended> {
   await using folder = await tempDir();
@@ -22,7 +19,7 @@ async function sendTo(target: string, source: string): Promise<Ended> {
 }
 
 test(
-  'on a larger target the command that moves the backup of the GPT is told, and works',
+  'on a larger target the hint is the command that moves the backup GPT, and it works',
   { skip },
   async () => {
     for (const sectorBytes of [512, 4096]) {
@@ -31,7 +28,7 @@ test(
       await partition(source.path, 'gpt');
       const { stderr } = await sendTo(target.path, source.path);
       assert.match(stderr, /^note {5}the last 16 MiB of the target stay as they are$/m);
-      const command = /^ddt-send: hint: the backup of the GPT .*: (sgdisk -e \S+)$/m.exec(stderr)?.[1];
+      const command = /^ddt-send: hint: to move the backup GPT .*: (sgdisk -e \S+)$/m.exec(stderr)?.[1];
       assert.equal(command, `sgdisk -e ${target.path}`, stderr);
       assert.match(await runOk('sgdisk', ['-v', target.path]), /backup|secondary/i);
       await runOk('sh', ['-c', command]);
@@ -56,8 +53,8 @@ test('sectors of another size are warned of: the partitions would not be found',
   await using large = await loopDevice(32 * MIB, { sectorBytes: 4096 });
   await partition(small.path, 'gpt');
   const warning =
-    `ddt-send: warning: ${small.path} counts in sectors of 512 bytes, ${large.path} in sectors of 4096: ` +
-    'a partition table of the one is not understood on the other\n';
+    `ddt-send: warning: ${small.path} has sectors of 512 bytes, ${large.path} has sectors of 4096: ` +
+    'partitions will not be found on the target\n';
   const { stderr } = await sendTo(large.path, small.path);
   assert(stderr.includes(warning), stderr);
   assert.equal((await run('cmp', [small.path, large.path])).status, 0);

@@ -17,6 +17,7 @@ import {
   until,
   type Receiver,
 } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -92,12 +93,12 @@ test('a redirected file and a named pipe are told as what they are, and arrive e
     assert.equal(ended.status, 0, ended.stderr);
     return ended.stderr;
   };
-  assert.match(await send(the.source), /^source {3}standard input: the file \S+source, size not known$/m);
+  assert.match(await send(the.source), /^source {3}standard input: the file \S+source, size unknown$/m);
   await assertEqualFiles(the.source, the.target);
   const fifo = `${the.source}.fifo`;
   await runOk('mkfifo', [fifo]);
   const [told] = await Promise.all([send(fifo), runOk('cp', [the.source, fifo])]);
-  assert.match(told, /^source {3}standard input: the named pipe \S+\.fifo, size not known$/m);
+  assert.match(told, /^source {3}standard input: the named pipe \S+\.fifo, size unknown$/m);
   assert.match(told, new RegExp(`^size {5}standard input ended after ${5 * BLOCK + 3} bytes$`, 'm'));
 });
 
@@ -137,9 +138,7 @@ test('an empty pipe is refused, and nothing is claimed', async () => {
   assert.equal(done.blocksTotal, 0);
 });
 
-const hasScript = (await run('sh', ['-c', 'command -v script'])).status === 0;
-
-test('a terminal is refused at once', { skip: !hasScript && 'script(1) is not installed' }, async () => {
+test('a terminal is refused at once', { skip: unlessInstalled('script') }, async () => {
   await using the = await scene(1);
   const command = `scripts/ddt-send --ticket-file ${the.receiver.ticketFile} -`;
   const { status, stdout } = await run('script', ['-qec', command, '/dev/null']);

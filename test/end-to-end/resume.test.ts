@@ -79,7 +79,7 @@ for (const [signal, status] of [
     sender.kill(signal);
     const ended = await bounded('the sender to end', sender.ended);
     assert.equal(ended.status, status, ended.stderr);
-    assert.match(ended.stderr, /^ddt-send: hint: run the same command again to go on$/m);
+    assert.match(ended.stderr, /^ddt-send: hint: run the same command again to resume$/m);
     const events = eventsOf(ended.stdout).filter(({ event }) => event !== 'progress');
     assert.deepEqual(
       events.map(({ event, code }) => [event, code]),
@@ -102,7 +102,7 @@ test('a receiver that is stopped ends with 143; the sender waits and finishes wh
   const ticket = receiver.ticket;
   const ended = await receiver.end('SIGTERM');
   assert.deepEqual([ended.status, ended.signal], [143, null], ended.stderr);
-  await sender.waitForLine(/^ddt-send: warning: .*trying again/);
+  await sender.waitForLine(/^ddt-send: warning: .*retrying/);
   await receiver.start();
   assert.equal(receiver.ticket, ticket, 'the ticket of the same target stays the same');
   relay.bytesPerSecond = 0;
@@ -132,7 +132,7 @@ test('a sender that is started before the receiver waits for it', async () => {
   await using scene = await makeScene(MIB);
   await scene.receiver.end('SIGTERM');
   await using sender = await startSender([...JSON_BLOCKS, ...scene.directly]);
-  await sender.waitForLine(/^ddt-send: warning: cannot reach the receiver at .*; trying again/);
+  await sender.waitForLine(/^ddt-send: warning: cannot reach the receiver at .*; retrying/);
   await scene.receiver.start();
   doneOf(await bounded('the sender to end', sender.ended));
   await assertEqualFiles(scene.source, scene.target);

@@ -61,7 +61,7 @@ test('a file is not sent to itself', async () => {
 test('a partition is not sent to its own disk', needsPartitions, async () => {
   await using device = await loopDevice(32 * MIB);
   const [first] = await partition(device.path, 'gpt');
-  await assertRefused(first, device.path, 'the source is a part of the target');
+  await assertRefused(first, device.path, 'the source is part of the target');
 });
 
 test('a partition is sent to another one of the same disk', needsPartitions, async () => {
@@ -81,8 +81,8 @@ test('a disk is not sent into a file that lies on it', needsLoop, async () => {
   const target = join(view.path, 'copy.img');
   await writeFile(target, '');
   await truncate(target, MIB);
-  await assertRefused(device.path, target, 'the target is a part of the source');
-  await assertRefused(device.backingFile, target, 'the target is a part of the source');
+  await assertRefused(device.path, target, 'the target is part of the source');
+  await assertRefused(device.backingFile, target, 'the target is part of the source');
 });
 
 test('what is told of the places of the target says nothing to others', async () => {
@@ -91,7 +91,7 @@ test('what is told of the places of the target says nothing to others', async ()
   await using one = await startReceiver({ folder: folder.path, target });
   const first = (await one.status()).targetMarks;
   await one.end('SIGTERM');
-  await one.start('--discard-transfer');
+  await one.start({ options: ['--discard-transfer'] });
   const second = (await one.status()).targetMarks;
   for (const mark of [...first.itself, ...first.within]) assert.match(mark, /^[0-9a-f]{64}$/);
   assert.equal(first.itself.length, 1);

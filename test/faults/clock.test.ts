@@ -6,9 +6,8 @@ import { test } from 'node:test';
 import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
 import { SMALL_BLOCKS, assertCopied, randomSource } from '../support/copied.ts';
 import { skipUnlessFaketime, wallClock } from '../support/fake-wall-clock.ts';
-import { eventsOf, runSender, startSender } from '../support/processes.ts';
+import { eventsOf, runSender, startSender, Receiver } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WrappedReceiver } from '../support/wrapped-receiver.ts';
 
 const skip = skipUnlessFaketime;
 
@@ -22,7 +21,7 @@ test(
     const path = await randomSource(folder.path, 256);
     const source = await readFile(path);
     const target = join(folder.path, 'target');
-    await using receiver = new WrappedReceiver({ target, folder: folder.path });
+    await using receiver = new Receiver({ target, folder: folder.path });
     await receiver.start(clock.wrapping);
     const ticket = (await readFile(receiver.ticketFile, 'utf8')).trim();
     await claimByHand(receiver.client, source.length, path);
@@ -50,7 +49,7 @@ test('a ticket that has expired ends the sender with 4 and says what to do', { s
   const clock = await wallClock(join(folder.path, 'clock'));
   const source = await randomSource(folder.path, 16);
   const target = join(folder.path, 'target');
-  await using receiver = new WrappedReceiver({ target, folder: folder.path });
+  await using receiver = new Receiver({ target, folder: folder.path });
   await receiver.start(clock.wrapping);
   const options = [...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, source];
   await clock.set(31);

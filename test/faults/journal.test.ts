@@ -23,11 +23,11 @@ import {
   sha256sum,
   startReceiver,
   startSender,
+  Receiver,
 } from '../support/processes.ts';
 import { smallFs } from '../support/small-fs.ts';
 import { skipUnlessStrace, strace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WrappedReceiver } from '../support/wrapped-receiver.ts';
 
 const skip = skipUnlessLoop;
 const BLOCKS = 16;
@@ -51,10 +51,13 @@ test(
     while ((await putByHand(receiver, at, blockOf(source, at))) === 201) at++;
     assert(at < BLOCKS);
     await using sender = await startSender([...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, path]);
-    await sender.waitForLine(/warning: cannot write the journal \S+: database or disk is full; trying again/);
+    await sender.waitForLine(/warning: cannot write the journal \S+: database or disk is full; retrying/);
     assert.equal(await receiver.durableCount(), at);
     await state.empty();
     await assertCopied(await sender.ended, path, disk.path);
+    const { stderr } = receiver.process;
+    assert.match(stderr, /warning: cannot write the journal \S+: database or disk is full: free some space/);
+    assert.match(stderr, /ddt-receive: there is room again after \d+ s\n/);
   },
 );
 
@@ -89,7 +92,7 @@ test(
     await using disk = await loopDevice(SIZE_BYTES, { directIo: true });
     const path = await randomSource(folder.path, BLOCKS);
     const source = await readFile(path);
-    await using receiver = new WrappedReceiver({ target: disk.path, folder: folder.path });
+    await using receiver = new Receiver({ target: disk.path, folder: folder.path });
     await receiver.start();
     await claimByHand(receiver.client, SIZE_BYTES, path);
     for (let at = 0; at < 4; at++) await putByHand(receiver.client, at, blockOf(source, at));

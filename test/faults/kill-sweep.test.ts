@@ -17,11 +17,10 @@ import {
   randomSource,
 } from '../support/copied.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
-import { doneOf, runSender, startSender } from '../support/processes.ts';
+import { doneOf, runSender, startSender, Receiver, type Wrapping } from '../support/processes.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import { skipUnlessStrace, strace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WrappedReceiver, type Wrapping } from '../support/wrapped-receiver.ts';
 
 const skip = skipUnlessLoop || skipUnlessStrace;
 const BLOCKS = 16;
@@ -53,14 +52,14 @@ const CALLS: readonly Deadly[] = [
 interface Place {
   readonly target: string;
   readonly folder: string;
-  readonly receiver: WrappedReceiver;
+  readonly receiver: Receiver;
 }
 
 /** A new disk, a new state folder, and a receiver that is yet to be started. */
 async function withPlace(work: (place: Place) => Promise<boolean>): Promise<boolean> {
   await using folder = await tempDir();
   await using disk = await loopDevice(BLOCKS * BLOCK_BYTES, { directIo: true });
-  await using receiver = new WrappedReceiver({ target: disk.path, folder: folder.path });
+  await using receiver = new Receiver({ target: disk.path, folder: folder.path });
   return await work({ target: disk.path, folder: folder.path, receiver });
 }
 
@@ -131,7 +130,7 @@ const killDuringRecovery: Kill = async (what, k) =>
   });
 
 /** Resolves when there is nothing left to read back, or nobody to ask. */
-async function hasReadBack({ client }: WrappedReceiver): Promise<void> {
+async function hasReadBack({ client }: Receiver): Promise<void> {
   for (;;) {
     const status = await client.status().catch(() => null);
     if (status === null || status.blocks.durable === 0) return;

@@ -72,7 +72,7 @@ async function receiverKilled(all: Scene, t: TestContext): Promise<void> {
     waitingOf(ended).at(-1)?.message ?? '',
     /^waiting for the receiver: (connection refused|the connection was (closed|reset))$/,
   );
-  assert.match(ended.stderr, /warning: cannot reach the receiver at 10\.77\.0\.2:8443: .*; trying again\n/);
+  assert.match(ended.stderr, /warning: cannot reach the receiver at 10\.77\.0\.2:8443: .*; retrying\n/);
 }
 
 async function shortSilence(all: Scene): Promise<void> {
@@ -93,7 +93,7 @@ async function ownAddressChanges(all: Scene): Promise<void> {
   await middle(all, sender);
   await all.machines.removeAddress('near', NEAR);
   await all.machines.addAddress('near', ELSEWHERE);
-  await sender.waitForLine(/warning: the connection did not move for \d+ s; trying again$/);
+  await sender.waitForLine(/warning: the connection did not move for \d+ s; retrying$/);
   const ended = await sender.ended;
   await assertCopied(ended, all.source, all.target);
   assert(doneOf(ended).blocksResent <= LOST_MAX);

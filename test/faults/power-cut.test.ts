@@ -4,27 +4,22 @@ import { symlink, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkJournal } from '../../scripts/journal-check.ts';
+import { checkJournal } from '../support/journal-check.ts';
 import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
 import { BLOCK_BYTES, SMALL_BLOCKS, assertCopied, randomSource } from '../support/copied.ts';
 import { cachingDisk, skipUnlessFaultDisk, type NbdDisk } from '../support/fault-disk.ts';
 import { loopDevice, mountPoint, mounted, type LoopDevice } from '../support/loop-device.ts';
-import { MIB, runSender, startSender, until } from '../support/processes.ts';
+import { MIB, runSender, startSender, until, Receiver } from '../support/processes.ts';
 import { freshSeed, prng } from '../support/prng.ts';
-import { run, runOk } from '../support/run.ts';
+import { unlessInstalled } from '../support/requires.ts';
+import { runOk } from '../support/run.ts';
 import { tempDir, type TempDir } from '../support/temp-dir.ts';
-import { WrappedReceiver } from '../support/wrapped-receiver.ts';
 
-const skip = skipUnlessFaultDisk || (await whyNoShutdown());
-
-async function whyNoShutdown(): Promise<string | false> {
-  const ended = await run('xfs_io', ['-V']).catch(() => null);
-  return ended?.status === 0 ? false : 'xfs_io is not installed (Debian: xfsprogs)';
-}
+const skip = skipUnlessFaultDisk || unlessInstalled('xfs_io');
 
 /** A machine whose disks forget what was not flushed. */
 class Machine implements AsyncDisposable {
-  readonly receiver: WrappedReceiver;
+  readonly receiver: Receiver;
   readonly #folder: TempDir;
   readonly #sizeBytes: number;
   readonly #stateDisk: LoopDevice;
@@ -42,7 +37,7 @@ class Machine implements AsyncDisposable {
     this.#stateDisk = parts.stateDisk;
     this.#stateMount = parts.stateMount;
     this.#sizeBytes = parts.sizeBytes;
-    this.receiver = new WrappedReceiver({
+    this.receiver = new Receiver({
       target: join(parts.folder.path, 'target'),
       folder: parts.stateMount.path,
     });

@@ -14,11 +14,12 @@ import {
   until,
   type Receiver,
 } from '../support/processes.ts';
-import { ddAround, ddrescue, sectorsIn, skipUnlessDdrescue } from '../support/rescued.ts';
+import { unlessInstalled } from '../support/requires.ts';
+import { ddAround, ddrescue, sectorsIn } from '../support/rescued.ts';
 import { runOk, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const skip = skipUnlessFaultDisk || skipUnlessDdrescue;
+const skip = skipUnlessFaultDisk || unlessInstalled('ddrescue');
 const ZERO = ['--on-read-error', 'zero'];
 
 async function send(to: Receiver, source: string, ...more: readonly string[]): Promise<Ended> {
@@ -55,7 +56,7 @@ for (const sectorBytes of [512, 4096]) {
       const bytes = bad.reduce((sum, [from, end]) => sum + end - from, 0);
       assert(
         sending.stderr.includes(
-          `ddt-send: warning: ${bytes} bytes in 5 areas of ${disk.path} could not be read and are zeros ` +
+          `ddt-send: warning: ${bytes} bytes in 5 areas of ${disk.path} were unreadable and are zeros ` +
             `on the target; listed in ${at('receipt')} and ${at('map')}\n`,
         ),
         sending.stderr,
@@ -224,7 +225,7 @@ test('sectors that go bad later do not take away what an earlier run has read', 
   assert.equal(sending.status, 0, sending.stderr);
   assert.match(
     sending.stderr,
-    /warning: 512 bytes in 1 area of the source \(\d+\+512\) cannot be read any more: /,
+    /warning: 512 bytes in 1 area of the source \(\d+\+512\) are unreadable now: /,
   );
   await runOk('cmp', [disk.medium, target]);
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Receiver } from '../support/processes.ts';
 import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
 import { BLOCK_BYTES } from '../support/copied.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
@@ -10,7 +11,6 @@ import { mutant, type Mutation } from '../support/mutant.ts';
 import { prng } from '../support/prng.ts';
 import { skipUnlessStrace, strace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WrappedReceiver } from '../support/wrapped-receiver.ts';
 import { ORDER_CALLS, callsOf, disorderOf } from '../support/write-order.ts';
 
 const skip = skipUnlessLoop || skipUnlessStrace;
@@ -24,7 +24,7 @@ async function disorderIn(scripts?: string): Promise<string[]> {
   // Reading back writes the journal too, at moments of its own.
   const options = ['--verify', 'none'];
   const place = { target: disk.path, folder: folder.path, options };
-  await using receiver = new WrappedReceiver(scripts === undefined ? place : { ...place, scripts });
+  await using receiver = new Receiver(scripts === undefined ? place : { ...place, scripts });
   const log = join(folder.path, 'log');
   await receiver.start(strace({ log, trace: ORDER_CALLS, isTimed: true }));
   const bytes = prng(1).bytes(2 * BLOCKS * BLOCK_BYTES);
@@ -53,7 +53,7 @@ test(
   async () => {
     await using folder = await tempDir();
     const place = { target: join(folder.path, 'disk.img'), folder: folder.path };
-    await using receiver = new WrappedReceiver(place);
+    await using receiver = new Receiver(place);
     const log = join(folder.path, 'log');
     await receiver.start(strace({ log, trace: 'mkdir,fsync', isTimed: true }));
     await receiver.end('SIGKILL');

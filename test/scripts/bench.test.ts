@@ -1,19 +1,19 @@
-/** The benchmarks run, small: what they print are tables without a gap. Their figures are not looked at. */
+/** The benchmarks run, small, and print complete tables. Their figures are not checked. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const SCRIPTS = join(import.meta.dirname, '../../scripts');
+const BENCH = join(import.meta.dirname, '../../scripts/bench');
 
-/** @returns what it printed, and the rows of its tables by their first cell. */
+/** @returns the output, and the rows of its tables by their first cell. */
 async function bench(
   script: string,
   parameters: readonly string[],
 ): Promise<{ stdout: string; rows: Map<string, string[]> }> {
   await using folder = await tempDir();
-  const command = [join(SCRIPTS, script), ...parameters, '--folder', folder.path];
+  const command = [join(BENCH, script), ...parameters, '--folder', folder.path];
   const { status, stdout, stderr } = await run(process.execPath, command);
   assert.equal(status, 0, stderr);
   const rows = stdout.split('\n').flatMap((line): [string, string[]][] => {
@@ -23,9 +23,9 @@ async function bench(
   return { stdout, rows: new Map(rows) };
 }
 
-test('bench:local copies a disk with every tool that is here, and says which are missing', async () => {
+test('bench:local copies a disk with every tool that is installed, and lists the missing ones', async () => {
   const small = ['--jobs', 'sparse', '--size', '16MiB', '--rounds', '1'];
-  const { stdout, rows } = await bench('bench-local.ts', [...small, '--ddt=--connections 1; --verify none']);
+  const { stdout, rows } = await bench('local.ts', [...small, '--ddt=--connections 1; --verify none']);
   const wanted = ['ddt', 'ddt --verify none', 'ddt --connections 1 --verify none', 'dd, no network'];
   for (const name of wanted) {
     const [rate, span, seconds, ratio, cpu, proof, ...peaks] = rows.get(name) ?? [];
@@ -45,33 +45,33 @@ test('bench:local copies a disk with every tool that is here, and says which are
   }
 });
 
-test('bench:local runs ddt again, where a run was interrupted and where a copy was sealed', async () => {
+test('bench:local runs ddt again after an interrupted run and after a sealed one', async () => {
   const small = ['--jobs', 'second', '--size', '16MiB', '--rounds', '1', '--tools', 'first run'];
-  const { stdout, rows } = await bench('bench-local.ts', small);
-  for (const name of ['ddt, first run not sealed', 'ddt, first run sealed: everything anew']) {
+  const { stdout, rows } = await bench('local.ts', small);
+  for (const name of ['ddt, first run not sealed', 'ddt, first run sealed: starts over']) {
     assert.equal(rows.get(name)?.[5], 'digests, flushed, read back', stdout);
   }
 });
 
-test('bench:scale tells what each number of blocks costs, and what grows with it', async () => {
-  const { stdout, rows } = await bench('bench-scale.ts', ['--blocks', '6000,3000']);
+test('bench:scale prints the cost of each number of blocks, and what grows with it', async () => {
+  const { stdout, rows } = await bench('scale.ts', ['--blocks', '6000,3000']);
   assert.deepEqual(rows.get(''), ['3,000 blocks', '6,000 blocks']);
   assert(rows.size > 12, stdout);
   for (const [name, cells] of rows) assert(cells.length === 2 && cells.every((cell) => cell !== ''), name);
   assert.match(
     stdout,
-    /\nBytes of memory for each block, from 3,000 to 6,000 blocks: sender [\d.-]+, receiver [\d.-]+\.\n/,
+    /\nBytes of memory per block, from 3,000 to 6,000 blocks: sender [\d.-]+, receiver [\d.-]+\.\n/,
   );
 });
 
-test('a wrong option of a benchmark is told, with what is possible', async () => {
+test('a wrong option of a benchmark is refused with the valid values', async () => {
   for (const [script, option, message] of [
-    ['bench-local.ts', '--jobs=tape', /--jobs: 'tape' is none of random, image, sparse, second\n/],
-    ['bench-local.ts', '--size=1MiB', /--size is at least 16 MiB\n/],
-    ['bench-local.ts', '--ddt=a;b;c', /--ddt 'a;b;c' has more than one ';'\n/],
-    ['bench-scale.ts', '--blocks=0', /--blocks/],
+    ['local.ts', '--jobs=tape', /--jobs: 'tape' is not one of random, image, sparse, second\n/],
+    ['local.ts', '--size=1MiB', /--size must be at least 16 MiB\n/],
+    ['local.ts', '--ddt=a;b;c', /--ddt 'a;b;c' has more than one ';'\n/],
+    ['scale.ts', '--blocks=0', /--blocks/],
   ] as const) {
-    const { status, stdout, stderr } = await run(process.execPath, [join(SCRIPTS, script), option]);
+    const { status, stdout, stderr } = await run(process.execPath, [join(BENCH, script), option]);
     assert.deepEqual([status, stdout], [2, ''], stderr);
     assert.match(stderr, message);
   }

@@ -1,155 +1,135 @@
+/** `scripts/make-image`, judged by sfdisk, e2fsck and debugfs. */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import {
-  mkdir,
-  mkdtempDisposable,
-  readdir,
-  readFile,
-  stat,
-  symlink,
-  watch,
-  writeFile,
-} from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { mkdir, readdir, readFile, stat, symlink, watch, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { SCRIPTS } from '../support/processes.ts';
+import { unlessInstalled, unlessRoot } from '../support/requires.ts';
+import { run, start, type Ended } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
 
-const MAKE_IMAGE = resolve(import.meta.dirname, '../../scripts/make-image');
-const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+const MAKE_IMAGE = join(SCRIPTS, 'make-image');
+const ENV = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin`, LC_ALL: 'C' };
 const OFFSET = '?offset=1048576';
 
-const missing = ['sfdisk', 'mkfs.ext4', 'debugfs'].filter(
-  (tool) => !PATH.split(':').some((folder) => existsSync(join(folder, tool))),
+const skip = unlessInstalled('mkfs.ext4', 'debugfs');
+
+async function runTool(command: string, ...args: string[]): Promise<Ended> {
+  return await run(command, args, { env: ENV });
+}
+
+test(
+  'an image has a GPT with one partition that holds a clean ext4 file system',
+  { skip: skip || unlessInstalled('sfdisk') },
+  async () => {
+    await using folder = await tempDir();
+    const image = join(folder.path, 'disk.img');
+    const made = await runTool(MAKE_IMAGE, image, '64MiB');
+    assert.equal(made.stderr, '');
+    assert.match(
+      made.stdout,
+      /^\S+disk\.img: disk image of 64 MiB, GPT, partition 1 is ext4 with \d+ files .*\n$/,
+    );
+    assert.equal((await stat(image)).size, 64 * 2 ** 20);
+    assert.deepEqual(await readdir(folder.path), ['disk.img']);
+
+    const table = await runTool('sfdisk', '-l', image);
+    assert.match(table.stdout, /Disklabel type: gpt/);
+    assert.match(table.stdout, /disk\.img1 +2048 +129023 +126976 +62M Linux filesystem/);
+    assert.equal((await runTool('sfdisk', '--verify', image)).status, 0);
+    const check = await runTool('e2fsck', '-fn', `${image}${OFFSET}`);
+    assert.equal(check.status, 0, check.stdout);
+  },
 );
-const skip = missing.length > 0 && `${missing.join(', ')} missing: apt-get install e2fsprogs fdisk`;
-const skipUnlessRoot = skip || (process.getuid?.() !== 0 && 'hiding a tool needs root');
-
-interface Ended {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function temporaryFolder() {
-  return mkdtempDisposable(join(tmpdir(), 'ddt-make-image-'));
-}
-
-async function run(command: string, ...parameters: string[]): Promise<Ended> {
-  const env = { ...process.env, PATH, LC_ALL: 'C' };
-  return new Promise((done) => {
-    const child = execFile(command, parameters, { env, encoding: 'utf8' }, (_error, stdout, stderr) => {
-      done({ status: child.exitCode ?? -1, stdout, stderr });
-    });
-  });
-}
-
-test('an image has a GPT with one partition that holds a clean ext4 file system', { skip }, async () => {
-  await using folder = await temporaryFolder();
-  const image = join(folder.path, 'disk.img');
-  const made = await run(MAKE_IMAGE, image, '64MiB');
-  assert.equal(made.stderr, '');
-  assert.match(
-    made.stdout,
-    /^\S+disk\.img: disk image of 64 MiB, GPT, partition 1 is ext4 with \d+ files .*\n$/,
-  );
-  assert.equal((await stat(image)).size, 64 * 2 ** 20);
-  assert.deepEqual(await readdir(folder.path), ['disk.img']);
-
-  const table = await run('sfdisk', '-l', image);
-  assert.match(table.stdout, /Disklabel type: gpt/);
-  assert.match(table.stdout, /disk\.img1 +2048 +129023 +126976 +62M Linux filesystem/);
-  assert.equal((await run('sfdisk', '--verify', image)).status, 0);
-  const check = await run('e2fsck', '-fn', `${image}${OFFSET}`);
-  assert.equal(check.status, 0, check.stdout);
-});
 
 test('an image is about half full, with real files among free space', { skip }, async () => {
-  await using folder = await temporaryFolder();
+  await using folder = await tempDir();
   const image = join(folder.path, 'disk.img');
-  await run(MAKE_IMAGE, image, '128MiB');
+  await runTool(MAKE_IMAGE, image, '128MiB');
   const fullness = (512 * (await stat(image)).blocks) / (128 * 2 ** 20);
   assert.ok(fullness > 0.4 && fullness < 0.6, `${fullness} of the disk is in use`);
 
-  const listing = await run('debugfs', '-R', 'ls -p f0', `${image}${OFFSET}`);
+  const listing = await runTool('debugfs', '-R', 'ls -p f0', `${image}${OFFSET}`);
   const names = listing.stdout.split('\n').flatMap((line) => /\/(\d{6}-[^/]+)\//.exec(line)?.[1] ?? []);
   assert.ok(names.length > 10, listing.stdout);
   const text = join(folder.path, 'text');
-  await run('debugfs', '-R', `dump f0/${names[0]} ${text}`, `${image}${OFFSET}`);
+  await runTool('debugfs', '-R', `dump f0/${names[0]} ${text}`, `${image}${OFFSET}`);
   assert.ok((await readFile(text)).length > 0);
-  const root = await run('debugfs', '-R', 'ls -p /', `${image}${OFFSET}`);
+  const root = await runTool('debugfs', '-R', 'ls -p /', `${image}${OFFSET}`);
   assert.doesNotMatch(root.stdout, /gap/);
 });
 
-test('two images of one size are equal', { skip }, async () => {
-  await using folder = await temporaryFolder();
+test('two images of the same size are equal', { skip }, async () => {
+  await using folder = await tempDir();
   const images = [join(folder.path, 'one.img'), join(folder.path, 'two.img')];
-  for (const image of images) assert.equal((await run(MAKE_IMAGE, image, '16MiB')).status, 0);
-  assert.equal((await run('cmp', ...images)).status, 0);
+  for (const image of images) assert.equal((await runTool(MAKE_IMAGE, image, '16MiB')).status, 0);
+  assert.equal((await runTool('cmp', ...images)).status, 0);
 });
 
 test(
-  'the files of a folder are taken instead, each once; a folder without any is refused',
+  'the files of a folder are used instead, each once; a folder without files is refused',
   { skip },
   async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await tempDir();
     const own = join(folder.path, 'own', 'deeper');
     await mkdir(own, { recursive: true });
     await writeFile(join(own, 'one'), 'the first');
     await writeFile(join(folder.path, 'own', 'two'), 'the second');
     const image = join(folder.path, 'disk.img');
-    const made = await run(MAKE_IMAGE, image, '16MiB', join(folder.path, 'own'));
+    const made = await runTool(MAKE_IMAGE, image, '16MiB', join(folder.path, 'own'));
     assert.match(made.stdout, /partition 1 is ext4 with 2 files with 19 bytes$/m);
-    const listing = await run('debugfs', '-R', 'ls -p f0', `${image}${OFFSET}`);
+    const listing = await runTool('debugfs', '-R', 'ls -p f0', `${image}${OFFSET}`);
     const names = listing.stdout.split('\n').flatMap((line) => /\/(\d{6}-[^/]+)\//.exec(line)?.[1] ?? []);
     const found = await Promise.all(
-      names.map(async (name) => (await run('debugfs', '-R', `cat f0/${name}`, `${image}${OFFSET}`)).stdout),
+      names.map(
+        async (name) => (await runTool('debugfs', '-R', `cat f0/${name}`, `${image}${OFFSET}`)).stdout,
+      ),
     );
     assert.deepEqual(found.sort(), ['the first', 'the second']);
 
     const other = join(folder.path, 'other.img');
-    const refused = await run(MAKE_IMAGE, other, '16MiB', join(folder.path, 'none'));
+    const refused = await runTool(MAKE_IMAGE, other, '16MiB', join(folder.path, 'none'));
     assert.deepEqual([refused.status, existsSync(other)], [2, false]);
     assert.match(refused.stderr, /^make-image: error: cannot read any file below \/.+\/none\n$/);
   },
 );
 
-test('a file that exists is refused and stays as it was', { skip }, async () => {
-  await using folder = await temporaryFolder();
+test('an existing file is refused and left alone', { skip }, async () => {
+  await using folder = await tempDir();
   const file = join(folder.path, 'precious');
   await writeFile(file, 'precious');
-  const { status, stdout, stderr } = await run(MAKE_IMAGE, file);
+  const { status, stdout, stderr } = await runTool(MAKE_IMAGE, file);
   assert.deepEqual({ status, stdout }, { status: 4, stdout: '' });
-  assert.equal(stderr, `make-image: error: cannot make ${file}: it exists already\n`);
+  assert.equal(stderr, `make-image: error: cannot make ${file}: it already exists\n`);
   assert.equal(await readFile(file, 'utf8'), 'precious');
 });
 
-test('a symbolic link is refused, even one that leads nowhere', { skip }, async () => {
-  await using folder = await temporaryFolder();
+test('a symbolic link is refused, even a dangling one', { skip }, async () => {
+  await using folder = await tempDir();
   const link = join(folder.path, 'link');
   await symlink(join(folder.path, 'elsewhere'), link);
-  const { status, stderr } = await run(MAKE_IMAGE, link);
+  const { status, stderr } = await runTool(MAKE_IMAGE, link);
   assert.equal(status, 4);
-  assert.match(stderr, /it exists already/);
+  assert.match(stderr, /it already exists/);
   assert.deepEqual(await readdir(folder.path), ['link']);
 });
 
 test('nothing is made under /dev, not even through a symbolic link to it', { skip }, async () => {
-  await using folder = await temporaryFolder();
+  await using folder = await tempDir();
   await symlink('/dev', join(folder.path, 'devices'));
   for (const file of ['/dev/ddt-image', '/dev/shm/ddt-image', join(folder.path, 'devices', 'ddt-image')]) {
-    const { status, stderr } = await run(MAKE_IMAGE, file);
+    const { status, stderr } = await runTool(MAKE_IMAGE, file);
     assert.equal(status, 4);
     assert.match(stderr, /images are files, and \/dev is for devices/);
     assert.equal(existsSync(file), false);
   }
 });
 
-test('a size that makes no disk is a usage error', { skip }, async () => {
-  await using folder = await temporaryFolder();
+test('an impossible size is a usage error', { skip }, async () => {
+  await using folder = await tempDir();
   for (const size of ['1MiB', '16777217', 'large', '-1']) {
-    const { status, stderr } = await run(MAKE_IMAGE, join(folder.path, 'disk.img'), size);
+    const { status, stderr } = await runTool(MAKE_IMAGE, join(folder.path, 'disk.img'), size);
     assert.equal(status, 2, stderr);
     assert.match(stderr, /^make-image: error: [^\n]+\n(?:make-image: hint: [^\n]+\n)?$/);
   }
@@ -157,38 +137,37 @@ test('a size that makes no disk is a usage error', { skip }, async () => {
 });
 
 test('no arguments print the usage on standard error, --help on standard output', async () => {
-  const bare = await run(MAKE_IMAGE);
+  const bare = await runTool(MAKE_IMAGE);
   assert.deepEqual([bare.status, bare.stdout], [2, '']);
-  const help = await run(MAKE_IMAGE, '--help');
+  const help = await runTool(MAKE_IMAGE, '--help');
   assert.deepEqual([help.status, help.stderr], [0, '']);
   assert.match(help.stdout, /^usage: scripts\/make-image <file> \[size\] \[folder\]\n/);
   assert.equal(help.stdout, bare.stderr);
 });
 
-test('a missing tool is named with its Debian package', { skip: skipUnlessRoot }, async () => {
-  await using folder = await temporaryFolder();
+test('a missing tool is reported with its Debian package', { skip: skip || unlessRoot }, async () => {
+  await using folder = await tempDir();
   const image = join(folder.path, 'disk.img');
   const hide = 'mount -t tmpfs none /usr/sbin && exec "$0" "$1"';
   const apart = ['--mount', '--propagation', 'slave'];
-  const { status, stderr } = await run('unshare', ...apart, 'sh', '-c', hide, MAKE_IMAGE, image);
+  const { status, stderr } = await runTool('unshare', ...apart, 'sh', '-c', hide, MAKE_IMAGE, image);
   assert.equal(status, 2, stderr);
   assert.equal(
     stderr,
-    'make-image: error: cannot find sfdisk, which is in the Debian package fdisk\n' +
-      'make-image: hint: apt-get install e2fsprogs fdisk\n',
+    'make-image: error: cannot find mkfs.ext4, which is in the Debian package e2fsprogs\n' +
+      'make-image: hint: apt-get install e2fsprogs\n',
   );
   assert.deepEqual(await readdir(folder.path), []);
 });
 
 test('an interrupted run leaves nothing behind', { skip }, async () => {
-  await using folder = await temporaryFolder();
+  await using folder = await tempDir();
   const changes = watch(folder.path);
-  const child = spawn(MAKE_IMAGE, [join(folder.path, 'disk.img'), '2GiB'], { stdio: 'ignore' });
+  await using child = await start(MAKE_IMAGE, [join(folder.path, 'disk.img'), '2GiB']);
   for await (const { filename } of changes) {
     if (filename?.includes('.content-') === true) break;
   }
   child.kill('SIGINT');
-  const [status] = await once(child, 'exit');
-  assert.equal(status, 130);
+  assert.equal((await child.ended).status, 130);
   assert.deepEqual(await readdir(folder.path), []);
 });

@@ -1,20 +1,22 @@
-/** The list of mutants fits the code; `npm run mutants` tries them all. */
+/** The list of mutants fits the code; `npm run mutants` tries all of them. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MUTANTS } from '../../scripts/mutants/list.ts';
 import { PROJECT, ProjectCopy, type Mutant } from '../../scripts/mutants/try-mutant.ts';
+import { notApplicable, unlessInstalled } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 
-const skip = existsSync(join(PROJECT, '.git')) ? false : 'not a git checkout';
+const skip =
+  unlessInstalled('git') || (!existsSync(join(PROJECT, '.git')) && notApplicable('not a git checkout'));
 /** A small test of a small part. */
 const QUICK = {
   file: 'receiver/durability/single-flight.ts',
   tests: ['test/receiver/durability/single-flight.test.ts'],
 };
 
-test('every mutant can still be built in, has tests, and has a name of its own', { skip }, async () => {
+test('every mutant still fits the code, has tests, and has a unique name', { skip }, async () => {
   await using copy = await ProjectCopy.make();
   for (const mutant of MUTANTS) {
     assert.equal(await copy.whyStale(mutant), undefined, mutant.name);
@@ -25,7 +27,7 @@ test('every mutant can still be built in, has tests, and has a name of its own',
 });
 
 test(
-  'a mutant that the tests do not notice survives, one that they notice is found by name',
+  'a mutant that no test notices survives, one that a test notices is found by its name',
   { skip },
   async () => {
     await using copy = await ProjectCopy.make();
@@ -50,7 +52,7 @@ test(
 );
 
 test(
-  'what does not run at all is not found but unusable, and what has changed is stale',
+  'a mutant that does not run is unusable, and one that no longer fits the code is stale',
   { skip },
   async () => {
     await using copy = await ProjectCopy.make();
@@ -65,10 +67,10 @@ test(
 );
 
 test(
-  'the script prints a row for each mutant that is asked for, and knows those that there are',
+  'the script prints a row for each chosen mutant, and refuses a choice that matches none',
   { skip },
   async () => {
-    const script = join(PROJECT, 'scripts/mutants.ts');
+    const script = join(PROJECT, 'scripts/mutants/mutants.ts');
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
     const found = await run(process.execPath, [script, '--only', 'joins the flush'], { env });
     assert.deepEqual([found.status, found.stderr], [0, '']);

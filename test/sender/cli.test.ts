@@ -10,6 +10,7 @@ const DEFAULTS: SendOptions = {
   source: '/dev/sdc',
   ticket: undefined,
   ticketFile: undefined,
+  connect: undefined,
   connections: 'auto',
   blockSizeBytes: undefined,
   sourceSizeBytes: null,
@@ -30,16 +31,17 @@ function parse(...argv: readonly string[]): SendOptions | 'help' {
   return parseSendArgs(argv, (text) => assert.fail(`printed: ${text}`));
 }
 
-test('a source is enough: everything else has a default', () => {
+test('only the source is required: everything else has a default', () => {
   assert.deepEqual(parse('/dev/sdc'), DEFAULTS);
 });
 
-test('every option is read, in its own unit, before and after the arguments', () => {
+test('every option is read in its unit, before and after the arguments', () => {
   const all = ['--connections', '64', '--block-size=64KiB', '--retry-for', '15m', '--memory', '16MiB'];
   const expected: SendOptions = {
     source: 'disk.img',
     ticket: 'https://vm:8443/#pin=x&token=y',
     ticketFile: 'ticket.txt',
+    connect: { host: '2001:db8::7', port: 9443 },
     connections: 64,
     blockSizeBytes: 65_536,
     sourceSizeBytes: null,
@@ -57,7 +59,16 @@ test('every option is read, in its own unit, before and after the arguments', ()
   };
   const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
   const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
-  rest.push('--bwlimit', '08:00,512K 19:00,off', '--compress', 'zstd:7', '--digest', 'blake3');
+  rest.push(
+    '--connect',
+    '[2001:db8::7]:9443',
+    '--bwlimit',
+    '08:00,512K 19:00,off',
+    '--compress',
+    'zstd:7',
+    '--digest',
+    'blake3',
+  );
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
@@ -72,15 +83,14 @@ test('every option is read, in its own unit, before and after the arguments', ()
   assert.deepEqual(parse('--', '--odd-name'), { ...DEFAULTS, source: '--odd-name' });
 });
 
-test('each mistake has its own sentence', () => {
-  const choices = 'Allowed choices are auto, tty, plain, json, none.';
+test('each mistake has its own message', () => {
   for (const [argv, message] of [
     [['--bogus', '/dev/sdc'], "unknown option '--bogus'"],
     [['/dev/sdc', '--conections', '9'], "unknown option '--conections'"],
-    [['--memory'], "option '--memory <size>' argument missing"],
-    [['--progress', 'json'], "missing required argument 'source'"],
-    [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
-    [['a', '--progress', 'loud'], `option '--progress <format>' argument 'loud' is invalid. ${choices}`],
+    [['--memory'], '--memory needs a value: --memory <size>'],
+    [['--progress', 'json'], 'no source given'],
+    [['a', 'b', 'c'], 'expected a source and a ticket, got 3 arguments'],
+    [['a', '--progress', 'loud'], "--progress 'loud' is not one of auto, tty, plain, json, none"],
     [['a', '--compress', 'gzip'], "--compress 'gzip' is not auto, none, zstd, or zstd:1 to zstd:19"],
     [['a', '--digest', 'sha256'], '--digest sha256 is none of auto, sha-256, blake3'],
     [['a', '--compress', 'zstd:20'], "--compress 'zstd:20' is not auto, none, zstd, or zstd:1 to zstd:19"],
@@ -90,68 +100,110 @@ test('each mistake has its own sentence', () => {
     [['a', '--block-size', '3MiB'], '--block-size 3MiB is not a power of two from 64 KiB to 16 MiB'],
     [['a', '--block-size', '32K'], '--block-size 32K is not a power of two from 64 KiB to 16 MiB'],
     [['a', '--block-size', '32MiB'], '--block-size 32MiB is not a power of two from 64 KiB to 16 MiB'],
-    [['a', '--block-size', 'big'], "'big' is not a size"],
+    [['a', '--block-size', 'big'], "--block-size 'big' is not a size"],
     [['a', '--memory', '16777215'], '--memory 16777215 is less than one block of 16MiB'],
-    [['a', '--memory', ''], "'' is not a size"],
-    [['a', '--retry-for', '24'], "'24' is not a duration"],
-    [['-', '--source-size', 'all'], "'all' is not a size"],
-    [['a', '--source-size', '1G'], '--source-size is for standard input: disks and files have a size'],
+    [['a', '--memory', ''], "--memory '' is not a size"],
+    [['a', '--retry-for', '24'], "--retry-for '24' is not a duration"],
+    [['-', '--source-size', 'all'], "--source-size 'all' is not a size"],
+    [['a', '--connect', 'vm:'], "--connect 'vm:' is not host[:port]"],
+    [['a', '--connect', 'https://vm/'], "--connect 'https://vm/' is not host[:port]"],
+    [['a', '--connect', 'vm:0'], "--connect port '0' is not a whole number from 1 to 65535"],
   ] as const) {
     assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message }, argv.join(' '));
   }
   assert.throws(() => parse('--bogus'), { hint: 'ddt-send --help' });
 });
 
-test('without arguments the usage is shown, as a usage error: exit status 2', () => {
-  assert.throws(
-    () => parse(),
-    (error) => {
-      assert(error instanceof TransferError);
-      assert.equal(error.code, 'usage');
-      assert.match(error.message, /^no source given\nUsage: ddt-send \[options\] <source> \[ticket\]\n/);
-      assert.match(error.message, /\nExamples:\n {2}ddt-send /);
-      return true;
-    },
-  );
+test('without arguments there is one line and a hint', () => {
+  assert.throws(() => parse(), { code: 'usage', message: 'no source given', hint: 'ddt-send --help' });
 });
 
-test('help goes to standard output, fits one screen and names every option', () => {
+const TOKEN = 'ddt1.eyJ2IjoxLCJhdWQi.U1NIU0lHAAAA';
+const TICKET = `https://vm:8443/#pin=sha256//AAAA&token=${TOKEN}`;
+
+test('source and ticket are taken in either order, and a ticket that was split at blanks is joined', () => {
+  const [head, tail] = [TICKET.slice(0, 40), TICKET.slice(40)];
+  for (const [argv, ticket] of [
+    [['/dev/sdc', TICKET], TICKET],
+    [[TICKET, '/dev/sdc'], TICKET],
+    [['/dev/sdc', 'ticket:', TICKET], `ticket: ${TICKET}`],
+    [['ticket:', TICKET, '/dev/sdc'], `ticket: ${TICKET}`],
+    [['/dev/sdc', head, tail], `${head} ${tail}`],
+    [[`'${head}`, tail, '/dev/sdc'], `'${head} ${tail}`],
+    [['/dev/sdc', `ddt-send /dev/sdX '${TICKET}'`], `ddt-send /dev/sdX '${TICKET}'`],
+  ] as const) {
+    assert.deepEqual(parse(...argv), { ...DEFAULTS, ticket }, argv.join(' '));
+  }
+});
+
+test('a ticket without a source, and pieces of a token, are refused without showing anything of them', () => {
+  const pieces = TICKET.match(/.{1,25}/g) ?? [];
+  for (const [argv, message] of [
+    [[TICKET], /^no source given: the only argument is a ticket$/],
+    [['/dev/sdc', ...pieces.toReversed()], /^expected a source and a ticket, got 4 arguments$/],
+    [['/dev/sdc', TICKET, '-IU0lHAA'], /^expected a source and a ticket, got 3 arguments$/],
+    [['/dev/sdc', 'ticket:', '--U1NIU0lH'], /^expected a source and a ticket, got 3 arguments$/],
+  ] as const) {
+    assert.throws(
+      () => parse(...argv),
+      (error) => {
+        assert(error instanceof TransferError && error.code === 'usage', String(error));
+        assert.match(error.message, message);
+        assert.match(error.hint ?? '', /ddt-send <source> '<ticket>'$/);
+        assert.doesNotMatch(error.message + error.hint, /ey|U1NI|U0lH|sha256/);
+        return true;
+      },
+    );
+  }
+});
+
+test('help goes to standard output, fits 80 columns, breaks no word and names every option', () => {
   for (const flag of ['--help', '-h']) {
     let text = '';
-    assert.equal(
-      parseSendArgs(['/dev/sdc', flag], (part) => {
-        text += part;
-      }),
-      'help',
-    );
+    const print = (part: string): void => void (text += part);
+    assert.equal(parseSendArgs(['/dev/sdc', flag], print), 'help');
     const lines = text.trimEnd().split('\n');
-    assert(lines.length >= 24 && lines.length <= 45, `${lines.length} lines`);
-    const wide = lines.filter((line) => /^.{101}/u.test(line));
-    assert.deepEqual(wide, []);
-    for (const name of [
-      'ticket-file',
-      'connections',
-      'block-size',
-      'source-size',
-      'retry-for',
-      'memory',
-      'progress',
-      'receipt',
-      'on-read-error',
-      'mapfile',
-      'digest',
-    ]) {
-      assert.match(text, new RegExp(`^ {2}--${name} <`, 'm'));
-    }
-    assert.match(
-      text,
-      /Exit status: 0 all verified, 2 usage, 3 finished but not proven, 4 refused, 5 .*\n.*6 gave up/,
+    assert(lines.length <= 60, `${lines.length} lines`);
+    assert.deepEqual(
+      lines.filter((line) => line.length > 80),
+      [],
     );
+    const words = text.replaceAll(/\s+/g, ' ');
+    for (const whole of [
+      "2M, or a timetable: '08:00,512K 19:00,off', or @file with either",
+      'sends nothing, exits with 3',
+      "ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'",
+      'Exit status: 0 verified, 2 usage, 3 finished but not proven, 4 refused, 5 device failure',
+    ]) {
+      assert(words.includes(whole), whole);
+    }
+    const options = Object.keys(OPTION_OF_MEMBER);
+    for (const name of options) assert.match(text, new RegExp(`^ {2}--${name}( <|$| )`, 'm'));
     assert.match(text, /DDT_TICKET/);
   }
 });
 
-test('--version says what a report of a bug needs of both ends, on one line', () => {
+/** Every option, and the member of {@link SendOptions} that it sets. */
+const OPTION_OF_MEMBER: Readonly<Record<string, keyof SendOptions>> = {
+  'ticket-file': 'ticketFile',
+  connect: 'connect',
+  connections: 'connections',
+  'block-size': 'blockSizeBytes',
+  'source-size': 'sourceSizeBytes',
+  'retry-for': 'retryForMs',
+  memory: 'memoryBytes',
+  bwlimit: 'bwlimit',
+  digest: 'digest',
+  compress: 'compress',
+  receipt: 'receiptFile',
+  yes: 'isConfirmed',
+  'dry-run': 'isDryRun',
+  'on-read-error': 'onReadError',
+  mapfile: 'mapfile',
+  progress: 'progress',
+};
+
+test('--version prints what a bug report needs, on one line', () => {
   const printed: string[] = [];
   assert.equal(
     parseSendArgs(['--version'], (text) => printed.push(text)),
@@ -160,21 +212,21 @@ test('--version says what a report of a bug needs of both ends, on one line', ()
   assert.deepEqual(printed, [`${VERSION_TEXT}\n`]);
 });
 
-test('the examples of the help are command lines that are understood', () => {
+test('the examples of the help parse', () => {
   let text = '';
   parseSendArgs(['--help'], (part) => {
     text += part;
   });
   const examples = [...text.matchAll(/^ {2}(?:DDT_TICKET='[^']*' |zcat \S+ \| )?ddt-send (.*)$/gm)].map(
     ([, line = '']) =>
-      // A comment stands behind two blanks.
+      // A comment follows two blanks.
       (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
   assert.equal(examples.length, 4);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 
-test('whatever the arguments are: options, help or a usage error', () => {
+test('any arguments give options, help or a usage error', () => {
   const word = fc.oneof(
     fc.constantFrom(
       '-',

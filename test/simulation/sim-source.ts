@@ -10,6 +10,7 @@ import type { World } from './world.ts';
 const VERSION_MAX = 200;
 
 export class SimSource implements Source {
+  readonly canReread = true;
   readonly description: SourceDescription = {
     description: 'a simulated source',
     path: '/dev/source',

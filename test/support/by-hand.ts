@@ -1,11 +1,11 @@
 /** The protocol without a sender: single requests, in the order that a test wants. */
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import type { Answer } from '../../scripts/ticket-client.ts';
+import type { HttpResponse } from './ticket-client.ts';
 import { BLOCK_BYTES } from './copied.ts';
 
 export interface Requests {
-  request(method: string, path: string, body?: Buffer): Promise<Answer>;
+  request(method: string, path: string, body?: Buffer): Promise<HttpResponse>;
 }
 
 /** As ddt-send claims for a file at `path`, which may then go on. */

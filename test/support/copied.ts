@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkJournal, ddArguments, type JournalCheck } from '../../scripts/journal-check.ts';
+import { checkJournal, ddArguments, type JournalCheck } from './journal-check.ts';
 import { KIB } from './processes.ts';
 import { freshSeed, prng } from './prng.ts';
 import { run, type Ended } from './run.ts';

@@ -1,9 +1,10 @@
+import type { Wrapping } from './processes.ts';
+import { unlessInstalled } from './requires.ts';
 /**
  * A wall clock that a test sets, for one process or for several, by libfaketime; the monotonic clock stays
  * right.
  */
 import { glob, rename, writeFile } from 'node:fs/promises';
-import type { Wrapping } from './wrapped-receiver.ts';
 
 const LIBRARY = await findLibrary();
 
@@ -12,9 +13,8 @@ async function findLibrary(): Promise<string | undefined> {
   return undefined;
 }
 
-/** For node:test's `skip`. */
-export const skipUnlessFaketime =
-  LIBRARY === undefined ? 'libfaketime is not installed (Debian: faketime)' : false;
+/** For `skip`. */
+export const skipUnlessFaketime = unlessInstalled('faketime');
 
 export interface WallClock {
   /** For the processes that it is to rule. */

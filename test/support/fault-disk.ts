@@ -3,11 +3,13 @@
  * and a loop device with direct I/O makes that a disk, so that no page cache of ours hides what it does.
  * For root only.
  */
+import { existsSync } from 'node:fs';
 import { rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { skipUnlessLoop } from './loop-device.ts';
 import { until } from './processes.ts';
+import { notWorking, unlessInstalled } from './requires.ts';
 import { run, runOk, start, type Started } from './run.ts';
 import { tempDir } from './temp-dir.ts';
 
@@ -170,7 +172,7 @@ export async function nbdDisk(
     file,
     medium,
     cutPower: async () => {
-      server.killAll();
+      server.killGroup('SIGKILL');
       await server.ended;
     },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
@@ -198,16 +200,10 @@ async function made(owner: Started, path: string): Promise<void> {
   await Promise.race([until(path, isFile), failed]);
 }
 
-/** For node:test's `skip`: false when such disks work here, else why they do not. */
-export const skipUnlessFaultDisk: string | false = skipUnlessLoop || (await whyNoFaultDisk());
+/** For `skip`: false where such disks work. */
+export const skipUnlessFaultDisk: string | false =
+  skipUnlessLoop || unlessInstalled('nbdkit', 'nbdfuse', 'fusermount3') || whyNoFuse();
 
-async function whyNoFaultDisk(): Promise<string | false> {
-  for (const tool of ['nbdkit', 'nbdfuse']) {
-    const ended = await run(tool, ['--version']).catch(() => null);
-    if (ended?.status !== 0) return `${tool} is not installed (Debian: nbdkit, libnbd-bin, fuse3)`;
-  }
-  return await stat('/dev/fuse').then(
-    () => false,
-    () => 'there is no /dev/fuse',
-  );
+function whyNoFuse(): string | false {
+  return !existsSync('/dev/fuse') && notWorking('FUSE', 'there is no /dev/fuse');
 }

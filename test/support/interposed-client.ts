@@ -57,6 +57,7 @@ function interpose(client: HttpReceiverClient, { putBlock, complete }: Interpose
 export function memorySource(blocks: readonly Buffer[]): Source {
   const { size, source } = claimOf(blocks.length);
   return {
+    canReread: true,
     description: source,
     sizeBytes: size,
     async read(into, offset) {

@@ -1,6 +1,7 @@
 /** Real block devices of any size, out of sparse files; for root only. */
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { notWorking, unlessInstalled, unlessRoot } from './requires.ts';
 import { run, runOk, start, type Started } from './run.ts';
 import { tempDir, type TempDir } from './temp-dir.ts';
 
@@ -98,23 +99,18 @@ export async function mountedElsewhere(device: string, place: string): Promise<S
   return other;
 }
 
-/** For node:test's `skip`: false when loop devices work here, else why they do not. */
-export const skipUnlessLoop: string | false = await whyNoLoopDevices();
+/** For `skip`: false where loop devices work; most tests also make file systems on them. */
+export const skipUnlessLoop: string | false =
+  unlessRoot || unlessInstalled('losetup', 'mkfs.ext4') || (await whyNoLoopDevices());
 
 async function whyNoLoopDevices(): Promise<string | false> {
-  if (process.getuid?.() !== 0) return 'loop devices need root';
   try {
     await using device = await loopDevice(1024 * 1024);
-    return device.path === '' ? 'losetup made no device' : false;
+    return device.path === '' && notWorking('losetup', 'it made no device');
   } catch (error) {
-    return `loop devices do not work here: ${String(error)}`;
+    return notWorking('losetup', error);
   }
 }
 
-/** As {@link skipUnlessLoop}, for what needs partitions too. */
-export const skipUnlessPartitions: string | false = skipUnlessLoop || (await whyNoSfdisk());
-
-async function whyNoSfdisk(): Promise<string | false> {
-  const ended = await run('sfdisk', ['--version']).catch(() => null);
-  return ended?.status === 0 ? false : 'sfdisk is not installed';
-}
+/** As {@link skipUnlessLoop}, for tests that need partitions too. */
+export const skipUnlessPartitions: string | false = skipUnlessLoop || unlessInstalled('sfdisk');

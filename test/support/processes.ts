@@ -1,49 +1,60 @@
-/** Both commands as real processes over real TLS: started, watched, killed and started again. */
+/** Both commands as real processes over real TLS: started, watched, killed and restarted. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import { parseTicket } from '../../common/trust/ticket.ts';
-import { TicketClient, type Answer } from '../../scripts/ticket-client.ts';
-import { run, runOk, start, type Ended, type Started } from './run.ts';
+import { ProcessFailure, run, runOk, start, type Ended, type Started } from './run.ts';
+import { TicketClient, type HttpResponse } from './ticket-client.ts';
 
 export const SCRIPTS = resolve(import.meta.dirname, '../../scripts');
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
+/** The ticket file is complete by then. */
+const LISTENING = /^listening on /;
 const START_TIMEOUT_MS = 30_000;
 const WAIT_TIMEOUT_MS = 30_000;
 const POLL_MS = 5;
 
 /**
- * An address of this test's own: nothing else listens there, and as connections leave from 127.0.0.1 none of
- * them can take the port of a receiver that is down for a moment.
+ * A loopback address that only this process uses: nothing else listens there, and since connections leave
+ * from 127.0.0.1, none of them can take the port of a receiver while it is down.
  */
 export const OWN_HOST = ((pid) => `127.${((pid >> 16) & 63) + 1}.${(pid >> 8) & 255}.${pid & 255}`)(
   process.pid,
 );
 
-/** This process's environment without what would change the commands. */
+/** This process's environment without the variables that would change the commands. */
 export function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const without = { DDT_TICKET: undefined, NODE_TLS_REJECT_UNAUTHORIZED: undefined };
   return { ...process.env, ...without, NODE_TEST_CONTEXT: undefined, NODE_OPTIONS: undefined, ...more };
 }
 
-export interface ReceiverOptions {
-  readonly target: string;
-  /** For the state and the ticket's file; must exist. */
-  readonly folder: string;
+/** How one start differs from the others: under strace(1) or faketime(1), with further options. */
+export interface Wrapping {
+  /** What the command line starts with: `strace -o log`, `ip netns exec <name>`. */
+  readonly under?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
   readonly options?: readonly string[];
-  /** 0, a free one, unless given; it stays the same from the first start on. */
+}
+
+export interface ReceiverOptions extends Wrapping {
+  readonly target: string;
+  /** Of the state folder and the ticket file; must exist. */
+  readonly folder: string;
+  /** Default {@link OWN_HOST}. */
+  readonly host?: string;
+  /** Default a free one, which is kept when the receiver is restarted. */
   readonly port?: number;
-  /** Where the command is; default: here. */
+  /** The folder of the launchers; default this project's. */
   readonly scripts?: string;
 }
 
-/** A `ddt-receive` that can be ended and started again with the same command. */
+/** A `ddt-receive` that can be stopped and restarted with the same command. */
 export class Receiver implements AsyncDisposable {
-  readonly host = OWN_HOST;
+  readonly host: string;
   readonly stateDir: string;
   readonly ticketFile: string;
   readonly #options: ReceiverOptions;
@@ -55,21 +66,38 @@ export class Receiver implements AsyncDisposable {
   /** It is not running yet. */
   constructor(options: ReceiverOptions) {
     this.#options = options;
+    this.host = options.host ?? OWN_HOST;
     this.#port = options.port ?? 0;
     this.stateDir = join(options.folder, 'state');
     this.ticketFile = join(options.folder, 'ticket');
   }
 
-  /** Resolves when the ticket is there. @param more options for this start alone. */
-  async start(...more: readonly string[]): Promise<this> {
+  /** Resolves when it listens. */
+  async start(wrapping: Wrapping = {}): Promise<this> {
+    await this.spawn(wrapping);
+    return await this.listening();
+  }
+
+  /** Resolves when the process runs, whether or not it will ever listen. */
+  async spawn(wrapping: Wrapping = {}): Promise<Started> {
+    const { target, scripts = SCRIPTS, ...always } = this.#options;
     const place = ['--listen', `${this.host}:${this.#port}`, '--state-dir', this.stateDir];
-    const { options = [], target, scripts = SCRIPTS } = this.#options;
-    const all = [...place, '--ticket-file', this.ticketFile, ...options, ...more, target];
-    this.#process = await start(join(scripts, 'ddt-receive'), all, { env: environment() });
-    const [, ticket = ''] = await this.#process.waitForLine(/^ticket: (\S+)$/, START_TIMEOUT_MS);
-    this.#ticket = ticket;
-    this.#port = parseTicket(ticket).port;
-    this.#client = new TicketClient(ticket);
+    const options = [...(always.options ?? []), ...(wrapping.options ?? [])];
+    const all = [...place, '--ticket-file', this.ticketFile, ...options, target];
+    this.#client?.[Symbol.dispose]();
+    this.#process = await start(join(scripts, 'ddt-receive'), all, {
+      env: environment({ ...always.env, ...wrapping.env }),
+      under: [...(wrapping.under ?? []), ...(always.under ?? [])],
+    });
+    return this.#process;
+  }
+
+  /** @throws ProcessFailure when it ends first. */
+  async listening(): Promise<this> {
+    await this.process.waitForLine(LISTENING, START_TIMEOUT_MS);
+    this.#ticket = (await readFile(this.ticketFile, 'utf8')).trim();
+    this.#port = parseTicket(this.#ticket).port;
+    this.#client = new TicketClient(this.#ticket);
     return this;
   }
 
@@ -90,22 +118,25 @@ export class Receiver implements AsyncDisposable {
   }
 
   get process(): Started {
-    assert(this.#process !== undefined, 'the receiver was started');
+    assert(this.#process !== undefined, 'the receiver has not been started');
     return this.#process;
   }
 
-  /** Any HTTP status is an answer. @throws Error of the connection. */
-  async request(method: string, path: string, body?: Buffer): Promise<Answer> {
-    assert(this.#client !== undefined, 'the receiver was started');
-    return await this.#client.request(method, path, body);
+  get client(): TicketClient {
+    assert(this.#client !== undefined, 'the receiver has not listened yet');
+    return this.#client;
+  }
+
+  /** Resolves whatever the HTTP status. @throws Error of the connection. */
+  async request(method: string, path: string, body?: Buffer): Promise<HttpResponse> {
+    return await this.client.request(method, path, body);
   }
 
   async status(): Promise<TransferStatus> {
-    assert(this.#client !== undefined, 'the receiver was started');
-    return await this.#client.status();
+    return await this.client.status();
   }
 
-  /** Blocks that a crash would not take. */
+  /** Blocks that would survive a crash. */
   async durableCount(): Promise<number> {
     const { durable, verified } = (await this.status()).blocks;
     return durable + verified;
@@ -134,7 +165,7 @@ export async function startReceiver(options: ReceiverOptions): Promise<Receiver>
   }
 }
 
-/** A `ddt-receive` that is expected to refuse; it is killed if it does not. */
+/** A `ddt-receive` that is expected to refuse to start; killed if it does start. */
 export async function runReceiver(options: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> {
   return await run(join(SCRIPTS, 'ddt-receive'), options, {
     env: environment(env),
@@ -146,7 +177,7 @@ export async function startSender(options: readonly string[], env?: NodeJS.Proce
   return await start(join(SCRIPTS, 'ddt-send'), options, { env: environment(env) });
 }
 
-/** `ddt-send` to its end. */
+/** Runs `ddt-send` to its end. */
 export async function runSender(options: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> {
   return await run(join(SCRIPTS, 'ddt-send'), options, { env: environment(env) });
 }
@@ -168,7 +199,7 @@ export async function sendAll(...options: readonly string[]): Promise<Done> {
   return doneOf(await runSender(['--progress', 'json', ...options]));
 }
 
-/** The event at the end of a run with `--progress json`. @throws AssertionError unless it exited 0. */
+/** The last event of a run with `--progress json`. @throws AssertionError unless it exited 0. */
 export function doneOf(ended: Ended): Done {
   assert.deepEqual([ended.status, ended.signal], [0, null], ended.stderr);
   const event = eventsOf(ended.stdout).at(-1);
@@ -176,7 +207,7 @@ export function doneOf(ended: Ended): Done {
   return event as unknown as Done;
 }
 
-/** One object a line. @throws AssertionError, SyntaxError when a line is not one. */
+/** One JSON object per line. @throws AssertionError, SyntaxError. */
 export function eventsOf(stdout: string): Record<string, unknown>[] {
   assert.match(stdout, /^(.+\n)*$/, 'whole lines');
   return stdout
@@ -185,7 +216,7 @@ export function eventsOf(stdout: string): Record<string, unknown>[] {
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-/** Ticket for the same receiver by way of another address, in a file. */
+/** Writes a ticket for the same receiver, reached through the relay. @returns `path`. */
 export async function writeTicketVia(
   receiver: Receiver,
   relay: { readonly port: number },
@@ -197,7 +228,7 @@ export async function writeTicketVia(
   return path;
 }
 
-/** Judged by cmp(1) and sha256sum(1), not by our own code. */
+/** Compares with cmp(1) and sha256sum(1), not with our own code. */
 export async function assertEqualFiles(one: string, other: string): Promise<void> {
   await runOk('cmp', [one, other]);
   assert.equal(await sha256sum(one), await sha256sum(other));
@@ -208,7 +239,7 @@ export async function sha256sum(path: string): Promise<string> {
   return (await runOk('sha256sum', ['--', path])).slice(0, 64);
 }
 
-/** Asks again and again. @throws Error when `timeoutMs` go by. */
+/** Polls. @throws ProcessFailure after `timeoutMs`. */
 export async function until(
   what: string,
   isTrue: () => Promise<boolean> | boolean,
@@ -216,12 +247,12 @@ export async function until(
 ): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!(await isTrue())) {
-    if (performance.now() > endMs) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+    if (performance.now() > endMs) throw timedOut(what, timeoutMs);
     await delay(POLL_MS);
   }
 }
 
-/** @throws Error when it takes longer than `timeoutMs`. */
+/** @throws ProcessFailure when it takes longer than `timeoutMs`. */
 export async function bounded<Result>(
   what: string,
   promise: Promise<Result>,
@@ -229,7 +260,7 @@ export async function bounded<Result>(
 ): Promise<Result> {
   const controller = new AbortController();
   const timeout = delay(timeoutMs, undefined, { signal: controller.signal }).then(() => {
-    throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+    throw timedOut(what, timeoutMs);
   });
   try {
     return await Promise.race([promise, timeout]);
@@ -237,4 +268,8 @@ export async function bounded<Result>(
     controller.abort();
     timeout.catch(() => {});
   }
+}
+
+function timedOut(what: string, timeoutMs: number): ProcessFailure {
+  return new ProcessFailure(`waited ${timeoutMs} ms for ${what}`);
 }

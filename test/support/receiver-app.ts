@@ -12,8 +12,8 @@ import { Authenticator } from '../../receiver/http/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
-import { makeLog } from '../../receiver/console/log.ts';
-import { SenderLease } from '../../receiver/http/sender-lease.ts';
+import { Activity } from '../../receiver/console/activity.ts';
+import { makeLog, type Log } from '../../receiver/console/log.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/http/server.ts';
 import type { Target } from '../../receiver/target/target.ts';
 import { Transfer } from '../../receiver/transfer/transfer.ts';
@@ -49,7 +49,7 @@ export interface ReceiverApp extends AsyncDisposable {
   readonly key: SigningKey;
   readonly transfer: Transfer;
   readonly server: RunningServer;
-  /** Lines of the log. */
+  /** Messages of the log, with their level before all but `info`. */
   readonly logged: string[];
   readonly epochEnds: TransferError[];
   sealedCount: number;
@@ -79,6 +79,7 @@ async function openTransfer(
   options: ReceiverAppOptions,
   journal: Journal,
   { epochEnds, logged }: Observed,
+  activity: Activity,
 ): Promise<Transfer> {
   const transfer = new Transfer({
     target: options.target ?? new MemoryTarget(),
@@ -89,7 +90,10 @@ async function openTransfer(
     clock: options.clock ?? systemClock,
     digests: options.digests ?? DIGESTS,
     events: {
-      onEpochEnd: (error) => epochEnds.push(error),
+      onEpochEnd: (error, lostBlocks) => {
+        epochEnds.push(error);
+        activity.targetFailed(error, lostBlocks);
+      },
       onJournalBroken: (error) => logged.push(error.message),
     },
   });
@@ -102,10 +106,10 @@ async function openTransfer(
 
 function openApp(
   options: ReceiverAppOptions,
-  parts: { transfer: Transfer; key: SigningKey; pin: string; clock: Clock },
+  parts: { transfer: Transfer; key: SigningKey; pin: string; clock: Clock; log: Log; activity: Activity },
   observed: Observed,
 ): ReturnType<typeof makeApp> {
-  const { transfer, key, pin, clock } = parts;
+  const { transfer, key, pin, clock, log, activity } = parts;
   return makeApp({
     transfer,
     authenticator: new Authenticator({
@@ -114,10 +118,10 @@ function openApp(
       trustedKeys: [key.publicKey],
       clock,
     }),
-    lease: new SenderLease(clock),
     key,
     clock,
-    log: makeLog('text', clock, (line) => observed.logged.push(line)),
+    log,
+    activity,
     isDraining: () => observed.isDraining,
     onSealed: () => observed.sealedCount++,
     bodyProgressTimeoutMs: options.bodyProgressTimeoutMs ?? 10_000,
@@ -133,13 +137,18 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const journal = options.journal ?? (await SqliteJournal.open(join(folder.path, 'journal.db')));
   if (options.journal === undefined) building.defer(() => journal.close());
   const observed: Observed = { logged: [], epochEnds: [], sealedCount: 0, isDraining: false };
-  const transfer = await openTransfer(options, journal, observed);
+  const log = makeLog('json', clock, (line) => {
+    const { level, message } = JSON.parse(line) as { level: string; message: string };
+    observed.logged.push(level === 'info' ? message : `${level}: ${message}`);
+  });
+  const activity = building.use(new Activity({ log, clock }));
+  const transfer = await openTransfer(options, journal, observed, activity);
   building.defer(async () => {
     transfer.opened?.durability.close();
     await transfer.opened?.verifier?.stop();
   });
   const key = makeSigningKey();
-  const app = openApp(options, { transfer, key, pin, clock }, observed);
+  const app = openApp(options, { transfer, key, pin, clock, log, activity }, observed);
   const server = await startServer({
     fetch: async (request, env) => await app.fetch(request, env),
     certificatePem,

@@ -15,7 +15,7 @@ export interface RelayOptions {
   readonly to: { readonly host: string; readonly port: number };
   /** All connections share it, towards the receiver; answers do not wait. */
   readonly bytesPerSecond?: number;
-  /** What comes after so many bytes stands still until {@link Relay.release}. */
+  /** After this many bytes the line stands still until {@link Relay.release}. */
   readonly holdAtBytes?: number;
   /** Takes the connections from this one on, counted from 1; the earlier ones reach the receiver. */
   readonly impostor?: { readonly from: number; readonly take: (socket: Socket) => void };
@@ -32,6 +32,7 @@ export class Relay implements AsyncDisposable {
   readonly #open = new Set<Socket>();
   #marks: { at: number; reached: () => void }[] = [];
   #freeAtMs = 0;
+  #isReleased = false;
   readonly #released = Promise.withResolvers<void>();
 
   private constructor(options: RelayOptions) {
@@ -58,8 +59,14 @@ export class Relay implements AsyncDisposable {
     await new Promise<void>((reached) => this.#marks.push({ at: bytes, reached }));
   }
 
-  /** Whatever stood still goes on, and nothing is held any more. */
+  /** Whether the line stands still at {@link RelayOptions.holdAtBytes}. */
+  get isHolding(): boolean {
+    return !this.#isReleased && this.bytes >= (this.#options.holdAtBytes ?? Infinity);
+  }
+
+  /** Lets through what was held, and holds nothing any more. */
   release(): void {
+    this.#isReleased = true;
     this.#released.resolve();
   }
 
@@ -104,7 +111,7 @@ export class Relay implements AsyncDisposable {
       this.bytes += piece.length;
       for (const mark of this.#marks) if (this.bytes >= mark.at) mark.reached();
       this.#marks = this.#marks.filter(({ at }) => at > this.bytes);
-      if (this.bytes >= (this.#options.holdAtBytes ?? Infinity)) await this.#released.promise;
+      if (this.isHolding) await this.#released.promise;
       if (this.bytesPerSecond > 0) {
         const nowMs = performance.now();
         this.#freeAtMs = Math.max(this.#freeAtMs, nowMs) + (piece.length / this.bytesPerSecond) * 1000;

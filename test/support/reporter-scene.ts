@@ -1,4 +1,4 @@
-/** A reporter under observation: what it writes and draws, and time as the test wants it. */
+/** A reporter with recorded output, and time that the test controls. */
 import type { TestContext } from 'node:test';
 import type { Draw } from '../../sender/display/live-area.ts';
 import { BLOCKS_STYLE } from '../../sender/display/live-line.ts';
@@ -12,12 +12,17 @@ export interface ReporterScene extends Disposable {
   readonly reporter: Reporter;
   readonly clock: FakeClock;
   readonly counters: BlockCounters;
-  readonly line: { connections: number; standstillMs?: number };
+  readonly line: {
+    connections: number;
+    standstillMs?: number;
+    bytesUnderWay?: number;
+    bytesAcknowledged?: number;
+  };
   readonly out: string[];
   readonly err: string[];
   /** Of the live area, at 100 columns: each state that was drawn. */
   readonly drawn: string[];
-  /** Lets time pass, for the clock and for the reporter's timer alike. */
+  /** Advances the clock and the reporter's timers, a second at a time or by the fraction given. */
   pass(seconds: number): Promise<void>;
   start(): void;
 }
@@ -27,7 +32,7 @@ export function reporterScene(
   format: ProgressFormat,
   isTerminal = false,
 ): ReporterScene {
-  context.mock.timers.enable({ apis: ['setInterval'] });
+  context.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
   const clock = new FakeClock();
   const counters = { total: 100, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
   const [out, err, drawn]: [string[], string[], string[]] = [[], [], []];
@@ -54,9 +59,10 @@ export function reporterScene(
     err,
     drawn,
     async pass(seconds) {
-      for (let at = 0; at < seconds; at++) {
-        await clock.advance(1000);
-        context.mock.timers.tick(1000);
+      for (let leftMs = seconds * 1000; leftMs > 0; leftMs -= 1000) {
+        const stepMs = Math.min(1000, leftMs);
+        await clock.advance(stepMs);
+        context.mock.timers.tick(stepMs);
       }
     },
     start: () =>
@@ -64,7 +70,10 @@ export function reporterScene(
         counters,
         bytesTotal: 400 * MIB,
         blockSizeBytes: 4 * MIB,
+        bytesUnderWay: () => line.bytesUnderWay ?? 0,
         bytesWire: () => counters.durable * 1000,
+        bytesAcknowledged: () => line.bytesAcknowledged ?? counters.durable * 1000,
+        look: async () => await Promise.resolve(),
         connections: () => line.connections,
         standstillMs: () => line.standstillMs,
       }),

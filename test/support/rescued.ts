@@ -40,11 +40,3 @@ export async function sectorsIn(mapfile: string, status: '+' | '-' | '?'): Promi
   await runOk('ddrescuelog', ['--show-status', mapfile]);
   return list.split('\n').slice(0, -1).map(Number);
 }
-
-/** For node:test's `skip`. */
-export const skipUnlessDdrescue: string | false = await whyNoDdrescue();
-
-async function whyNoDdrescue(): Promise<string | false> {
-  const ended = await run('ddrescue', ['--version']).catch(() => null);
-  return ended?.status === 0 ? false : 'ddrescue is not installed (Debian: gddrescue)';
-}

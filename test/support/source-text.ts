@@ -5,6 +5,8 @@ export interface Mask {
   readonly code: string;
   /** The text with all but the comments blanked. */
   readonly comments: string;
+  /** The text with all but the insides of strings, templates and regular expressions blanked. */
+  readonly strings: string;
 }
 
 type Kind = 'code' | 'comment' | 'string';
@@ -30,7 +32,7 @@ export function maskOf(text: string): Mask {
   }
   const only = (wanted: Kind): string =>
     text.replace(/[^\n]/g, (character, offset: number) => (kinds[offset] === wanted ? character : ' '));
-  return { code: only('code'), comments: only('comment') };
+  return { code: only('code'), comments: only('comment'), strings: only('string') };
 }
 
 function pieceAt(text: string, at: number, templates: number[]): { kind: Kind; length: number } {

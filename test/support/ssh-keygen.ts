@@ -1,13 +1,8 @@
 /** OpenSSH's own verdict on signatures. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { spawnSync } from 'node:child_process';
 import { run } from './run.ts';
 import { tempDir } from './temp-dir.ts';
-
-/** For node:test's `skip`. */
-export const skipUnlessSshKeygen: string | false =
-  spawnSync('ssh-keygen', ['-?']).error === undefined ? false : 'ssh-keygen is not installed';
 
 /** Whether `ssh-keygen -Y verify` accepts it. @param publicKeyLine as in `id_ed25519.pub`. */
 export async function isGoodForSshKeygen(

@@ -2,8 +2,9 @@
  * Faults at single system calls, by strace(1). It counts calls per thread: UV_THREADPOOL_SIZE=1 leaves the
  * main thread, which writes the journal, and one more, which does all that is asynchronous.
  */
+import type { Wrapping } from './processes.ts';
+import { notWorking, unlessInstalled } from './requires.ts';
 import { run } from './run.ts';
-import type { Wrapping } from './wrapped-receiver.ts';
 
 export interface StraceOptions {
   /** Where the log goes. */
@@ -38,13 +39,18 @@ export function strace(options: StraceOptions): Wrapping {
   return { under, env: { UV_THREADPOOL_SIZE: '1' } };
 }
 
-/** For node:test's `skip`: false when strace works here, else why it does not. */
-export const skipUnlessStrace: string | false = await whyNoStrace();
+/** For `skip`: false where strace may trace. */
+export const skipUnlessStrace: string | false = unlessInstalled('strace') || (await whyNoStrace());
 
 async function whyNoStrace(): Promise<string | false> {
-  const ended = await run('strace', ['-D', '-f', '-qq', '--seccomp-bpf', '-o', '/dev/null', 'true']).catch(
-    () => null,
-  );
-  if (ended === null) return 'strace is not installed';
-  return ended.status === 0 ? false : `strace does not work here: ${ended.stderr}`;
+  const { status, stderr } = await run('strace', [
+    '-D',
+    '-f',
+    '-qq',
+    '--seccomp-bpf',
+    '-o',
+    '/dev/null',
+    'true',
+  ]);
+  return status !== 0 && notWorking('strace', stderr);
 }

@@ -188,6 +188,21 @@ export const packageHomes: Rule = (file) =>
     return isFine ? [] : [at(file, offset, `${specifier} is not at home here`)];
   });
 
+/** Adapters that one file chooses among: whoever else imports one depends on a kind. */
+const CHOSEN_IN: readonly (readonly [adapters: RegExp, home: string])[] = [
+  [/^sender\/source\/(disk-source|standard-input)\.ts$/, 'sender/open-source.ts'],
+];
+
+/** A new kind of source is then an adapter and a line in the file that chooses. */
+export const soleImporters: Rule = (file) =>
+  importsOf(file.text).flatMap(({ specifier, offset }) => {
+    if (!isProduct(file.path) || !specifier.startsWith('.')) return [];
+    const other = join(dirname(file.path), specifier);
+    const home = CHOSEN_IN.find(([adapters]) => adapters.test(other))?.[1];
+    const isFine = home === undefined || home === file.path;
+    return isFine ? [] : [at(file, offset, `only ${home} imports ${other}`)];
+  });
+
 /** Calls that one file makes for all the others. */
 export const soleCallers: Rule = (file) => {
   const only = (home: RegExp, pattern: RegExp, complaint: string): string[] =>
@@ -249,6 +264,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   functionLength,
   importLaw,
   packageHomes,
+  soleImporters,
   soleCallers,
   bannedWords,
   exportsByName,

@@ -1,10 +1,10 @@
 /** A file system in memory, as small as wanted; for root only. */
+import { unlessInstalled, unlessRoot } from './requires.ts';
 import { runOk } from './run.ts';
 import { tempDir, type TempDir } from './temp-dir.ts';
 
-/** For node:test's `skip`. */
-export const skipUnlessTmpfs: string | false =
-  process.getuid?.() === 0 ? false : 'mounting a tmpfs needs root';
+/** For `skip`. */
+export const skipUnlessTmpfs: string | false = unlessRoot || unlessInstalled('losetup');
 
 /** @param size as mount(8) takes it: `6m`. */
 export async function tmpfs(size: string): Promise<TempDir> {

@@ -4,8 +4,8 @@
  */
 import { rm, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findProgram } from '../../scripts/loopback-ssh.ts';
 import { SCRIPTS, environment } from './processes.ts';
+import { notWorking, unlessInstalled, unlessRoot } from './requires.ts';
 import { run, runOk, start, type Started } from './run.ts';
 
 export const NEAR = '10.77.0.1';
@@ -14,14 +14,13 @@ export const FAR = '10.77.0.2';
 export const ELSEWHERE = '10.77.0.3';
 const PREFIX = '/24';
 
-/** For node:test's `skip`: false when this works here, else why it does not. */
-export const skipUnlessNamespaces: string | false = await whyNoNamespaces();
+/** For `skip`: false where this works. */
+export const skipUnlessNamespaces: string | false =
+  unlessRoot || unlessInstalled('ip') || (await whyNoNamespaces());
 
 async function whyNoNamespaces(): Promise<string | false> {
-  if (process.getuid?.() !== 0) return 'network namespaces are made by root';
-  if (findProgram('ip') === undefined) return 'ip is not installed (iproute2)';
   const { status, stderr } = await run('unshare', ['-n', 'ip', 'link', 'add', 'ddt0', 'type', 'veth']);
-  return status === 0 ? false : `no lines between network namespaces here: ${stderr.trim()}`;
+  return status !== 0 && notWorking('a network namespace', stderr);
 }
 
 export type End = 'near' | 'far';
@@ -93,7 +92,7 @@ export class TwoMachines implements AsyncDisposable {
     const all = ['--state-dir', join(folder, 'state'), '--advertise', advertise, ...options];
     const files = ['--ticket-file', join(folder, 'ticket'), join(folder, 'target')];
     const receiver = await this.#start('far', 'ddt-receive', ...all, ...files);
-    await receiver.waitForLine(/^ticket: /);
+    await receiver.waitForLine(/^listening on /);
     return receiver;
   }
 

@@ -27,7 +27,7 @@ export async function projectWithoutBlake3(): Promise<ProjectWithout> {
   const digest = join(folder.path, 'common/digest/digest.ts');
   const code = `import('${digest}').then((d) => console.log(d.DIGESTS.length))`;
   const env = environment();
-  const there = await runOk(join(packages, '.bin/node'), ['-e', code], { env });
+  const there = await runOk(process.execPath, ['-e', code], { env });
   assert.equal(there.trim(), '1', 'it is really not there');
   return { scripts: join(folder.path, 'scripts'), [Symbol.asyncDispose]: folder[Symbol.asyncDispose] };
 }

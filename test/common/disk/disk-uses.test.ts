@@ -12,6 +12,7 @@ import {
   skipUnlessLoop,
   skipUnlessPartitions,
 } from '../../support/loop-device.ts';
+import { notApplicable } from '../../support/requires.ts';
 import { run, runOk, start } from '../../support/run.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
@@ -201,7 +202,7 @@ test('what many mount namespaces repeat is said once, and a chroot hides nothing
 
 test('the disk of the running system is in use', needsLoop, async (context) => {
   const [source = ''] = (await runOk('findmnt', ['--noheadings', '--output', 'SOURCE', '/'])).split('\n');
-  if (!source.startsWith('/dev/')) return context.skip(`/ is on ${source}`);
+  if (!source.startsWith('/dev/')) return context.skip(notApplicable(`/ is on ${source}, no disk`));
   assert.match((await usesAt(source)).join(), /mounted on \/ \(it holds the running system\)/);
 });
 

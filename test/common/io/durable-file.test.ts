@@ -4,6 +4,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createFileDurably, makeFolderDurably, writeFileDurably } from '../../../common/io/durable-file.ts';
+import { skipUnlessStrace } from '../../support/strace.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 test('writing makes the file or replaces it, with its mode, and leaves nothing else behind', async () => {
@@ -48,11 +49,9 @@ test('missing parents of a folder are made too, and an existing folder stays as 
   for (const each of [path, join(path, '..')]) assert.equal((await stat(each)).mode & 0o777, 0o700);
 });
 
-const canTrace = spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status === 0;
-
 test(
   'the content is synced before it gets its name, and the folder after',
-  { skip: canTrace ? false : 'strace is not installed, or not allowed' },
+  { skip: skipUnlessStrace },
   async () => {
     await using folder = await tempDir();
     const path = join(folder.path, 'ticket');

@@ -14,12 +14,12 @@ import {
   publicKeyLine,
   signSsh,
 } from '../../../common/trust/ssh-signature.ts';
+import { unlessInstalled } from '../../support/requires.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const NAMESPACE = 'ddt-test-v1@dd-transfer';
 const MESSAGE = Buffer.from('block 812 is where it belongs');
-const hasSshKeygen = spawnSync('ssh-keygen', ['-?']).error === undefined;
-const needsSshKeygen = { skip: hasSshKeygen ? false : 'ssh-keygen is not installed' };
+const needsSshKeygen = { skip: unlessInstalled('ssh-keygen') };
 
 function sshKeygen(args: readonly string[], input: Buffer | string = ''): { status: number; text: string } {
   const { status, stdout, stderr } = spawnSync('ssh-keygen', args, { input, encoding: 'utf8' });

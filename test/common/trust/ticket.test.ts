@@ -4,11 +4,18 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
-import { formatTicket, isPin, parseTicket, type Ticket } from '../../../common/trust/ticket.ts';
+import {
+  atAddress,
+  formatTicket,
+  isPin,
+  looksLikeTicket,
+  parseTicket,
+  type Ticket,
+} from '../../../common/trust/ticket.ts';
 import { redact } from '../../../common/text.ts';
 import { mintToken } from '../../../common/trust/token.ts';
 
-/** With `+`, `/` and `=`, the three characters that get lost on the way. */
+/** With `+`, `/` and `=`, the characters that get lost in copying. */
 const PIN = `sha256//${Buffer.alloc(32, 'fbefff', 'hex').toString('base64')}`;
 const TOKEN = mintToken(
   { v: 1, aud: PIN, tid: '3f9c41d2a0b7', scope: ['write'], iat: 1_800_000_000, exp: 1_800_003_600 },
@@ -33,7 +40,7 @@ function refusalOf(text: string): TransferError {
   return assert.fail('it was read');
 }
 
-test('a ticket is one line that carries address, pin and token, the pin as curl wants it', () => {
+test("a ticket is one line with address, pin and token, the pin in curl's format", () => {
   assert.match(PIN, /\+.*\/.*=$/);
   assert.equal(formatTicket(TICKET), TEXT);
   assert.deepEqual(parseTicket(TEXT), TICKET);
@@ -50,7 +57,7 @@ test('a ticket reads back as it was, for any host, port and pin', () => {
       const pin = `sha256//${Buffer.from(bytes).toString('base64')}`;
       const parts = { host: canonical(name), port: portNumber, pin, token: TOKEN };
       const text = formatTicket(parts);
-      assert.deepEqual(parseTicket(text), { ...parts, origin: new URL(text).origin });
+      assert.deepEqual(parseTicket(text), { ...parts, origin: text.split('/#', 1)[0] });
       const encoded = text.replace(pin, encodeURIComponent(pin));
       assert.deepEqual(parseTicket(encoded), parseTicket(text));
       assert.deepEqual(parseTicket(new URL(text).href), parseTicket(text));
@@ -59,7 +66,7 @@ test('a ticket reads back as it was, for any host, port and pin', () => {
   );
 });
 
-test('an IPv6 address stands in brackets in the ticket, and without them in its host', () => {
+test('an IPv6 address is in brackets in the ticket, and without them in its host', () => {
   const text = TEXT.replace('203.0.113.7', '[::1]');
   const ticket = parseTicket(text);
   assert.equal(ticket.host, '::1');
@@ -68,9 +75,9 @@ test('an IPv6 address stands in brackets in the ticket, and without them in its 
   assert.equal(formatTicket(ticket), text);
 });
 
-test('without a port a ticket means 443', () => {
+test('a ticket without a port means 443, and its origin says so', () => {
   const ticket = parseTicket(TEXT.replace(':8443', ''));
-  assert.deepEqual([ticket.port, ticket.origin], [443, 'https://203.0.113.7']);
+  assert.deepEqual([ticket.port, ticket.origin], [443, 'https://203.0.113.7:443']);
 });
 
 test('a ticket is read however it was copied', () => {
@@ -86,29 +93,62 @@ test('a ticket is read however it was copied', () => {
     `${TEXT.slice(0, 80)}\n   ${TEXT.slice(80, 160)}\r\n${TEXT.slice(160)}`,
     `https://203.0.113.7:8443/#token=${TOKEN}&pin=${PIN}`,
     `https://203.0.113.7:8443/#v=2&${fragment}&x`,
+    TEXT.replace('&', ' &'),
+    TEXT.replaceAll(/.{9}/g, '$& '),
+    TEXT.replaceAll(/.{60}/g, '$&\u200B\n'),
+    `${TEXT}'`,
+    `"${TEXT}"`,
+    `ticket: ${TEXT}`,
+    `  Ticket:\n${TEXT}`,
+    `journal  /x (new)\nlistening on [::]:8443\nticket: ${TEXT}\n`,
+    `ddt-send /dev/sdX '${TEXT}'`,
+    `ddt-send /dev/sdX '${TEXT}'   # then wait`,
+    `ddt-send /dev/sdX ${TEXT}`,
+    `# ddt-send --compress none <source> \\\n  '${TEXT.slice(0, 99)}\n${TEXT.slice(99)}'\n`,
   ];
   for (const text of spellings) assert.deepEqual(parseTicket(text), TICKET, text);
 });
 
-test('each mistake with a ticket is named, and nothing of the ticket shown', () => {
-  const quote = /^put the whole ticket between single quotes: /;
+test('what looks like a ticket is not the name of a disk', () => {
+  for (const text of [TEXT, ` '${TEXT}`, `ticket: ${TEXT}`, 'ticket:', TOKEN, 'http://x', TEXT.slice(0, 20)])
+    assert(looksLikeTicket(text), text);
+  for (const text of ['/dev/sdc', '-', 'disk.img', 'ticket', 'tickets/https.img', '', TEXT.slice(-40)])
+    assert(!looksLikeTicket(text), text);
+});
+
+test('the same ticket at another address keeps its port unless another one is given, and its pin', () => {
+  assert.deepEqual(atAddress(TICKET, 'vm.example.org', undefined), {
+    ...TICKET,
+    origin: 'https://vm.example.org:8443',
+    host: 'vm.example.org',
+  });
+  assert.deepEqual(parseTicket(formatTicket(atAddress(TICKET, '2001:db8::7', 443))), {
+    ...TICKET,
+    origin: 'https://[2001:db8::7]:443',
+    host: '2001:db8::7',
+    port: 443,
+  });
+});
+
+test('each mistake with a ticket is named, and nothing of the ticket is shown', () => {
+  const quote = /^put the whole ticket in single quotes: /;
   const copy = /^copy the whole line /;
   const table: readonly (readonly [string, string, RegExp])[] = [
     ['', 'it is empty', copy],
     [' \n ', 'it is empty', copy],
     [TOKEN, 'it is only a token, without an address and a pin', copy],
     [TEXT.replace('https', 'http'), 'it starts with http://, but there is no plain mode', copy],
-    [`ticket: ${TEXT}`, 'it does not start with https://', copy],
+    [`see ${TEXT}`, 'it does not start with https://', copy],
+    ['/dev/sdc', 'it does not start with https://', copy],
     [`${TOKEN}:${TEXT}`, 'it is only a token, without an address and a pin', copy],
     ['203.0.113.7:8443', 'it does not start with https://', copy],
-    [TEXT.replace('&', ' &'), 'there is a blank in it', copy],
     [TEXT.replace(/[#&]/g, '\\$&'), 'there is a backslash in it, as some shells add when pasting', quote],
     [TEXT.replace('8443', '84430'), 'its host or port is not valid', copy],
     [TEXT.replace('8443', '0'), 'its host or port is not valid', copy],
     [TEXT.replace('203.0.113.7', '203.0.113.700'), 'its host or port is not valid', copy],
     [TEXT.replace('203.0.113.7:8443', ''), 'its host or port is not valid', copy],
     [TEXT.replace('203', 'root@203'), 'there is a user name in its address', copy],
-    [TEXT.replace('#', '?'), 'there is a "?" in its address; pin and token stand behind "#"', copy],
+    [TEXT.replace('#', '?'), 'there is a "?" in its address; pin and token come after "#"', copy],
     [TEXT.replace('#', 'blocks#'), 'there is a path in its address', copy],
     ['https://203.0.113.7:8443/', 'everything from "#" on is missing', quote],
     ['https://203.0.113.7:8443/#', 'everything from "#" on is missing', quote],
@@ -121,9 +161,8 @@ test('each mistake with a ticket is named, and nothing of the ticket shown', () 
     [TEXT.replace(TOKEN, ''), 'its token is damaged or cut short', quote],
     [TEXT.slice(0, -1), 'its token is damaged or cut short', quote],
     [TEXT.slice(0, -90), 'its token is damaged or cut short', quote],
-    [`${TEXT}'`, 'its token is damaged or cut short', quote],
-    [`${TEXT}&pin=${PIN}`, 'one of its parts stands there twice', copy],
-    [`${TEXT}&token=${TOKEN}`, 'one of its parts stands there twice', copy],
+    [`${TEXT}&pin=${PIN}`, 'one of its parts is there twice', copy],
+    [`${TEXT}&token=${TOKEN}`, 'one of its parts is there twice', copy],
     [TEXT.replace('sha256', 'sha256%'), 'its percent-encoding is damaged', copy],
   ];
   const [, payload = '', signature = ''] = TOKEN.split('.');
@@ -139,7 +178,7 @@ test('each mistake with a ticket is named, and nothing of the ticket shown', () 
   }
 });
 
-test('parsing any text gives a ticket or a usage error without the text', () => {
+test('parsing any text gives a ticket, or a usage error without the text', () => {
   const piece = fc.oneof(
     fc.string(),
     fc.webUrl({ withFragments: true }),
@@ -177,7 +216,7 @@ test('a pin is sha256// and the canonical base64 of 32 bytes', () => {
   for (const text of others) assert.ok(!isPin(text), text);
 });
 
-test('redacting leaves nothing of a token, whole, cut or encoded, and all else as it was', () => {
+test('redacting removes every token, whole, cut or encoded, and nothing else', () => {
   const [, payload = '', signature = ''] = TOKEN.split('.');
   const texts = [
     TEXT,

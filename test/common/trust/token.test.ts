@@ -16,6 +16,7 @@ import {
   type TokenExpectations,
   type TokenPayload,
 } from '../../../common/trust/token.ts';
+import { unlessInstalled } from '../../support/requires.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const KEY = makeSigningKey(Buffer.alloc(32, 7));
@@ -35,8 +36,7 @@ const EXPECTED: TokenExpectations = {
   nowSeconds: 1_800_000_100,
   scope: 'write',
 };
-const hasTools = spawnSync('ssh-keygen', ['-?']).error === undefined;
-const needsSshKeygen = { skip: hasTools ? false : 'ssh-keygen is not installed' };
+const needsSshKeygen = { skip: unlessInstalled('ssh-keygen') };
 
 /** What a receiver says of a token: `good`, the reason of its refusal, or `unreadable`. */
 function judge(text: string, expected: Partial<TokenExpectations> = {}): string {
@@ -59,7 +59,7 @@ test('a token is good for its receiver and transfer, and the same input gives th
   assert.match(token, /^ddt1\.[\w-]+\.[\w-]+$/);
 });
 
-test('a token says back what was put into it', () => {
+test('a token reads back as it was made', () => {
   const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 });
   const payloads = fc
     .record({
@@ -115,7 +115,7 @@ test('ssh-keygen verifies the signature of a token', needsSshKeygen, async () =>
   assert.equal(spawnSync('ssh-keygen', args, { input: Buffer.from(payload, 'base64url') }).status, 0);
 });
 
-test('each reason to refuse a token has its code, and the cheapest is found first', () => {
+test('each reason to refuse a token has its code, and the cheapest check comes first', () => {
   const token = mintToken(PAYLOAD, KEY);
   const stranger = makeSigningKey();
   assert.equal(judge(mintToken(PAYLOAD, stranger)), 'token-invalid');
@@ -130,7 +130,7 @@ test('each reason to refuse a token has its code, and the cheapest is found firs
   assert.equal(judge(token, { ...late, transferId: 'other' }), 'token-invalid');
 });
 
-test('a token is good from a minute before its time until the second in which it ends', () => {
+test('a token is valid from a minute before its time until the second in which it expires', () => {
   const token = mintToken(PAYLOAD, KEY);
   const at = (nowSeconds: number): string => judge(token, { nowSeconds });
   assert.equal(at(PAYLOAD.iat - 61), 'token-invalid');
@@ -147,7 +147,7 @@ test('a signature for another purpose is not a token', () => {
   }
 });
 
-test('every single flipped byte of a token refuses it', () => {
+test('a token with any byte flipped is refused', () => {
   const token = Buffer.from(mintToken(PAYLOAD, KEY));
   for (let at = 0; at < token.length; at++) {
     const damaged = Buffer.from(token);
@@ -182,7 +182,7 @@ test('only the canonical base64url spelling is read', () => {
   assert.equal(judge(respelled, { transferId: 'x' }), 'unreadable');
 });
 
-test('a payload of another shape is unreadable, however well it is signed', () => {
+test('a payload of another form is not read, though its signature is good', () => {
   const { exp: _, ...endless } = PAYLOAD;
   const members: Readonly<Record<string, readonly unknown[]>> = {
     v: [2, '1'],

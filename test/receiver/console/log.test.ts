@@ -19,13 +19,39 @@ function linesOf(format: 'text' | 'json'): string[] {
   return lines;
 }
 
-test('as text a message has the name of the command, and its level unless it is plain news', () => {
-  assert.deepEqual(linesOf('text'), [
-    'ddt-receive: listening on 0.0.0.0:8443\n',
-    'ddt-receive: warning: PUT /blocks/7 with ddt1.…: no\n',
-    'ddt-receive: bug: RangeError: out of range\n    at f (x.ts:1:1) with ddt1.…\n',
-    'ddt-receive: bug: a text that was thrown\n',
-  ]);
+test('a text line has the time, the command, and the level unless it is plain news', () => {
+  const lines = linesOf('text');
+  const time = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d) /;
+  for (const line of lines)
+    assert.equal(Date.parse(time.exec(line)?.[1] ?? ''), Date.UTC(2027, 0, 15, 8), line);
+  assert.deepEqual(
+    lines.map((line) => line.replace(time, '')),
+    [
+      'ddt-receive: listening on 0.0.0.0:8443\n',
+      'ddt-receive: warning: PUT /blocks/7 with ddt1.…: no\n',
+      'ddt-receive: bug: RangeError: out of range\n    at f (x.ts:1:1) with ddt1.…\n',
+      'ddt-receive: bug: a text that was thrown\n',
+    ],
+  );
+});
+
+test('the time of a text line is local, with its offset, also when the clocks change', (context) => {
+  const before = process.env['TZ'];
+  context.after(() => {
+    if (before === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = before;
+  });
+  const timeOf = (zone: string, ms: number): string => {
+    process.env['TZ'] = zone;
+    let line = '';
+    makeLog('text', new FakeClock(ms), (text) => (line = text)).info('x');
+    return line.slice(0, 25);
+  };
+  const summer = Date.UTC(2026, 9, 25, 0, 30);
+  assert.equal(timeOf('Europe/Berlin', summer), '2026-10-25T02:30:00+02:00');
+  assert.equal(timeOf('Europe/Berlin', summer + 3_600_000), '2026-10-25T02:30:00+01:00');
+  assert.equal(timeOf('America/St_Johns', summer), '2026-10-24T22:00:00-02:30');
+  assert.equal(timeOf('UTC', summer), '2026-10-25T00:30:00+00:00');
 });
 
 test('as JSON a message is one line with its time and level', () => {
@@ -47,5 +73,5 @@ test('a bug without a stack is logged by its message', () => {
   const bug = new Error('no stack');
   delete bug.stack;
   makeLog('text', clock, (line) => lines.push(line)).bug(bug);
-  assert.deepEqual(lines, ['ddt-receive: bug: no stack\n']);
+  assert.match(lines.join(''), / ddt-receive: bug: no stack\n$/);
 });

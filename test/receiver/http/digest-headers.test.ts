@@ -15,7 +15,7 @@ function field(digest: Buffer, name = 'sha-256'): string {
   return `${name}=:${digest.toString('base64')}:`;
 }
 
-/** The kinds and digests that a header gives. */
+/** The algorithms and digests in a header. */
 function given(value: string | undefined, digests: readonly BlockDigest[] = DIGESTS): string[] {
   const found = parseDigestHeader('Content-Digest', value, digests);
   return found.map(({ by, expected }) => `${by.algorithm} ${expected.toString('hex')}`);

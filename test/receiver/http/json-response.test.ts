@@ -5,11 +5,11 @@ import { jsonResponse, problemResponse } from '../../../receiver/http/json-respo
 
 async function documentOf(response: Response): Promise<unknown> {
   const text = await response.text();
-  assert.match(text, /^\{[^\n]*\}\n$/, 'one line, for those who read it in a terminal');
+  assert.match(text, /^\{[^\n]*\}\n$/, 'one line');
   return JSON.parse(text);
 }
 
-test('a failure is a problem document of RFC 9457, with its code and numbers', async () => {
+test('a failure becomes a problem document (RFC 9457) with its code and details', async () => {
   const error = new TransferError('length-mismatch', 'this block has 65536 bytes, the body has 5', {
     details: { expected: 65_536, got: 5 },
     cause: new Error('never shown'),
@@ -28,13 +28,13 @@ test('a failure is a problem document of RFC 9457, with its code and numbers', a
   });
 });
 
-test('the next command to type stands in the detail, and alone', async () => {
+test('the hint is in the detail and a member of its own', async () => {
   const response = problemResponse(new TransferError('digest-required', 'no digest', { hint: 'curl -T b' }));
   const { detail, hint } = (await documentOf(response)) as Record<string, unknown>;
   assert.deepEqual({ detail, hint }, { detail: 'no digest; curl -T b', hint: 'curl -T b' });
 });
 
-test('every code makes a whole document, and the headers that its status asks for', async () => {
+test('every code makes a complete document with the headers that its status requires', async () => {
   for (const [code, { status, kind }] of Object.entries(ERROR_CODES)) {
     assert(isErrorCode(code));
     const response = problemResponse(new TransferError(code, 'cannot do it: a reason'));
@@ -56,12 +56,12 @@ test('every code makes a whole document, and the headers that its status asks fo
   }
 });
 
-test('who is asked to wait is told how long', () => {
+test('Retry-After has the seconds of the error', () => {
   const error = new TransferError('busy', 'no memory is free', { retryAfterSeconds: 7 });
   assert.equal(problemResponse(error).headers.get('retry-after'), '7');
 });
 
-test('a result is JSON with a line end, and 200 unless another status is named', async () => {
+test('a result is JSON with a line feed, and 200 unless another status is given', async () => {
   const value = { index: 7, ranges: [[0, 1]], model: null };
   const response = jsonResponse(value);
   assert.deepEqual([response.status, response.headers.get('content-type')], [200, 'application/json']);

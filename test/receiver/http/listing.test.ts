@@ -23,7 +23,7 @@ function digestFor(index: number): Buffer {
   return digestNow(Buffer.from(`block ${index}`));
 }
 
-/** As much of a transfer as a listing looks at. */
+/** The parts of a transfer that a listing uses. */
 function transferOf(states: readonly BlockState[], algorithm: DigestAlgorithm): OpenTransfer {
   const table = new BlockTable(states.length);
   for (const [index, state] of states.entries()) table.set(index, state, digestFor(index));
@@ -49,7 +49,7 @@ function rangesOf(query: Query): unknown {
   return JSON.parse(String(body));
 }
 
-test('as JSON a listing has the ranges of each state, from the first block to the last', () => {
+test('the JSON listing has ranges of equal state from the first block to the last', () => {
   assert.deepEqual(rangesOf({}), [
     { first: 0, count: 2, state: D },
     { first: 2, count: 1, state: A },
@@ -65,7 +65,7 @@ test('as JSON a listing has the ranges of each state, from the first block to th
   assert.match(String(list().body), /\]\n$/);
 });
 
-test('missing is what is not durable, durable is what is verified, too', () => {
+test('`missing` includes written blocks, `durable` includes verified ones', () => {
   const indexesOf = (state: string): number[] => {
     const ranges = rangesOf({ state }) as { first: number; count: number }[];
     return ranges.flatMap(({ first, count }) => Array.from({ length: count }, (_, at) => first + at));
@@ -77,7 +77,7 @@ test('missing is what is not durable, durable is what is verified, too', () => {
   assert.deepEqual(indexesOf('verified'), [5]);
 });
 
-test('as text a listing has a line for each block', () => {
+test('the text listing has a line for each block', () => {
   const { type, body } = list({ from: '1', count: '3' }, 'text/plain, */*;q=0.5');
   assert.match(type, /^text\/plain/);
   const hex = (index: number): string => digestFor(index).toString('hex');
@@ -87,7 +87,7 @@ test('as text a listing has a line for each block', () => {
   assert.equal(other.body, `1 durable blake3:${hex(1)}\n2 absent -\n`);
 });
 
-test('as digests a listing has 32 bytes for each block, zeros where it is not durable', () => {
+test('the binary listing has 32 bytes for each block, zeros where it is not durable', () => {
   const { type, body } = list({ from: '1', count: '5' }, TYPE_DIGESTS);
   assert.equal(type, TYPE_DIGESTS);
   const zeros = Buffer.alloc(DIGEST_BYTES);
@@ -101,7 +101,7 @@ test('as digests a listing has 32 bytes for each block, zeros where it is not du
   assert.equal((list({ state: 'any' }, TYPE_DIGESTS).body as Uint8Array).length, 8 * DIGEST_BYTES);
 });
 
-test('a page ends with the disk, and may be empty at its end', () => {
+test('a page ends at the last block, and may be empty past it', () => {
   assert.deepEqual(rangesOf({ from: '7', count: '65536' }), [{ first: 7, count: 1, state: A }]);
   assert.deepEqual(rangesOf({ from: '8' }), []);
   assert.deepEqual(rangesOf({ count: '0' }), []);
@@ -121,10 +121,10 @@ test('a page ends with the disk, and may be empty at its end', () => {
   );
 });
 
-test('what is not possible is refused, with the limits', () => {
+test('values out of range are refused, with the limits', () => {
   assert.throws(() => list({ from: '9' }), {
     code: 'bad-request',
-    message: 'from=9&count=65536 is not possible: from 0 to 8, count up to 65536',
+    message: 'from=9&count=65536 is out of range: from 0 to 8, count up to 65536',
   });
   assert.throws(() => list({ count: '65537' }), { code: 'bad-request' });
   for (const text of ['-1', '1.5', '0x1', '', ' 1', '1e3', '9'.repeat(16), 'all']) {
@@ -138,12 +138,12 @@ test('what is not possible is refused, with the limits', () => {
   for (const state of ['', 'absent', 'ANY', '__proto__']) {
     assert.throws(() => list({ state }), {
       code: 'bad-request',
-      message: 'state is one of any, missing, written, durable, verified',
+      message: 'state must be one of any, missing, written, durable, verified',
     });
   }
 });
 
-test('whatever is asked: the three forms say the same of the same blocks, or it is a bad request', () => {
+test('the three media types agree for any query, or it is a bad request', () => {
   const states = fc.array(fc.constantFrom(...BLOCK_STATES), { maxLength: 12 });
   const number = fc.oneof(fc.nat(14).map(String), fc.string());
   fc.assert(

@@ -83,7 +83,7 @@ test('a body that stalls is too slow, one that trickles is not', async () => {
   await withRequest(`${HEAD}content-length: 5\r\n\r\n`, async ({ socket, ...exchange }) => {
     const into = Buffer.alloc(LIMIT_BYTES);
     const reading = readBody(exchange, into, LIMIT_BYTES, 600);
-    // Takes longer than the timeout in all: the timeout is for each pause.
+    // Longer in all than the timeout, which is for each pause.
     const trickle = setInterval(() => socket.write('x'), 150);
     await reading.finally(() => clearInterval(trickle));
     assert.equal(await reading, 5);

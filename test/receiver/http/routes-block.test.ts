@@ -17,11 +17,11 @@ async function put(app: ReceiverApp, index: number, version: number, more = ''):
   return await app.request('PUT', `/blocks/${index}?digest=sha256:${hex(body)}${more}`, { body });
 }
 
-function told(answer: Answer): [number, string | undefined] {
+function outcomeOf(answer: Answer): [number, string | undefined] {
   return [answer.status, answer.code];
 }
 
-test('a block is put durably: 201 the first time, 200 again, and the answer repeats all of it', async () => {
+test('PUT makes a block durable: 201 at first, 200 again, and the response repeats everything', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   const bytes = contentOf(app.transfer.claimed(), 3, 1);
@@ -44,7 +44,7 @@ test('a block is put durably: 201 the first time, 200 again, and the answer repe
       .bytesAt(3 * BLOCK_BYTES, BLOCK_BYTES)
       .equals(bytes),
   );
-  // As after a reply that was lost: it is there, and is not written a second time.
+  // As after a lost response: the block is there, and is not written again.
   const again = await put(app, 3, 1, '&flush=y');
   assert.equal(again.status, 200);
   assert.deepEqual(again.json(), { ...receipt, generation: 1 });
@@ -53,7 +53,7 @@ test('a block is put durably: 201 the first time, 200 again, and the answer repe
   assert.equal((await put(app, 7, 1)).json()['length'], LAST_BYTES);
 });
 
-test('a block that is not to be flushed is 202, and durable when a later answer says so', async () => {
+test('PUT with flush=n is 202, and durable once a later response says so', async () => {
   await using app = await startReceiverApp();
   const answer = await put(app, 0, 1, '&flush=n');
   const { state, generation } = answer.json();
@@ -63,10 +63,10 @@ test('a block that is not to be flushed is 202, and durable when a later answer 
   assert.deepEqual([flush.status, flush.json()], [200, { epoch: app.transfer.epoch, durableGeneration: 1 }]);
   assert.equal(flush.headers['ddt-durable-generation'], '1');
   assert.equal(listedIn(app.transfer.journal).size, 1);
-  assert.deepEqual(told(await put(app, 0, 1, '&flush=maybe')), [400, 'bad-request']);
+  assert.deepEqual(outcomeOf(await put(app, 0, 1, '&flush=maybe')), [400, 'bad-request']);
 });
 
-test('HEAD tells state, digest and length of a block and never reads the target', async () => {
+test('HEAD has state, digest and length of a block, and never reads the target', async () => {
   const reads: string[] = [];
   const target = recordedTarget(new MemoryTarget(), (text) => reads.push(text));
   await using app = await startReceiverApp({ target });
@@ -87,7 +87,7 @@ test('HEAD tells state, digest and length of a block and never reads the target'
   );
 });
 
-test('GET gives the bytes that the target holds', async () => {
+test('GET returns the bytes that the target holds', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   await put(app, 7, 1);
@@ -97,19 +97,19 @@ test('GET gives the bytes that the target holds', async () => {
   assert(answer.body.equals(contentOf(app.transfer.claimed(), 7, 1)));
   await target.write(Buffer.from([1, 2, 3]), 7 * BLOCK_BYTES);
   assert.equal((await app.request('GET', '/blocks/7')).body[1], 2);
-  assert.deepEqual(told(await app.request('GET', '/blocks/6')), [404, 'block-absent']);
+  assert.deepEqual(outcomeOf(await app.request('GET', '/blocks/6')), [404, 'block-absent']);
   target.arm({ operation: 'read', errno: 'EIO' });
-  assert.deepEqual(told(await app.request('GET', '/blocks/7')), [500, 'io-error']);
+  assert.deepEqual(outcomeOf(await app.request('GET', '/blocks/7')), [500, 'io-error']);
   const { slabs } = app.transfer.claimed();
   assert.equal(slabs.freeCount, slabs.slabCount);
 });
 
-test('there is no block beyond the last one', async () => {
+test('there is no block past the last one', async () => {
   await using app = await startReceiverApp();
   for (const index of [8, 9_999_999_999]) {
     for (const method of ['GET', 'PUT']) {
       const answer = await app.request(method, `/blocks/${index}`);
-      assert.deepEqual(told(answer), [404, 'block-out-of-range'], `${method} ${index}`);
+      assert.deepEqual(outcomeOf(answer), [404, 'block-out-of-range'], `${method} ${index}`);
       assert.equal(answer.json()['blockCount'], 8);
     }
     assert.equal((await app.request('HEAD', `/blocks/${index}`)).status, 404);
@@ -144,7 +144,7 @@ const NO_INDEXES = [
   '*',
 ];
 
-test('an index has one spelling, and no other reaches a block', async () => {
+test('an index has one spelling: no other reaches a block', async () => {
   const calls: string[] = [];
   const target = recordedTarget(new MemoryTarget(), (text) => calls.push(text));
   await using app = await startReceiverApp({ target });
@@ -172,7 +172,7 @@ test('an index has one spelling, and no other reaches a block', async () => {
   ]) {
     assert.equal((await app.request('GET', path)).status, 404, path);
   }
-  // Bytes that no client library would send as they are: a digit that is none in ASCII, a NUL, a blank.
+  // Bytes that client libraries do not send: a non-ASCII digit, a NUL, a blank.
   for (const spelling of ['\u0661', '1\u0000', '1 2', '\u00b9']) {
     const head = `GET /blocks/${spelling} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${app.token}\r\n\r\n`;
     const { statuses } = await rawExchange(app.port, head, { until: /\r\n\r\n/ });
@@ -181,7 +181,7 @@ test('an index has one spelling, and no other reaches a block', async () => {
   assert.deepEqual(calls, []);
 });
 
-test('whatever Host and scheme a request names, it is this receiver that is asked', async () => {
+test('any valid Host is accepted, and an absolute request target is 404', async () => {
   await using app = await startReceiverApp();
   const rest = `authorization: Bearer ${app.token}\r\n\r\n`;
   const ask = async (target: string, host: string): Promise<number | undefined> => {
@@ -199,7 +199,7 @@ test('whatever Host and scheme a request names, it is this receiver that is aske
   }
 });
 
-test('a block that is there needs no second PUT, when the client says so', async () => {
+test('If-None-Match refuses to write a block that is already there', async () => {
   await using app = await startReceiverApp();
   const body = contentOf(app.transfer.claimed(), 0, 1);
   const digest = hex(body);
@@ -211,9 +211,13 @@ test('a block that is there needs no second PUT, when the client says so', async
   assert.equal((await attempt('*')).status, 201);
   for (const condition of ['*', `"${digest}"`, `"x", "${digest}"`, `W/"${digest}"`]) {
     const refused = await attempt(condition);
-    assert.deepEqual([...told(refused), refused.json()['sha256']], [412, 'precondition', digest], condition);
+    assert.deepEqual(
+      [...outcomeOf(refused), refused.json()['sha256']],
+      [412, 'precondition', digest],
+      condition,
+    );
   }
   assert.equal((await attempt(`"${hex(Buffer.alloc(1))}"`)).status, 200);
-  assert.deepEqual(told(await attempt('*', 2)), [412, 'precondition']);
+  assert.deepEqual(outcomeOf(await attempt('*', 2)), [412, 'precondition']);
   assert.equal((await attempt(`"${hex(Buffer.alloc(1))}"`, 2)).status, 200);
 });

@@ -18,13 +18,13 @@ function headOf(
   return [`PUT /blocks/2${GOOD_QUERY} HTTP/1.1`, 'host: x', ...authorization, ...lines, '', ''].join('\r\n');
 }
 
-/** 64 MiB in pieces, which are made as they are sent. */
+/** 64 MiB in chunks that are made as they are sent. */
 function* longBody(head: string): Iterable<Buffer | string> {
   yield head;
   for (let at = 0; at < 64 * MIB; at += 65_536) yield Buffer.alloc(65_536, at);
 }
 
-test('a body that cannot be wanted is not read, however long it is', async () => {
+test('the body of a refused request is not read, whatever its length', async () => {
   await using at = await startUntouched();
   const length = [`content-length: ${64 * MIB}`];
   const endless = ['transfer-encoding: chunked'];
@@ -63,7 +63,7 @@ test('two Authorization headers are not one token', async () => {
   assert.deepEqual(statuses, [401]);
 });
 
-test('100 Continue comes when all is checked, and not when it is refused', async () => {
+test('100 Continue is sent once the head is checked, and not if it is refused', async () => {
   await using at = await startUntouched();
   const expecting = [`content-length: ${BLOCK_BYTES}`, 'expect: 100-continue'];
   const refused: [string, number][] = [
@@ -86,7 +86,7 @@ test('100 Continue comes when all is checked, and not when it is refused', async
   assert.deepEqual([answer.status, answer.isContinued], [200, true]);
 });
 
-test('a body that is cut changes nothing, wherever it is cut', async () => {
+test('a body that is cut at any point changes nothing', async () => {
   await using at = await startUntouched();
   const { slabs } = at.app.transfer.claimed();
   const sizeLine = `${BLOCK_BYTES.toString(16)}\r\n`;
@@ -105,7 +105,7 @@ test('a body that is cut changes nothing, wherever it is cut', async () => {
   at.assertUntouched();
 });
 
-test('a chunked body that ends before the block does is refused, one with a broken frame too', async () => {
+test('a chunked body that is too short or has broken framing is refused', async () => {
   await using at = await startUntouched();
   const chunked = ['transfer-encoding: chunked'];
   const ended = `${headOf(at.app, chunked)}3\r\nabc\r\n0\r\n\r\n`;
@@ -119,7 +119,7 @@ test('a chunked body that ends before the block does is refused, one with a brok
   at.assertUntouched();
 });
 
-test('what follows a whole body is another request, with a token of its own', async () => {
+test('bytes after a complete body are another request, which needs a token of its own', async () => {
   await using at = await startUntouched();
   const get = 'GET /transfer HTTP/1.1\r\nhost: x\r\n\r\n';
   const both = Buffer.concat([Buffer.from(headOf(at.app)), BODY, Buffer.from(get)]);
@@ -127,7 +127,7 @@ test('what follows a whole body is another request, with a token of its own', as
   assert.deepEqual(statuses, [200, 401]);
 });
 
-test('a body that stands still is refused, and gives its memory back', async () => {
+test('a body that stalls is refused and releases its memory', async () => {
   await using at = await startUntouched({ bodyProgressTimeoutMs: 100 });
   const { statuses, isClosedByServer, text } = await rawExchange(at.app.port, `${headOf(at.app)}abc`);
   assert.deepEqual([statuses, isClosedByServer], [[408], true]);
@@ -138,7 +138,7 @@ test('a body that stands still is refused, and gives its memory back', async () 
   assert.equal(slabs.freeCount, slabs.slabCount);
 });
 
-test('when all memory is in use a PUT waits for a while, and is told to come again', async () => {
+test('a PUT waits for memory for a while, and is then refused with Retry-After', async () => {
   await using at = await startUntouched({ memoryBytes: 1, memoryWaitMs: 100 });
   const { slabs } = at.app.transfer.claimed();
   const holders = await Promise.all([slabs.take(), slabs.take()]);
@@ -147,7 +147,7 @@ test('when all memory is in use a PUT waits for a while, and is told to come aga
     const busy = await at.app.request(method, `/blocks/2${GOOD_QUERY}`, options);
     assert.deepEqual([busy.status, busy.code, busy.headers['retry-after']], [503, 'busy', '1']);
   }
-  // HEAD wants no memory.
+  // HEAD needs no memory.
   assert.equal((await at.app.request('HEAD', '/blocks/2')).status, 200);
   at.assertUntouched();
   const waiting = at.app.request('PUT', `/blocks/2${GOOD_QUERY}`, { body: BODY });
@@ -155,14 +155,14 @@ test('when all memory is in use a PUT waits for a while, and is told to come aga
   assert.equal((await waiting).status, 200);
 });
 
-test('a client that goes while its block waits for memory does not hold that up afterwards', async () => {
+test('a client that disconnects while it waits for memory does not take any', async () => {
   await using at = await startUntouched({ memoryBytes: 1 });
   const { slabs } = at.app.transfer.claimed();
   const holders = await Promise.all([slabs.take(), slabs.take()]);
   const socket = await connectRaw(at.app.port);
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   socket.write(`${headOf(at.app)}abc`);
-  // The request is there when the answer to a later one on another connection is.
+  // Once a later request on another connection has its response, this one has arrived.
   await at.app.request('GET', '/transfer');
   socket.destroy();
   await closed;

@@ -19,7 +19,7 @@ function field(kind: string, hex: string): string {
   return `${kind}=:${Buffer.from(hex, 'hex').toString('base64')}:`;
 }
 
-/** In a query, in each of the headers, and in a header beside one that nobody knows. */
+/** In the query, in each of the headers, and in a header beside an unknown algorithm. */
 function spellings(kind: DigestAlgorithm, hex: string): [string, OutgoingHttpHeaders][] {
   return [
     [`?digest=${kind.replace('-', '')}:${hex}`, {}],
@@ -29,7 +29,7 @@ function spellings(kind: DigestAlgorithm, hex: string): [string, OutgoingHttpHea
   ];
 }
 
-test('a transfer takes a digest of either kind, and keeps its own', async () => {
+test('a block may come with either digest; the transfer records its own', async () => {
   for (const own of KINDS) {
     await using at = await startUntouched({ digest: own });
     const { table } = at.app.transfer.claimed();
@@ -41,7 +41,7 @@ test('a transfer takes a digest of either kind, and keeps its own', async () => 
         const other = own === 'sha-256' ? 'blake3' : 'sha256';
         assert.deepEqual([answer.json()[name], answer.json()[other]], [RIGHT[own], undefined]);
         assert.equal(table.digestOf(2).toString('hex'), RIGHT[own]);
-        // Back to what it was, so that the next one has to be written.
+        // Back to the old content, so that the next one must be written.
         const old = Buffer.alloc(BODY.length, 1);
         await at.put(`?digest=sha256:${hexOf('sha-256', old)}`, {}, old);
         assert.equal(table.digestOf(2).toString('hex'), hexOf(own, old));
@@ -50,7 +50,7 @@ test('a transfer takes a digest of either kind, and keeps its own', async () => 
   }
 });
 
-test('nothing is written unless every digest that came is right', async () => {
+test('nothing is written unless every given digest matches', async () => {
   for (const own of KINDS) {
     await using at = await startUntouched({ digest: own });
     for (const given of KINDS) {
@@ -69,7 +69,7 @@ test('nothing is written unless every digest that came is right', async () => {
   }
 });
 
-test('of an encoded body what travels is compared, whichever digest is given', async () => {
+test('Content-Digest of an encoded body is compared with the encoded bytes', async () => {
   for (const own of KINDS) {
     await using at = await startUntouched({ digest: own });
     const body = zstdCompressSync(BODY);
@@ -85,7 +85,7 @@ test('of an encoded body what travels is compared, whichever digest is given', a
   }
 });
 
-test('a block of a blake3 transfer says so in every answer', async () => {
+test('every response about a block of a blake3 transfer names the algorithm', async () => {
   await using at = await startUntouched({ digest: 'blake3' });
   const put = await at.put(`?digest=sha256:${BODY_HEX}`, {}, BODY, 5);
   assert.deepEqual([put.status, put.json()['blake3'], put.json()['sha256']], [201, BODY_BLAKE3, undefined]);
@@ -106,7 +106,7 @@ test('a block of a blake3 transfer says so in every answer', async () => {
   assert.equal((await at.put(`?digest=sha256:${BODY_HEX}`, unnamed, BODY, 5)).status, 200);
 });
 
-test('a receiver that cannot compute BLAKE3 says so, and goes by a SHA-256 beside it', async () => {
+test('a receiver without BLAKE3 says so, and accepts a SHA-256 beside it', async () => {
   await using at = await startUntouched({ digests: [SHA256] });
   const status = await at.app.request('GET', '/transfer');
   assert.deepEqual([status.json()['digest'], status.json()['digests']], ['sha-256', ['sha-256']]);
@@ -117,7 +117,7 @@ test('a receiver that cannot compute BLAKE3 says so, and goes by a SHA-256 besid
   assert.equal((await at.put('', { 'unencoded-digest': both })).status, 200);
 });
 
-test('the claim chooses the digest; another choice is another transfer', async () => {
+test('the claim chooses the digest; a claim with another digest is refused', async () => {
   await using app = await startReceiverApp({ blockCount: null });
   const claim = async (members: object): ReturnType<typeof app.request> =>
     await app.request('PUT', '/transfer', {
@@ -145,7 +145,7 @@ test('the claim chooses the digest; another choice is another transfer', async (
   assert.match(String(other.json()['detail']), /bytes.*--discard-transfer/);
 });
 
-test('a claim that does not say which is one of SHA-256', async () => {
+test('a claim without a digest gets SHA-256', async () => {
   await using app = await startReceiverApp({ blockCount: null, digests: [SHA256] });
   const claim = async (members: object): ReturnType<typeof app.request> =>
     await app.request('PUT', '/transfer', {

@@ -5,7 +5,7 @@ import { digestNow } from '../../../common/digest/digest.ts';
 import { BLOCK_BYTES, listedIn } from '../../support/open-transfer.ts';
 import { BODY, BODY_BASE64, BODY_HEX, GOOD_QUERY, startUntouched } from '../../support/untouched.ts';
 
-test('a body may be zstd or gzip, with the digest of its plain bytes', async () => {
+test('a body may be zstd or gzip, with the digest of the plain bytes', async () => {
   await using at = await startUntouched();
   const [zstd, gzip] = [zstdCompressSync(BODY), gzipSync(BODY)];
   const codings: [string, Buffer][] = [
@@ -27,7 +27,7 @@ test('a body may be zstd or gzip, with the digest of its plain bytes', async () 
   );
 });
 
-test('the Content-Digest of an encoded body is of that, and does not replace the other', async () => {
+test('Content-Digest of an encoded body does not replace the digest of the block', async () => {
   await using at = await startUntouched();
   const zstd = zstdCompressSync(BODY);
   const headers = {
@@ -39,7 +39,7 @@ test('the Content-Digest of an encoded body is of that, and does not replace the
   await at.refuses(400, 'digest-mismatch', GOOD_QUERY, wrong, zstd);
 });
 
-test('other codings are refused, with those that are not', async () => {
+test('other codings are refused with the list of those supported', async () => {
   await using at = await startUntouched();
   for (const coding of [
     'br',
@@ -56,7 +56,7 @@ test('other codings are refused, with those that are not', async () => {
   }
 });
 
-test('an encoded body that is cut, spoilt, too much or too little changes nothing', async () => {
+test('an encoded body that is truncated, corrupt, too long or too short changes nothing', async () => {
   await using at = await startUntouched();
   const zstd = zstdCompressSync(BODY);
   const flipped = Buffer.from(zstd);
@@ -85,13 +85,13 @@ test('an encoded body that is cut, spoilt, too much or too little changes nothin
   }
 });
 
-test('junk behind a zstd frame, or a frame to skip, leave the block what its digest says', async () => {
+test('junk after a zstd frame, or a skippable frame, never changes what is written', async () => {
   await using at = await startUntouched();
   const zstd = zstdCompressSync(BODY);
   const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]);
   for (const body of [Buffer.concat([zstd, Buffer.from('junk')]), Buffer.concat([skippable, zstd])]) {
     const answer = await at.put(GOOD_QUERY, { 'content-encoding': 'zstd' }, body);
-    // Versions of Node differ in whether they take it; in what is on the target they may not.
+    // Versions of Node may accept or refuse it, but not write anything else.
     if (answer.status !== 200) assert.deepEqual([answer.status, answer.code], [422, 'decode-failed']);
     else assert.equal(listedIn(at.app.transfer.journal).get(2), BODY_HEX);
   }

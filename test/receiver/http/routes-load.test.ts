@@ -19,9 +19,9 @@ async function put(app: ReceiverApp, index: number, version: number, more = ''):
   });
 }
 
-test('of a hundred different PUTs of one block at once table, journal and target have one', async () => {
+test('after a hundred concurrent PUTs of one block, table, journal and target agree on one', async () => {
   const target = new MemoryTarget();
-  // Little memory, so that they wait for that as well as for the block.
+  // Little memory, so that they wait for slabs as well as for the block.
   await using app = await startReceiverApp({ target, memoryBytes: 5 * (BLOCK_BYTES + 4096) });
   const versions = Array.from({ length: 100 }, (_, at) => at + 1);
   const answers = await Promise.all(
@@ -41,7 +41,7 @@ test('of a hundred different PUTs of one block at once table, journal and target
   assert.equal(open.slabs.freeCount, open.slabs.slabCount);
 });
 
-test('puts, zeros, listings and faults at once leave journal, table and target in agreement', async () => {
+test('concurrent PUTs, zeros, listings and faults leave journal, table and target in agreement', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target, memoryBytes: 6 * (BLOCK_BYTES + 4096) });
   const random = prng(11);
@@ -71,7 +71,7 @@ test('puts, zeros, listings and faults at once leave journal, table and target i
   assert(!states.includes('written'));
 });
 
-test('a reply that is lost costs nothing: the block is listed, and the same PUT again is 200', async () => {
+test('a lost response costs nothing: the block is listed, and the same PUT is 200', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   const body = contentOf(app.transfer.claimed(), 2, 1);

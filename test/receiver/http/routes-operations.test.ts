@@ -7,7 +7,8 @@ import type { Answer } from '../../support/https-client.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
 import { contentOf, listedIn } from '../../support/open-transfer.ts';
 import { startReceiverApp, type ReceiverApp } from '../../support/receiver-app.ts';
-import { isGoodForSshKeygen, skipUnlessSshKeygen } from '../../support/ssh-keygen.ts';
+import { unlessInstalled } from '../../support/requires.ts';
+import { isGoodForSshKeygen } from '../../support/ssh-keygen.ts';
 
 async function put(app: ReceiverApp, index: number, version = 1, more = ''): Promise<Answer> {
   const body = contentOf(app.transfer.claimed(), index, version);
@@ -19,11 +20,11 @@ async function post(app: ReceiverApp, path: string, body: unknown): Promise<Answ
   return await app.request('POST', path, { body: typeof body === 'string' ? body : JSON.stringify(body) });
 }
 
-function told(answer: Answer): [number, string | undefined] {
+function outcomeOf(answer: Answer): [number, string | undefined] {
   return [answer.status, answer.code];
 }
 
-/** As the sender makes it, of version 1 of every block. */
+/** The sender's, for version 1 of every block. */
 function completionOf(app: ReceiverApp): { blockCount: number; root: string } {
   const open = app.transfer.claimed();
   const digests = Array.from({ length: open.blockCount }, (_, index) => digestNow(contentOf(open, index, 1)));
@@ -59,13 +60,13 @@ test('the listing comes in three media types', async () => {
     [2, 3],
   );
   for (const query of ['from=-1', 'from=5', 'count=65537', 'state=some', 'from=1e0', 'count=']) {
-    assert.deepEqual(told(await app.request('GET', `/blocks?${query}`)), [400, 'bad-request'], query);
+    assert.deepEqual(outcomeOf(await app.request('GET', `/blocks?${query}`)), [400, 'bad-request'], query);
   }
   const mixed = await app.request('GET', '/blocks?state=missing', { headers: { accept } });
-  assert.deepEqual(told(mixed), [400, 'bad-request']);
+  assert.deepEqual(outcomeOf(mixed), [400, 'bad-request']);
 });
 
-test('ranges of blocks become zeros, durably or not', async () => {
+test('POST /zero fills ranges of blocks with zeros, flushed or not', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   for (let index = 0; index < 8; index++) await put(app, index, 1, '&flush=n');
@@ -95,7 +96,7 @@ test('ranges of blocks become zeros, durably or not', async () => {
   assert.equal((await post(app, '/zero', { ranges: [] })).status, 200);
 });
 
-test('ranges that are none are refused, and nothing is zeroed', async () => {
+test('invalid ranges are refused, and nothing is zeroed', async () => {
   await using app = await startReceiverApp();
   await put(app, 0);
   const wrong = [
@@ -114,19 +115,19 @@ test('ranges that are none are refused, and nothing is zeroed', async () => {
     JSON.stringify({ ranges: Array.from({ length: 4097 }, () => [0, 1]) }),
   ];
   for (const body of wrong)
-    assert.deepEqual(told(await post(app, '/zero', body)), [400, 'bad-request'], body.slice(0, 40));
+    assert.deepEqual(outcomeOf(await post(app, '/zero', body)), [400, 'bad-request'], body.slice(0, 40));
   assert.equal(app.transfer.claimed().table.stateOf(0), 'durable');
 });
 
-test('a transfer is completed when all is there, and then nothing is written any more', async () => {
+test('a transfer is sealed once every block is there, and then refuses writes', async () => {
   await using app = await startReceiverApp({ blockCount: 3 });
   await put(app, 0);
   await put(app, 2);
   const incomplete = await post(app, '/complete', completionOf(app));
-  assert.deepEqual([...told(incomplete), incomplete.json()['missing']], [409, 'incomplete', [[1, 1]]]);
+  assert.deepEqual([...outcomeOf(incomplete), incomplete.json()['missing']], [409, 'incomplete', [[1, 1]]]);
   await put(app, 1, 2);
-  assert.deepEqual(told(await post(app, '/complete', completionOf(app))), [409, 'root-mismatch']);
-  assert.deepEqual(told(await app.request('GET', '/receipt')), [404, 'not-found']);
+  assert.deepEqual(outcomeOf(await post(app, '/complete', completionOf(app))), [409, 'root-mismatch']);
+  assert.deepEqual(outcomeOf(await app.request('GET', '/receipt')), [404, 'not-found']);
   await put(app, 1, 1, '&flush=n');
   const wrong = [
     '',
@@ -136,7 +137,11 @@ test('a transfer is completed when all is there, and then nothing is written any
     { ...completionOf(app), blockCount: 4 },
   ];
   for (const body of [...wrong, { ...completionOf(app), root: completionOf(app).root.slice(7) }]) {
-    assert.deepEqual(told(await post(app, '/complete', body)), [400, 'bad-request'], JSON.stringify(body));
+    assert.deepEqual(
+      outcomeOf(await post(app, '/complete', body)),
+      [400, 'bad-request'],
+      JSON.stringify(body),
+    );
   }
   assert.equal(app.sealedCount, 0);
   const sealed = await post(app, '/complete', completionOf(app));
@@ -144,8 +149,8 @@ test('a transfer is completed when all is there, and then nothing is written any
   const again = await post(app, '/complete', completionOf(app));
   assert.deepEqual(again.json(), sealed.json());
   assert.equal(app.transfer.status().state, 'sealed');
-  assert.deepEqual(told(await put(app, 0)), [409, 'sealed']);
-  assert.deepEqual(told(await post(app, '/zero', { ranges: [[0, 1]] })), [409, 'sealed']);
+  assert.deepEqual(outcomeOf(await put(app, 0)), [409, 'sealed']);
+  assert.deepEqual(outcomeOf(await post(app, '/zero', { ranges: [[0, 1]] })), [409, 'sealed']);
   for (const [method, path] of [
     ['POST', '/flush'],
     ['GET', '/blocks'],
@@ -158,8 +163,8 @@ test('a transfer is completed when all is there, and then nothing is written any
 });
 
 test(
-  'the receipt is served as the bytes that ssh-keygen accepts',
-  { skip: skipUnlessSshKeygen },
+  'the receipt is served as the exact bytes that ssh-keygen verifies',
+  { skip: unlessInstalled('ssh-keygen') },
   async () => {
     await using app = await startReceiverApp({ blockCount: 1 });
     await put(app, 0);
@@ -179,7 +184,7 @@ test(
   },
 );
 
-test('a device that fails is 500 with its errno, in a new epoch', async () => {
+test('a device error is 500 with its errno, in a new epoch', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   for (const operation of ['write', 'flush'] as const) {
@@ -187,46 +192,48 @@ test('a device that fails is 500 with its errno, in a new epoch', async () => {
     const { epoch } = app.transfer;
     target.arm({ operation, errno: 'EIO' });
     const failed = await put(app, 0);
-    assert.deepEqual([...told(failed), failed.json()['errno']], [500, 'io-error', 'EIO']);
+    assert.deepEqual([...outcomeOf(failed), failed.json()['errno']], [500, 'io-error', 'EIO']);
     assert.notEqual(failed.headers['ddt-epoch'], epoch);
     assert.deepEqual(
       [failed.headers['ddt-epoch'], failed.headers['ddt-durable-generation']],
       [app.transfer.epoch, '0'],
     );
     assert.equal((await app.request('HEAD', '/blocks/1')).status, 404);
-    // Said once, when the epoch ends, and not for each request that fails with it.
+    // Logged once, when the epoch ends, and not for each request that fails with it.
     assert.equal(app.epochEnds.length, operation === 'write' ? 1 : 2);
     assert.match(app.epochEnds.at(-1)?.message ?? '', /^(block 0: cannot write|cannot flush) memory: EIO$/);
-    assert.deepEqual(app.logged, []);
+    assert.deepEqual(app.logged, [
+      'warning: block 0: cannot write memory: EIO; 1 block that was not flushed yet will be sent again',
+    ]);
   }
   for (const [round, path] of ['/flush', '/zero', '/complete'].entries()) {
-    // A good flush between them: three failures in a row would end all writing.
+    // A good flush in between: after three failures in a row writes are refused for a while.
     assert.equal((await put(app, 2, 5 + round)).status < 300, true);
     await put(app, 1, 1, '&flush=n');
     target.arm({ operation: 'flush', errno: 'EIO' });
     const body = path === '/zero' ? { ranges: [[0, 1]] } : completionOf(app);
-    assert.deepEqual(told(await post(app, path, body)), [500, 'io-error'], path);
+    assert.deepEqual(outcomeOf(await post(app, path, body)), [500, 'io-error'], path);
   }
   assert.deepEqual([...listedIn(app.transfer.journal).keys()], [2]);
   assert.equal((await put(app, 0)).status, 201);
 });
 
-test('a target without room is 507, with the wish to come again', async () => {
+test('a full target is 507 with Retry-After', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   target.arm({ operation: 'write', errno: 'ENOSPC' });
   const full = await put(app, 0);
-  assert.deepEqual([...told(full), full.headers['retry-after']], [507, 'no-space', '1']);
+  assert.deepEqual([...outcomeOf(full), full.headers['retry-after']], [507, 'no-space', '1']);
   assert.equal((await put(app, 0)).status, 201);
 });
 
-test('a bug is 500 without a word of it, and its stack is in the log', async () => {
+test('a bug is 500 without details; its stack is in the log', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target });
   await put(app, 0);
   await target.close();
   const answer = await app.request('GET', '/blocks/0');
-  assert.deepEqual(told(answer), [500, 'internal']);
+  assert.deepEqual(outcomeOf(answer), [500, 'internal']);
   assert(!answer.body.toString().includes('memory'));
   assert.match(app.logged.join(''), /bug: Error: the memory target is closed\n +at /);
 });

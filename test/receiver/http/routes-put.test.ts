@@ -9,9 +9,9 @@ import { BODY, BODY_BASE64, BODY_HEX, GOOD_QUERY, startUntouched } from '../../s
 const OTHER = digestNow(Buffer.alloc(1));
 const OTHER_BASE64 = OTHER.toString('base64');
 
-test('the digest may be told in three ways, and in several that agree', async () => {
+test('the digest has three spellings, and several may agree', async () => {
   await using at = await startUntouched();
-  const told: [string, OutgoingHttpHeaders][] = [
+  const spellings: [string, OutgoingHttpHeaders][] = [
     [GOOD_QUERY, {}],
     [`?digest=sha256:${BODY_HEX.toUpperCase()}`, {}],
     ['', { 'content-digest': `sha-256=:${BODY_BASE64}:` }],
@@ -23,7 +23,7 @@ test('the digest may be told in three ways, and in several that agree', async ()
       { 'content-digest': `sha-256=:${BODY_BASE64}:`, 'unencoded-digest': ` sha-256=:${BODY_BASE64}:` },
     ],
   ];
-  for (const [query, headers] of told) {
+  for (const [query, headers] of spellings) {
     const answer = await at.put(query, headers);
     assert.deepEqual(
       [answer.status, answer.json()['sha256']],
@@ -33,7 +33,7 @@ test('the digest may be told in three ways, and in several that agree', async ()
   }
 });
 
-test('a PUT without a digest is told the command line that makes one', async () => {
+test('a PUT without a digest is refused with the command that computes one', async () => {
   await using at = await startUntouched();
   const answer = await at.refuses(400, 'digest-required', '');
   assert.match(
@@ -42,7 +42,7 @@ test('a PUT without a digest is told the command line that makes one', async () 
   );
 });
 
-test('digests that differ are a conflict, whichever is right', async () => {
+test('digests that differ are a conflict, even if one of them matches', async () => {
   await using at = await startUntouched();
   const conflict = [400, 'digest-conflict'] as const;
   await at.refuses(...conflict, GOOD_QUERY, { 'content-digest': `sha-256=:${OTHER_BASE64}:` });
@@ -56,14 +56,14 @@ test('digests that differ are a conflict, whichever is right', async () => {
   });
 });
 
-test('what is given twice in the address is refused: nobody knows which one is meant', async () => {
+test('a query parameter that is given twice is refused', async () => {
   await using at = await startUntouched();
   const digest = `digest=sha256:${BODY_HEX}`;
   await at.refuses(400, 'bad-request', `?${digest}&digest=sha256:${OTHER.toString('hex')}`);
   await at.refuses(400, 'bad-request', `?${digest}&flush=n&flush=y`);
 });
 
-test('a digest of another kind or spelling is unsupported', async () => {
+test('other algorithms and spellings of a digest are refused', async () => {
   await using at = await startUntouched();
   const unsupported = [400, 'digest-unsupported'] as const;
   for (const query of [
@@ -89,7 +89,7 @@ test('a digest of another kind or spelling is unsupported', async () => {
   }
 });
 
-test('a body with another digest changes nothing, and the answer does not help to find it', async () => {
+test('a body with another digest changes nothing, and the response does not reveal its digest', async () => {
   await using at = await startUntouched();
   const answer = await at.refuses(400, 'digest-mismatch', `?digest=sha256:${OTHER.toString('hex')}`);
   assert(!answer.body.toString().includes(BODY_HEX));
@@ -99,7 +99,7 @@ test('a body with another digest changes nothing, and the answer does not help t
   await at.refuses(400, 'digest-mismatch', GOOD_QUERY, {}, zstdCompressSync(BODY).subarray(0, BLOCK_BYTES));
 });
 
-test('a body of another length than the block is refused by its length or by its bytes', async () => {
+test('a body with another length than the block is refused, declared or chunked', async () => {
   await using at = await startUntouched();
   const chunked = { 'transfer-encoding': 'chunked' };
   const tooShort = BODY.subarray(1);
@@ -115,7 +115,7 @@ test('a body of another length than the block is refused by its length or by its
   assert.equal((await at.put(GOOD_QUERY, chunked)).status, 200);
 });
 
-test('a part of a block is not taken for the whole of it', async () => {
+test('Content-Range is refused: there is no partial PUT', async () => {
   await using at = await startUntouched();
   await at.refuses(400, 'bad-request', GOOD_QUERY, { 'content-range': 'bytes 0-99/65536' });
 });

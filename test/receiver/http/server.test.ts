@@ -23,14 +23,14 @@ const GET = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n';
 interface TestServer extends AsyncDisposable {
   readonly server: RunningServer;
   readonly port: number;
-  /** Requests that reached the application. */
+  /** Requests that reached the app. */
   readonly requests: IncomingMessage[];
 }
 
 interface TestServerOptions {
   readonly limits?: Partial<ServerLimits>;
   readonly connectionsMax?: number;
-  /** Answers wait for it. */
+  /** Responses wait for it. */
   readonly answer?: Promise<void>;
 }
 
@@ -59,7 +59,7 @@ async function serve(options: TestServerOptions = {}): Promise<TestServer> {
   };
 }
 
-/** Resolves with the protocol that was agreed on, rejects when the handshake fails. */
+/** Rejects when the handshake fails. */
 async function handshake(port: number, options: ConnectionOptions): Promise<TLSSocket> {
   const socket = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options });
   await once(socket, 'secureConnect');
@@ -73,7 +73,7 @@ async function assertClosed(socket: Socket): Promise<void> {
   socket.destroy();
 }
 
-test('ChaCha20 is taken where the client has it first, and otherwise what is quickest here', async () => {
+test('ChaCha20 is chosen if the client prefers it, else the cipher that is fastest here', async () => {
   await using at = await serve();
   const [quickest] = OWN_CIPHERS.split(':');
   const chacha = 'TLS_CHACHA20_POLY1305_SHA256';
@@ -88,7 +88,7 @@ test('ChaCha20 is taken where the client has it first, and otherwise what is qui
   }
 });
 
-test('TLS 1.3 is spoken and nothing older', async () => {
+test('TLS 1.3 is accepted, older versions are not', async () => {
   await using at = await serve();
   const socket = await handshake(at.port, {});
   assert.equal(socket.getProtocol(), 'TLSv1.3');
@@ -96,7 +96,7 @@ test('TLS 1.3 is spoken and nothing older', async () => {
   await assert.rejects(handshake(at.port, { maxVersion: 'TLSv1.2' }), /protocol version/i);
 });
 
-test('HTTP/1.1 is chosen, and HTTP/2 alone gets no connection', async () => {
+test('HTTP/1.1 is negotiated, and a client with HTTP/2 alone is refused', async () => {
   await using at = await serve();
   const socket = await handshake(at.port, { ALPNProtocols: ['h2', 'http/1.1'] });
   assert.equal(socket.alpnProtocol, 'http/1.1');
@@ -106,13 +106,13 @@ test('HTTP/1.1 is chosen, and HTTP/2 alone gets no connection', async () => {
   assert.deepEqual([preface.statuses, at.requests.length], [[400], 0]);
 });
 
-test('a connection on which no handshake comes is closed', async () => {
+test('a connection without a handshake is closed', async () => {
   await using at = await serve({ limits: { handshakeTimeoutMs: 100 } });
   const socket = connectTcp(at.port, '127.0.0.1');
   await assertClosed(socket);
 });
 
-test('a connection on which no request comes, or half of one, is closed', async () => {
+test('a connection with no request, or half of one, is closed', async () => {
   await using at = await serve({ limits: { headersTimeoutMs: 100 } });
   const [silent, half] = await Promise.all([
     rawExchange(at.port, ''),
@@ -122,14 +122,14 @@ test('a connection on which no request comes, or half of one, is closed', async 
   assert.equal(at.requests.length, 0);
 });
 
-test('a connection that is not used any more is closed', async () => {
-  // Node adds a second to it.
+test('an idle connection is closed', async () => {
+  // Node adds a second.
   await using at = await serve({ limits: { keepAliveTimeoutMs: 50 } });
   const { statuses, isClosedByServer } = await rawExchange(at.port, GET);
   assert.deepEqual([statuses, isClosedByServer], [[200], true]);
 });
 
-test('a head as long as a token needs is taken, one beyond 8 KiB is 431', async () => {
+test('a head that a long token needs is accepted, one over the limit is 431', async () => {
   await using at = await serve();
   const withHeader = (length: number): string => GET.replace('host:', `x: ${'x'.repeat(length)}\r\nhost:`);
   assert.deepEqual((await rawExchange(at.port, withHeader(7000), { until: /answered/ })).statuses, [200]);
@@ -137,7 +137,7 @@ test('a head as long as a token needs is taken, one beyond 8 KiB is 431', async 
   assert.deepEqual([statuses, isClosedByServer, at.requests.length], [[431], true, 1]);
 });
 
-test('more connections than allowed are closed, until others have ended', async () => {
+test('connections over the limit are closed until others have ended', async () => {
   await using at = await serve({ connectionsMax: 2, limits: { handshakeTimeoutMs: 8000 } });
   const sockets = [await connectRaw(at.port), await connectRaw(at.port)];
   const third = connectTcp(at.port, '127.0.0.1');
@@ -151,7 +151,7 @@ test('more connections than allowed are closed, until others have ended', async 
   sockets[1]?.destroy();
 });
 
-test('what is ambiguous or no HTTP is answered with 400, closed, and reaches nobody', async () => {
+test('ambiguous or broken HTTP gets 400, is closed and never reaches the app', async () => {
   await using at = await serve();
   const put = 'PUT / HTTP/1.1\r\nhost: x\r\n';
   const broken = [
@@ -175,7 +175,7 @@ test('what is ambiguous or no HTTP is answered with 400, closed, and reaches nob
   assert.equal(at.requests.length, 0);
 });
 
-test('a Host or path of which no URL can be made is 400, and its body is not read', async () => {
+test('a Host or path that makes no valid URL is 400, and the body is not read', async () => {
   await using at = await serve();
   const heads = ['PUT / HTTP/1.1\r\nhost: a/b', 'PUT / HTTP/1.1\r\nhost:', 'PUT /a\\b HTTP/1.1\r\nhost: x'];
   for (const head of [...heads, 'PUT / HTTP/1.1', 'PUT / HTTP/1.1\r\nhost: x\r\nexpect: tea']) {
@@ -189,7 +189,7 @@ test('a Host or path of which no URL can be made is 400, and its body is not rea
   assert.equal(at.requests.length, 0);
 });
 
-test('when it closes it lets requests end, closes idle connections and takes no new ones', async () => {
+test('closing lets requests finish, closes idle connections and accepts no new ones', async () => {
   const { promise: answer, resolve } = Promise.withResolvers<void>();
   await using at = await serve({ answer });
   const idle = await connectRaw(at.port);
@@ -204,7 +204,7 @@ test('when it closes it lets requests end, closes idle connections and takes no 
   await closing;
 });
 
-test('when it closes, requests that do not end within the grace are ended', async () => {
+test('closing cuts requests that take longer than the grace', async () => {
   const { promise: answer, resolve } = Promise.withResolvers<void>();
   await using at = await serve({ answer });
   const busy = rawExchange(at.port, GET);
@@ -214,7 +214,7 @@ test('when it closes, requests that do not end within the grace are ended', asyn
   resolve();
 });
 
-test('a port that is taken is refused with the reason', async () => {
+test('a port that is in use is refused with the reason', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;

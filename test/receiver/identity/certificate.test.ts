@@ -9,10 +9,10 @@ import { connect, createServer } from 'node:tls';
 import { systemClock } from '../../../common/clock.ts';
 import { TransferError, type ErrorCode } from '../../../common/errors.ts';
 import { loadOrMakeIdentity, pinOfCertificate } from '../../../receiver/identity/certificate.ts';
+import { unlessInstalled } from '../../support/requires.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
-const hasOpenssl = spawnSync('openssl', ['version']).error === undefined;
-const needsOpenssl = { skip: hasOpenssl ? false : 'openssl is not installed' };
+const needsOpenssl = { skip: unlessInstalled('openssl') };
 
 /** Runs it in sh and returns what it printed. */
 function shell(command: string, input = ''): string {

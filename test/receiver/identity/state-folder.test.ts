@@ -1,6 +1,5 @@
 /** The folder in which the receiver keeps its secrets, and the signing key in it. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { chmod, chown, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,12 +9,12 @@ import {
   loadOrMakeSigningKey,
   prepareStateDir,
 } from '../../../receiver/identity/certificate.ts';
+import { unlessRoot } from '../../support/requires.ts';
 import { run } from '../../support/run.ts';
+import { skipUnlessStrace } from '../../support/strace.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
-const isRoot = process.geteuid?.() === 0;
-const canTrace = spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status === 0;
-const needsStrace = { skip: canTrace ? false : 'strace is not installed, or not allowed' };
+const needsStrace = { skip: skipUnlessStrace };
 
 async function assertRefused(promise: Promise<unknown>, message: RegExp, hint: RegExp): Promise<void> {
   await assert.rejects(promise, (error) => {
@@ -88,7 +87,7 @@ test('a state folder that others could exchange or write to is refused', async (
   await assertRefused(below, /a part of the path is not a directory$/, another);
 });
 
-test('a state folder of someone else is refused', { skip: isRoot ? false : 'needs root' }, async () => {
+test('a state folder of someone else is refused', { skip: unlessRoot }, async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'state');
   await prepareStateDir(path);

@@ -7,7 +7,7 @@ import { coded } from '../../support/coded.ts';
 const MIB = 2 ** 20;
 const TIB = 2 ** 40;
 
-test('a table of blocks that would take more than half of the memory is refused, with a way out', () => {
+test('a table that takes more than half of the memory is refused, with a block size that fits', () => {
   // 2^15 blocks of 33 bytes are 1,081,344 bytes.
   const geometry = { sizeBytes: 2 ** 31, blockSizeBytes: 2 ** 16 };
   checkTableFits(geometry, 2 * 1_081_344);
@@ -24,6 +24,6 @@ test('a table of blocks that would take more than half of the memory is refused,
   }
 });
 
-test('the memory of the machine is at most what it has', () => {
+test('the memory of the machine is at most its physical memory', () => {
   assert(machineMemoryBytes() > 0 && machineMemoryBytes() <= totalmem());
 });

@@ -174,11 +174,12 @@ test('the log names new areas once, and the seal says how much they are', async 
   for (let index = 1; index < BLOCKS; index++) await put(app, index, `${index * BLOCK_BYTES}+512`);
   await complete(app);
   assert.deepEqual(app.logged.slice(0, 2), [
-    'ddt-receive: warning: the source could not be read at 0+512: 512 bytes in 1 area are zeros instead\n',
-    'ddt-receive: warning: the source could not be read at 65536+512, 131072+512, 196608+512: ' +
-      '1536 bytes in 3 areas are zeros instead\n',
+    'warning: unreadable areas of the source, replaced by zeros: 0+512 (512 bytes in 1 area)',
+    'warning: unreadable areas of the source, replaced by zeros: 65536+512, 131072+512, 196608+512 ' +
+      '(1536 bytes in 3 areas)',
   ]);
-  assert.match(app.logged[2] ?? '', /sealed: 4 .*, with 2048 bytes in 4 areas that could not be read at the/);
+  const seal = /^sealed: 4 blocks, root sha256:\w+, 2048 bytes in 4 areas of the source unreadable$/;
+  assert.match(app.logged[2] ?? '', seal);
 });
 
 test('more areas than can be listed become fewer that hold them all, with their number', async () => {

@@ -21,7 +21,8 @@ import {
   type TestTransfer,
 } from '../../support/open-transfer.ts';
 import { recordedJournal } from '../../support/recorded.ts';
-import { isGoodForSshKeygen, skipUnlessSshKeygen } from '../../support/ssh-keygen.ts';
+import { unlessInstalled } from '../../support/requires.ts';
+import { isGoodForSshKeygen } from '../../support/ssh-keygen.ts';
 
 const key = makeSigningKey(Buffer.alloc(32, 1));
 
@@ -80,19 +81,23 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
   assert.deepEqual([open.table.countOf('durable'), transfer.status().state], [3, 'sealed']);
 });
 
-test('ssh-keygen accepts the receipt, and no other bytes', { skip: skipUnlessSshKeygen }, async () => {
-  await using opened = await openTransfer({ blockCount: 1 });
-  await putAll(opened);
-  const { json, signature } = await seal(opened);
-  const { receiverKey } = JSON.parse(json) as { receiverKey: string };
-  const signed = { message: json, signature, namespace: RECEIPT_NAMESPACE };
-  assert.equal(await isGoodForSshKeygen(signed, receiverKey), true);
-  assert.equal(
-    await isGoodForSshKeygen({ ...signed, message: json.replace('"v": 1', '"v": 2') }, receiverKey),
-    false,
-  );
-  assert.equal(await isGoodForSshKeygen({ ...signed, namespace: 'file' }, receiverKey), false);
-});
+test(
+  'ssh-keygen accepts the receipt, and no other bytes',
+  { skip: unlessInstalled('ssh-keygen') },
+  async () => {
+    await using opened = await openTransfer({ blockCount: 1 });
+    await putAll(opened);
+    const { json, signature } = await seal(opened);
+    const { receiverKey } = JSON.parse(json) as { receiverKey: string };
+    const signed = { message: json, signature, namespace: RECEIPT_NAMESPACE };
+    assert.equal(await isGoodForSshKeygen(signed, receiverKey), true);
+    assert.equal(
+      await isGoodForSshKeygen({ ...signed, message: json.replace('"v": 1', '"v": 2') }, receiverKey),
+      false,
+    );
+    assert.equal(await isGoodForSshKeygen({ ...signed, namespace: 'file' }, receiverKey), false);
+  },
+);
 
 test('sealed again it gives the same receipt, at another time and after another start', async () => {
   await using folder = await fastTempDir();

@@ -1,4 +1,4 @@
-/** What is kept of the target from the first start on, and told to senders and in the receipt. */
+/** What the journal, the status and the receipt say about the target, and which targets are refused. */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const needsLoop = { skip: skipUnlessLoop };
 const CONTENT = ['ext4 file system "photos"'];
 
 test(
-  'what was on the target is told after a restart and in the receipt, when it is gone',
+  'what the target held at first is in the status after a restart, and in the receipt',
   needsLoop,
   async () => {
     await using folder = await tempDir();
@@ -71,7 +71,7 @@ test('another disk behind the same link is refused, by its size or by a sample',
   }
 });
 
-test('a target in the state folder is refused, under any name of it', async () => {
+test('a target in the state folder is refused under any of its names', async () => {
   await using folder = await tempDir();
   const state = join(folder.path, 'state');
   await mkdir(join(state, 'deeper'), { recursive: true, mode: 0o700 });
@@ -84,23 +84,19 @@ test('a target in the state folder is refused, under any name of it', async () =
   }
 });
 
-test(
-  'a state folder on the disk that is the target is refused: that disk is mounted',
-  needsLoop,
-  async () => {
-    await using device = await loopDevice(8 * MIB);
-    await runOk('mkfs.ext4', ['-q', device.path]);
-    await using view = await mounted(device.path);
-    const place = ['--listen', `${OWN_HOST}:0`, '--state-dir', join(view.path, 'state')];
-    for (const target of [device.path, device.backingFile]) {
-      const ended = await runReceiver([...place, '--overwrite-target', target]);
-      assert.equal(ended.status, 4, ended.stdout);
-      assert.match(ended.stderr, /it is in use: (mounted on|attached to)/);
-    }
-  },
-);
+test('a state folder on the target disk is refused: the disk is mounted', needsLoop, async () => {
+  await using device = await loopDevice(8 * MIB);
+  await runOk('mkfs.ext4', ['-q', device.path]);
+  await using view = await mounted(device.path);
+  const place = ['--listen', `${OWN_HOST}:0`, '--state-dir', join(view.path, 'state')];
+  for (const target of [device.path, device.backingFile]) {
+    const ended = await runReceiver([...place, '--overwrite-target', target]);
+    assert.equal(ended.status, 4, ended.stdout);
+    assert.match(ended.stderr, /it is in use: (mounted on|attached to)/);
+  }
+});
 
-test('a target with a by-id link is named by it on both sides', needsLoop, async (context) => {
+test('both sides name a target by its by-id link', needsLoop, async (context) => {
   await using folder = await tempDir();
   await using device = await loopDevice(MIB);
   const byId = `/dev/disk/by-id/ddt-test-${process.pid}`;

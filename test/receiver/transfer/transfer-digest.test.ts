@@ -1,4 +1,4 @@
-/** The digest of a transfer from its claim to its receipt, over starts of the receiver. */
+/** The digest of a transfer from its claim to its receipt, over restarts of the receiver. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -67,7 +67,7 @@ async function put(
   return bytes;
 }
 
-test('a claim that was journalled before there was a choice is one of SHA-256', async () => {
+test('a journalled claim without a digest is one of SHA-256', async () => {
   await using at = await place();
   await at.target.prepare(3 * BLOCK_BYTES);
   const { size, blockSize, source } = claimOf(2);
@@ -84,7 +84,7 @@ test('a claim that was journalled before there was a choice is one of SHA-256', 
   await refuseOtherDisk(at.target, again.claimed());
 });
 
-test('a transfer keeps its digest over another start, and its receipt names it', async () => {
+test('a transfer keeps its digest over a restart, and its receipt names it', async () => {
   await using at = await place();
   const first = at.start();
   assert.equal(await claimTransfer(first, { ...claimOf(3), digest: 'blake3' }), 'new');
@@ -110,7 +110,7 @@ test('a transfer keeps its digest over another start, and its receipt names it',
   assert.equal(transfer.verifiedCount, 3);
 });
 
-test('a block of a BLAKE3 transfer that reads back wrong is found, as any other', async () => {
+test('a block of a BLAKE3 transfer that reads back wrong is found', async () => {
   await using at = await place();
   const transfer = at.start();
   await claimTransfer(transfer, { ...claimOf(2), digest: 'blake3' });
@@ -122,7 +122,7 @@ test('a block of a BLAKE3 transfer that reads back wrong is found, as any other'
   assert.equal(table.stateOf(0), 'absent');
 });
 
-test('where its digests cannot be computed a transfer is not opened, and nothing of it changes', async () => {
+test('a transfer whose digests cannot be computed here is not opened, and nothing changes', async () => {
   await using at = await place();
   const first = at.start();
   await claimTransfer(first, { ...claimOf(2), digest: 'blake3' });

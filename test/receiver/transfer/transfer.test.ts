@@ -23,6 +23,7 @@ import {
   putBlock,
 } from '../../support/open-transfer.ts';
 import { recordedJournal } from '../../support/recorded.ts';
+import { notApplicable } from '../../support/requires.ts';
 import type { TempDir } from '../../support/temp-dir.ts';
 
 const KIB_64 = 64 * 1024;
@@ -57,7 +58,7 @@ function transferOver(journal: Journal, target: Target = new MemoryTarget()): Tr
   });
 }
 
-test('a new transfer has an id, knows its target, and belongs to nobody', async () => {
+test('a new transfer has an id and its target, and is unclaimed', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   assert.match(transfer.id, /^[0-9a-f-]{36}$/);
@@ -70,7 +71,7 @@ test('a new transfer has an id, knows its target, and belongs to nobody', async 
   assert.throws(() => transfer.writable(), coded('not-claimed'));
 });
 
-test('the first claim counts, and the same one again changes nothing', async () => {
+test('the first claim counts, and repeating it changes nothing', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claim = claimOf(3);
@@ -94,7 +95,7 @@ test('the first claim counts, and the same one again changes nothing', async () 
   assert.deepEqual(status.blocks, { absent: 3, written: 0, durable: 0, verified: 0 });
 });
 
-test('another size, another cut or another disk is another transfer', async () => {
+test('a claim with another size, block size or disk is refused', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claim = claimOf(3);
@@ -115,7 +116,7 @@ test('another size, another cut or another disk is another transfer', async () =
   assert.equal(claimDifference(claim, claim), undefined);
 });
 
-test('of many claims at the same time one is new, and those that differ are refused', async () => {
+test('of many concurrent claims one is new, and those that differ are refused', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claims = [2, 3, 2, 3, 2, 3].map(async (count) => await claimTransfer(transfer, claimOf(count)));
@@ -147,12 +148,13 @@ test('an impossible geometry is refused and claims nothing', async () => {
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
 });
 
-/** 2^32 blocks, as many as there can be. */
+/** For 2^32 blocks, the most possible. */
 const LARGEST_TABLE_BYTES = 132 * 2 ** 30;
 const skip =
-  machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES && 'any table fits into the memory of this machine';
+  machineMemoryBytes() >= 2 * LARGEST_TABLE_BYTES &&
+  notApplicable('any table of blocks fits into the memory of this machine');
 
-test('more blocks than there is memory for are refused before the target is touched', { skip }, async () => {
+test('a table that does not fit into memory is refused before the target is touched', { skip }, async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   const claim = { ...claimOf(1), size: 2 ** 48, blockSize: 2 ** 16 };
@@ -163,7 +165,7 @@ test('more blocks than there is memory for are refused before the target is touc
   assert.deepEqual([transfer.status().state, at.journal.property('claim')], ['unclaimed', undefined]);
 });
 
-test('a target that is too small stays unclaimed, and a source that fits can have it', async () => {
+test('a target that is too small stays unclaimed, and a source that fits can claim it', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal, new MemoryTarget({ capacityBytes: 2 * BLOCK_BYTES }));
   await assert.rejects(claimTransfer(transfer, claimOf(3)), coded('target-too-small'));
@@ -171,7 +173,7 @@ test('a target that is too small stays unclaimed, and a source that fits can hav
   assert.equal(await claimTransfer(transfer, claimOf(2)), 'new');
 });
 
-test('a claim that the journal cannot hold is no claim', async () => {
+test('a claim that could not be journalled does not count', async () => {
   await using at = await place();
   let isFull = false;
   const journal = recordedJournal(at.journal, (text) => {
@@ -185,7 +187,7 @@ test('a claim that the journal cannot hold is no claim', async () => {
   assert.equal(await claimTransfer(transfer, claimOf(2)), 'new');
 });
 
-test('another start on the journal goes on: same id and claim, what is durable, a new epoch', async () => {
+test('a restart resumes the transfer: same id and claim, durable blocks, a new epoch', async () => {
   await using at = await place();
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory, journal: at.journal });
@@ -201,7 +203,7 @@ test('another start on the journal goes on: same id and claim, what is durable, 
   assert.equal(again.durableGeneration, 0);
 });
 
-test('what the journal lists beyond the last block is not believed', async () => {
+test('blocks that the journal lists past the last one are ignored', async () => {
   await using at = await place();
   await claimTransfer(transferOver(at.journal), claimOf(3));
   at.journal.recordDurable([1, 3, 2 ** 31].map((index) => ({ index, digest: Buffer.alloc(32, 1) })));
@@ -209,7 +211,7 @@ test('what the journal lists beyond the last block is not believed', async () =>
   assert.deepEqual(blocks, { absent: 2, written: 0, durable: 1, verified: 0 });
 });
 
-test('a sealed transfer is sealed after another start as well', async () => {
+test('a sealed transfer stays sealed over a restart', async () => {
   await using at = await place();
   const transfer = transferOver(at.journal);
   await claimTransfer(transfer, claimOf(1));
@@ -222,7 +224,7 @@ test('a sealed transfer is sealed after another start as well', async () => {
   }
 });
 
-test('memory for blocks is what was allowed, and never less than two blocks', async () => {
+test('slabs use the memory allowed, but there are two at least', async () => {
   const slabBytes = BLOCK_BYTES + 4096;
   for (const [memoryBytes, slabCount] of [
     [1, 2],

@@ -19,7 +19,7 @@ import {
 } from '../../support/open-transfer.ts';
 import { recordedTarget } from '../../support/recorded.ts';
 
-/** What is where, as block numbers with versions: `3:1` is version 1 of block 3. */
+/** Which version of each block is on the target: `3:1` is version 1 of block 3. */
 function contentsOn(memory: MemoryTarget, { open }: TestTransfer, versions: number): string[] {
   return Array.from({ length: open.blockCount }, (_, index) => {
     const digest = digestOn(memory, open, index);
@@ -30,7 +30,7 @@ function contentsOn(memory: MemoryTarget, { open }: TestTransfer, versions: numb
   });
 }
 
-test('a receipt repeats what was done', async () => {
+test('the result repeats what was done', async () => {
   await using opened = await openTransfer();
   const { transfer, open } = opened;
   const bytes = contentOf(open, 3, 1);
@@ -59,7 +59,7 @@ test('a receipt repeats what was done', async () => {
   });
 });
 
-test('a durable block that comes again, alone or as zeros, is neither forgotten nor written', async () => {
+test('a durable block that is sent again is neither invalidated nor written', async () => {
   const memory = new MemoryTarget();
   const calls: string[] = [];
   const target = recordedTarget(memory, (text) => calls.push(text));
@@ -94,7 +94,7 @@ test('the last block is short, and a block of another length is a bug', async ()
   );
 });
 
-test('two writes of one block run one after the other, and no other block waits for them', async () => {
+test('writes of one block run one after the other, and other blocks do not wait', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   using gate = memory.hold('write');
@@ -109,7 +109,7 @@ test('two writes of one block run one after the other, and no other block waits 
   assert.deepEqual(contentsOn(memory, opened, 3).slice(2, 4), ['2:2', '3:1']);
 });
 
-test('zeros wait for the blocks that they cover, and such blocks for the zeros', async () => {
+test('zeros and the blocks that they cover wait for each other', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   using gate = memory.hold('write');
@@ -128,7 +128,7 @@ test('zeros wait for the blocks that they cover, and such blocks for the zeros',
   assert.deepEqual(contentsOn(memory, opened, 2).slice(3, 7), ['3:0', '4:0', '5:1', '6:1']);
 });
 
-test('a write that fails lets the next one of the same block go on', async () => {
+test('a failed write does not block the next one of the same block', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   memory.arm({ operation: 'write', errno: 'ENOSPC' });
@@ -137,7 +137,7 @@ test('a write that fails lets the next one of the same block go on', async () =>
   assert.equal((await next).state, 'durable');
 });
 
-test('zero blocks have the digest of zeros, the short last one its own', async () => {
+test('zeroed blocks have the digest of zeros, the short last one its own', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   for (let index = 0; index < 8; index++) await putBlock(opened, index, 1, true);
@@ -158,7 +158,7 @@ test('zero blocks have the digest of zeros, the short last one its own', async (
     assert.equal(listed.get(index), digestOn(memory.crash(), open, index));
 });
 
-test('zeros that are not flushed are only written, and no zeros at all are no write', async () => {
+test('zeros without a flush are only written, and no ranges are no write', async () => {
   await using opened = await openTransfer();
   const receipt = await writeZeroBlocks(opened.transfer, [[0, 2]], false);
   assert.deepEqual([receipt.state, receipt.generation], ['written', 1]);
@@ -167,7 +167,7 @@ test('zeros that are not flushed are only written, and no zeros at all are no wr
   assert.deepEqual([nothing.state, nothing.generation], ['durable', 0]);
 });
 
-test('zeros are owed until all of their ranges are durable, whatever was there already', async () => {
+test('the generation of zeros covers all their ranges, also those that needed no write', async () => {
   await using opened = await openTransfer();
   await writeZeroBlocks(opened.transfer, [[5, 1]], true);
   const ranges: Range[] = [
@@ -198,7 +198,7 @@ test('zeros whose epoch ends between two ranges are not acknowledged', async () 
   assert.equal(opened.open.table.stateOf(0), 'absent');
 });
 
-test('a write is not acknowledged by a flush that succeeds after the one it was lost in', async () => {
+test('a write that a flush lost is not acknowledged by a later flush', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   memory.arm({ operation: 'flush', errno: 'EIO' });
@@ -216,7 +216,7 @@ test('a write is not acknowledged by a flush that succeeds after the one it was 
   assert.equal(listedIn(opened.journal).size, 0);
 });
 
-test('nothing is written to a transfer that was sealed while the block waited for its turn', async () => {
+test('a block that waited for its lock is not written once the transfer is sealed', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory, blockCount: 1 });
   using gate = memory.hold('write');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { doubtsOf } from '../../../sender/preflight/caveats.ts';
+import { caveatsOf } from '../../../sender/preflight/caveats.ts';
 import { isoSizeOf, runOutOf, runOutText, type RunOut } from '../../../sender/bad-sectors/optical-run-out.ts';
 
 const ISO_BYTES = 300 * 2048;
@@ -53,18 +53,16 @@ test('a copy with unreadable areas is no proof, and says where their list is', (
   const description = { description: 'optical drive', path: '/dev/sr0', model: null, serial: null };
   const runOut: RunOut = { isoSizeBytes: ISO_BYTES, sizeBytes: ISO_BYTES + 4096 };
   const source = { description, runOut };
-  assert.deepEqual(doubtsOf({ verified: 'read-back', unreadable: [] }, source, []), {
-    warnings: [],
-    hint: undefined,
-  });
+  assert.deepEqual(caveatsOf({ verified: 'read-back', unreadable: [] }, source, []), []);
   const facts = { verified: 'none', unreadable: [[ISO_BYTES, 4096]] } as const;
-  const { warnings, hint } = doubtsOf(facts, source, ['a.json', 'b.map']);
+  const caveats = caveatsOf(facts, source, ['a.json', 'b.map']);
+  const warnings = caveats.map(({ warning }) => warning);
   assert.equal(warnings.length, 3);
   assert.match(warnings[0] ?? '', /nothing was read back/);
   assert.match(warnings[1] ?? '', /^4096 bytes in 1 area of \/dev\/sr0 .*; listed in a.json and b.map$/);
   assert.match(warnings[2] ?? '', /^the last 4 KiB of \/dev\/sr0 .*not data$/);
-  // There is nothing to be had there.
-  assert.equal(hint, undefined);
+  // No drive can read it.
+  assert(caveats.every(({ hint }) => hint === undefined));
   const damaged = { verified: 'read-back', unreadable: [[0, 2048]] } as const;
-  assert.match(doubtsOf(damaged, source, []).hint ?? '', /run the same command again/);
+  assert.match(caveatsOf(damaged, source, [])[0]?.hint ?? '', /run the same command again/);
 });

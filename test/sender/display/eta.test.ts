@@ -1,22 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TimeLeft } from '../../../sender/display/eta.ts';
+import { formatDuration } from '../../../common/units.ts';
+import { Eta } from '../../../sender/display/eta.ts';
 import { prng } from '../../support/prng.ts';
 
 const MIB = 1024 * 1024;
 const HOUR = 3600;
 
-/**
- * Runs a transfer, second by second. @param arrives bytes in that second. @returns what was shown each
- * second.
- */
+function textOf({ leftMs }: Eta): string {
+  return leftMs === undefined ? 'unknown' : formatDuration(leftMs);
+}
+
+/** Simulates a transfer. @param arrives bytes in that second. @returns what was shown each second. */
 function run(totalBytes: number, seconds: number, arrives: (second: number) => number): string[] {
-  const timeLeft = new TimeLeft();
+  const eta = new Eta();
   const shown: string[] = [];
   for (let second = 0, done = 0; second <= seconds && done < totalBytes; second++) {
     if (second > 0) done = Math.min(totalBytes, done + arrives(second));
-    timeLeft.add(second * 1000, done, totalBytes - done);
-    shown.push(timeLeft.text);
+    eta.add(second * 1000, done, totalBytes - done);
+    shown.push(textOf(eta));
   }
   return shown;
 }
@@ -34,7 +36,7 @@ function secondsOf(text: string): number {
   return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0), 0);
 }
 
-test('nothing is said until something has arrived for a while', () => {
+test('there is no estimate until data has arrived for five seconds', () => {
   assert.equal(run(100 * MIB, 60, () => 0).at(-1), 'unknown');
   const shown = run(1000 * MIB, 6, () => MIB);
   assert.deepEqual(
@@ -42,10 +44,10 @@ test('nothing is said until something has arrived for a while', () => {
     Array.from({ length: 5 }, () => 'unknown'),
   );
   assert.equal(shown[5], '17 m');
-  assert.equal(run(2 * MIB, 2, () => MIB).at(-1), '0 s', 'but that it is over');
+  assert.equal(run(2 * MIB, 2, () => MIB).at(-1), '0 s', 'nothing is left');
 });
 
-test('on an even line it counts down in sensible steps', () => {
+test('at a constant rate it counts down in sensible steps', () => {
   const shown = run(1000 * MIB, 2000, () => MIB);
   const { growths } = changesOf(shown.slice(5));
   assert.equal(growths, 0);
@@ -56,7 +58,7 @@ test('on an even line it counts down in sensible steps', () => {
   for (const text of shown.slice(5)) assert.match(text, /^(\d+ m|[2-9] m 30 s|1 m \d?[05] s|\d\d? s)$/);
 });
 
-test('on a line that flutters it does not, and stays near the truth', () => {
+test('on a line of changing rate it changes rarely, and stays near the truth', () => {
   const random = prng(11);
   const shown = run(10 * HOUR * MIB, 2 * HOUR, () => MIB * (0.5 + random.below(1000) / 1000));
   const { changes, growths } = changesOf(shown.slice(300));
@@ -68,7 +70,7 @@ test('on a line that flutters it does not, and stays near the truth', () => {
   }
 });
 
-test('blocks that arrive in bursts, half a minute apart, do not shake it', () => {
+test('bursts half a minute apart do not disturb it', () => {
   const shown = run(2 * HOUR * MIB, 2 * HOUR, (second) => (second % 32 === 0 ? 32 * MIB : 0));
   const { changes } = changesOf(shown.slice(300, HOUR));
   assert(changes <= 20, `${changes} changes in 55 minutes`);
@@ -83,28 +85,28 @@ test('it follows a line that becomes slower for good', () => {
   assert(Math.abs(secondsOf(shown[3600] ?? '') / (2 * (2 * HOUR - 600) - 3000) - 1) < 0.1);
 });
 
-test('an outage does not count: afterwards it goes on where it was', () => {
-  const timeLeft = new TimeLeft();
+test('an outage does not count: afterwards the estimate is as before', () => {
+  const eta = new Eta();
   const totalBytes = 3600 * MIB;
   for (let second = 0; second <= 600; second++)
-    timeLeft.add(second * 1000, second * MIB, totalBytes - second * MIB);
-  assert.equal(timeLeft.text, '50 m');
-  for (let second = 601; second <= 1200; second++) timeLeft.skip(second * 1000, 600 * MIB);
+    eta.add(second * 1000, second * MIB, totalBytes - second * MIB);
+  assert.equal(textOf(eta), '50 m');
+  for (let second = 601; second <= 1200; second++) eta.skip(second * 1000, 600 * MIB);
   for (let second = 1201; second <= 1205; second++) {
     const done = (second - 600) * MIB;
-    timeLeft.add(second * 1000, done, totalBytes - done);
+    eta.add(second * 1000, done, totalBytes - done);
   }
-  assert.equal(timeLeft.text, '50 m');
+  assert.equal(textOf(eta), '50 m');
 });
 
-test('between two steps it stays with the one that is shown', () => {
-  const timeLeft = new TimeLeft();
+test('between two steps it keeps the one that is shown', () => {
+  const eta = new Eta();
   const shown: string[] = [];
   for (let second = 0; second < 1200; second++) {
     // 10 m 30 s, and a little more and less in turn: rounded it would be 10 and 11 minutes.
     const leftSeconds = 630 + 30 * Math.sin(second / 30);
-    timeLeft.add(second * 1000, second * MIB, leftSeconds * MIB);
-    if (second >= 200) shown.push(timeLeft.text);
+    eta.add(second * 1000, second * MIB, leftSeconds * MIB);
+    if (second >= 200) shown.push(textOf(eta));
   }
   assert.equal(changesOf(shown).changes, 0, [...new Set(shown)].join());
 });

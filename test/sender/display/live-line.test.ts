@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { ASCII_STYLE, BLOCKS_STYLE, liveLines, type LiveState } from '../../../sender/display/live-line.ts';
+import { ASCII_STYLE, BLOCKS_STYLE, liveLines } from '../../../sender/display/live-line.ts';
+import type { OutageText } from '../../../sender/display/outage.ts';
+import type { Snapshot } from '../../../sender/display/progress-columns.ts';
 
 const MIB = 1024 * 1024;
 const COUNTERS = {
@@ -14,40 +16,39 @@ const COUNTERS = {
   zero: 50_000,
   resent: 0,
 };
-const STATE: LiveState = {
+const STATE: Snapshot = {
   counters: COUNTERS,
   bytesTotal: 1_000_204_886_016,
   blockSizeBytes: 4 * MIB,
+  bytesArrived: 95_390 * 4 * MIB,
   bytesWire: 160_000 * MIB,
   bytesPerSecond: 11_500_000,
   lineBytesPerSecond: 5_000_000,
   connections: 24,
   secondsLeft: 49_200,
-  timeLeft: '13 h 40 m',
   limitBytesPerSecond: undefined,
-  trouble: undefined,
 };
-const TROUBLE = {
+const OUTAGE: OutageText = {
   what: 'waiting for the receiver: connection refused',
-  since: ', for 3 m 12 s',
+  since: ' for 3 m 12 s',
   giveUp: '; giving up in 23 h 56 m',
 };
 
-const linesAt = (columns: number, changes: Partial<LiveState> = {}): string[] =>
-  liveLines({ ...STATE, ...changes }, columns, BLOCKS_STYLE);
+const linesAt = (columns: number, changes: Partial<Snapshot> = {}, outage?: OutageText): string[] =>
+  liveLines({ ...STATE, ...changes }, outage, columns, BLOCKS_STYLE);
 
-test('the wider the terminal, the more it says; what matters most is left last', () => {
+test('a wider terminal shows more; the most important columns stay longest', () => {
   assert.deepEqual(
     [20, 40, 50, 60, 80, 100, 130].map((columns) => linesAt(columns)[0]),
     [
-      ' 38 %  92.0 Mbit/s',
-      ' 38 %   92.0 Mbit/s  ETA 13 h 40 m',
-      ' 38 % ▕██▎   ▏  354.2 GiB verified  ETA 13 h 40 m',
-      ' 38 %  354.2 GiB verified   92.0 Mbit/s  ETA 13 h 40 m',
-      ' 38 % ▕██▎   ▏  354.2 GiB verified   92.0 Mbit/s  24 connections  ETA 13 h 40 m',
-      ' 38 % ▕█████▎        ▏  354.2 GiB verified   92.0 Mbit/s  24 connections' +
-        '   ratio 2.3  ETA 13 h 40 m',
-      ' 38 % ▕█████████▌               ▏  354.2 GiB verified   92.0 Mbit/s   line 40.0 Mbit/s' +
+      ' 40 %  92.0 Mbit/s',
+      ' 40 %   92.0 Mbit/s  ETA 13 h 40 m',
+      ' 40 % ▕██▎   ▏  354.2 GiB verified  ETA 13 h 40 m',
+      ' 40 %  354.2 GiB verified   92.0 Mbit/s  ETA 13 h 40 m',
+      ' 40 % ▕██▎   ▏  354.2 GiB verified   92.0 Mbit/s  24 connections  ETA 13 h 40 m',
+      ' 40 % ▕██▋    ▏  354.2 GiB verified   92.0 Mbit/s   line 40.0 Mbit/s' +
+        '  24 connections  ETA 13 h 40 m',
+      ' 40 % ▕█████████▌               ▏  354.2 GiB verified   92.0 Mbit/s   line 40.0 Mbit/s' +
         '  24 connections   ratio 2.3  ETA 13 h 40 m',
     ],
   );
@@ -60,6 +61,7 @@ test('no line is ever wider than the terminal, and none is empty', () => {
     fc.property(
       fc.record({
         bytesWire: size,
+        bytesArrived: fc.nat(STATE.bytesTotal ?? 0),
         bytesPerSecond: size,
         lineBytesPerSecond: size,
         connections: fc.integer({ min: 0, max: 64 }),
@@ -71,17 +73,17 @@ test('no line is ever wider than the terminal, and none is empty', () => {
         style: fc.constantFrom(BLOCKS_STYLE, ASCII_STYLE),
       }),
       ({ resent, durable, verified, limit, what, style, ...rest }) => {
-        const trouble = what === undefined ? undefined : { ...TROUBLE, what };
+        const outage = what === undefined ? undefined : { ...OUTAGE, what };
         const counters = { ...COUNTERS, resent, durable, verified };
         for (let columns = 20; columns <= 200; columns++) {
-          const state = { ...STATE, ...rest, counters, limitBytesPerSecond: limit, trouble };
-          const lines = liveLines(state, columns, style);
+          const state = { ...STATE, ...rest, counters, limitBytesPerSecond: limit };
+          const lines = liveLines(state, outage, columns, style);
           assert.equal(lines.length, what === undefined ? 1 : 2);
           for (const line of lines) {
             assert(Array.from(line).length < columns, `${columns}: ${line}`);
             assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u);
           }
-          assert.match(lines[0] ?? '', /^[ \d]{3} %/);
+          assert.match(lines[0] ?? '', /^[ \d.]{3} %/);
         }
       },
     ),
@@ -92,24 +94,30 @@ test('no line is ever wider than the terminal, and none is empty', () => {
 test('wide characters count as the two columns that they take', () => {
   const what = '日本語のディスク'.repeat(10);
   for (let columns = 20; columns <= 200; columns++) {
-    const line = linesAt(columns, { trouble: { ...TROUBLE, what } })[1] ?? '';
+    const line = linesAt(columns, {}, { ...OUTAGE, what })[1] ?? '';
     const wide = line.match(/[^ -~…]/g)?.length ?? 0;
     assert(line.length + wide < columns, `${columns}: ${line}`);
   }
 });
 
 test('a number that grows by a digit moves nothing', () => {
-  const at = (bytesPerSecond: number, connections: number, timeLeft: string): number[] => {
-    const [line = ''] = linesAt(100, { bytesPerSecond, connections, timeLeft });
+  const at = (bytesPerSecond: number, connections: number, secondsLeft: number): number[] => {
+    const [line = ''] = linesAt(100, { bytesPerSecond, connections, secondsLeft });
     return ['▏ ', ' verified', 'bit/s', 'ETA'].map((text) => line.indexOf(text));
   };
-  assert.deepEqual(at(1_240_000, 9, '50 m'), at(12_400_000, 10, '13 h 40 m'));
+  assert.deepEqual(at(1_240_000, 9, 3000), at(12_400_000, 10, 49_200));
 });
 
-test('the bar shows what is verified, and more faintly what is only durable', () => {
-  const barAt = (verified: number, durable: number, style = BLOCKS_STYLE): string | undefined => {
+test('the bar shows what is verified, more faintly what is durable, and faintest what has arrived', () => {
+  const barAt = (
+    verified: number,
+    durable: number,
+    arrived = durable,
+    style = BLOCKS_STYLE,
+  ): string | undefined => {
     const counters = { ...COUNTERS, total: 1000, verified, durable };
-    return /[▕[](.*)[▏\]] /.exec(liveLines({ ...STATE, counters }, 80, style)[0] ?? '')?.[1];
+    const state = { ...STATE, counters, bytesTotal: 1_000_000, bytesArrived: arrived * 1000 };
+    return /[▕[](.*)[▏\]] /.exec(liveLines(state, undefined, 80, style)[0] ?? '')?.[1];
   };
   assert.equal(barAt(0, 0), '      ');
   assert.equal(barAt(500, 500), '███   ');
@@ -118,17 +126,18 @@ test('the bar shows what is verified, and more faintly what is only durable', ()
   assert.equal(barAt(999, 999), '█████▉');
   assert.equal(barAt(1000, 1000), '██████');
   assert.equal(barAt(0, 1000), '▒▒▒▒▒▒');
-  assert.equal(barAt(500, 900, ASCII_STYLE), '###-- ');
+  assert.equal(barAt(334, 500, 900), '██▒░░ ');
+  assert.equal(barAt(500, 900, 1000, ASCII_STYLE), '###--.');
 });
 
-test('what the receiver verified in an earlier run counts when this run has compared it', () => {
+test('what the receiver verified in an earlier run counts once this run has compared it', () => {
   const counters = { ...COUNTERS, durable: 0, verified: 200_000 };
-  assert.match(linesAt(80, { counters })[0] ?? '', /^ {2}0 % .* 0 bytes durable /);
-  const compared = { ...counters, durable: 23_847 };
-  assert.match(linesAt(80, { counters: compared })[0] ?? '', /^ {2}9 % .* 93\.2 GiB verified /);
+  assert.match(linesAt(80, { counters, bytesArrived: 0 })[0] ?? '', /^ {2}0 % .* 0 bytes sent /);
+  const compared = { counters: { ...counters, durable: 23_847 }, bytesArrived: 23_847 * 4 * MIB };
+  assert.match(linesAt(80, compared)[0] ?? '', /^ 10 % .* 93\.2 GiB verified /);
 });
 
-test('on a wide terminal it tells what it saves, what was resent and what limits it', () => {
+test('a wide terminal shows the ratio, what was resent, and the limit', () => {
   const [line = ''] = linesAt(200, { counters: { ...COUNTERS, resent: 7 }, limitBytesPerSecond: 5 * MIB });
   assert.match(
     line,
@@ -137,14 +146,14 @@ test('on a wide terminal it tells what it saves, what was resent and what limits
   assert.doesNotMatch(linesAt(200, { bytesWire: 1_000_000 * MIB })[0] ?? '', /ratio/);
 });
 
-test('what is wrong stands below, shorter where there is less room', () => {
+test('an outage is shown below, shorter where there is less room', () => {
   assert.deepEqual(
-    [100, 80, 50, 40].map((columns) => linesAt(columns, { trouble: TROUBLE })[1]),
+    [100, 80, 50, 40].map((columns) => linesAt(columns, {}, OUTAGE)[1]),
     [
-      'waiting for the receiver: connection refused, for 3 m 12 s; giving up in 23 h 56 m',
-      'waiting for the receiver: connection refused, for 3 m 12 s',
-      'waiting for the receiver: connecti…, for 3 m 12 s',
-      'waiting for the receiver…, for 3 m 12 s',
+      'waiting for the receiver: connection refused for 3 m 12 s; giving up in 23 h 56 m',
+      'waiting for the receiver: connection refused for 3 m 12 s',
+      'waiting for the receiver: connectio… for 3 m 12 s',
+      'waiting for the receiver:… for 3 m 12 s',
     ],
   );
 });

@@ -2,13 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { BlockCounters, DoneFacts } from '../../../sender/transfer/counters.ts';
-import {
-  doneEvent,
-  doneText,
-  progressEvent,
-  progressLine,
-  type Snapshot,
-} from '../../../sender/display/progress-text.ts';
+import type { Snapshot } from '../../../sender/display/progress-columns.ts';
+import { doneEvent, doneText, progressEvent, progressLine } from '../../../sender/display/progress-text.ts';
 
 const MIB = 1024 * 1024;
 const COUNTERS: BlockCounters = {
@@ -25,8 +20,11 @@ const SNAPSHOT: Snapshot = {
   counters: COUNTERS,
   bytesTotal: 1_000_204_886_016,
   blockSizeBytes: 4 * MIB,
+  bytesArrived: 380_400_000_000.5,
   bytesWire: 380_000_000_000,
   bytesPerSecond: 11_500_000.4,
+  lineBytesPerSecond: 5_000_000.4,
+  limitBytesPerSecond: undefined,
   connections: 8,
   secondsLeft: 49_200,
 };
@@ -47,13 +45,17 @@ function lineOf(changes: Partial<Snapshot>, counters: Partial<BlockCounters> = {
 test('the progress event has exactly the promised members', () => {
   assert.deepEqual(progressEvent(SNAPSHOT), {
     event: 'progress',
+    percent: 38,
     blocksTotal: 238_475,
     blocksDurable: 90_685,
     blocksVerified: 0,
     bytesTotal: 1_000_204_886_016,
+    bytesArrived: 380_400_000_000,
     bytesWire: 380_000_000_000,
     bytesPerSecond: 11_500_000,
+    lineBytesPerSecond: 5_000_000,
     connections: 8,
+    blocksResent: 0,
     secondsLeft: 49_200,
   });
   assert.equal(progressEvent({ ...SNAPSHOT, secondsLeft: null })['secondsLeft'], null);
@@ -75,35 +77,64 @@ test('the done event has exactly the promised members', () => {
   });
 });
 
-test('a line says how much is durable, how fast it goes and when it ends', () => {
-  assert.equal(progressLine(SNAPSHOT), ' 38 %  354.2 GiB durable  92.0 Mbit/s  8 connections  ETA 13 h 40 m');
+test('a line shows how much is durable, both rates, and when the copy will be done', () => {
+  assert.equal(
+    progressLine(SNAPSHOT),
+    ' 38 %  354.2 GiB durable  92.0 Mbit/s  line 40.0 Mbit/s  8 connections  ETA 13 h 40 m',
+  );
   assert.match(lineOf({ secondsLeft: null }), / {2}ETA unknown$/);
   assert.match(lineOf({}, { resent: 7 }), / {2}7 resent {2}ETA/);
 });
 
-test('a line says what has been read back, too', () => {
+test('a line shows how much was read back', () => {
   assert.match(lineOf({}, { verified: 90_600 }), /  354\.2 GiB durable  353\.9 GiB verified  92\.0 Mbit/);
   assert.equal(progressEvent({ ...SNAPSHOT, counters: { ...COUNTERS, verified: 7 } })['blocksVerified'], 7);
 });
 
-test('of a source that may have any size there is no total, no share and no end', () => {
+test('for a source of unknown size there is no total, no percentage and no ETA', () => {
   const unknown = { bytesTotal: null, secondsLeft: null };
-  assert.equal(lineOf(unknown), '354.2 GiB durable  92.0 Mbit/s  8 connections');
-  const { blocksTotal, bytesTotal, secondsLeft, blocksDurable } = progressEvent({ ...SNAPSHOT, ...unknown });
-  assert.deepEqual([blocksTotal, bytesTotal, secondsLeft, blocksDurable], [null, null, null, 90_685]);
+  assert.equal(lineOf(unknown), '354.2 GiB durable  92.0 Mbit/s  line 40.0 Mbit/s  8 connections');
+  const event = progressEvent({ ...SNAPSHOT, ...unknown });
+  const { percent, blocksTotal, bytesTotal, secondsLeft, blocksDurable } = event;
+  assert.deepEqual(
+    [percent, blocksTotal, bytesTotal, secondsLeft, blocksDurable],
+    [null, null, null, null, 90_685],
+  );
 });
 
-test('100 % is said when all is durable and not before', () => {
-  for (const [durable, total, percent] of [
-    [0, 3, '  0 %'],
-    [2, 3, ' 66 %'],
-    [199, 200, ' 99 %'],
-    [2 ** 32 - 1, 2 ** 32, ' 99 %'],
-    [200, 200, '100 %'],
-    [0, 0, '100 %'],
+test('the percentage follows what has arrived; 100 % means durable, and verified if at all', () => {
+  for (const [arrived, durable, verified, percent] of [
+    [0, 0, 0, '  0 %'],
+    [0.000_9, 0, 0, '  0 %'],
+    [0.007, 0, 0, '0.7 %'],
+    [0.0999, 0, 0, '9.9 %'],
+    [0.1, 0, 0, ' 10 %'],
+    [0.66, 132, 0, ' 66 %'],
+    [1, 199, 0, ' 99 %'],
+    [1, 200, 0, '100 %'],
+    [1, 200, 199, ' 99 %'],
+    [1, 200, 200, '100 %'],
   ] as const) {
-    assert.equal(lineOf({}, { durable, total }).slice(0, 5), percent, `${durable} of ${total}`);
+    const line = lineOf(
+      { bytesTotal: 10_000, bytesArrived: arrived * 10_000 },
+      { total: 200, durable, verified },
+    );
+    assert.equal(line.slice(0, 5), percent, `${arrived}, ${durable} durable, ${verified} verified`);
   }
+  assert.equal(lineOf({ bytesTotal: 0, bytesArrived: 0 }, { total: 0, durable: 0 }).slice(0, 5), '100 %');
+});
+
+test('while nothing is durable yet it shows what was sent', () => {
+  const slow = {
+    bytesArrived: 7_340_032.4,
+    bytesPerSecond: 400 * 1024,
+    lineBytesPerSecond: 409_600,
+    secondsLeft: null,
+  };
+  assert.equal(
+    lineOf({ ...slow, bytesTotal: 1_000_000_000 }, { durable: 0 }),
+    '0.7 %  7 MiB sent  3.3 Mbit/s  line 3.3 Mbit/s  8 connections  ETA unknown',
+  );
 });
 
 test('never more is durable than the disk has, though its last block is short', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
-import { factsOf, reporterScene as scene } from '../../support/reporter-scene.ts';
+import { factsOf, reporterScene as scene, type ReporterScene } from '../../support/reporter-scene.ts';
 
 const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;
 
@@ -12,7 +12,7 @@ function eventsOf(out: readonly string[]): Record<string, unknown>[] {
   return out.map((line) => ({ ...(JSON.parse(line) as object) }));
 }
 
-test('as JSON: progress at once and every second, and done as the last line', async (context) => {
+test('as JSON: progress at once and every second, done on the last line', async (context) => {
   using all = scene(context, 'json');
   all.start();
   assert.equal(all.out.length, 1);
@@ -29,13 +29,13 @@ test('as JSON: progress at once and every second, and done as the last line', as
     [...[0, 2, 4, 6, 8, 10, 100].map((durable) => ['progress', durable]), ['done', undefined]],
   );
   assert.equal(events[3]?.['bytesPerSecond'], 8 * MIB);
-  assert.equal(events[3]?.['secondsLeft'], 47);
+  assert.equal(events[5]?.['secondsLeft'], 45);
   assert.equal(events[3]?.['connections'], 4);
   assert.equal(events[0]?.['secondsLeft'], null);
   assert.deepEqual(all.err, []);
 });
 
-test('as JSON: a failure is the last line, with its code, and never a secret', async (context) => {
+test('as JSON: a failure is the last line, with its code and without secrets', async (context) => {
   using all = scene(context, 'json');
   all.start();
   all.reporter.failed(
@@ -54,13 +54,13 @@ test('as JSON: a failure is the last line, with its code, and never a secret', a
   ]);
 });
 
-test('a failure before anything began is told as JSON all the same', (context) => {
+test('as JSON: a failure before the transfer starts is an event too', (context) => {
   using all = scene(context, 'json');
   all.reporter.failed({ code: 'bug', message: 'RangeError: x' });
   assert.deepEqual(eventsOf(all.out), [{ event: 'failed', code: 'bug', message: 'RangeError: x' }]);
 });
 
-test('as lines: one a minute in a log, one every five seconds where somebody looks', async (context) => {
+test('as lines: one a minute in a log, one every five seconds on a terminal', async (context) => {
   for (const [isTerminal, everySeconds] of [
     [false, 60],
     [true, 5],
@@ -85,7 +85,7 @@ test('as lines: one a minute in a log, one every five seconds where somebody loo
   }
 });
 
-test('as lines: nothing is said twice while nothing changes', async (context) => {
+test('as lines: no line is repeated while nothing changes', async (context) => {
   using all = scene(context, 'plain');
   all.start();
   await all.pass(600);
@@ -95,7 +95,7 @@ test('as lines: nothing is said twice while nothing changes', async (context) =>
   assert.equal(all.err.length, 2);
 });
 
-test('as lines: the summary goes to standard output, a failure is left to main', (context) => {
+test('as lines: the summary goes to standard output, main prints failures', (context) => {
   using all = scene(context, 'plain');
   all.reporter.fact('source   /dev/sdc: a disk');
   assert.deepEqual(all.err, ['source   /dev/sdc: a disk\n']);
@@ -105,7 +105,7 @@ test('as lines: the summary goes to standard output, a failure is left to main',
   assert.match(all.out.join(''), /^done .* on \/dev\/vdd: .*\nblocks .*\nline .*\nroot .*\n$/);
 });
 
-test('without progress there are no facts, no lines and no summary, but warnings', async (context) => {
+test('without progress there are warnings, but no facts, lines or summary', async (context) => {
   using all = scene(context, 'none');
   all.reporter.fact('source   /dev/sdc: a disk');
   all.start();
@@ -113,10 +113,10 @@ test('without progress there are no facts, no lines and no summary, but warnings
   all.reporter.noteRetry(new TransferError('busy', 'the receiver is busy'));
   all.reporter.done(factsOf(all.counters), '/dev/vdd');
   assert.deepEqual(all.out, []);
-  assert.deepEqual(all.err, ['ddt-send: warning: the receiver is busy; trying again\n']);
+  assert.deepEqual(all.err, ['ddt-send: warning: the receiver is busy; retrying\n']);
 });
 
-test('an outage is told when it begins, then once a minute with its length', async (context) => {
+test('an outage is reported when it begins, then once a minute with its length', async (context) => {
   using all = scene(context, 'none');
   all.start();
   all.line.connections = 0;
@@ -125,13 +125,13 @@ test('an outage is told when it begins, then once a minute with its length', asy
     await all.pass(1);
   }
   assert.deepEqual(all.err, [
-    'ddt-send: warning: cannot reach ddt1.…; trying again\n',
-    'ddt-send: warning: cannot reach ddt1.…; trying again (for 1 m now)\n',
-    'ddt-send: warning: cannot reach ddt1.…; trying again (for 2 m now)\n',
+    'ddt-send: warning: cannot reach ddt1.…; retrying\n',
+    'ddt-send: warning: cannot reach ddt1.…; retrying (for 1 m now)\n',
+    'ddt-send: warning: cannot reach ddt1.…; retrying (for 2 m now)\n',
   ]);
 });
 
-test('the next outage, after blocks became durable again, counts from its own beginning', async (context) => {
+test('a later outage counts from its own beginning', async (context) => {
   using all = scene(context, 'none');
   all.start();
   all.reporter.noteRetry(new TransferError('connection-failed', 'first'));
@@ -139,10 +139,10 @@ test('the next outage, after blocks became durable again, counts from its own be
   all.counters.durable = 50;
   await all.pass(100);
   all.reporter.noteRetry(new TransferError('connection-failed', 'second'));
-  assert.equal(all.err.at(-1), 'ddt-send: warning: second; trying again\n');
+  assert.equal(all.err.at(-1), 'ddt-send: warning: second; retrying\n');
 });
 
-test('nothing fails, nothing moves: told after twenty seconds, and as JSON each second', async (context) => {
+test('a standstill is reported after twenty seconds, and as JSON every second', async (context) => {
   using all = scene(context, 'json');
   all.start();
   for (let second = 1; second <= 90; second++) {
@@ -150,15 +150,15 @@ test('nothing fails, nothing moves: told after twenty seconds, and as JSON each 
     await all.pass(1);
   }
   assert.deepEqual(all.err, [
-    'ddt-send: warning: waiting for the receiver: nothing moves on any of 4 connections, for 20 s\n',
-    'ddt-send: warning: waiting for the receiver: nothing moves on any of 4 connections, for 1 m 20 s\n',
+    'ddt-send: warning: waiting for the receiver: no data on any of 4 connections for 20 s\n',
+    'ddt-send: warning: waiting for the receiver: no data on any of 4 connections for 1 m 20 s\n',
   ]);
   const waiting = eventsOf(all.out).filter(({ event }) => event === 'waiting');
   assert.equal(waiting.length, 81);
   assert.deepEqual(waiting.at(-1), {
     event: 'waiting',
     code: 'standstill',
-    message: 'waiting for the receiver: nothing moves on any of 4 connections',
+    message: 'waiting for the receiver: no data on any of 4 connections',
     seconds: 90,
   });
   all.line.standstillMs = 0;
@@ -166,7 +166,7 @@ test('nothing fails, nothing moves: told after twenty seconds, and as JSON each 
   assert.equal(eventsOf(all.out).at(-1)?.['event'], 'progress');
 });
 
-test('an outage counts from the last movement, and is over when bytes move again', async (context) => {
+test('an outage counts from the last movement, and ends when bytes move again', async (context) => {
   using all = scene(context, 'json');
   all.start();
   for (let second = 1; second <= 60; second++) {
@@ -186,11 +186,11 @@ test('an outage counts from the last movement, and is over when bytes move again
   });
   Object.assign(all.line, { connections: 1, standstillMs: 0 });
   await all.pass(1);
-  assert.equal(all.err.at(-1), 'note     going on after 1 m 11 s\n');
+  assert.equal(all.err.at(-1), 'note     resumed after 1 m 11 s\n');
   assert.equal(eventsOf(all.out).at(-1)?.['event'], 'progress');
 });
 
-test('what arrives ends a standstill at once, though connections are looked at seldom', async (context) => {
+test('a block that arrives ends a standstill at once', async (context) => {
   using all = scene(context, 'json');
   all.start();
   all.line.standstillMs = 30_000;
@@ -205,7 +205,7 @@ test('what arrives ends a standstill at once, though connections are looked at s
   );
 });
 
-test('as JSON, before there is a transfer: each failure that is tried again is told', (context) => {
+test('as JSON, before the transfer starts: every retried failure is an event', (context) => {
   using all = scene(context, 'json');
   const refused = Object.assign(new Error('x'), { code: 'ECONNREFUSED' });
   all.reporter.noteRetry(new TransferError('connection-failed', 'cannot reach it', { cause: refused }), 5000);
@@ -218,4 +218,69 @@ test('as JSON, before there is a transfer: each failure that is tried again is t
       giveUpInSeconds: 5,
     },
   ]);
+});
+
+/** One block of 4 MiB on its way at 400 KiB/s, after so many seconds. */
+async function sendSlowly(all: ReporterScene, seconds: number): Promise<void> {
+  for (let second = 1; second <= seconds; second++) {
+    all.line.bytesUnderWay = all.line.bytesAcknowledged = second * 400 * 1024;
+    await all.pass(1);
+  }
+}
+
+test('on a slow line people see rate, percentage and ETA before a block is durable', async (context) => {
+  for (const format of ['tty', 'plain'] as const) {
+    await context.test(format, async (inner) => {
+      using all = scene(inner, format, true);
+      all.start();
+      await sendSlowly(all, 10);
+      const line = format === 'tty' ? all.drawn.at(-1) : all.err.at(-1);
+      const shown = /^0\.9 % .*3\.9 MiB sent +3\.3 Mbit\/s +line 3\.3 Mbit\/s .*ETA 17 m/;
+      assert.match(line ?? '', shown);
+    });
+  }
+});
+
+test('on a slow line programs see rate, percentage and ETA before a block is durable', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  await sendSlowly(all, 10);
+  const event = eventsOf(all.out).at(-1) ?? {};
+  const { percent, bytesArrived, lineBytesPerSecond, bytesPerSecond, blocksDurable, secondsLeft } = event;
+  const RATE = 400 * 1024;
+  assert.deepEqual([percent, bytesArrived], [0.9, 10 * RATE]);
+  assert.deepEqual([lineBytesPerSecond, bytesPerSecond], [RATE, RATE]);
+  assert.deepEqual([blocksDurable, secondsLeft], [0, 1020]);
+});
+
+test('as lines: the last one above the summary says 100 %, however short the run was', (context) => {
+  using all = scene(context, 'plain');
+  all.start();
+  Object.assign(all.counters, { durable: 100, verified: 100 });
+  all.reporter.done(factsOf(all.counters), '/dev/vdd');
+  assert.equal(all.err.length, 1);
+  assert.match(
+    all.err[0] ?? '',
+    /^100 % {2}400 MiB durable {2}400 MiB verified .* 4 connections {2}ETA 0 s\n$/,
+  );
+});
+
+test('the address is named when the first contact takes more than a second', async (context) => {
+  using all = scene(context, 'plain');
+  all.reporter.connecting('2001:db8::7', 443);
+  await all.pass(0.5);
+  assert.deepEqual(all.err, []);
+  await all.pass(1);
+  assert.deepEqual(all.err, ['connecting to [2001:db8::7]:443 …\n']);
+  for (const end of [
+    () => all.reporter.connected(),
+    () => all.reporter.noteRetry(new TransferError('busy', 'busy')),
+    () => all.reporter.failed({ code: 'busy', message: 'busy' }),
+  ]) {
+    all.err.length = 0;
+    all.reporter.connecting('vm', 8443);
+    end();
+    await all.pass(5);
+    assert.doesNotMatch(all.err.join(''), /connecting/);
+  }
 });

@@ -19,6 +19,7 @@ const noFlush = async (): Promise<void> => await Promise.reject(new Error('nothi
 function streamOf(bytes: Buffer): Stream {
   let at = 0;
   return {
+    canReread: false,
     description: { description: 'a pipe', path: 'standard input', model: null, serial: null },
     sizeBytes: null,
     fill: async (into) => {

@@ -1,0 +1,231 @@
+/**
+ * What the receiver does, as lines of its log: who claims and sends, how far it is, what is refused, and
+ * what stops it. No line for a block, and none that a stranger could repeat at will.
+ */
+import { AREAS_NAMED_MAX, AreaReport } from '../../common/area-report.ts';
+import { countAreas, formatAreas, type Area } from '../../common/areas.ts';
+import type { Clock } from '../../common/clock.ts';
+import { diskKind, diskName } from '../../common/disk/disk-line.ts';
+import type { TransferError } from '../../common/errors.ts';
+import type { Claim, SourceDescription } from '../../common/protocol/protocol.ts';
+import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
+import type { Log } from './log.ts';
+import { Outage, RecurringWarning, type DurablePoint, type RecurringOptions } from './recurring-warning.ts';
+
+/** Between two lines of progress, and between two of one kind of refusal. */
+const INTERVAL_MS = 60_000;
+/** A sender that reconnects sooner was not gone: lines break and are replaced all the time. */
+const ABSENCE_MS = 5000;
+/** The smallest block. Less in a minute is polling, not data. */
+const RECEIVED_BYTES_MIN = 64 * 1024;
+
+export interface Progress {
+  /** null: a pipe that has not ended. */
+  readonly sizeBytes: number | null;
+  readonly durableBytes: number;
+  /** null: blocks are not read back. */
+  readonly verifiedBytes: number | null;
+}
+
+interface Sample {
+  /** undefined before the claim. */
+  readonly progress: Progress | undefined;
+  readonly receivedBytes: number;
+}
+
+export interface RefusedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly address: string;
+}
+
+interface Absence {
+  readonly address: string;
+  readonly sinceMs: number;
+  isReported: boolean;
+}
+
+export interface ActivityOptions {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly intervalMs?: number;
+}
+
+export class Activity implements Disposable {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #intervalMs: number;
+  readonly #end = new AbortController();
+  readonly #areas: AreaReport;
+  readonly #tokens: RecurringWarning;
+  readonly #claims: RecurringWarning;
+  readonly #secondSenders: RecurringWarning;
+  readonly #failures: RecurringWarning;
+  readonly #space: Outage;
+  readonly #target: Outage;
+  #absence: Absence | undefined;
+
+  constructor({ log, clock, intervalMs = INTERVAL_MS }: ActivityOptions) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#intervalMs = intervalMs;
+    const options: RecurringOptions = { log, clock, intervalMs };
+    this.#areas = new AreaReport(clock, (areas) => {
+      const where = formatAreas(areas, AREAS_NAMED_MAX);
+      log.warning(`unreadable areas of the source, replaced by zeros: ${where} (${countAreas(areas)})`);
+    });
+    this.#tokens = new RecurringWarning(options);
+    this.#claims = new RecurringWarning(options);
+    this.#secondSenders = new RecurringWarning(options);
+    this.#failures = new RecurringWarning(options);
+    this.#space = new Outage(options, 'there is room again');
+    this.#target = new Outage(options, 'the target works again');
+  }
+
+  /**
+   * Reports progress once an interval, while there is any, until disposed.
+   * @param receivedBytes from senders, as it travelled.
+   */
+  watch(progress: () => Progress | undefined, receivedBytes: () => number): void {
+    void this.#watch(() => ({ progress: progress(), receivedBytes: receivedBytes() }));
+  }
+
+  [Symbol.dispose](): void {
+    this.#end.abort();
+  }
+
+  claimed(outcome: 'new' | 'same' | 'fixed' | 'resized', { size, source }: Claim, address: string): void {
+    const length = size === null ? 'of unknown size' : formatSize(size);
+    if (outcome === 'resized') this.#log.info(`the source has been resized: ${length} (${size} bytes)`);
+    else if (outcome === 'fixed') this.#log.info(`the pipe has ended: ${length} (${size} bytes)`);
+    else
+      this.#log.info(
+        `claimed ${outcome === 'new' ? '' : 'again '}by ${address}: ${nameOf(source)}, ${length}`,
+      );
+  }
+
+  sealed(blockCount: number, root: string, unreadable: readonly Area[]): void {
+    this.#areas.tell();
+    const zeros = unreadable.length === 0 ? '' : `, ${countAreas(unreadable)} of the source unreadable`;
+    this.#log.info(`sealed: ${blockCount} blocks, root ${root}${zeros}`);
+  }
+
+  reopened(): void {
+    this.#log.info('reopened: areas of the source that were unreadable may be sent now');
+  }
+
+  /** @param areas that were not known yet. */
+  unreadable(areas: readonly Area[]): void {
+    this.#areas.add(areas);
+  }
+
+  senderConnected(address: string): void {
+    if (this.#absence !== undefined) this.#reportAbsence(this.#absence);
+    this.#absence = undefined;
+    this.#log.info(`sender connected from ${address}`);
+  }
+
+  /** Its last connection was closed. */
+  senderGone(address: string): void {
+    const absence = { address, sinceMs: this.#clock.monotonicMs(), isReported: false };
+    this.#absence = absence;
+    void this.#awaitReturn(absence);
+  }
+
+  senderBack(address: string): void {
+    const absence = this.#absence;
+    this.#absence = undefined;
+    if (absence === undefined || (!absence.isReported && absence.address === address)) return;
+    const awayMs = this.#clock.monotonicMs() - absence.sinceMs;
+    this.#log.info(`sender back from ${address} after ${formatDuration(awayMs)}`);
+  }
+
+  /** A request was refused, or failed. */
+  refused({ method, path, address }: RefusedRequest, error: TransferError, at: DurablePoint): void {
+    const { code, kind, status, message } = error;
+    if (status === 401 || code === 'scope') {
+      this.#tokens.add(`refused ${method} ${path} from ${address}: ${message}`);
+    } else if (code === 'in-use') {
+      this.#secondSenders.add(`a sender at ${address} has to wait: ${message}`);
+    } else if (code === 'no-space') {
+      this.#space.fail(`${message}: free some space, and the transfer continues by itself`, at);
+    } else if (method === 'PUT' && path === '/transfer') {
+      this.#claims.add(`refused the claim of ${address}: ${message}`);
+    } else if (kind === 'device' && (code !== 'io-error' || method === 'GET')) {
+      // A failed write or flush ends the epoch, which is reported once for all the requests that it fails.
+      this.#failures.add(`${method} ${path}: ${message}`);
+    }
+  }
+
+  /** A write or a flush failed, and the epoch ended. */
+  targetFailed(error: TransferError, lostBlocks: number): void {
+    const blocks = lostBlocks === 1 ? '1 block that was' : `${lostBlocks} blocks that were`;
+    this.#target.fail(`${error.message}; ${blocks} not flushed yet will be sent again`);
+  }
+
+  /** To be called with every reply. */
+  durable(at: DurablePoint): void {
+    this.#space.durable(at);
+    this.#target.durable(at);
+  }
+
+  async #watch(sample: () => Sample): Promise<void> {
+    let before = sample();
+    while (await this.#sleep(this.#intervalMs)) {
+      const now = sample();
+      this.#reportProgress(now, before);
+      before = now;
+      for (const recurring of [this.#tokens, this.#claims, this.#secondSenders, this.#failures]) {
+        recurring.reportIfDue();
+      }
+      for (const outage of [this.#space, this.#target]) outage.reportIfDue();
+    }
+  }
+
+  #reportProgress({ progress, receivedBytes }: Sample, before: Sample): void {
+    if (progress === undefined) return;
+    const { sizeBytes, durableBytes, verifiedBytes } = progress;
+    const newBytes = receivedBytes - before.receivedBytes;
+    const isReceiving = newBytes >= RECEIVED_BYTES_MIN;
+    const isDurableSame = durableBytes === (before.progress?.durableBytes ?? 0);
+    const isVerifiedSame = (verifiedBytes ?? 0) === (before.progress?.verifiedBytes ?? 0);
+    if (isDurableSame && isVerifiedSame && !isReceiving) return;
+    const shares = [`${shareOf(durableBytes, sizeBytes)} durable`];
+    if (verifiedBytes !== null) shares.push(`${shareOf(verifiedBytes, sizeBytes)} verified`);
+    const of = sizeBytes === null ? '' : ` of ${formatSize(sizeBytes)}`;
+    const rate = formatRate((newBytes * 1000) / this.#intervalMs);
+    this.#log.info(`progress: ${shares.join(', ')}${of}${isReceiving ? `; receiving ${rate}` : ''}`);
+  }
+
+  async #awaitReturn(absence: Absence): Promise<void> {
+    if ((await this.#sleep(ABSENCE_MS)) && this.#absence === absence) this.#reportAbsence(absence);
+  }
+
+  #reportAbsence(absence: Absence): void {
+    if (!absence.isReported) this.#log.info(`sender at ${absence.address} disconnected`);
+    absence.isReported = true;
+  }
+
+  /** @returns false when disposed. */
+  async #sleep(ms: number): Promise<boolean> {
+    const { signal } = this.#end;
+    try {
+      await this.#clock.sleep(ms, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    return !signal.aborted;
+  }
+}
+
+function nameOf(source: SourceDescription): string {
+  if (source.path === '') return source.description;
+  return `${diskName(source)}, ${diskKind(source)}`;
+}
+
+/** `41.2 % (412 MiB)`; never 100 % before all of it is there. */
+function shareOf(bytes: number, sizeBytes: number | null): string {
+  if (sizeBytes === null) return formatSize(bytes);
+  const permille = sizeBytes === 0 ? 1000 : Math.floor((bytes / sizeBytes) * 1000);
+  return `${(permille / 10).toFixed(1)} % (${formatSize(bytes)})`;
+}

@@ -1,0 +1,195 @@
+/** The tools that copy a disk over a line or loopback: ddt and its alternatives. Each flushes at the end. */
+import { mkdtempDisposable, open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SCRIPTS, eventsOf, startReceiver } from '../../test/support/processes.ts';
+import type { Tool } from '../../test/support/requires.ts';
+import type { Started } from '../../test/support/run.ts';
+import { runTool } from '../run-script.ts';
+import { quoted, shell, startAt, timeCopy, untilListening, type CopyJob, type Peer } from './copy.ts';
+import { freePort, startLoopbackSsh } from './loopback-ssh.ts';
+import { PeakMemory } from './peak-memory.ts';
+
+/** 3 with `--verify none`. */
+const DDT_STATUSES = [0, 3];
+
+/** How a run of ddt differs from the defaults. */
+export interface DdtOptions {
+  readonly send?: readonly string[];
+  readonly receive?: readonly string[];
+  /** The folder of an earlier, unfinished transfer onto this target, which is resumed. */
+  readonly folder?: string;
+}
+
+export function ddt(name: string, { send = [], receive = [], folder }: DdtOptions = {}): Peer {
+  const isReadBack = !receive.includes('none');
+  return {
+    name,
+    proof: `digests, flushed${isReadBack ? ', read back' : ''}`,
+    programs: [],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const own = folder ?? stack.use(await mkdtempDisposable(join(job.folder, 'ddt-'))).path;
+      const { route, target } = job;
+      const place = { folder: own, target, host: route.farAddress, under: route.far };
+      const receiver = stack.use(await startReceiver({ ...place, options: receive }));
+      const receiverMemory = new PeakMemory(receiver.process);
+      const options = ['--ticket-file', receiver.ticketFile, '--progress', 'json', '--yes', ...send];
+      const command = [join(SCRIPTS, 'ddt-send'), ...options, job.source];
+      let senderMemory: PeakMemory | undefined;
+      let sender: Started | undefined;
+      const begin = async (): Promise<Started> => {
+        sender = stack.use(await startAt(route.near, command));
+        senderMemory = new PeakMemory(sender);
+        return sender;
+      };
+      const copy = await timeCopy(job, begin, { statuses: DDT_STATUSES, keepsHoles: true });
+      sender?.kill('SIGTERM');
+      const { stdout = '' } = (await sender?.ended) ?? {};
+      const connections = eventsOf(stdout).flatMap((event) => {
+        const count = event['event'] === 'progress' ? event['connections'] : undefined;
+        return typeof count === 'number' ? [count] : [];
+      });
+      await receiver.end('SIGTERM');
+      const [senderBytes, receiverBytes] = [senderMemory?.bytes ?? NaN, receiverMemory.bytes];
+      return { ...copy, connections, senderBytes, receiverBytes };
+    },
+  };
+}
+
+/** @param script runs at the near end; `ssh` is the command with its options. */
+function throughSsh(
+  name: string,
+  options: { proof: string; programs?: readonly Tool[]; script: (job: CopyJob, ssh: string) => string },
+): Peer {
+  return {
+    name,
+    proof: options.proof,
+    programs: ['sshd', 'ssh', ...(options.programs ?? [])],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const own = stack.use(await mkdtempDisposable(join(job.folder, 'ssh-'))).path;
+      const { route, signal } = job;
+      const elsewhere = { address: route.farAddress, near: route.near, far: route.far };
+      const configFile = await startLoopbackSsh(join(own, 'ssh'), signal, stack, elsewhere);
+      const script = shell(options.script(job, `ssh -F ${quoted(configFile)}`));
+      return await timeCopy(job, async () => stack.use(await startAt(route.near, script)));
+    },
+  };
+}
+
+function readDisk({ source }: CopyJob): string {
+  return `dd if=${quoted(source)} bs=4M status=none`;
+}
+
+/** Onto a new target or an old one. @param conversion of dd(1), besides flushing. */
+function writeDisk({ target }: CopyJob, conversion = ''): string {
+  const how = `conv=notrunc,fsync${conversion}`;
+  return `dd of=${quoted(target)} bs=4M iflag=fullblock ${how} status=none`;
+}
+
+/** @param options of ssh. */
+export function ddSsh(name: string, options = '', conversion = ''): Peer {
+  const script = (job: CopyJob, ssh: string): string =>
+    `${readDisk(job)} | ${ssh} ${options} loopback ${quoted(writeDisk(job, conversion))}`;
+  return throughSsh(name, { proof: 'flushed', script });
+}
+
+/** @param options of rsync. */
+export function rsync(name: string, options: string): Peer {
+  return throughSsh(name, {
+    proof: 'digest of the file, flushed',
+    programs: ['rsync'],
+    script: ({ source, target }, ssh) => {
+      const places = `${quoted(source)} ${quoted(`loopback:${target}`)}`;
+      return `rsync --inplace --fsync -s ${options} -e ${quoted(ssh)} ${places}`;
+    },
+  });
+}
+
+/** The limit of the disk itself: no network. */
+export function ddAlone(name: string, conversion = ''): Peer {
+  return {
+    name,
+    proof: 'flushed',
+    programs: [],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const script = `dd if=${quoted(job.source)} ${writeDisk(job, conversion).slice('dd '.length)}`;
+      return await timeCopy(job, async () => stack.use(await startAt([], shell(script))));
+    },
+  };
+}
+
+/** @param filters a program for each side to pipe through. */
+export function ddNc(name: string, filters?: readonly [Tool, string], conversion = ''): Peer {
+  const through = (program: string | undefined): string => (program === undefined ? '' : ` | ${program}`);
+  return {
+    name,
+    proof: 'flushed',
+    programs: ['nc', 'ss', ...(filters === undefined ? [] : [filters[0]])],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const { near, far, farAddress } = job.route;
+      const port = await freePort();
+      const receive = `nc -l ${farAddress} ${port}${through(filters?.[1])} | ${writeDisk(job, conversion)}`;
+      const server = stack.use(await startAt(far, shell(receive)));
+      await untilListening(job, port, server);
+      const send = `${readDisk(job)}${through(filters?.[0])} | nc -N ${farAddress} ${port}`;
+      return await timeCopy(job, async () => {
+        stack.use(await startAt(near, shell(send)));
+        // The sender ends before the receiver has flushed.
+        return server;
+      });
+    },
+  };
+}
+
+/** @param command of the client; `keys` is the folder of `keys.psk`. */
+function toNbdkit(
+  name: string,
+  client: Tool,
+  command: (job: CopyJob, server: { port: number; keys: string }) => readonly string[],
+): Peer {
+  return {
+    name,
+    proof: 'flushed',
+    programs: ['nbdkit', client, 'psktool', 'ss'],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const keys = stack.use(await mkdtempDisposable(join(job.folder, 'nbd-'))).path;
+      const { near, far, farAddress } = job.route;
+      await runTool('psktool', ['-u', 'bench', '-p', join(keys, 'keys.psk')], job.signal);
+      await using handle = await open(job.target, 'a');
+      if ((await stat(job.target)).size !== job.sizeBytes) await handle.truncate(job.sizeBytes);
+      const port = await freePort();
+      const tls = ['--tls=require', `--tls-psk=${join(keys, 'keys.psk')}`];
+      const place = ['-f', '-i', farAddress, '-p', String(port)];
+      const server = stack.use(await startAt(far, ['nbdkit', ...place, ...tls, 'file', job.target]));
+      await untilListening(job, port, server);
+      const begin = async (): Promise<Started> => {
+        return stack.use(await startAt(near, command(job, { port, keys })));
+      };
+      return await timeCopy(job, begin, { keepsHoles: true });
+    },
+  };
+}
+
+/** @param options besides the number of connections. */
+export function nbdcopy(name: string, options: readonly string[] = []): Peer {
+  return toNbdkit(name, 'nbdcopy', ({ source, route }, { port, keys }) => {
+    const uri = `nbds://bench@${route.farAddress}:${port}/?tls-psk-file=${join(keys, 'keys.psk')}`;
+    return ['nbdcopy', '--flush', '--connections=4', '--requests=16', ...options, source, uri];
+  });
+}
+
+/** @param options besides those that make it fast: eight requests in flight, in any order. */
+export function qemuImg(name: string, options: readonly string[] = []): Peer {
+  return toNbdkit(name, 'qemu-img', ({ source, route }, { port, keys }) => {
+    const secret = `tls-creds-psk,id=keys,dir=${keys},username=bench,endpoint=client`;
+    const server = `server.type=inet,server.host=${route.farAddress},server.port=${port}`;
+    const target = `driver=nbd,${server},tls-creds=keys`;
+    // Its default cache mode, unsafe, never flushes.
+    const how = ['-n', '-f', 'raw', '-t', 'writeback', '-m', '8', '-W', ...options];
+    return ['qemu-img', 'convert', '--object', secret, ...how, source, '--target-image-opts', target];
+  });
+}

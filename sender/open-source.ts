@@ -1,0 +1,56 @@
+/**
+ * The only place that knows the kinds of source. A new kind is one adapter in source/ and one line here: what
+ * else needs to be known of a source is a property of its port.
+ */
+import { TransferError } from '../common/errors.ts';
+import type { SendOptions } from './cli.ts';
+import { DiskSource } from './source/disk-source.ts';
+import type { Source } from './source/source.ts';
+import { StandardInput } from './source/standard-input.ts';
+import type { Stream } from './source/stream.ts';
+
+export type SourceOptions = Pick<
+  SendOptions,
+  'source' | 'sourceSizeBytes' | 'onReadError' | 'mapfile' | 'isDryRun'
+>;
+
+/** @throws TransferError `source-refused`; `usage` for options that this kind of source has no use for. */
+export async function openSource(options: SourceOptions): Promise<Source | Stream> {
+  const source = await open(options);
+  try {
+    refuseMisfits(source, options);
+    return source;
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function open({ source, sourceSizeBytes, onReadError }: SourceOptions): Promise<Source | Stream> {
+  if (isStandardInput(source)) return await StandardInput.open(sourceSizeBytes);
+  return await DiskSource.open(source, onReadError);
+}
+
+/** Whether opening this source takes standard input. */
+export function isStandardInput(source: string): boolean {
+  return source === '-';
+}
+
+/** Options that would be read and have no effect are refused. */
+function refuseMisfits(source: Source | Stream, options: SourceOptions): void {
+  const { path } = source.description;
+  if (source.canReread && options.sourceSizeBytes !== null) {
+    throw new TransferError('usage', `--source-size is for standard input: the size of ${path} is known`, {
+      hint: "zcat disk.img.gz | ddt-send --source-size 931G - '<ticket>'",
+    });
+  }
+  const refuse = (option: string): never => {
+    throw new TransferError('usage', `${option} is for disks and files, not for ${path}`, {
+      hint: `leave ${option} out, or name a disk or a file`,
+    });
+  };
+  if (options.isDryRun && !source.canReread) refuse('--dry-run');
+  const hasSectors = source.canReread && source.map !== undefined;
+  if (options.mapfile !== undefined && !hasSectors) refuse('--mapfile');
+  if (options.onReadError === 'zero' && !hasSectors) refuse('--on-read-error zero');
+}

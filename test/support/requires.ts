@@ -1,0 +1,86 @@
+/**
+ * What tests and benchmarks need beyond `npm ci`, and the Debian packages that bring it. A test that cannot
+ * run gives one of these reasons to node:test's `skip`; skip-report.ts counts them and says what to install.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+const PACKAGE_OF = {
+  b3sum: 'b3sum',
+  bzip2: 'bzip2',
+  curl: 'curl',
+  ddrescue: 'gddrescue',
+  debugfs: 'e2fsprogs',
+  faketime: 'faketime',
+  fusermount3: 'fuse3',
+  git: 'git',
+  growpart: 'cloud-guest-utils',
+  ip: 'iproute2',
+  losetup: 'mount',
+  'mkfs.ext4': 'e2fsprogs',
+  nbdcopy: 'libnbd-bin',
+  nbdfuse: 'libnbd-bin',
+  nbdkit: 'nbdkit',
+  nc: 'netcat-openbsd',
+  openssl: 'openssl',
+  psktool: 'gnutls-bin',
+  'qemu-img': 'qemu-utils',
+  resize2fs: 'e2fsprogs',
+  rsync: 'rsync',
+  script: 'bsdutils',
+  sfdisk: 'fdisk',
+  sgdisk: 'gdisk',
+  ss: 'iproute2',
+  ssh: 'openssh-client',
+  'ssh-keygen': 'openssh-client',
+  sshd: 'openssh-server',
+  strace: 'strace',
+  tmux: 'tmux',
+  xfs_io: 'xfsprogs',
+  zstd: 'zstd',
+} as const;
+
+export type Tool = keyof typeof PACKAGE_OF;
+
+export const NEEDS_ROOT = 'needs root';
+export const NOT_INSTALLED = 'not installed: ';
+export const NOT_APPLICABLE = 'not applicable here: ';
+
+/** The full path of a program, also where the PATH of ordinary users does not lead. */
+export function findProgram(name: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+/** Sorted, each once. */
+export function packagesFor(tools: readonly string[]): string[] {
+  const packages = tools.flatMap((tool) => (tool in PACKAGE_OF ? [PACKAGE_OF[tool as Tool]] : []));
+  return [...new Set(packages)].sort();
+}
+
+export function allPackages(): string[] {
+  return packagesFor(Object.keys(PACKAGE_OF));
+}
+
+export function missingTools(...tools: readonly Tool[]): Tool[] {
+  return tools.filter((tool) => findProgram(tool) === undefined);
+}
+
+/** For `skip`. */
+export function unlessInstalled(...tools: readonly Tool[]): string | false {
+  const missing = missingTools(...tools);
+  return missing.length > 0 && NOT_INSTALLED + missing.join(', ');
+}
+
+/** For `skip`. */
+export const unlessRoot: string | false = process.getuid?.() === 0 ? false : NEEDS_ROOT;
+
+/** For `skip`: this kernel or container lacks it, and installing a package would not help. */
+export function notWorking(what: string, reason: unknown): string {
+  return `${what} does not work here: ${String(reason).trim()}`;
+}
+
+/** For `skip`: there is nothing to test on this kind of machine, which is no gap in the test run. */
+export function notApplicable(reason: string): string {
+  return NOT_APPLICABLE + reason;
+}
