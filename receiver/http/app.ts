@@ -79,7 +79,7 @@ function commonHeaders({ transfer, activity }: AppOptions): Middleware {
     await next();
     activity.durable(transfer);
     const { headers } = context.res;
-    // Else the rest of the body would be swallowed, however long it is, before the next request.
+    // Otherwise the rest of the body, of any length, would be read before the next request.
     if (isBodyPending(context.env.incoming)) headers.set('connection', 'close');
     headers.set('cache-control', 'no-store');
     headers.set(HEADER_EPOCH, transfer.epoch);
