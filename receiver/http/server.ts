@@ -30,7 +30,7 @@ export const SERVER_LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 75_000,
   headerBytesMax: 16 * 1024,
 };
-/** Responses to what is no valid request, by Node's error code; 400 for all others. */
+/** Responses to malformed requests, by Node's error code; 400 for all others. */
 const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
