@@ -1,9 +1,9 @@
-/** What both commands print, made safe to print. Pure. */
+/** What both commands print, in one form and safe to print. Pure. */
 import type { TransferError } from './errors.ts';
 
 const TOKEN_LIKE = /ddt1(?:\.|%2e)[\w.%-]+/gi;
 
-/** The text with everything that looks like a token, whole or cut, replaced by `ddt1.…`. */
+/** The text with everything that looks like a token, whole or in part, replaced by `ddt1.…`. */
 export function redact(text: string): string {
   return text.replace(TOKEN_LIKE, 'ddt1.…');
 }
@@ -13,4 +13,9 @@ export function failureText(command: string, { message, hint }: TransferError): 
   const lines = [`${command}: error: ${redact(message)}`];
   if (hint !== undefined) lines.push(`${command}: hint: ${redact(hint)}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** `192.0.2.7:8443`, `[2001:db8::7]:8443`. */
+export function formatAddress(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -175,7 +175,7 @@ export async function startReceiver(
       const { errors, status } = await receiver.ended;
       throw new Failure(`ddt-receive ended with ${status}: ${errors.join(' · ')}`);
     }
-    return [...receiver.lines, ...receiver.errors].some((line) => line.startsWith('ticket: https://'));
+    return [...receiver.lines, ...receiver.errors].some((line) => line.startsWith('listening on '));
   });
   return { process: receiver, ticketFile, ticket: (await readFile(ticketFile, 'utf8')).trim() };
 }

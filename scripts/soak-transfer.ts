@@ -134,7 +134,7 @@ class SoakedTransfer {
   }
 
   async #listening(receiver: Started): Promise<void> {
-    const [, port] = await receiver.waitForLine(/^ticket: https:\/\/[^/]+:(\d+)\/#/, START_TIMEOUT_MS);
+    const [, port] = await receiver.waitForLine(/^listening on \S+:(\d+)$/, START_TIMEOUT_MS);
     this.#port = Number(port);
     this.#firstTicket.resolve();
   }

@@ -106,9 +106,9 @@ export function openClaimed(
   };
 }
 
-/** Whether a file target of this claim may be longer than its source. */
+/** Whether a target that grew for a pipe may be longer than its source. */
 function mayBeTooLong(target: Target, claim: Claim, sizeMax: string | undefined): boolean {
-  return isStream(claim) && sizeMax !== undefined && target.identity.sizeBytes === null;
+  return isStream(claim) && sizeMax !== undefined && !target.isSizeFixed;
 }
 
 /**

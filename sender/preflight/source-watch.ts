@@ -3,7 +3,9 @@ import { open, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deviceFolderOf, readLine } from '../../common/disk/block-devices.ts';
 import { placesOf, type DiskPlaces } from '../../common/disk/disk-places.ts';
-import { lastingUsesOf, type DiskDescription, type DiskUse } from '../../common/disk/disks.ts';
+import type { DiskUse } from '../../common/disk/disk-uses.ts';
+import type { DiskDescription } from '../../common/disk/disks.ts';
+import { lastingUsesOf } from '../../common/disk/lasting-uses.ts';
 
 /** What people are told; the transfer goes on. */
 export interface Caution {

@@ -65,7 +65,7 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     stderr: [
       'ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file',
-      'ddt-send: hint: name a disk, which lsblk lists, or a file in it',
+      'ddt-send: hint: name a file in it, or a disk: lsblk lists them',
     ],
   },
   {
@@ -102,7 +102,11 @@ const MISTAKES: readonly Mistake[] = [
       return await runReceiver([...place, join(folder, 'other-target')]);
     },
     status: 4,
-    stderr: ['ddt-receive: error: cannot listen on HOST:PORT: the address is already in use'],
+    stderr: [
+      'ddt-receive: error: cannot listen on HOST:PORT: the address is already in use by ddt-receive: ' +
+        'DIR/target (process PID)',
+      'ddt-receive: hint: stop it: kill PID; or choose another port: --listen :NEXT',
+    ],
   },
   {
     name: 'an option that ddt-send does not have',
@@ -153,7 +157,9 @@ test('the usual mistakes are answered with one sentence and a hint', async (t) =
       const ended = await mistake.run({ folder: folder.path, source, receiver });
       const stderr = ended.stderr
         .replaceAll(folder.path, 'DIR')
-        .replaceAll(`${OWN_HOST}:${receiver.port}`, 'HOST:PORT');
+        .replaceAll(`${OWN_HOST}:${receiver.port}`, 'HOST:PORT')
+        .replaceAll(`:${receiver.port + 1}`, ':NEXT')
+        .replaceAll(String(receiver.process.pid), 'PID');
       const expected = `${mistake.stderr.join('\n')}\n`;
       assert.deepEqual([ended.status, stderr, ended.stdout], [mistake.status, expected, '']);
     });
@@ -180,19 +186,20 @@ test(
   },
 );
 
-test('without arguments both commands print their usage and end with status 2', async () => {
-  const commands = [
-    ['ddt-send', runSender, 'no source given', '<source> [ticket]'],
-    ['ddt-receive', runReceiver, 'no target given', '<target>'],
-  ] as const;
-  for (const [name, run, what, usage] of commands) {
-    const { status, stdout, stderr } = await run([]);
-    assert.deepEqual([status, stdout], [2, '']);
-    assert(stderr.startsWith(`${name}: error: ${what}\nUsage: ${name} [options] ${usage}\n`), stderr);
-    assert.match(stderr, /^Examples:$/m);
-    const help = await run(['--help']);
-    assert.deepEqual([help.status, help.stderr], [0, '']);
-    assert.equal(stderr.trimEnd(), `${name}: error: ${what}\n${help.stdout}`.trimEnd());
-    assert(help.stdout.split('\n').every((line) => line.length <= 110));
-  }
+test('without arguments ddt-send prints its usage and ends with status 2', async () => {
+  const { status, stdout, stderr } = await runSender([]);
+  assert.deepEqual([status, stdout], [2, '']);
+  const usage = 'ddt-send: error: no source given\nUsage: ddt-send [options] <source> [ticket]\n';
+  assert(stderr.startsWith(usage), stderr);
+  assert.match(stderr, /^Examples:$/m);
+  const help = await runSender(['--help']);
+  assert.deepEqual([help.status, help.stderr], [0, '']);
+  assert.equal(stderr.trimEnd(), `ddt-send: error: no source given\n${help.stdout}`.trimEnd());
+  assert(help.stdout.split('\n').every((line) => line.length <= 110));
+});
+
+test('without arguments ddt-receive says what is missing, in two lines, and ends with status 2', async () => {
+  const { status, stdout, stderr } = await runReceiver([]);
+  assert.deepEqual([status, stdout], [2, '']);
+  assert.equal(stderr, 'ddt-receive: error: no target given\nddt-receive: hint: ddt-receive --help\n');
 });

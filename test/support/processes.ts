@@ -1,6 +1,6 @@
 /** Both commands as real processes over real TLS: started, watched, killed and started again. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
@@ -66,7 +66,8 @@ export class Receiver implements AsyncDisposable {
     const { options = [], target, scripts = SCRIPTS } = this.#options;
     const all = [...place, '--ticket-file', this.ticketFile, ...options, ...more, target];
     this.#process = await start(join(scripts, 'ddt-receive'), all, { env: environment() });
-    const [, ticket = ''] = await this.#process.waitForLine(/^ticket: (\S+)$/, START_TIMEOUT_MS);
+    await this.#process.waitForLine(/^listening on /, START_TIMEOUT_MS);
+    const ticket = (await readFile(this.ticketFile, 'utf8')).trim();
     this.#ticket = ticket;
     this.#port = parseTicket(ticket).port;
     this.#client = new TicketClient(ticket);

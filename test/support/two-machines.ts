@@ -93,7 +93,7 @@ export class TwoMachines implements AsyncDisposable {
     const all = ['--state-dir', join(folder, 'state'), '--advertise', advertise, ...options];
     const files = ['--ticket-file', join(folder, 'ticket'), join(folder, 'target')];
     const receiver = await this.#start('far', 'ddt-receive', ...all, ...files);
-    await receiver.waitForLine(/^ticket: /);
+    await receiver.waitForLine(/^listening on /);
     return receiver;
   }
 

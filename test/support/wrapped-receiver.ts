@@ -1,5 +1,6 @@
 /** A `ddt-receive` under another program, strace(1) or faketime(1), or of another copy of the project. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseTicket } from '../../common/trust/ticket.ts';
 import { TicketClient } from '../../scripts/ticket-client.ts';
@@ -85,7 +86,8 @@ export class WrappedReceiver implements AsyncDisposable {
 
   /** @throws Error when it ends without a ticket. */
   async listening(): Promise<this> {
-    const [, ticket = ''] = await this.process.waitForLine(/^ticket: (\S+)$/, START_TIMEOUT_MS);
+    await this.process.waitForLine(/^listening on /, START_TIMEOUT_MS);
+    const ticket = (await readFile(this.ticketFile, 'utf8')).trim();
     this.#port = parseTicket(ticket).port;
     this.#client = new TicketClient(ticket);
     return this;

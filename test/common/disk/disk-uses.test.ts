@@ -3,7 +3,8 @@ import { constants } from 'node:fs';
 import { chmod, mkdir, open, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { describeDisk, usesOf } from '../../../common/disk/disks.ts';
+import { usesOf } from '../../../common/disk/disk-uses.ts';
+import { describeDisk } from '../../../common/disk/disks.ts';
 import {
   loopDevice,
   mounted,

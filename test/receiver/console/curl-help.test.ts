@@ -34,7 +34,7 @@ test('pasted into a shell the lines put the block that was read, the token in no
   const curl = join(folder.path, 'curl');
   await writeFile(curl, '#!/bin/sh\nfor word; do printf "%s\\t" "$word"; done\necho\n');
   await chmod(curl, 0o755);
-  const script = curlHelp(TICKET, BLOCK).replace('I=1234;', 'I=3;').replace('/dev/sdX', 'disk');
+  const script = curlHelp(TICKET, BLOCK).replace(/^I=0 /m, 'I=3 ').replace('/dev/sdX', 'disk');
   const env = { ...process.env, PATH: `${folder.path}:${process.env['PATH'] ?? ''}` };
   const out = await runOk('sh', ['-eu'], { input: script, cwd: folder.path, env });
   const calls = [...out.matchAll(/^.*$/gm)].map(([line]) => line.split('\t').slice(0, -1)).slice(0, -1);
@@ -43,7 +43,7 @@ test('pasted into a shell the lines put the block that was read, the token in no
   assert.deepEqual(calls, [
     [...common, `${TICKET.origin}/transfer`],
     [...common, '-H', 'Accept: text/plain', `${TICKET.origin}/blocks?state=missing`],
-    [...common, '-I', `${TICKET.origin}/blocks/1234`],
+    [...common, '-I', `${TICKET.origin}/blocks/3`],
     [...common, '-T', 'b', `${TICKET.origin}/blocks/3?digest=sha256:${digest}`],
   ]);
   const header = join(folder.path, 'ddt.hdr');

@@ -5,11 +5,8 @@ import { chmod, chown, readFile, stat, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
-import {
-  loadOrMakeIdentity,
-  loadOrMakeSigningKey,
-  prepareStateDir,
-} from '../../../receiver/identity/certificate.ts';
+import { loadOrMakeIdentity, loadOrMakeSigningKey } from '../../../receiver/identity/certificate.ts';
+import { prepareStateDir } from '../../../receiver/identity/state-dir.ts';
 import { run } from '../../support/run.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
@@ -99,11 +96,13 @@ test('a state folder of someone else is refused', { skip: isRoot ? false : 'need
 /** Starts as a receiver does, and is killed at its nth system call of this name. Whether it was. */
 async function startAndKill(stateDir: string, call: string, nth: number): Promise<boolean> {
   const script = `
-    const { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } = await import(process.argv[1]);
-    await prepareStateDir(process.argv[2]);
-    await loadOrMakeIdentity(process.argv[2]);
-    await loadOrMakeSigningKey(process.argv[2]);`;
-  const module = new URL('../../../receiver/identity/certificate.ts', import.meta.url).href;
+    const [folder, stateDir] = process.argv.slice(1);
+    const { loadOrMakeIdentity, loadOrMakeSigningKey } = await import(folder + 'certificate.ts');
+    const { prepareStateDir } = await import(folder + 'state-dir.ts');
+    await prepareStateDir(stateDir);
+    await loadOrMakeIdentity(stateDir);
+    await loadOrMakeSigningKey(stateDir);`;
+  const module = new URL('../../../receiver/identity/', import.meta.url).href;
   const strace = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`];
   strace.push('-e', `inject=${call}:signal=KILL:when=${nth}`, process.execPath, '--input-type=module');
   // One thread: strace counts the calls of each.
