@@ -46,12 +46,18 @@ export async function openJournal(path: string): Promise<SqliteJournal> {
     try {
       return await SqliteJournal.open(path);
     } catch (error) {
+      if (error instanceof TransferError && error.code === 'no-space') throw withoutRoom(error);
       if (!(error instanceof TransferError) || error.code !== 'journal-in-use') throw error;
       const processId = (await readPresence(folder))?.processId;
       if (processId === undefined && look < LOOKS) await delay(LOOK_AGAIN_MS);
       else throw inUse(error, processId);
     }
   }
+}
+
+function withoutRoom(error: TransferError): TransferError {
+  const hint = 'free some space there, or name another folder with --state-dir';
+  return new TransferError('no-space', error.message, { cause: error, hint });
 }
 
 function inUse(error: TransferError, processId: number | undefined): TransferError {
@@ -117,14 +123,12 @@ async function likenessTo(recorded: TargetIdentity, present: TargetIdentity): Pr
   return there !== undefined && identityDifference(recorded, there) === undefined ? 'different' : 'alike';
 }
 
-/**
- * Forgets what an earlier transfer has recorded. One that can't be opened for another reason goes as well.
- * @throws TransferError `journal-in-use`.
- */
+/** Also one that can't be opened. @throws TransferError `state-refused`. */
 export async function removeJournal(path: string): Promise<void> {
   const folder = dirname(path);
   try {
-    for (const name of await readdir(folder)) {
+    const names = existsSync(folder) ? await readdir(folder) : [];
+    for (const name of names) {
       if (name.startsWith(JOURNAL_NAME)) await rm(join(folder, name));
     }
   } catch (error) {

@@ -153,7 +153,7 @@ function outliveTerminal(format: LogFormat): void {
   const log = makeLog(format, systemClock, (line) => process.stderr.write(line));
   let isSaid = false;
   process.on('SIGHUP', () => {
-    if (!isSaid) log.info(`the terminal is gone; process ${process.pid} goes on in the background`);
+    if (!isSaid) log.info(`the terminal is gone: still receiving in process ${process.pid}`);
     isSaid = true;
   });
 }

@@ -73,9 +73,11 @@ export async function startReceiver(
     transfer.opened?.durability.close();
     await transfer.opened?.verifier?.stop();
   });
+  await refuseShort(transfer);
   const sampledBlocks =
     transfer.opened === undefined ? 0 : await sampleBlocks(transfer.target, transfer.opened);
   if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
+  await restoreLength(transfer);
   transfer.startVerifying();
   let isDraining = false;
   const app = makeApp({
@@ -156,29 +158,33 @@ async function openTransfer(
         ),
     },
   });
-  await checkLength(transfer);
   return transfer;
 }
 
 /**
- * A file that ends before what the journal lists is another one, or was cut; so far a reused inode number may
- * have hidden that. One that a power cut has made shorter again gets its length back.
+ * A target that ends before the last listed block was cut, or is another file where nothing else has shown
+ * that.
+ * @throws TransferError `target-refused`.
  */
-async function checkLength({ target, opened, sealed }: Transfer): Promise<void> {
+async function refuseShort({ target, opened }: Transfer): Promise<void> {
   if (opened === undefined) return;
   const { geometry, table } = opened;
   const { path } = target.identity;
   const lengthBytes = await target.lengthBytes();
   const listedBytes = Math.min(table.presentEnd() * geometry.blockSizeBytes, geometry.sizeBytes);
-  if (lengthBytes < listedBytes) {
-    throw refusal(
-      `${path} is not what this transfer has written: it ends at ${lengthBytes} bytes, ` +
-        `and the journal lists blocks up to ${listedBytes}`,
-      `restore that file, or to start over: ddt-receive --discard-transfer ${quoted(path)}`,
-    );
-  }
-  const isToGrow = sealed === undefined && lengthBytes < geometry.sizeBytes;
-  if (isToGrow) await target.prepare(geometry.sizeBytes);
+  if (lengthBytes >= listedBytes) return;
+  throw refusal(
+    `${path} is not what this transfer has written: it ends at ${lengthBytes} bytes, ` +
+      `and the journal lists blocks up to ${listedBytes}`,
+    `restore that file, or to start over: ddt-receive --discard-transfer ${quoted(path)}`,
+  );
+}
+
+/** A power cut between the claim and the first flush makes a file as short again as it was. */
+async function restoreLength({ target, opened, sealed }: Transfer): Promise<void> {
+  if (opened === undefined || sealed !== undefined) return;
+  const { sizeBytes } = opened.geometry;
+  if ((await target.lengthBytes()) < sizeBytes) await target.prepare(sizeBytes);
 }
 
 /** On every address, IPv6 included where the machine has it, unless the operator names one. */

@@ -1,5 +1,5 @@
 /** What a disk is: its size, sectors, model, and whatever tells it from another one. */
-import { constants } from 'node:fs';
+import { constants, type BigIntStats } from 'node:fs';
 import { access, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import {
@@ -33,10 +33,7 @@ export interface DiskDescription {
   readonly byId: string | null;
   /** File: `device:inode`, both decimal. Device: null. */
   readonly fileId: string | null;
-  /**
-   * File: when it was created; null where the file system does not keep it, or while the file has not changed
-   * since (where the kernel has no statx, libuv gives the time of the last change instead). Device: null.
-   */
+  /** File: when it was created; null where that is unknown. Device: null. */
   readonly createdAt: string | null;
   /**
    * Device: names this disk among all that the machine has seen since it was booted, whatever its path.
@@ -81,7 +78,7 @@ export async function describeDisk(path: string, code: ErrorCode): Promise<DiskD
     return await describeFile(place, {
       sizeBytes: Number(stats.size),
       fileId: `${stats.dev}:${stats.ino}`,
-      createdAt: stats.birthtimeNs === stats.ctimeNs ? null : creationTimeOf(stats),
+      createdAt: await creationTimeOf(stats),
     });
   } catch (error) {
     if (error instanceof TransferError) throw error;
@@ -96,11 +93,23 @@ interface Place {
   readonly realPath: string;
 }
 
-/** To the nanosecond: it tells a file from a later one with the same inode number. */
-export function creationTimeOf({ birthtimeNs }: { readonly birthtimeNs: bigint }): string | null {
-  if (birthtimeNs <= 0n) return null;
+/**
+ * To the nanosecond: it tells a file from a later one with the same inode number. null where the file system
+ * or the kernel does not know.
+ */
+export async function creationTimeOf({ birthtimeNs }: BigIntStats): Promise<string | null> {
+  if (birthtimeNs <= 0n || !(await isBirthTimeKnown())) return null;
   const seconds = new Date(Number(birthtimeNs / 1_000_000n)).toISOString().slice(0, 19);
   return `${seconds}.${String(birthtimeNs % 1_000_000_000n).padStart(9, '0')}Z`;
+}
+
+/** These change after they are created. */
+const OLD_FOLDERS = ['/', '/etc', '/usr', '/var', '/dev'];
+
+/** Without statx(2), which old container runtimes block, libuv gives the time of the last change instead. */
+async function isBirthTimeKnown(): Promise<boolean> {
+  const stats = await Promise.all(OLD_FOLDERS.map((path) => stat(path, { bigint: true }).catch(() => null)));
+  return stats.some((each) => each !== null && each.birthtimeNs !== each.ctimeNs);
 }
 
 async function describeFile(

@@ -18,6 +18,7 @@ import { readBody } from './read-body.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from '../transfer/seal.ts';
 import type { Transfer } from '../transfer/transfer.ts';
 import { reopen } from '../transfer/reopen.ts';
+import { roomShortage } from '../transfer/target-room.ts';
 import { writeZeroBlocks } from '../transfer/write-block.ts';
 
 /** What a person reads in the claim; longer texts are cut. */
@@ -31,7 +32,11 @@ export async function putTransfer(context: AppContext, options: AppOptions): Pro
   const claim = parseClaim(await readJson(context, options), options.transfer);
   const outcome = await options.transfer.claim(claim);
   const size = claim.size === null ? 'of unknown size' : `${claim.size} bytes`;
-  if (outcome === 'new') options.log.info(`claimed by ${claim.source.description}, ${size}`);
+  if (outcome === 'new') {
+    options.log.info(`claimed by ${claim.source.description}, ${size}`);
+    const shortage = await roomShortage(options.transfer.target, claim);
+    if (shortage !== undefined) options.log.warning(shortage);
+  }
   if (outcome === 'fixed') options.log.info(`the source has ended: ${size}`);
   return jsonResponse(options.transfer.status(), outcome === 'new' ? 201 : 200);
 }

@@ -139,7 +139,10 @@ export class FileTarget extends DiskTarget {
       await syncFolder(dirname(path));
       const stats = await buffered.stat({ bigint: true });
       const fileId = `${stats.dev}:${stats.ino}`;
-      return new FileTarget({ ...identity, fileId, createdAt: creationTimeOf(stats) }, { buffered, direct });
+      return new FileTarget(
+        { ...identity, fileId, createdAt: await creationTimeOf(stats) },
+        { buffered, direct },
+      );
     } catch (error) {
       await buffered?.close();
       if (error instanceof TransferError) throw error;
