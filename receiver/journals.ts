@@ -85,13 +85,14 @@ export async function findJournalOf(
   present: TargetIdentity,
   stateDir: string,
   exceptPath: string,
+  identityAt: IdentityAt = presentIdentityAt,
 ): Promise<FoundJournal | undefined> {
   let best: FoundJournal | undefined;
   for (const path of await journalPathsIn(stateDir)) {
     if (path === exceptPath || best?.likeness === 'same') continue;
     const journal = await SqliteJournal.open(path).catch(ignoreRefusal);
     const recorded = journal === undefined ? undefined : readIdentity(journal);
-    const likeness = recorded === undefined ? 'different' : await likenessTo(recorded, present);
+    const likeness = recorded === undefined ? 'different' : await likenessTo(recorded, present, identityAt);
     if (journal === undefined || recorded === undefined || likeness === 'different') journal?.close();
     else if (likeness === 'same' || best === undefined) {
       best?.journal.close();
@@ -100,6 +101,9 @@ export async function findJournalOf(
   }
   return best;
 }
+
+/** What is at a path now. */
+type IdentityAt = (path: string) => Promise<TargetIdentity | undefined>;
 
 /** A journal in use has its disk in use as well; a damaged one tells nothing. */
 function ignoreRefusal(error: unknown): undefined {
@@ -115,11 +119,15 @@ function readIdentity(journal: SqliteJournal): TargetIdentity | undefined {
   }
 }
 
-async function likenessTo(recorded: TargetIdentity, present: TargetIdentity): Promise<Likeness> {
+async function likenessTo(
+  recorded: TargetIdentity,
+  present: TargetIdentity,
+  identityAt: IdentityAt,
+): Promise<Likeness> {
   const likeness = likenessOf(recorded, present, await isSamePlace(recorded.path, present.path));
   if (likeness !== 'alike') return likeness;
   // The recorded disk is still where it was, so the present one is its twin.
-  const there = await presentIdentityAt(recorded.path);
+  const there = await identityAt(recorded.path);
   return there !== undefined && identityDifference(recorded, there) === undefined ? 'different' : 'alike';
 }
 

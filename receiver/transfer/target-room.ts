@@ -4,8 +4,8 @@ import { formatSize } from '../../common/units.ts';
 import type { Target } from '../target/target.ts';
 
 /**
- * A sentence where the target's file system has less free space than the source has bytes. No refusal: blocks of
- * zeros take no space, and how many there are is known only when the source has been read.
+ * A sentence where the target's file system has less free space than the source has bytes. No refusal: blocks
+ * of zeros take no space, and how many there are is known only when the source has been read.
  */
 export async function roomShortage(target: Target, { size }: Claim): Promise<string | undefined> {
   if (size === null) return undefined;

@@ -1,4 +1,4 @@
-/** A transfer is found by its target, whatever that is called, and never by a name that something else has. */
+/** A transfer is found by its target, whatever its name, and never by a name that leads elsewhere now. */
 import assert from 'node:assert/strict';
 import {
   access,
@@ -190,7 +190,8 @@ test('a target file that was cut below what is listed is refused, with both leng
   const before = await sha256sum(target);
   const refused = await startAs(receiver, target);
   assert.equal(refused.status, 4, refused.stdout);
-  const lengths = `it ends at ${BLOCK_BYTES} bytes, and the journal lists blocks up to ${WRITTEN * BLOCK_BYTES}`;
+  const listed = WRITTEN * BLOCK_BYTES;
+  const lengths = `it ends at ${BLOCK_BYTES} bytes, and the journal lists blocks up to ${listed}`;
   assert.match(refused.stderr, new RegExp(`is not what this transfer has written: ${lengths}$`, 'm'));
   assert.equal(await sha256sum(target), before);
 });
