@@ -8,8 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../../common/io/buffers.ts';
 import { readDirect } from '../../common/io/direct-io.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../../common/errors.ts';
-import { punchHole } from './punch-hole.ts';
-import { runOn } from './run-on.ts';
+import { dropFromCache, punchHole } from './system-tools.ts';
 import type { ReadBackMethod, Target, TargetIdentity } from './target.ts';
 import { WrittenMap } from './written-map.ts';
 
@@ -88,7 +87,7 @@ export abstract class DiskTarget implements Target {
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
       const outcome = await punchHole(this.#buffered, offset, punchable);
       if (outcome === 'done') at += punchable;
-      this.#canFallocate = outcome !== 'not-offered';
+      this.#canFallocate = outcome !== 'not-supported';
     }
     if (at === end) return;
     using zeros = await this.#zeros.take();
@@ -123,9 +122,7 @@ export abstract class DiskTarget implements Target {
       const what = `cannot read back ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
-    // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the page cache.
-    const drop = ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none'];
-    if (!(await runOn(this.#buffered, 'dd', drop)).isDone) throw this.#cacheKept();
+    if (!(await dropFromCache(this.#buffered))) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }

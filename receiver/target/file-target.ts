@@ -1,6 +1,6 @@
 /** A regular file as the target: it is created when absent, and takes the size of the source. */
 import { constants } from 'node:fs';
-import { access, open, readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { access, open, readlink, realpath, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { contentOf } from '../../common/disk/disk-content.ts';
 import { creationTimeOf, type DiskDescription } from '../../common/disk/disks.ts';
@@ -9,9 +9,8 @@ import { syncFolder } from '../../common/io/durable-file.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { formatSize } from '../../common/units.ts';
 import { DiskTarget, type DiskHandles } from './disk-target.ts';
-import { roomOfFile } from './file-room.ts';
 import type { FoundTarget } from './found-target.ts';
-import { runOn } from './run-on.ts';
+import { lockFile } from './system-tools.ts';
 import type { TargetIdentity } from './target.ts';
 import {
   LIST_DISKS,
@@ -23,6 +22,9 @@ import {
   refuseUnwritable,
   refuseUsed,
 } from './target-safety.ts';
+
+/** Unit of `st_blocks`, whatever the file system's own blocks are (inode(7)). */
+const STAT_BLOCK_BYTES = 512;
 
 /** @param stateDir holds the journals and keys. @throws TransferError `target-refused`. */
 export async function findFile(disk: DiskDescription, stateDir: string): Promise<FoundTarget> {
@@ -133,7 +135,9 @@ export class FileTarget extends DiskTarget {
     let buffered: FileHandle | undefined;
     try {
       buffered = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-      await lock(buffered, path);
+      if (!(await lockFile(buffered))) {
+        throw refusal(`cannot write to ${path}: another process, perhaps another ddt-receive, has locked it`);
+      }
       const direct = await openDirect(path, 'read-write');
       // A new file is there after a power cut only when its folder was synced.
       await syncFolder(dirname(path));
@@ -164,18 +168,23 @@ export class FileTarget extends DiskTarget {
     try {
       return (await this.#file.stat()).size;
     } catch (error) {
-      const message = `cannot tell how long ${this.identity.path} is: ${reasonOf(error)}`;
-      throw new TransferError('io-error', message, { cause: error });
+      throw this.#readError('how long', 'is', error);
     }
   }
 
   async roomBytes(): Promise<number> {
-    return await roomOfFile(this.identity.path);
+    try {
+      const [fs, file] = await Promise.all([statfs(this.identity.path), this.#file.stat()]);
+      // A file system without a limit has no blocks at all (tmpfs(5), `size=0`).
+      if (fs.blocks === 0) return Number.MAX_SAFE_INTEGER;
+      return fs.bavail * fs.bsize + file.blocks * STAT_BLOCK_BYTES;
+    } catch (error) {
+      throw this.#readError('how much room', 'has', error);
+    }
   }
-}
 
-/** flock(2) through flock(1): the lock belongs to our descriptor, which the child process inherits. */
-async function lock(handle: FileHandle, path: string): Promise<void> {
-  if ((await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])).isDone) return;
-  throw refusal(`cannot write to ${path}: another process, perhaps another ddt-receive, has locked it`);
+  #readError(what: string, verb: string, cause: unknown): TransferError {
+    const message = `cannot tell ${what} ${this.identity.path} ${verb}: ${reasonOf(cause)}`;
+    return new TransferError('io-error', message, { cause, details: { errno: errnoOf(cause) } });
+  }
 }

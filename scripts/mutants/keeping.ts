@@ -61,7 +61,7 @@ export const KEEPING: readonly Mutant[] = [
   {
     name: 'a file is not locked',
     file: FILE_TARGET,
-    edits: [['      await lock(buffered, path);\n', '']],
+    edits: [['!(await lockFile(buffered))', 'false']],
     tests: TARGET_TESTS,
   },
   {
