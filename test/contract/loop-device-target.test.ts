@@ -6,7 +6,7 @@ import { targetContract } from './target-contract.ts';
 
 for (const sectorBytes of [512, 4096]) {
   targetContract(`loop device with sectors of ${sectorBytes} bytes`, {
-    // No page fits exactly at the end of the one, no round number of blocks in the other.
+    // Not a multiple of the page size with 512, nor of a block with 4096.
     sizeBytes: 4 * 1024 * 1024 + 3 * sectorBytes,
     skip: skipUnlessLoop,
     async open(sizeBytes) {

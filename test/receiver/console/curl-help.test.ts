@@ -17,7 +17,7 @@ const TICKET = {
   token: `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`,
 };
 
-test('the lines have the ticket filled in, each part of it once', () => {
+test('the commands have each part of the ticket filled in once', () => {
   const text = curlHelp(TICKET, BLOCK);
   assert.match(text, /^# paste on the source machine/);
   assert(text.endsWith('\n'));
@@ -26,11 +26,11 @@ test('the lines have the ticket filled in, each part of it once', () => {
   }
 });
 
-test('pasted into a shell the lines put the block that was read, the token in no argument', async () => {
+test('pasted into a shell they put the block that was read, with the token in no argument', async () => {
   await using folder = await tempDir();
   const content = prng(1).bytes(5 * BLOCK);
   await writeFile(join(folder.path, 'disk'), content);
-  // Instead of curl: each call as one line of its arguments.
+  // In place of curl: prints the arguments of each call on a line.
   const curl = join(folder.path, 'curl');
   await writeFile(curl, '#!/bin/sh\nfor word; do printf "%s\\t" "$word"; done\necho\n');
   await chmod(curl, 0o755);

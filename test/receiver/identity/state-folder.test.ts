@@ -1,4 +1,4 @@
-/** The folder in which the receiver keeps its secrets, and the signing key in it. */
+/** The folder with the receiver's secrets, and the signing key in it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmod, chown, readFile, stat, symlink, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ async function assertRefused(promise: Promise<unknown>, message: RegExp, hint: R
   });
 }
 
-test('the signing key is made once, readable for its owner alone', async () => {
+test('the signing key is created once, readable only by its owner', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'signing-key');
   const key = await loadOrMakeSigningKey(folder.path);
@@ -33,7 +33,7 @@ test('the signing key is made once, readable for its owner alone', async () => {
   assert.equal(await readFile(path, 'utf8'), `${key.secretKey.subarray(0, 32).toString('base64')}\n`);
 });
 
-test('receivers that start at the same time in one new folder have one signing key', async () => {
+test('receivers that start at the same time in a new folder have one signing key', async () => {
   await using folder = await tempDir();
   const keys = await Promise.all(Array.from({ length: 6 }, async () => loadOrMakeSigningKey(folder.path)));
   assert.equal(new Set(keys.map(({ publicKey }) => publicKey.toString('hex'))).size, 1);
@@ -51,7 +51,7 @@ test('a damaged signing key is refused, and never shown or replaced', async () =
   }
 });
 
-test('a state folder is made with its parents, for its owner alone, and can be prepared again', async () => {
+test('a state folder is created with its parents for its owner only, and prepared again', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'var', 'lib', 'dd-transfer');
   await prepareStateDir(path);
@@ -61,7 +61,7 @@ test('a state folder is made with its parents, for its owner alone, and can be p
   await prepareStateDir(path);
 });
 
-test('a state folder that others could exchange or write to is refused', async () => {
+test('a state folder that others could replace or write to is refused', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'state');
   const link = join(folder.path, 'link');
@@ -93,7 +93,7 @@ test('a state folder of someone else is refused', { skip: isRoot ? false : 'need
   await assertRefused(prepareStateDir(path), /it belongs to user 12345, and this is user 0$/, /--state-dir$/);
 });
 
-/** Starts as a receiver does, and is killed at its nth system call of this name. Whether it was. */
+/** Starts like a receiver and is killed at its nth system call of this name. @returns whether it was. */
 async function startAndKill(stateDir: string, call: string, nth: number): Promise<boolean> {
   const script = `
     const [folder, stateDir] = process.argv.slice(1);
@@ -105,7 +105,7 @@ async function startAndKill(stateDir: string, call: string, nth: number): Promis
   const module = new URL('../../../receiver/identity/', import.meta.url).href;
   const strace = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`];
   strace.push('-e', `inject=${call}:signal=KILL:when=${nth}`, process.execPath, '--input-type=module');
-  // One thread: strace counts the calls of each.
+  // strace counts the calls of each thread.
   const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
   const ended = await run('strace', [...strace, '-e', script, module, stateDir], { env });
   assert.ok(ended.signal === 'SIGKILL' || ended.status === 0, ended.stderr);
@@ -113,7 +113,7 @@ async function startAndKill(stateDir: string, call: string, nth: number): Promis
 }
 
 test(
-  'a first start killed at any moment leaves a folder that the next start takes',
+  'a first start that is killed at any moment leaves a folder that the next start can use',
   needsStrace,
   async () => {
     await using folder = await tempDir();

@@ -1,4 +1,4 @@
-/** What is kept of the target from the first start on, and told to senders and in the receipt. */
+/** What the journal keeps of the target, and senders and the receipt see of it. */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ const needsLoop = { skip: skipUnlessLoop };
 const CONTENT = ['ext4 file system "photos"'];
 
 test(
-  'what was on the target is told after a restart and in the receipt, when it is gone',
+  'what was on the target is shown after a restart and in the receipt, though it is overwritten',
   needsLoop,
   async () => {
     await using folder = await tempDir();
@@ -45,7 +45,7 @@ test(
   },
 );
 
-test('another disk behind the same link is refused, by its size or by a sample', needsLoop, async () => {
+test('another disk behind the same link is refused by its size or by a sample', needsLoop, async () => {
   await using folder = await tempDir();
   await using right = await loopDevice(8 * MIB);
   await using twin = await loopDevice(8 * MIB);
@@ -71,7 +71,7 @@ test('another disk behind the same link is refused, by its size or by a sample',
   }
 });
 
-test('a target in the state folder is refused, under any name of it', async () => {
+test('a target in the state folder is refused, whatever the folder is called', async () => {
   await using folder = await tempDir();
   const state = join(folder.path, 'state');
   await mkdir(join(state, 'deeper'), { recursive: true, mode: 0o700 });
@@ -100,7 +100,7 @@ test(
   },
 );
 
-test('a target with a by-id link is named by it on both sides', needsLoop, async (context) => {
+test('both sides name a target by its by-id link', needsLoop, async (context) => {
   await using folder = await tempDir();
   await using device = await loopDevice(MIB);
   const byId = `/dev/disk/by-id/ddt-test-${process.pid}`;
