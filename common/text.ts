@@ -14,8 +14,3 @@ export function failureText(command: string, { message, hint }: TransferError): 
   if (hint !== undefined) lines.push(`${command}: hint: ${redact(hint)}`);
   return `${lines.join('\n')}\n`;
 }
-
-/** `192.0.2.7:8443`, `[2001:db8::7]:8443`. */
-export function formatAddress(host: string, port: number): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}

@@ -1,6 +1,7 @@
 /** argv → what ddt-receive is to do. No I/O except what commander prints. */
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
+import { parseHostPort } from '../common/host-port.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
@@ -156,7 +157,7 @@ function readOptions(
     target,
     listenHost: listen.host,
     listenPort: listen.port,
-    advertise: advertise === undefined ? undefined : parseAdvertise(advertise),
+    advertise: advertise === undefined ? undefined : parseHostPort(advertise, '--advertise'),
     stateDir: text('stateDir'),
     ticketFile: text('ticketFile'),
     overwriteTarget: raw['overwriteTarget'] === true,
@@ -181,16 +182,4 @@ function parseListen(text: string): { host: string | undefined; port: number } {
     });
   }
   return { host: match[1] ?? match[2], port: parseWhole(match[3] ?? '', 'port', 0, 65_535) };
-}
-
-/** `host`, `host:port`, `[::1]`, `[::1]:port`. */
-function parseAdvertise(text: string): { host: string; port: number | undefined } {
-  const match = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(text);
-  if (match?.[1] === undefined) {
-    throw new TransferError('usage', `--advertise '${text}' is not host[:port]`, {
-      hint: 'for example --advertise vm.example.net:8443',
-    });
-  }
-  const port = match[2] === undefined ? undefined : parseWhole(match[2], 'port', 1, 65_535);
-  return { host: match[1], port };
 }

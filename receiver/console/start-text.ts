@@ -1,6 +1,6 @@
 /** What a receiver says when it has started: lines for people, or one event for programs. Pure. */
 import { diskKind, diskName, type DiskToName } from '../../common/disk/disk-line.ts';
-import { formatAddress } from '../../common/text.ts';
+import { formatHostPort } from '../../common/host-port.ts';
 import { formatSize } from '../../common/units.ts';
 
 export interface StartFacts {
@@ -40,7 +40,7 @@ export function startLines(facts: StartFacts): string[] {
         `${verifiedBlocks} verified; a sample of ${sampledBlocks} compared)`,
     );
   }
-  lines.push(`listening on ${formatAddress(listen.host, listen.port)}`);
+  lines.push(`listening on ${formatHostPort(listen.host, listen.port)}`);
   if (ticketFile !== undefined) lines.push(`ticket   written to ${ticketFile}`);
   return lines;
 }
@@ -54,7 +54,7 @@ function holding(content: readonly string[], transfer: TransferFacts | undefined
 /** The members of a line of a JSON log. */
 export function startEvent(facts: StartFacts): Record<string, unknown> {
   const { target, listen, transfer } = facts;
-  const address = formatAddress(listen.host, listen.port);
+  const address = formatHostPort(listen.host, listen.port);
   const message = `listening on ${address} for ${target.path}, ${holding(facts.content, transfer)}`;
   return { message, ...facts, transfer: transfer ?? null, ticketFile: facts.ticketFile ?? null };
 }

@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
-import { formatAddress } from '../../common/text.ts';
+import { formatHostPort } from '../../common/host-port.ts';
 import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
 import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
@@ -120,7 +120,7 @@ async function listenOn(server: Server, host: string, port: number): Promise<num
       reject(
         new TransferError(
           'listen-failed',
-          `cannot listen on ${formatAddress(host, port)}: ${reasonOf(cause)}`,
+          `cannot listen on ${formatHostPort(host, port)}: ${reasonOf(cause)}`,
           { cause },
         ),
       );

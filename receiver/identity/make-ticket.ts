@@ -4,6 +4,7 @@ import { access, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import { formatHostPort } from '../../common/host-port.ts';
 import { writeFileDurably } from '../../common/io/durable-file.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { formatTicket, type Ticket } from '../../common/trust/ticket.ts';
@@ -48,13 +49,9 @@ export async function makeTicket(
   if (!isFresh) record.setProperties({ ticketIssuedAt: String(iat) });
   const exp = iat + TICKET_DAYS * DAY_SECONDS;
   const token = mintToken({ v: 1, aud: pin, tid: transferId, scope: ['write'], iat, exp }, key);
-  const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
-    /^\[(.*)\]$/,
-    '$1',
-  );
+  const host = options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost));
   const port = options.advertise?.port ?? parts.port;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const ticket: Ticket = { origin: `https://${bracketed}:${port}`, host, port, pin, token };
+  const ticket: Ticket = { origin: `https://${formatHostPort(host, port)}`, host, port, pin, token };
   if (options.ticketFile !== undefined) await writeTicket(options.ticketFile, ticket);
   return ticket;
 }
