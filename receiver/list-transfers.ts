@@ -35,7 +35,10 @@ async function list(path: string): Promise<ListedTransfer> {
   const changedMs = Math.max(...(await Promise.all([path, `${path}-wal`].map(changedMsOf))));
   const facts = { journal: path, changedMs, processId: null, isInUse: false };
   const presence = await readPresence(dirname(path));
-  if (presence !== undefined) return { ...facts, ...presence, isInUse: true };
+  if (presence !== undefined) {
+    const { processId, transfer } = presence;
+    return { ...facts, processId, isInUse: true, transfer };
+  }
   try {
     return { ...facts, transfer: await read(path, changedMs) };
   } catch (error) {

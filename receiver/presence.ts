@@ -16,6 +16,8 @@ const UPDATE_MS = 5000;
 
 export interface Presence {
   readonly processId: number;
+  /** When that process began: its id may be another process's by now. */
+  readonly processStart: string;
   readonly transfer: TransferSummary;
 }
 
@@ -27,9 +29,10 @@ export async function keepPresence(
   summarize: () => TransferSummary,
 ): Promise<AsyncDisposable> {
   const path = join(folder, FILE_NAME);
+  const processStart = (await startOf(process.pid)) ?? '';
   let written = '';
   const update = async (): Promise<void> => {
-    const presence: Presence = { processId: process.pid, transfer: summarize() };
+    const presence: Presence = { processId: process.pid, processStart, transfer: summarize() };
     const text = `${JSON.stringify(presence)}\n`;
     if (text === written) return;
     try {
@@ -58,9 +61,17 @@ export async function keepPresence(
 export async function readPresence(folder: string): Promise<Presence | undefined> {
   try {
     const presence = JSON.parse(await readFile(join(folder, FILE_NAME), 'utf8')) as Presence;
-    const name = await readLine(`/proc/${presence.processId}/comm`);
-    return name === PROCESS_NAME ? presence : undefined;
+    const start = await startOf(presence.processId);
+    return start !== undefined && start === presence.processStart ? presence : undefined;
   } catch {
     return undefined;
   }
+}
+
+/**
+ *  In clock ticks since the machine was booted, the 22nd field of proc_pid_stat(5); the 2nd may have blanks.
+ */
+async function startOf(processId: number): Promise<string | undefined> {
+  const stat = await readLine(`/proc/${processId}/stat`);
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
 }

@@ -15,10 +15,7 @@ export interface FoundTarget {
   open(): Promise<Target>;
 }
 
-/**
- *  For a target that is to be overwritten without the operator's word. @throws TransferError
- * `target-refused`.
- */
+/** Call it unless the operator allows overwriting. @throws TransferError `target-refused`. */
 export function refuseContent({ name, content }: FoundTarget): void {
   if (content.length === 0) return;
   throw refusal(
