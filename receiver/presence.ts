@@ -22,7 +22,7 @@ export interface Presence {
 }
 
 /**
- *  Keeps the file up to date until it is disposed. What can't be written is left out: nothing depends on it.
+ * Keeps the file up to date until it is disposed. What can't be written is left out: nothing depends on it.
  */
 export async function keepPresence(
   folder: string,
@@ -69,7 +69,7 @@ export async function readPresence(folder: string): Promise<Presence | undefined
 }
 
 /**
- *  In clock ticks since the machine was booted, the 22nd field of proc_pid_stat(5); the 2nd may have blanks.
+ * In clock ticks since the machine was booted, the 22nd field of proc_pid_stat(5); the 2nd may have blanks.
  */
 async function startOf(processId: number): Promise<string | undefined> {
   const stat = await readLine(`/proc/${processId}/stat`);

@@ -129,7 +129,7 @@ function refuseOther(journal: SqliteJournal, { identity, isAbsent }: FoundTarget
  * Whether what is on the target may be taken for what the transfer has written. Two disks can have one serial
  * number: where that is all that is known, blocks must be listed, which are then compared.
  */
-function isSurelyResumed({ journal, likeness }: FoundJournal): boolean {
+export function isSurelyResumed({ journal, likeness }: FoundJournal): boolean {
   if (likeness === 'same') return true;
   for (const _ of journal.blocks()) return true;
   return false;

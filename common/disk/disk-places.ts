@@ -65,7 +65,7 @@ async function addDevice(majorMinor: string, places: Set<string>, depth: number)
 }
 
 /**
- *  The disk of a partition, the disks of a volume or array, the file of a loop device and that file's disk.
+ * The disk of a partition, the disks of a volume or array, the file of a loop device and that file's disk.
  */
 async function addBelow(majorMinor: string, places: Set<string>, depth: number): Promise<void> {
   // File systems on several disks or in memory have numbers without a device.

@@ -94,7 +94,7 @@ async function presentContentOf(disk: DiskDescription): Promise<string[]> {
 }
 
 /**
- *  Whether an existing folder is /dev or in it, under this name or where the same file system is mounted
+ * Whether an existing folder is /dev or in it, under this name or where the same file system is mounted
  * again.
  */
 async function isInDev(folder: string): Promise<boolean> {
