@@ -41,7 +41,7 @@ export type ReceiveCommand =
   | { readonly kind: 'list'; readonly options: ListOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions };
 
-/** Two lines for each option at most, on a terminal of 80 columns. */
+/** The help fits a terminal of 80 columns. */
 const HELP_COLUMNS = 80;
 const HELP_HINT = 'ddt-receive --help';
 const HELP_AFTER = `

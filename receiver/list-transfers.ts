@@ -48,14 +48,14 @@ async function list(path: string): Promise<ListedTransfer> {
 }
 
 async function read(path: string, changedMs: number): Promise<TransferSummary> {
-  // SQLite would create what was removed meanwhile.
+  // SQLite would create a journal that was removed meanwhile.
   if (!existsSync(path)) throw new TransferError('state-refused', `there is no journal ${path} any more`);
   const journal = await SqliteJournal.open(path);
   try {
     return summarizeJournal(journal);
   } finally {
     journal.close();
-    // What a killed receiver has left in the write-ahead log goes into the journal now: that is no change.
+    // Opening moves a killed receiver's write-ahead log into the journal, which changes nothing in it.
     await utimes(path, changedMs / 1000, changedMs / 1000).catch(() => {});
   }
 }

@@ -28,9 +28,9 @@ import { Transfer } from './transfer/transfer.ts';
 import { cutTarget } from './transfer/stream-size.ts';
 import { MISMATCHES_MAX } from './durability/verify-blocks.ts';
 
-/** Longer than writing a few blocks takes; then the client comes again. */
+/** Longer than writing a few blocks takes; after that the client retries. */
 const MEMORY_WAIT_MS = 10_000;
-/** Every address, IPv4 as well unless the system says otherwise. */
+/** Every address, IPv4 included: the socket is dual-stack. */
 const EVERY_ADDRESS = '::';
 const EVERY_IPV4_ADDRESS = '0.0.0.0';
 
@@ -162,8 +162,7 @@ async function openTransfer(
 }
 
 /**
- * A target that ends before the last listed block was cut, or is another file where nothing else has shown
- * that.
+ * A target that ends before the last listed block was cut, or is another file that nothing else could tell.
  * @throws TransferError `target-refused`.
  */
 async function refuseShort({ target, opened }: Transfer): Promise<void> {
@@ -180,7 +179,7 @@ async function refuseShort({ target, opened }: Transfer): Promise<void> {
   );
 }
 
-/** A power cut between the claim and the first flush makes a file as short again as it was. */
+/** A power cut between the claim and the first flush can undo the file's new length. */
 async function restoreLength({ target, opened, sealed }: Transfer): Promise<void> {
   if (opened === undefined || sealed !== undefined) return;
   const { sizeBytes } = opened.geometry;

@@ -73,7 +73,7 @@ interface Taken {
 async function takeAgain(options: TakeOptions, stateDir: string): Promise<Taken> {
   const path = targetPathOf(options.target);
   const ownPath = journalPathOf(path, stateDir);
-  // First of all: that another receiver is at work says more than that the target is in use.
+  // Opened first: a journal in use names the other receiver, which says more than a target in use.
   const own = existsSync(ownPath) ? await openJournal(ownPath) : undefined;
   try {
     const found = await findTarget(options.target, stateDir);

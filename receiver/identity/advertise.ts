@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 
-/** What addresses are looked for in; tests have machines of their own. */
+/** The facts that an address is chosen from; tests make up their own. */
 export interface NetworkView {
   /** IPv4 addresses that are not loopback, by interface. */
   readonly ipv4: ReadonlyMap<string, string>;
@@ -39,7 +39,7 @@ async function networkOfThisMachine(): Promise<NetworkView> {
   return { ipv4, ipv4Route, ifInet6: await read('if_inet6'), ipv6Route: await read('ipv6_route') };
 }
 
-/** Of /proc/net/if_inet6 (linux/if_addr.h): such an address ends soon, or is not usable (yet). */
+/** Flags in /proc/net/if_inet6 (linux/if_addr.h) of addresses that expire soon or can't be used (yet). */
 const IFA_TEMPORARY = 0x01;
 const IFA_DADFAILED = 0x08;
 const IFA_DEPRECATED = 0x20;

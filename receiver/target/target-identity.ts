@@ -23,7 +23,7 @@ type Fact = readonly [what: string, before: string | null, now: string | null];
 
 /**
  * A file system may get another device number when it is mounted again, and may give a deleted file's inode
- * number to the next one: where the time of creation is known it decides, together with the inode.
+ * number to the next one: where the creation time is known it decides, together with the inode.
  */
 function fileFacts(recorded: TargetIdentity, present: TargetIdentity): Fact[] {
   const [before, now] = [recorded.createdAt ?? null, present.createdAt ?? null];
@@ -31,7 +31,7 @@ function fileFacts(recorded: TargetIdentity, present: TargetIdentity): Fact[] {
     return [['file (device:inode)', recorded.fileId, present.fileId]];
   }
   return [
-    ['time of creation', before, now],
+    ['creation time', before, now],
     ['inode', inodeOf(recorded), inodeOf(present)],
   ];
 }

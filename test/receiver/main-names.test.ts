@@ -159,7 +159,7 @@ test('a file that was deleted and created again is told from the first', needsLo
   const refused = await startAs(receiver, target);
   assert.equal(refused.status, 4, refused.stdout);
   const message =
-    /is not the target that this transfer began with: its time of creation was 2\S+Z when the transfer/;
+    /is not the target that this transfer began with: its creation time was 2\S+Z when the transfer/;
   assert.match(refused.stderr, message);
   assert.match(
     refused.stderr,

@@ -28,7 +28,7 @@ test('a file keeps its identity when its file system gets another device number'
 
 test('a new file with the inode number of a deleted one is another file', () => {
   const again = { ...FILE, createdAt: '2027-01-16T09:00:00.5Z' };
-  const sentence = /^its time of creation was 2027-01-15T08:00:00\.5Z .* and is 2027-01-16T09:00:00\.5Z now$/;
+  const sentence = /^its creation time was 2027-01-15T08:00:00\.5Z .* and is 2027-01-16T09:00:00\.5Z now$/;
   assert.match(identityDifference(FILE, again) ?? '', sentence);
 });
 
