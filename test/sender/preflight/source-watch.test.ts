@@ -16,6 +16,8 @@ const DISK: DiskDescription = {
   byId: null,
   fileId: null,
   majorMinor: '8:16',
+  createdAt: null,
+  bootTimeId: null,
   isReadOnly: false,
   description: 'a disk',
 };
