@@ -1,9 +1,9 @@
-/** What both commands print, made safe to print. Pure. */
+/** What both commands print, in one form and safe to print. Pure. */
 import type { TransferError } from './errors.ts';
 
 const TOKEN_LIKE = /ddt1(?:\.|%2e)[\w.%-]+/gi;
 
-/** The text with everything that looks like a token, whole or cut, replaced by `ddt1.…`. */
+/** The text with everything that looks like a token, whole or in part, replaced by `ddt1.…`. */
 export function redact(text: string): string {
   return text.replace(TOKEN_LIKE, 'ddt1.…');
 }

@@ -2,69 +2,111 @@
  * ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the
  * process.
  */
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
-import { diskKind, diskName } from '../common/disk/disk-line.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { markWithHeap } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { formatTicket } from '../common/trust/ticket.ts';
-import { failureText } from '../common/text.ts';
-import { formatSize } from '../common/units.ts';
+import { failureText, redact } from '../common/text.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
-import { parseReceiveArgs, type ReceiveOptions } from './cli.ts';
+import { defaultStateDir } from './identity/state-dir.ts';
+import {
+  parseReceiveArgs,
+  wantsJsonLog,
+  type ListOptions,
+  type LogFormat,
+  type ReceiveOptions,
+} from './cli.ts';
 import { curlHelp } from './console/curl-help.ts';
+import { listLines } from './console/list-text.ts';
 import { makeLog } from './console/log.ts';
+import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
+import { listTransfers } from './list-transfers.ts';
+import { PROCESS_NAME } from './presence.ts';
 import { startReceiver, type RunningReceiver } from './start.ts';
 
-/** With --once: how long nobody must have been connected after the seal, and how long that is waited for. */
+/** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
 const ONCE_QUIET_MS = 500;
 const ONCE_WAIT_MS = 60_000;
-/** Requests in hand get this long to finish when the process is asked to stop. */
+/** Requests in progress get this long to finish when the process is asked to stop. */
 const STOP_GRACE_MS = 10_000;
 
 function print(text: string): void {
   process.stdout.write(text);
 }
 
-function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
-  const { transfer, server, ticket, content } = receiver;
-  const { identity } = transfer.target;
-  const open = transfer.opened;
-  const size = identity.sizeBytes === null ? 'takes the size of the source' : formatSize(identity.sizeBytes);
-  const holds = receiver.isResumed
-    ? 'holds this transfer'
-    : content.length === 0
-      ? 'empty'
-      : `holds ${content.join(', ')}`;
-  print(`target   ${diskName(identity)}: ${diskKind(identity)}, ${size}, ${holds}\n`);
-  if (open === undefined) print(`journal  ${transfer.journal.path} (new)\n`);
-  else {
-    const durable = open.table.countOf('durable') + open.table.countOf('verified');
-    const state = transfer.sealed === undefined ? 'NOT FINISHED' : 'complete and sealed';
-    const of = open.claim.size === null ? '' : ` of ${open.blockCount}`;
-    const unknown = open.claim.size === null ? 'size not known yet, ' : '';
-    const reading = transfer.sealed === undefined && durable > 0 ? '; reading them back' : '';
-    print(
-      `journal  ${transfer.journal.path} (${state}: ${unknown}${durable}${of} blocks durable${reading})\n`,
-    );
-  }
-  print(`listening on ${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}\n`);
-  print(`ticket: ${formatTicket(ticket)}\n`);
-  if (options.advertise === undefined && isPrivateAddress(ticket.host)) {
-    print(
-      `note: ${ticket.host} is a private address; ` +
-        'if senders reach this machine by another one, --advertise it\n',
-    );
-  }
-  if (options.curlHelp)
-    print(`\n${curlHelp(ticket, open?.geometry.blockSizeBytes ?? BLOCK_SIZE_BYTES_DEFAULT)}`);
+/** A line of the log that has more members than a message. */
+function printEvent(level: string, members: Readonly<Record<string, unknown>>): void {
+  const time = new Date(systemClock.wallMs()).toISOString();
+  process.stderr.write(`${redact(JSON.stringify({ time, level, ...members }))}\n`);
 }
 
-async function main(): Promise<number> {
-  // What another ddt-receive calls this process when it finds the target open.
-  process.title = 'ddt-receive';
-  const options = parseReceiveArgs(process.argv.slice(2), print);
-  if (options === 'help') return 0;
+function factsOf(options: ReceiveOptions, receiver: RunningReceiver): StartFacts {
+  const { transfer, server, content, begunAs } = receiver;
+  const { opened: open, sealed } = transfer;
+  const { path, byId, description, serial, sizeBytes } = transfer.target.identity;
+  return {
+    target: { path, byId, description, serial, sizeBytes },
+    content,
+    journal: transfer.journal.path,
+    transfer: open && {
+      begunAs,
+      isSealed: sealed !== undefined,
+      blockCount: open.claim.size === null ? null : open.blockCount,
+      durableBlocks: open.table.countOf('durable') + open.table.countOf('verified'),
+    },
+    listen: { host: server.host, port: server.port },
+    ticketFile: options.ticketFile,
+  };
+}
+
+function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
+  const facts = factsOf(options, receiver);
+  const { transfer, ticket } = receiver;
+  if (options.log === 'json') printEvent('info', startEvent(facts));
+  else print(`${startLines(facts).join('\n')}\n`);
+  printTicket(options, formatTicket(ticket));
+  if (options.log === 'text' && options.advertise === undefined && isPrivateAddress(ticket.host)) {
+    print(
+      `note: ${ticket.host} is a private address; ` +
+        'if senders reach this machine at another one: --advertise <address>\n',
+    );
+  }
+  if (options.curlHelp) {
+    print(`\n${curlHelp(ticket, transfer.opened?.geometry.blockSizeBytes ?? BLOCK_SIZE_BYTES_DEFAULT)}`);
+  }
+}
+
+/** Where standard output is a log, the ticket stays out of it if there is a file for it. */
+function printTicket({ ticketFile }: ReceiveOptions, ticket: string): void {
+  if (process.stdout.isTTY) {
+    print(`\nrun on the source's machine:\nddt-send <source> '${ticket}'\n\n`);
+  } else if (ticketFile === undefined) print(`ticket: ${ticket}\n`);
+}
+
+async function list({ stateDir, log }: ListOptions): Promise<number> {
+  const folder = resolve(stateDir ?? defaultStateDir());
+  const entries = await listTransfers(folder);
+  if (log === 'json') for (const entry of entries) print(`${JSON.stringify(entry)}\n`);
+  else if (entries.length === 0) print(`no transfers in ${folder}\n`);
+  else print(`${entries.map((entry) => listLines(entry).join('\n')).join('\n\n')}\n`);
+  return EXIT_STATUS.verified;
+}
+
+/** In `ps` with the target; in `pgrep` and for other receivers, which see 15 characters, without. */
+function nameProcess(target: string): void {
+  process.title = `${PROCESS_NAME}: ${target}`;
+  try {
+    writeFileSync('/proc/self/comm', PROCESS_NAME);
+  } catch {
+    // A /proc that can't be written to: the name is the title's beginning then.
+  }
+}
+
+async function receive(options: ReceiveOptions): Promise<number> {
+  nameProcess(options.target);
   markWithHeap();
   const end = Promise.withResolvers<number>();
   const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
@@ -75,13 +117,11 @@ async function main(): Promise<number> {
       onSealed: () => {
         if (options.once) end.resolve(EXIT_STATUS.verified);
       },
-      onJournalBroken: (error) => {
-        // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
-        process.stderr.write(failureText('ddt-receive', error));
-        process.exit(EXIT_STATUS.device);
-      },
+      // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
+      onJournalBroken: (error) => process.exit(report(error, options.log)),
     },
   });
+  let signals = 0;
   for (const [signal, status] of [
     ['SIGINT', EXIT_STATUS.sigint],
     ['SIGTERM', EXIT_STATUS.sigterm],
@@ -92,28 +132,52 @@ async function main(): Promise<number> {
       end.resolve(receiver.transfer.sealed === undefined ? status : EXIT_STATUS.verified);
     });
   }
-  let signals = 0;
   printStart(options, receiver);
   const status = await end.promise;
-  // The sender closes its connections when it has its receipt; if the answer was lost it comes again.
+  // The sender closes its connections when it has its receipt; if the response was lost it comes again.
   if (status === EXIT_STATUS.verified) await receiver.server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
   await receiver.stop(STOP_GRACE_MS);
   if (status !== EXIT_STATUS.verified) {
     log.info(
-      'stopped before the transfer was complete; the same command goes on ' +
+      'stopped before the transfer was complete; run the same command again to resume ' +
         `(journal: ${receiver.transfer.journal.path})`,
     );
   }
   return status;
 }
 
-// A log on a closed pipe must not end a transfer.
+/** The ssh session that started it may end: SIGHUP would end the transfer with it. */
+function outliveTerminal(format: LogFormat): void {
+  const log = makeLog(format, systemClock, (line) => process.stderr.write(line));
+  let isSaid = false;
+  process.on('SIGHUP', () => {
+    if (!isSaid) log.info(`the terminal is gone: still receiving in process ${process.pid}`);
+    isSaid = true;
+  });
+}
+
+/** @returns the exit status. */
+function report(error: TransferError, format: LogFormat): number {
+  const { code, message, hint, kind } = error;
+  if (format === 'json') printEvent('error', { code, message, hint });
+  else process.stderr.write(failureText('ddt-receive', error));
+  return exitStatusOf(kind);
+}
+
+// Output to a closed pipe, or to a terminal that is gone, must not end a transfer.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
+const argv = process.argv.slice(2);
+const format = wantsJsonLog(argv) ? 'json' : 'text';
 try {
-  process.exit(await main());
+  const command = parseReceiveArgs(argv, print);
+  if (command.kind === 'help') process.exit(EXIT_STATUS.verified);
+  if (command.kind === 'list') process.exit(await list(command.options));
+  outliveTerminal(command.options.log);
+  process.exit(await receive(command.options));
 } catch (error) {
-  if (!(error instanceof TransferError)) throw error;
-  process.stderr.write(failureText('ddt-receive', error));
-  process.exit(exitStatusOf(error.kind));
+  if (error instanceof TransferError) process.exit(report(error, format));
+  if (format === 'text') throw error;
+  printEvent('bug', { message: error instanceof Error ? error.stack : String(error) });
+  process.exit(EXIT_STATUS.bug);
 }

@@ -1,38 +1,37 @@
 /**
- * The receiver as a whole: keys, journal, target, transfer, server, ticket. Everything that can be refused is
+ * The receiver as a whole: keys, target, journal, transfer, server, ticket. Whatever can be refused is
  * refused before the port opens, and nothing is written to the target before a sender has claimed it.
  */
-import { hash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
-import { makeFolderDurably } from '../common/io/durable-file.ts';
 import { placesOf } from '../common/disk/disk-places.ts';
-import { TransferError } from '../common/errors.ts';
+import { TransferError, errnoOf } from '../common/errors.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
-import { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } from './identity/certificate.ts';
+import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from './identity/certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
-import { DiskTarget } from './target/disk-target.ts';
-import { SqliteJournal } from './journal/sqlite-journal.ts';
 import { Activity } from './console/activity.ts';
 import type { Log } from './console/log.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
-import { makeTicket } from './identity/make-ticket.ts';
+import { checkTicketFile, makeTicket } from './identity/make-ticket.ts';
+import { findPortHolder } from './identity/port-holder.ts';
+import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
 import { refuseOtherDisk } from './transfer/spot-check.ts';
-import { startServer, type RunningServer } from './http/server.ts';
-import { inspectTarget, sameIdentity, type TargetInspection } from './target/target-safety.ts';
-import { recordOf, refuseInStateDir } from './transfer/target-record.ts';
-import type { TargetIdentity } from './target/target.ts';
+import { startServer, type RunningServer, type ServerOptions } from './http/server.ts';
+import { keepPresence } from './presence.ts';
+import { takeTarget, type TakenTarget } from './take-target.ts';
 import { transferEvents } from './transfer-events.ts';
+import { summarize } from './transfer-summary.ts';
 import { Transfer } from './transfer/transfer.ts';
 import { cutTarget } from './transfer/stream-size.ts';
 
-/** Longer than writing a few blocks takes; then the client comes again. */
+/** Longer than writing a few blocks takes; after that the client retries. */
 const MEMORY_WAIT_MS = 10_000;
+/** Every address, IPv4 included: the socket is dual-stack. */
+const EVERY_ADDRESS = '::';
+const EVERY_IPV4_ADDRESS = '0.0.0.0';
 
 export interface ReceiverEvents {
   onSealed(): void;
@@ -43,9 +42,11 @@ export interface RunningReceiver {
   readonly transfer: Transfer;
   readonly content: readonly string[];
   readonly isResumed: boolean;
+  /** The other name of the target under which the transfer began. */
+  readonly begunAs: string | undefined;
   readonly server: RunningServer;
   readonly ticket: Ticket;
-  /** Answers 503 from now on, lets requests end, flushes, and closes journal and target. */
+  /** Answers 503 to new requests, lets the others end, flushes, and closes journal and target. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -55,6 +56,7 @@ export async function startReceiver(
   context: { clock: Clock; log: Log; events: ReceiverEvents },
 ): Promise<RunningReceiver> {
   const { clock, log, events } = context;
+  if (options.ticketFile !== undefined) await checkTicketFile(options.ticketFile, options.target);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
   const identity = await loadOrMakeIdentity(stateDir, {
@@ -62,11 +64,18 @@ export async function startReceiver(
     ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
   });
   const key = await loadOrMakeSigningKey(stateDir);
-  await refuseInStateDir(options.target, stateDir);
-  await using opened = await openTransfer(options, stateDir, context);
-  const { transfer, content, isResumed, activity } = opened;
+  await using stack = new AsyncDisposableStack();
+  const taken = stack.use(await takeTarget(options, stateDir));
+  const activity = stack.use(new Activity({ log, clock }));
+  const transfer = await openTransfer(taken, options, { ...context, activity });
+  stack.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.adoption?.stop();
+    await transfer.opened?.verifier?.stop();
+  });
   if (transfer.opened !== undefined) await refuseOtherDisk(transfer.target, transfer.opened);
   if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
+  await restoreLength(transfer);
   transfer.startVerifying();
   let isDraining = false;
   const app = makeApp({
@@ -87,27 +96,18 @@ export async function startReceiver(
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
     memoryWaitMs: MEMORY_WAIT_MS,
   });
-  const server = await startServer({
-    fetch: async (request, env) => await app.fetch(request, env),
-    certificatePem: identity.certificatePem,
-    keyPem: identity.keyPem,
-    host: options.listenHost,
-    port: options.listenPort,
-    connectionsMax: options.maxConnections,
-  });
-  const ticket = await makeTicket(options, {
-    transferId: transfer.id,
-    record: transfer.journal,
-    key,
-    pin: identity.pin,
-    port: server.port,
-    clock,
-  });
-  const resources = opened.keep();
+  const server = await listen(options, identity, async (request, env) => await app.fetch(request, env));
+  const ticket = await makeTicket(
+    { ...options, listenHost: server.host },
+    { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
+  );
+  stack.use(await keepPresence(dirname(transfer.journal.path), () => summarize(transfer)));
+  const resources = stack.move();
   return {
     transfer,
-    content,
-    isResumed,
+    content: taken.content,
+    isResumed: taken.isResumed,
+    begunAs: taken.begunAs,
     server,
     ticket,
     stop: async (graceMs) => {
@@ -122,119 +122,73 @@ export async function startReceiver(
   };
 }
 
-function defaultStateDir(): string {
-  if (process.geteuid?.() === 0) return '/var/lib/dd-transfer';
-  const base = process.env['XDG_STATE_HOME'] ?? join(process.env['HOME'] ?? '.', '.local', 'state');
-  return join(base, 'dd-transfer');
-}
-
-interface OpenedTransfer extends AsyncDisposable {
-  readonly transfer: Transfer;
-  readonly content: readonly string[];
-  readonly isResumed: boolean;
-  readonly activity: Activity;
-  /** Hands over what has to be closed; disposing does nothing from then on. */
-  keep(): AsyncDisposableStack;
-}
-
 async function openTransfer(
+  { target, journal, content }: TakenTarget,
   options: ReceiveOptions,
-  stateDir: string,
-  { clock, log, events }: { clock: Clock; log: Log; events: ReceiverEvents },
-): Promise<OpenedTransfer> {
-  await using stack = new AsyncDisposableStack();
-  // A target that is refused leaves nothing behind in the state folder.
-  const inspect = async (isResuming: boolean): Promise<TargetInspection> =>
-    await inspectTarget(options.target, { isOverwriteAllowed: options.overwriteTarget, isResuming });
-  const journalPath = journalPathOf(options, stateDir);
-  if (options.discardTransfer) await refuseJournalInUse(journalPath);
-  const isKnown = !options.discardTransfer && existsSync(journalPath);
-  const inspectedFirst = isKnown ? undefined : await inspect(false);
-  const journal = await openJournal(options, journalPath);
-  stack.defer(() => journal.close());
-  const isResumed = journal.property('claim') !== undefined;
-  const inspection = inspectedFirst ?? (await inspect(isResumed));
-  const target = await DiskTarget.open(inspection.identity);
-  stack.defer(async () => await target.close());
-  if (isResumed) refuseOtherTarget(journal, target.identity);
-  else if (journal.property('targetIdentity') !== undefined) {
-    // Nothing was written yet: whatever stands here now is the target.
-    journal.setProperties(recordOf(target.identity, inspection.content));
-  }
-  const activity = stack.use(new Activity({ log, clock }));
+  context: { clock: Clock; log: Log; events: ReceiverEvents; activity: Activity },
+): Promise<Transfer> {
+  const { clock, log, events, activity } = context;
+  const { path } = target.identity;
   const transfer = new Transfer({
     target,
     journal,
-    content: inspection.content,
-    places: await placesOf(target.identity.path),
+    content,
+    places: await placesOf(path),
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,
     clock,
     digests: DIGESTS,
     events: {
-      ...transferEvents(target.identity.path, log, (error) => events.onJournalBroken(error)),
+      ...transferEvents(path, log, (error) => events.onJournalBroken(error)),
       onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
     },
   });
-  stack.defer(async () => {
-    transfer.opened?.durability.close();
-    await transfer.adoption?.stop();
-    await transfer.opened?.verifier?.stop();
-  });
-  const owned = stack.move();
-  let isKept = false;
-  return {
-    transfer,
-    content: inspection.content,
-    isResumed,
-    activity,
-    keep: () => {
-      isKept = true;
-      return owned;
-    },
-    [Symbol.asyncDispose]: async () => {
-      if (!isKept) await owned.disposeAsync();
-    },
-  };
+  return transfer;
 }
 
-/** The journal's folder is named after the target's path, so that the same command finds it again. */
-function journalPathOf(options: ReceiveOptions, stateDir: string): string {
-  return join(stateDir, hash('sha256', resolve(options.target)).slice(0, 16), 'journal.db');
+/**
+ * A power cut between the claim and the first flush can undo the file's new length, and another program can
+ * cut it: the blocks that are gone are found when everything is read back.
+ */
+async function restoreLength({ target, opened, sealed }: Transfer): Promise<void> {
+  if (opened === undefined || sealed !== undefined) return;
+  const { sizeBytes } = opened.geometry;
+  if ((await target.lengthBytes()) < sizeBytes) await target.prepare(sizeBytes);
 }
 
-/** What can't be opened for another reason may be discarded. @throws TransferError `journal-in-use`. */
-async function refuseJournalInUse(path: string): Promise<void> {
-  if (!existsSync(path)) return;
+/** On every address, IPv6 included where the machine has it, unless the operator names one. */
+async function listen(
+  options: ReceiveOptions,
+  identity: ReceiverIdentity,
+  fetch: ServerOptions['fetch'],
+): Promise<RunningServer> {
+  const { certificatePem, keyPem } = identity;
+  const { listenHost, listenPort: port, maxConnections: connectionsMax } = options;
+  const listenOn = async (host: string): Promise<RunningServer> =>
+    await startServer({ fetch, certificatePem, keyPem, host, port, connectionsMax });
   try {
-    (await SqliteJournal.open(path)).close();
+    if (listenHost !== undefined) return await listenOn(listenHost);
+    return await listenOn(EVERY_ADDRESS).catch(async (error: unknown) => {
+      if (!['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(errnoOf(error) ?? '')) throw error;
+      return await listenOn(EVERY_IPV4_ADDRESS);
+    });
   } catch (error) {
-    if (error instanceof TransferError && error.code === 'journal-in-use') throw error;
+    if (!(error instanceof TransferError) || errnoOf(error) !== 'EADDRINUSE') throw error;
+    throw await portInUse(error, listenHost ?? EVERY_ADDRESS, port);
   }
 }
 
-async function openJournal(options: ReceiveOptions, path: string): Promise<SqliteJournal> {
-  const folder = dirname(path);
-  // A journal whose folder is lost with the power is lost with it.
-  await makeFolderDurably(folder, 0o700);
-  if (!options.discardTransfer) return await SqliteJournal.open(path);
-  for (const name of await readdir(folder)) {
-    if (name.startsWith('journal.db')) await rm(join(folder, name));
-  }
-  return await SqliteJournal.open(path);
-}
-
-function refuseOtherTarget(journal: SqliteJournal, present: TargetIdentity): void {
-  const recorded = journal.property('targetIdentity');
-  const difference =
-    recorded === undefined ? undefined : sameIdentity(JSON.parse(recorded) as TargetIdentity, present);
-  if (difference === undefined) return;
-  throw new TransferError(
-    'target-refused',
-    `${present.path} is not the target that this transfer began with: ${difference}`,
-    {
-      hint: 'name the right disk, or begin anew on this one with --discard-transfer',
-    },
-  );
+async function portInUse(error: TransferError, host: string, port: number): Promise<TransferError> {
+  const holder = await findPortHolder(host, port);
+  const by = holder === undefined ? '' : ` by ${holder.name} (process ${holder.processId})`;
+  const stop =
+    holder === undefined
+      ? `find what uses it: ss -ltnp 'sport = :${port}'`
+      : `stop it: kill ${holder.processId}`;
+  const other = `--listen :${port === 65_535 ? port - 1 : port + 1}`;
+  return new TransferError('listen-failed', `${error.message}${by}`, {
+    cause: error,
+    hint: `${stop}; or choose another port: ${other}`,
+  });
 }

@@ -9,7 +9,7 @@ case $ddt_main in
 esac
 # The compile cache makes the next start three times as fast. It goes only into a home that belongs to the user:
 # elsewhere somebody could plant code in it that root would run.
-if [ -n "${HOME:-}" ] && [ -O "$HOME" ]; then
-  export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$HOME/.cache/dd-transfer}"
-fi
+case ${HOME:-} in
+  /*) if [ -O "$HOME" ]; then export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$HOME/.cache/dd-transfer}"; fi ;;
+esac
 exec "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_main" "$@"

@@ -1,4 +1,4 @@
-/** What lies on a disk, as util-linux recognises it, in words for people. */
+/** What is on a disk, as util-linux recognises it, in words for people. */
 import { stat } from 'node:fs/promises';
 import {
   askTool,
@@ -21,9 +21,8 @@ const MEANING_OF_TYPE: Readonly<Record<string, string>> = {
 
 /**
  * What wipefs(8) recognises on a device and on its partitions, or in a file: `gpt partition table`,
- * `partition 2: ext4 file system "data"`. Probed on the disk itself, with no cache; none recognised is not a
+ * `partition 2: ext4 file system "data"`. Read from the disk itself, not from a cache. An empty list is no
  * proof that nothing is there.
- * @param code of the error when it cannot be found out; the default suits who is about to overwrite the disk.
  * @throws TransferError `code`.
  */
 export async function contentOf(path: string, code: ErrorCode = 'target-refused'): Promise<string[]> {
@@ -31,7 +30,7 @@ export async function contentOf(path: string, code: ErrorCode = 'target-refused'
     const stats = await stat(path, { bigint: true });
     if (!stats.isBlockDevice()) return await signaturesOf(path);
     const folder = await deviceFolderOf(majorMinorOf(stats.rdev));
-    // An empty card reader or unused zram: wipefs fails on them without a word.
+    // An empty card reader or unused zram: wipefs fails there without a message.
     if ((await readLine(`${folder}/size`)) === '0') return [];
     const found = await signaturesOf(path);
     for (const partition of await partitionFoldersOf(folder)) {
@@ -53,7 +52,7 @@ async function signaturesOf(path: string): Promise<string[]> {
   const args = ['--json', '--no-act', '--output', 'TYPE,USAGE,LABEL', '--', path];
   const rows = await askTool('wipefs', args, 'signatures');
   const isGpt = rows.some((row) => row['type'] === 'gpt');
-  // A GPT protects itself with a second table, and some signatures are on a disk more than once.
+  // A GPT brings a protective MBR, and some signatures are on a disk more than once.
   return [...new Set(rows.filter((row) => !(isGpt && row['type'] === 'PMBR')).map(describeSignature))];
 }
 

@@ -1,4 +1,4 @@
-/** A disk in one line, so that a person who reads it can tell that it is the wrong one. */
+/** A disk in one line, by which a person can tell that it is the wrong one. */
 
 export interface DiskToName {
   readonly path: string;
@@ -13,9 +13,9 @@ export function diskName({ path, byId }: DiskToName): string {
   return byId === undefined || byId === null || byId === path ? path : `${path} (${byId})`;
 }
 
-/** `ATA WDC WD10EZEX, serial WD-1234`. @returns the serial number only where the name has not got it. */
+/** `ATA WDC WD10EZEX, serial WD-1234`; the serial number only where name and description do not have it. */
 export function diskKind(disk: DiskToName): string {
   const { description, serial } = disk;
-  const isTold = serial === null || [diskName(disk), description].some((text) => text.includes(serial));
-  return isTold ? description : `${description}, serial ${serial}`;
+  const isShown = serial === null || [diskName(disk), description].some((text) => text.includes(serial));
+  return isShown ? description : `${description}, serial ${serial}`;
 }

@@ -1,7 +1,7 @@
 /**
- * Where the bytes of a disk are on this machine, so that a sender finds out that its source is the very
- * target, under another name or as a part of it. What is told across the line are digests, salted with the
- * transfer's id: whoever is not on the same machine learns nothing from them.
+ * Where the bytes of a disk are on this machine, so that a sender notices when its source is the target
+ * itself, under another name or as a part of it. Only digests cross the line, salted with the transfer's id:
+ * another machine learns nothing from them.
  */
 import { hash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
@@ -16,17 +16,17 @@ import {
   readLine,
 } from './block-devices.ts';
 
-/** Each place is a name that means the same to every process of this machine until it is started again. */
+/** Each place is a name that every process of this machine understands until the next reboot. */
 export interface DiskPlaces {
-  /** The kernel's random name of this run of the machine; null where it is not told. */
+  /** The kernel's random id since the last boot; null where it is unknown. */
   readonly bootId: string | null;
-  /** The disk or file; of a loop device, its backing file as well. */
+  /** The disk or file; for a loop device its backing file as well. */
   readonly itself: readonly string[];
-  /** What it is a part of: the disk of a partition, the disks of a volume, the disk that holds a file. */
+  /** What it is part of: the disk of a partition, the disks of a volume, the disk that holds a file. */
   readonly within: readonly string[];
 }
 
-/** {@link DiskPlaces} as they travel: 64 hexadecimal digits each. */
+/** {@link DiskPlaces} on the wire: 64 hexadecimal digits each. */
 export interface DiskMarks {
   readonly itself: readonly string[];
   readonly within: readonly string[];
@@ -34,10 +34,10 @@ export interface DiskMarks {
 
 export const NO_MARKS: DiskMarks = { itself: [], within: [] };
 
-/** A file on a loop device over a file on a RAID of partitions is four; a circle of them has no end. */
+/** A file on a loop device over a file on a RAID of partitions is four; the limit ends circles. */
 const DEPTH_MAX = 8;
 
-/** @param path of a block device or file. What cannot be found out is left out. */
+/** @param path of a block device or file. What is unknown is left out. */
 export async function placesOf(path: string): Promise<DiskPlaces> {
   const itself = new Set<string>();
   const within = new Set<string>();
@@ -64,9 +64,11 @@ async function addDevice(majorMinor: string, places: Set<string>, depth: number)
   await addBelow(majorMinor, places, depth);
 }
 
-/** Of a partition its disk, of a volume or array its disks, of a loop device the file and the file's disk. */
+/**
+ * The disk of a partition, the disks of a volume or array, the file of a loop device and that file's disk.
+ */
 async function addBelow(majorMinor: string, places: Set<string>, depth: number): Promise<void> {
-  // File systems of several disks and those in memory have numbers without a device.
+  // File systems on several disks or in memory have numbers without a device.
   const folder = await deviceFolderOf(majorMinor).catch(() => null);
   if (folder === null) return;
   const below = (await namesIn(`${folder}/slaves`)).map((name) => `${SYS_FOLDER}/class/block/${name}`);
@@ -80,26 +82,26 @@ async function addBelow(majorMinor: string, places: Set<string>, depth: number):
   await addDevice(backing.majorMinor, places, depth + 1);
 }
 
-/** By number, for its path may be of another mount namespace, or deleted. */
+/** By number, because its path may be in another mount namespace, or deleted. */
 async function backingFileOf(majorMinor: string): Promise<{ majorMinor: string; inode: string } | null> {
   const folder = await deviceFolderOf(majorMinor).catch(() => null);
   if (folder === null || (await readLine(`${folder}/loop/backing_file`)) === null) return null;
   const columns = ['--list', '--json', '--output', 'BACK-INO,BACK-MAJ:MIN'];
   const rows = await askTool('losetup', [...columns, await nodeOf(folder)], 'loopdevices').catch(() => []);
   const [inode, device] = [rows[0]?.['back-ino'], rows[0]?.['back-maj:min']];
-  // Older versions of util-linux write numbers as texts; all of them pad what is a column.
+  // Older versions of util-linux write numbers as strings; all of them pad columns.
   const isKnown = (typeof inode === 'number' || typeof inode === 'string') && typeof device === 'string';
   return isKnown ? { majorMinor: device.trim(), inode: String(inode).trim() } : null;
 }
 
-/** None where the machine's run has no name: equal numbers would mean nothing. */
+/** None without a boot id: equal device numbers would mean nothing. */
 export function marksOf({ bootId, itself, within }: DiskPlaces, transferId: string): DiskMarks {
   if (bootId === null) return NO_MARKS;
   const markOf = (place: string): string => hash('sha256', `${transferId}\n${bootId}\n${place}`);
   return { itself: itself.map(markOf), within: within.map(markOf) };
 }
 
-/** `same`: these are one disk; `part`, `whole`: ours is a part of the other, or the other of ours. */
+/** `same`: one disk. `part`: ours is part of the other. `whole`: the other is part of ours. */
 export function overlapOf(ours: DiskMarks, other: DiskMarks): 'same' | 'part' | 'whole' | undefined {
   if (ours.itself.some((mark) => other.itself.includes(mark))) return 'same';
   if (ours.within.some((mark) => other.itself.includes(mark))) return 'part';

@@ -1,7 +1,7 @@
 /**
  * Who uses a disk now. No single place in Linux knows: mounts, swap areas, stacked devices, loop devices and
- * open files are each looked at, so that a refusal can name its reason; an exclusive open then finds what
- * none of them told.
+ * open files are each looked at, so that a refusal can name its reason. An exclusive open then finds what
+ * none of them showed.
  */
 import { constants } from 'node:fs';
 import { open, readlink, stat } from 'node:fs/promises';
@@ -18,14 +18,14 @@ import {
 } from './block-devices.ts';
 import { errnoOf } from '../errors.ts';
 
-/** What of a `DiskDescription` tells who uses it. */
+/** The part of a `DiskDescription` that is needed to find out who uses it. */
 export interface DiskToCheck {
   readonly realPath: string;
   readonly fileId: string | null;
   readonly majorMinor: string | null;
 }
 
-/** Where /sys and /proc are; tests bring trees of their own for devices that a machine lacks. */
+/** Where /sys and /proc are; tests have trees of their own for devices that the machine lacks. */
 export interface SystemFolders {
   readonly sys: string;
   readonly proc: string;
@@ -33,11 +33,11 @@ export interface SystemFolders {
 
 const SYSTEM: SystemFolders = { sys: SYS_FOLDER, proc: '/proc' };
 
-/** The disk, or what shares its bytes: its partitions, or the disk that a partition is part of. */
+/** The disk, or what shares its bytes: its partitions, or the disk that a partition belongs to. */
 interface Part extends Omit<DiskToCheck, 'realPath'> {
   readonly isDiskItself: boolean;
   readonly node: string;
-  /** In sysfs; of a file, null. */
+  /** In sysfs; null for a file. */
   readonly folder: string | null;
 }
 
@@ -47,6 +47,8 @@ export interface DiskUse {
   readonly kind: UseKind;
   /** For people: `/dev/sdb2: a swap area in use`. */
   readonly text: string;
+  /** The device to detach, where that is what uses it. */
+  readonly loopDevice?: string;
 }
 
 interface Inquiry {
@@ -56,8 +58,8 @@ interface Inquiry {
 
 /**
  * Every reason why the disk is in use at this moment, none when it is free: `mounted on /boot`, `/dev/sdb2: a
- * swap area in use`, `held by dm-0 (vg-root)`, `attached to /dev/loop3`. To be asked before the caller opens
- * the disk itself: an exclusive open shows as a claim.
+ * swap area in use`, `held by dm-0 (vg-root)`, `attached to /dev/loop3`. Call it before opening the disk: an
+ * exclusive open shows as a claim.
  */
 export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM): Promise<DiskUse[]> {
   const inquiry = { parts: await partsOf(disk, system), system };
@@ -86,10 +88,10 @@ async function partsOf(disk: DiskToCheck, system: SystemFolders): Promise<Part[]
   return parts;
 }
 
-/** The part that a path leads to, by whatever name. */
+/** The part that a path leads to, whatever its name. */
 async function partAt(path: string, { parts }: Inquiry): Promise<Part | undefined> {
   const stats = await stat(path, { bigint: true }).catch(() => null);
-  // A path of another mount namespace, or of a file that was deleted, has only its name.
+  // All that is known of a path in another mount namespace, or of a deleted file, is its name.
   if (stats === null) return parts.find((part) => part.node === path);
   const fileId = `${stats.dev}:${stats.ino}`;
   const majorMinor = stats.isBlockDevice() ? majorMinorOf(stats.rdev) : '';
@@ -116,7 +118,7 @@ async function mountsOf(inquiry: Inquiry): Promise<DiskUse[]> {
   for (const { text, processId } of await mountTables(inquiry.system)) {
     for (const line of text.split('\n')) {
       const [, majorMinor = '', point = '', source = '', options = ''] = MOUNT_LINE.exec(line) ?? [];
-      // btrfs and its like have a device number of their own; only the source names the disk.
+      // btrfs and its like have a device number of their own: only the source names the disk.
       const isAnonymous = majorMinor.startsWith('0:') && source.startsWith('/dev/');
       const part = isAnonymous
         ? await partAt(unescaped(source), inquiry)
@@ -126,7 +128,7 @@ async function mountsOf(inquiry: Inquiry): Promise<DiskUse[]> {
       const how = kind === 'mounted' ? 'mounted on' : 'mounted read-only on';
       const root = point === '/' ? ' (it holds the running system)' : '';
       const where = processId === null ? root : ` (as process ${processId} sees it)`;
-      // Most namespaces repeat the mounts of the first: said once.
+      // Most namespaces repeat the mounts of the first.
       const key = `${part.node} ${point}`;
       if (!uses.has(key)) uses.set(key, say(kind, part, `${how} ${unescaped(point)}${where}`));
     }
@@ -134,10 +136,7 @@ async function mountsOf(inquiry: Inquiry): Promise<DiskUse[]> {
   return uses.size > 0 ? [...uses.values()] : btrfsOf(inquiry);
 }
 
-/**
- * One table for each mount namespace and root folder (whoever is in a chroot sees only what is in it), ours
- * first.
- */
+/** One table for each mount namespace and root folder (a chroot sees only what is in it), ours first. */
 async function mountTables(system: SystemFolders): Promise<{ text: string; processId: string | null }[]> {
   const seen = new Set<string>();
   const tables: { text: string; processId: string | null }[] = [];
@@ -157,7 +156,7 @@ async function processesIn(system: SystemFolders): Promise<string[]> {
   return (await namesIn(system.proc)).filter((name) => /^\d+$/.test(name)).sort((a, b) => +a - +b);
 }
 
-/** A btrfs over several disks names only one of them as the source of its mount. */
+/** A btrfs over several disks has only one of them as the source of its mount. */
 async function btrfsOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
   const uses: DiskUse[] = [];
   for (const name of await namesIn(`${system.sys}/fs/btrfs`)) {
@@ -180,7 +179,7 @@ async function swapAreasOf(inquiry: Inquiry): Promise<DiskUse[]> {
   return uses;
 }
 
-/** Whatever is stacked on top: device mapper (LVM, LUKS, multipath), RAID arrays, bcache. */
+/** What is stacked on top: device mapper (LVM, LUKS, multipath), RAID arrays, bcache. */
 async function holdersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
   const uses: DiskUse[] = [];
   for (const part of parts.filter(({ folder }) => folder !== null)) {
@@ -192,7 +191,7 @@ async function holdersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
   return uses;
 }
 
-/** Loop devices over the disk or file; and when it is a loop device itself, others over the same file. */
+/** Loop devices over the disk or file; of a loop device also the others over the same file. */
 async function loopDevicesOf(inquiry: Inquiry): Promise<DiskUse[]> {
   const backingFileOf = async (folder: string): Promise<string | null> =>
     (await readText(`${folder}/loop/backing_file`))?.replace(/\n$/, '') ?? null;
@@ -203,15 +202,17 @@ async function loopDevicesOf(inquiry: Inquiry): Promise<DiskUse[]> {
     const file = await backingFileOf(`${inquiry.system.sys}/block/${name}`);
     if (file === null || ownFolder?.endsWith(`/${name}`)) continue;
     const part = await partAt(file, inquiry);
-    if (part !== undefined) uses.push(say('attached', part, `attached to /dev/${name}`));
+    const loopDevice = `/dev/${name}`;
+    if (part !== undefined) uses.push({ ...say('attached', part, `attached to ${loopDevice}`), loopDevice });
     else if (file === ownFile) {
-      uses.push({ kind: 'attached', text: `its backing file ${file} is attached to /dev/${name} too` });
+      const text = `its backing file ${file} is attached to ${loopDevice} too`;
+      uses.push({ kind: 'attached', text, loopDevice });
     }
   }
   return uses;
 }
 
-/** Programs that write without claiming the disk, such as a virtual machine that has it as its own. */
+/** Programs that write without claiming the disk, such as a virtual machine that was given it. */
 async function writersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
   const uses: DiskUse[] = [];
   for (const processId of await processesIn(system)) {
@@ -234,8 +235,8 @@ async function writersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
 }
 
 /**
- * The kernel lets one holder at a time open a block device with O_EXCL (open(2)): a mount in a namespace that
- * no process shows, ZFS, a disk of another receiver.
+ * The kernel lets only one holder open a block device with O_EXCL (open(2)): a mount in a namespace that no
+ * process shows, ZFS, another receiver.
  */
 async function isClaimed(disk: DiskToCheck): Promise<boolean> {
   if (disk.majorMinor === null) return false;

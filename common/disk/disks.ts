@@ -1,5 +1,5 @@
-/** What a disk is. What lies on it and who uses it now are told by the two files beside, as one with this. */
-import { constants } from 'node:fs';
+/** What a disk is: its size, sectors, model, and whatever tells it from another one. */
+import { constants, type BigIntStats } from 'node:fs';
 import { access, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import {
@@ -15,45 +15,48 @@ import {
 } from './block-devices.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../errors.ts';
 
-export { contentOf } from './disk-content.ts';
-export { usesOf } from './disk-uses.ts';
-export { lastingUsesOf, type DiskUse } from './lasting-uses.ts';
-
 /** Unknown properties are `null`. */
 export interface DiskDescription {
   readonly kind: 'device' | 'file';
-  /** As named, made absolute. */
+  /** The path that was given, made absolute. */
   readonly path: string;
-  /** With every symbolic link resolved. */
+  /** The same with every symbolic link resolved. */
   readonly realPath: string;
   readonly sizeBytes: number;
   /** File: 512. */
   readonly logicalSectorBytes: number;
   readonly model: string | null;
-  /** Of a partition: the disk's, followed by `-part2`, the way udev names it; `wwn` likewise. */
+  /** Of a partition: the disk's, followed by `-part2` as udev names it; `wwn` likewise. */
   readonly serial: string | null;
   readonly wwn: string | null;
-  /** A link in /dev/disk/by-id, which means the same disk after a reboot too. */
+  /** A link in /dev/disk/by-id: it leads to the same disk after a reboot. */
   readonly byId: string | null;
   /** File: `device:inode`, both decimal. Device: null. */
   readonly fileId: string | null;
+  /** File: when it was created; null where that is unknown. Device: null. */
+  readonly createdAt: string | null;
+  /**
+   * Device: names this disk among all that the machine has seen since it was booted, whatever its path.
+   * null before Linux 5.15. File: null.
+   */
+  readonly bootTimeId: string | null;
   /** Device: `8:16`. File: null. */
   readonly majorMinor: string | null;
   /** Device: its read-only flag. File: this process may not write to it. */
   readonly isReadOnly: boolean;
-  /** What a person calls it: "ATA WDC WD10EZEX", "virtio disk", "regular file". */
+  /** For people: "ATA WDC WD10EZEX", "virtio disk", "regular file". */
   readonly description: string;
 }
 
 /** The command that shows which disks there are. */
 export const LIST_DISKS = 'lsblk --output PATH,SIZE,MODEL,SERIAL';
 const BY_ID_FOLDER = '/dev/disk/by-id';
-/** sysfs counts in these, whatever the disk's own sectors (Documentation/ABI/stable/sysfs-block). */
+/** The unit of sysfs, whatever the disk's own sectors (Documentation/ABI/stable/sysfs-block). */
 const SYSFS_SECTOR_BYTES = 512;
 
 /**
- * Describes an existing block device or regular file; reads nothing of its content.
- * @throws TransferError `code` when the path is neither, does not exist or may not be read.
+ * Describes an existing block device or regular file without reading its content.
+ * @throws TransferError `code` when the path is neither, does not exist or can't be read.
  */
 export async function describeDisk(path: string, code: ErrorCode): Promise<DiskDescription> {
   const absolute = resolve(path);
@@ -67,14 +70,18 @@ export async function describeDisk(path: string, code: ErrorCode): Promise<DiskD
           ? 'a character device'
           : null;
       const present = other ?? (stats.isFIFO() ? 'a named pipe' : 'a socket');
-      const hint = other === 'a directory' ? { hint: 'name a disk, which lsblk lists, or a file in it' } : {};
+      const hint = other === 'a directory' ? { hint: 'name a file in it, or a disk: lsblk lists them' } : {};
       const message = `cannot use ${absolute}: it is ${present}, not a disk or a regular file`;
       throw new TransferError(code, message, hint);
     }
     await access(realPath, constants.R_OK);
     const place = { path: absolute, realPath };
     if (stats.isBlockDevice()) return await describeDevice(place, majorMinorOf(stats.rdev));
-    return await describeFile(place, { sizeBytes: Number(stats.size), fileId: `${stats.dev}:${stats.ino}` });
+    return await describeFile(place, {
+      sizeBytes: Number(stats.size),
+      fileId: `${stats.dev}:${stats.ino}`,
+      createdAt: await creationTimeOf(stats),
+    });
   } catch (error) {
     if (error instanceof TransferError) throw error;
     const errno = errnoOf(error) ?? '';
@@ -89,9 +96,28 @@ interface Place {
   readonly realPath: string;
 }
 
+/**
+ * To the nanosecond: it tells a file from a later one with the same inode number. null where the file system
+ * or the kernel does not know.
+ */
+export async function creationTimeOf({ birthtimeNs }: BigIntStats): Promise<string | null> {
+  if (birthtimeNs <= 0n || !(await isBirthTimeKnown())) return null;
+  const seconds = new Date(Number(birthtimeNs / 1_000_000n)).toISOString().slice(0, 19);
+  return `${seconds}.${String(birthtimeNs % 1_000_000_000n).padStart(9, '0')}Z`;
+}
+
+/** These change after they are created. */
+const OLD_FOLDERS = ['/', '/etc', '/usr', '/var', '/dev'];
+
+/** Without statx(2), which old container runtimes block, libuv gives the time of the last change instead. */
+async function isBirthTimeKnown(): Promise<boolean> {
+  const stats = await Promise.all(OLD_FOLDERS.map((path) => stat(path, { bigint: true }).catch(() => null)));
+  return stats.some((each) => each !== null && each.birthtimeNs !== each.ctimeNs);
+}
+
 async function describeFile(
   place: Place,
-  facts: { sizeBytes: number; fileId: string },
+  facts: Pick<DiskDescription, 'sizeBytes' | 'fileId' | 'createdAt'>,
 ): Promise<DiskDescription> {
   const isReadOnly = await access(place.realPath, constants.W_OK).then(
     () => false,
@@ -107,6 +133,7 @@ async function describeFile(
     wwn: null,
     byId: null,
     majorMinor: null,
+    bootTimeId: null,
     isReadOnly,
     description: 'regular file',
   };
@@ -122,7 +149,7 @@ async function describeDevice(place: Place, majorMinor: string): Promise<DiskDes
   return {
     kind: 'device',
     ...place,
-    // stat(2) says 0 for every device.
+    // stat(2) gives 0 for every device.
     sizeBytes: await deviceSizeBytesOf(majorMinor),
     // A partition has no queue of its own.
     logicalSectorBytes: Number((await readLine(`${diskFolder}/queue/logical_block_size`)) ?? 512),
@@ -131,13 +158,22 @@ async function describeDevice(place: Place, majorMinor: string): Promise<DiskDes
     wwn: disk.wwn && disk.wwn + suffix,
     byId: await byIdOf(place.realPath),
     fileId: null,
+    createdAt: null,
+    bootTimeId: await bootTimeIdOf(diskFolder, suffix),
     majorMinor,
     isReadOnly: (await readLine(`${folder}/ro`)) === '1',
     description: partition === null ? description : `partition ${partition} of ${description}`,
   };
 }
 
-/** As the kernel has it now; 0 for a device without a medium, or one that is gone. */
+/** The kernel's number for every disk that appears, which a device node that is used again does not keep. */
+async function bootTimeIdOf(diskFolder: string, suffix: string): Promise<string | null> {
+  const bootId = await readLine('/proc/sys/kernel/random/boot_id');
+  const sequenceNumber = await readLine(`${diskFolder}/diskseq`);
+  return bootId === null || sequenceNumber === null ? null : `${bootId} ${sequenceNumber}${suffix}`;
+}
+
+/** The kernel's present size; 0 for a device without a medium, or one that is gone. */
 export async function deviceSizeBytesOf(majorMinor: string): Promise<number> {
   const folder = await deviceFolderOf(majorMinor).catch(() => null);
   return Number((await readLine(`${folder}/size`)) ?? 0) * SYSFS_SECTOR_BYTES;
@@ -150,7 +186,7 @@ interface Hardware {
   readonly wwn: string | null;
 }
 
-/** What lsblk(8) knows from udev's database; where there is none, the little that sysfs says. */
+/** What lsblk(8) knows from udev's database; without one, the little that is in sysfs. */
 async function hardwareOf(diskFolder: string): Promise<Hardware> {
   const columns = ['--json', '--bytes', '--nodeps', '--output', 'VENDOR,MODEL,SERIAL,WWN'];
   const rows = await askTool('lsblk', [...columns, await nodeOf(diskFolder)], 'blockdevices').catch(() => []);
@@ -184,8 +220,8 @@ const DESCRIPTION_OF_NAME: readonly (readonly [RegExp, string])[] = [
 async function describeHardware(diskFolder: string, { vendor, model }: Hardware): Promise<string> {
   if (model !== null) {
     // PCI and virtio have numbers for vendors, and some models begin with the vendor's name.
-    const isWorthSaying = vendor !== null && !vendor.startsWith('0x') && !model.startsWith(vendor);
-    return isWorthSaying ? `${vendor} ${model}` : model;
+    const isVendorUseful = vendor !== null && !vendor.startsWith('0x') && !model.startsWith(vendor);
+    return isVendorUseful ? `${vendor} ${model}` : model;
   }
   const name = basename(diskFolder);
   const words = DESCRIPTION_OF_NAME.find(([pattern]) => pattern.test(name))?.[1] ?? 'block device';
@@ -197,7 +233,7 @@ async function describeHardware(diskFolder: string, { vendor, model }: Hardware)
 }
 
 async function byIdOf(realPath: string): Promise<string | null> {
-  // World-wide names and the like mean the same disk, less readably: they come last.
+  // World-wide names and the like are less readable: they come last.
   const rank = (name: string): number => (/^(wwn|nvme-eui|dm-uuid|lvm-pv-uuid|md-uuid)/.test(name) ? 1 : 0);
   const names = await namesIn(BY_ID_FOLDER);
   for (const name of names.sort((a, b) => rank(a) - rank(b))) {

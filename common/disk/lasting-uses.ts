@@ -1,14 +1,12 @@
-/** Who uses a disk for longer than a moment. */
+/** Who uses a disk for more than an instant. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { usesOf, type DiskToCheck, type DiskUse } from './disk-uses.ts';
 
-export type { DiskUse } from './disk-uses.ts';
-
-/** Programs that look for disks, udev's among them, open each one for a moment. */
+/** Programs that scan disks, udev's among them, have each one open for an instant. */
 const LOOKS = 5;
 const LOOK_AGAIN_MS = 200;
 
-/** As {@link usesOf}; what only has it open is looked at again for a second. */
+/** As {@link usesOf}, but a process that has it open counts only if it still has after a second. */
 export async function lastingUsesOf(disk: DiskToCheck): Promise<DiskUse[]> {
   let uses = await usesOf(disk);
   for (let look = 1; look < LOOKS && uses.every(({ kind }) => kind === 'open'); look++) {

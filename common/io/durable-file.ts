@@ -4,7 +4,7 @@
  * own; callers wrap them.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { link, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
 /**
@@ -38,9 +38,22 @@ export async function createFileDurably(path: string, data: string | Buffer, mod
  */
 export async function makeFolderDurably(path: string, mode: number): Promise<void> {
   const folder = resolve(path);
-  const firstMade = await mkdir(folder, { recursive: true, mode });
-  if (firstMade === undefined) return;
-  for (let at = folder; at.length >= firstMade.length; at = dirname(at)) await syncFolder(dirname(at));
+  const parent = dirname(folder);
+  // Step by step: Node's recursive mkdir gives ENOENT for a full disk and for a read-only file system.
+  try {
+    await mkdir(folder, { mode });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EEXIST' && (await isFolder(folder))) return;
+    if (code !== 'ENOENT' || parent === folder) throw error;
+    await makeFolderDurably(parent, mode);
+    return await makeFolderDurably(folder, mode);
+  }
+  await syncFolder(parent);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null))?.isDirectory() === true;
 }
 
 /** Makes the names in a folder durable. */

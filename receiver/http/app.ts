@@ -31,8 +31,8 @@ import {
 } from './transfer-routes.ts';
 
 /**
- * A decimal without leading zeros. In a group, because a router may anchor the pattern as `^…$`; no digit
- * has a second spelling, because paths are matched undecoded ({@link rawPathOf}).
+ * A decimal without leading zeros; paths are matched undecoded ({@link rawPathOf}), so an index has one
+ * spelling. In a group: another router than ours would anchor it as `^0|[1-9]…$`.
  */
 const BLOCK = '/blocks/:index{(?:0|[1-9][0-9]{0,9})}';
 /** All resources that need a token. */
@@ -57,8 +57,7 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
     () => transfer.progress(),
     () => lease.receivedBytes,
   );
-  // RegExpRouter alone: it throws on a path that it can't match exactly, where the default falls back to
-  // another router with other rules.
+  // The default router falls back to one that matches by other rules; this one throws instead.
   const app = new Hono<AppEnv>({ router: new RegExpRouter(), getPath: rawPathOf });
   app.onError((error, context) => failureResponse(context, error, options));
   app.notFound(() => problemResponse(new TransferError('not-found', 'no such path')));
@@ -69,11 +68,7 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
   app.get('/transfer', (context) => getTransfer(context, options));
   app.put('/transfer', async (context) => await putTransfer(context, options));
   app.get('/blocks', (context) => getBlocks(context, options));
-  app.get(
-    BLOCK,
-    onHead((context) => headBlock(context, options)),
-  );
-  app.get(BLOCK, async (context) => await getBlock(context, options));
+  app.get(BLOCK, onHead(headBlock, options), async (context) => await getBlock(context, options));
   app.put(BLOCK, async (context) => await putBlock(context, options));
   app.post('/zero', async (context) => await postZero(context, options));
   app.post('/copy', async (context) => await postCopy(context, options));
@@ -99,7 +94,7 @@ function commonHeaders({ transfer, activity }: AppOptions): Middleware {
     await next();
     activity.durable(transfer);
     const { headers } = context.res;
-    // Else the rest of the body would be swallowed, however long it is, before the next request.
+    // Otherwise the rest of the body, of any length, would be read before the next request.
     if (isBodyPending(context.env.incoming)) headers.set('connection', 'close');
     headers.set('cache-control', 'no-store');
     headers.set(HEADER_EPOCH, transfer.epoch);
@@ -147,9 +142,12 @@ const checkQuery: Middleware = async (context, next) => {
 };
 
 /** hono dispatches HEAD as GET and drops the body. A HEAD that must not do what GET does comes first. */
-function onHead(handler: (context: AppContext) => Response): Middleware {
+function onHead(
+  handler: (context: AppContext, options: AppOptions) => Response,
+  options: AppOptions,
+): Middleware {
   return async (context, next) => {
-    if (context.req.method === 'HEAD') return handler(context);
+    if (context.req.method === 'HEAD') return handler(context, options);
     return await next();
   };
 }

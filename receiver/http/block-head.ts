@@ -47,7 +47,7 @@ export interface RequestHead {
 export function parseBlockHead(head: RequestHead, block: WantedBlock): BlockHead {
   const { index, lengthBytes } = block;
   if (head.header('content-range') !== undefined) {
-    // RFC 9110 section 14.5: a partial PUT must not be taken for a whole one.
+    // RFC 9110 section 14.5: a partial PUT must not count as a whole one.
     throw new TransferError('bad-request', 'Content-Range is not supported: send the whole block');
   }
   const encoding = parseEncoding(head.header('content-encoding'));

@@ -96,7 +96,7 @@ export async function compareDigests(
 ): Promise<void> {
   for (const { by, expected } of given) {
     if ((await by.of(bytes)).equals(expected)) continue;
-    // Without the digest that was computed: the receiver is no oracle for bytes that others sent.
+    // The computed digest is left out: with it the receiver would be an oracle.
     throw new TransferError(
       'digest-mismatch',
       `the body of block ${index} does not match the digest that came with it`,

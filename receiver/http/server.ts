@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
+import { formatHostPort } from '../../common/host-port.ts';
 import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
 import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
@@ -30,7 +31,7 @@ export const SERVER_LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 75_000,
   headerBytesMax: 16 * 1024,
 };
-/** Responses to what is no valid request, by Node's error code; 400 for all others. */
+/** Responses to malformed requests, by Node's error code; 400 for all others. */
 const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
@@ -116,7 +117,11 @@ async function listenOn(server: Server, host: string, port: number): Promise<num
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       reject(
-        new TransferError('listen-failed', `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, { cause }),
+        new TransferError(
+          'listen-failed',
+          `cannot listen on ${formatHostPort(host, port)}: ${reasonOf(cause)}`,
+          { cause },
+        ),
       );
     });
     server.listen({ host, port }, resolve);

@@ -17,6 +17,7 @@ import { digestNamed } from '../transfer/refusals.ts';
 import { reopen } from '../transfer/reopen.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from '../transfer/seal.ts';
 import type { Transfer } from '../transfer/transfer.ts';
+import { roomShortage } from '../transfer/target-room.ts';
 import { writeZeroBlocks } from '../transfer/write-block.ts';
 import { parseFlush, tooLarge } from './block-head.ts';
 import { jsonResponse } from './json-response.ts';
@@ -33,10 +34,12 @@ export function getTransfer(_context: AppContext, { transfer }: AppOptions): Res
 }
 
 export async function putTransfer(context: AppContext, options: AppOptions): Promise<Response> {
-  const { transfer, activity } = options;
+  const { transfer, activity, log } = options;
   const claim = parseClaim(await readJson(context, options), transfer);
   const outcome = await claimTransfer(transfer, claim);
   activity.claimed(outcome, claim, peerAddress(context.env.incoming.socket));
+  const shortage = outcome === 'new' ? await roomShortage(transfer.target, claim) : undefined;
+  if (shortage !== undefined) log.warning(shortage);
   return jsonResponse(transfer.status(), outcome === 'new' ? 201 : 200);
 }
 

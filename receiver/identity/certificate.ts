@@ -10,23 +10,22 @@ import {
   X509Certificate,
   type KeyObject,
 } from 'node:crypto';
-import { lstat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { systemClock } from '../../common/clock.ts';
 import type * as X509 from '@peculiar/x509';
-import { makeFolderDurably, writeFileDurably } from '../../common/io/durable-file.ts';
-import { reasonOf, TransferError } from '../../common/errors.ts';
+import { writeFileDurably } from '../../common/io/durable-file.ts';
+import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, SEED_BYTES, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import { pinOfPublicKey } from '../../common/trust/ticket.ts';
-import { makeSecret, readIfThere, readSecret, refuser, type Refuse } from './secret-file.ts';
+import { makeSecret, readIfThere, readSecret } from './secret-file.ts';
+import { refuser, stateWriteError, type Refuse } from './state-dir.ts';
 
-/** P-256 and not Ed25519: curl's older TLS libraries can't do the latter. */
+/** P-256 rather than Ed25519, which older TLS libraries of curl lack. */
 const CURVE = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const DAY_MS = 86_400_000;
-/** The pin is what counts, and it must not run out: a hundred years. */
+/** A hundred years: only the pin counts, and it must not expire. */
 const VALIDITY_MS = 36_525 * DAY_MS;
 const PUBLIC_MODE = 0o644;
-const HINT_FOLDER = 'name another folder with --state-dir';
 
 export interface ReceiverIdentity {
   readonly certificatePem: string;
@@ -35,7 +34,7 @@ export interface ReceiverIdentity {
   readonly pin: string;
 }
 
-/** Where a pair lies, and what to say when it is no good. */
+/** Where a pair is, and how to refuse it. */
 interface PairFiles {
   readonly certificatePath: string;
   readonly keyPath: string;
@@ -44,32 +43,9 @@ interface PairFiles {
 }
 
 /**
- * Makes the folder (and its parents) with mode 0700 when it is absent.
- * @throws TransferError `state-refused` when it is a symbolic link, belongs to someone else, or others may
- * write to it: whoever can change what lies in it can take over the receiver's name.
- */
-export async function prepareStateDir(path: string): Promise<void> {
-  // Without trailing slashes, which would make lstat follow a link.
-  const folder = resolve(path);
-  const refuse = refuser('state-refused', `cannot keep state in ${folder}`, HINT_FOLDER);
-  const failure = await makeFolderDurably(folder, 0o700).catch((error: unknown) => error);
-  const found = await lstat(folder).catch(() => undefined);
-  if (found === undefined) return refuse(reasonOf(failure));
-  if (found.isSymbolicLink())
-    return refuse('it is a symbolic link', 'name the folder itself with --state-dir');
-  if (!found.isDirectory()) return refuse('it is not a folder');
-  const userId = process.geteuid?.();
-  if (found.uid !== userId) {
-    return refuse(`it belongs to user ${found.uid}, and this is user ${userId}`);
-  }
-  if ((found.mode & 0o022) !== 0) return refuse('others may write to it', `chmod go-w ${folder}`);
-  if (failure !== undefined) return refuse(reasonOf(failure));
-}
-
-/**
- * The operator's own key and certificate, or those of the state folder, made there when absent.
- * @param stateDir as {@link prepareStateDir} left it.
- * @throws TransferError `state-refused` for files of the state folder that can't be used, `usage` for the
+ * The operator's own key and certificate, or those of the state folder, created there when absent.
+ * @param stateDir prepared.
+ * @throws TransferError `state-refused` or `no-space` for files of the state folder, `usage` for the
  * operator's.
  */
 export async function loadOrMakeIdentity(
@@ -81,7 +57,7 @@ export async function loadOrMakeIdentity(
   if (certificatePath === undefined || keyPath === undefined) {
     const [given, lacking] = keyPath === undefined ? ['cert', 'key'] : ['key', 'cert'];
     throw new TransferError('usage', `cannot use --tls-${given} alone: --tls-${lacking} is missing`, {
-      hint: 'give both, or neither: then the receiver makes its own pair',
+      hint: 'give both, or neither: then the receiver uses its own pair',
     });
   }
   const hint = 'give a certificate and its private key, both in PEM form and the key without a passphrase';
@@ -94,8 +70,8 @@ export async function loadOrMakeIdentity(
 }
 
 /**
- * The key that signs tokens and receipts, made in the state folder when absent.
- * @throws TransferError `state-refused`.
+ * The key that signs tokens and receipts, created in the state folder when absent.
+ * @throws TransferError `state-refused`, `no-space`.
  */
 export async function loadOrMakeSigningKey(stateDir: string): Promise<SigningKey> {
   const path = join(stateDir, 'signing-key');
@@ -120,21 +96,21 @@ export function pinOfCertificate(pem: string): string {
 }
 
 /**
- * The key is made first, and only once however many receivers start at the same time; the certificate can be
- * made again from it, with the same pin. So no crash leaves a pair that does not fit.
+ * The key is created first, and only once however many receivers start at the same time. The certificate can
+ * be made again from it, with the same pin. So no crash leaves a pair that does not match.
  */
 async function loadOrMakeOwn(stateDir: string): Promise<ReceiverIdentity> {
   const certificatePath = join(stateDir, 'tls-cert.pem');
   const keyPath = join(stateDir, 'tls-key.pem');
   const hint =
     `restore both files from a backup, or remove both for a new identity, ` +
-    `to which earlier tickets do not lead: rm -f ${certificatePath} ${keyPath}`;
+    `which invalidates all earlier tickets: rm -f ${certificatePath} ${keyPath}`;
   const files = describePair(certificatePath, keyPath, 'state-refused', hint);
-  // In this order: where another receiver's new certificate is seen, its key is seen as well.
+  // In this order: a certificate that another receiver has just created comes after its key.
   const certificatePem = await readIfThere(certificatePath, files.refuseCertificate);
   let keyPem = await readSecret(keyPath, files.refuseKey);
   if (keyPem === undefined && certificatePem !== undefined) {
-    return files.refuseKey(`it is missing, but its certificate ${certificatePath} is there`);
+    return files.refuseKey(`it is missing, but its certificate ${certificatePath} exists`);
   }
   keyPem ??= await makeSecret(keyPath, makeKeyPem(), files.refuseKey);
   return checkPair(files, certificatePem ?? (await makeCertificate(files, keyPem)), keyPem);
@@ -164,7 +140,7 @@ function parseKey(files: PairFiles, pem: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch {
-    // The error of node:crypto is OpenSSL's, which helps nobody.
+    // OpenSSL's own error helps nobody.
     const isLocked = pem.includes('ENCRYPTED');
     return files.refuseKey(isLocked ? 'it has a passphrase' : 'it is not a private key in PEM form');
   }
@@ -183,24 +159,22 @@ function makeKeyPem(): string {
   return privateKey.export({ type: 'pkcs8', format: 'pem' });
 }
 
-/** Makes and keeps the certificate of a key; one that another receiver made meanwhile has the same pin. */
+/** Creates the certificate of a key; one that another receiver made meanwhile has the same pin. */
 async function makeCertificate(files: PairFiles, keyPem: string): Promise<string> {
   const key = parseKey(files, keyPem);
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    return files.refuseKey('its certificate is missing, and can be made again only for a P-256 key');
+    return files.refuseKey('its certificate is missing, and can only be made again for a P-256 key');
   }
   const pem = await selfSign(key);
   try {
     await writeFileDurably(files.certificatePath, pem, PUBLIC_MODE);
   } catch (error) {
-    return files.refuseCertificate(`it cannot be written: ${reasonOf(error)}`);
+    throw stateWriteError(dirname(files.certificatePath), error);
   }
   return pem;
 }
 
-/**
- * A certificate also for clients that look further than at the pin: version 3, a random serial (RFC 5280).
- */
+/** Version 3 with a random serial number (RFC 5280), for clients that check more than the pin. */
 async function selfSign(key: KeyObject): Promise<string> {
   const x509 = await loadX509();
   const keys = {
@@ -209,7 +183,7 @@ async function selfSign(key: KeyObject): Promise<string> {
   };
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: 'CN=dd-transfer',
-    // A sender from a live CD may be hours behind.
+    // The clock of a sender that runs from a live CD may be hours behind.
     notBefore: new Date(systemClock.wallMs() - DAY_MS),
     notAfter: new Date(systemClock.wallMs() + VALIDITY_MS),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
@@ -224,9 +198,9 @@ async function selfSign(key: KeyObject): Promise<string> {
 }
 
 /**
- * Loaded only to make a certificate: it takes 80 ms. Its dependency tsyringe refuses to load without the
- * metadata part of Reflect (npm's reflect-metadata), yet finds no metadata there, for x509 is not compiled
- * with any: so it gets a stand-in that knows nothing, for as long as it loads.
+ * Loaded only to make a certificate: it takes 80 ms. Its dependency tsyringe refuses to load without
+ * Reflect.getMetadata (npm's reflect-metadata), although x509 is compiled without any metadata: while it
+ * loads, a stand-in that knows nothing will do.
  */
 async function loadX509(): Promise<typeof X509> {
   if ('getMetadata' in Reflect) return import('@peculiar/x509');

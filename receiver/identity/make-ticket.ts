@@ -1,5 +1,10 @@
-/** The ticket of a transfer: the same one after a restart, until it is about to expire. */
+/** The ticket of a transfer: the same after a restart, until it is about to expire. */
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
+import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import { formatHostPort } from '../../common/host-port.ts';
 import { writeFileDurably } from '../../common/io/durable-file.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { formatTicket, type Ticket } from '../../common/trust/ticket.ts';
@@ -13,12 +18,13 @@ const DAY_SECONDS = 86_400;
 
 export interface TicketOptions {
   readonly advertise: { readonly host: string; readonly port: number | undefined } | undefined;
+  /** `::` and `0.0.0.0`: every address. */
   readonly listenHost: string;
-  /** Where it is written, too. */
+  /** Where it is written as well. */
   readonly ticketFile: string | undefined;
 }
 
-/** The properties of the journal: where the time of issue is kept. */
+/** The properties of the journal, which keeps the time of issue. */
 export interface TicketRecord {
   property(name: string): string | undefined;
   setProperties(properties: Readonly<Record<string, string>>): void;
@@ -43,14 +49,47 @@ export async function makeTicket(
   if (!isFresh) record.setProperties({ ticketIssuedAt: String(iat) });
   const exp = iat + TICKET_DAYS * DAY_SECONDS;
   const token = mintToken({ v: 1, aud: pin, tid: transferId, scope: ['write'], iat, exp }, key);
-  const host = (options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost))).replace(
-    /^\[(.*)\]$/,
-    '$1',
-  );
+  const host = options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost));
   const port = options.advertise?.port ?? parts.port;
-  const bracketed = host.includes(':') ? `[${host}]` : host;
-  const ticket: Ticket = { origin: `https://${bracketed}:${port}`, host, port, pin, token };
-  if (options.ticketFile !== undefined)
-    await writeFileDurably(options.ticketFile, `${formatTicket(ticket)}\n`, 0o600);
+  const ticket: Ticket = { origin: `https://${formatHostPort(host, port)}`, host, port, pin, token };
+  if (options.ticketFile !== undefined) await writeTicket(options.ticketFile, ticket);
   return ticket;
+}
+
+/**
+ * Whether the ticket can be written there, before anything is done.
+ * @param target which would be replaced by it.
+ * @throws TransferError `usage`.
+ */
+export async function checkTicketFile(path: string, target: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  const found = await stat(path).catch(() => null);
+  if (found?.isFile() === false) {
+    const what = found.isDirectory() ? 'a directory' : 'not a regular file';
+    throw unwritable(path, `it is ${what}`, 'name a file that does not exist yet');
+  }
+  const other = await stat(target).catch(() => null);
+  const isTarget = found !== null && other?.dev === found.dev && other.ino === found.ino;
+  if (isTarget || resolve(path) === resolve(target)) {
+    throw unwritable(path, 'it is the target', 'name another file');
+  }
+  await access(folder, constants.W_OK | constants.X_OK).catch((error: unknown) => {
+    const isAbsent = errnoOf(error) === 'ENOENT';
+    const reason = isAbsent ? `there is no folder ${folder}` : `${folder}: ${reasonOf(error)}`;
+    throw unwritable(path, reason, isAbsent ? `mkdir -p ${folder}` : 'name a file in another folder');
+  });
+}
+
+function unwritable(path: string, reason: string, hint: string): TransferError {
+  return new TransferError('usage', `cannot write the ticket to ${path}: ${reason}`, { hint });
+}
+
+async function writeTicket(path: string, ticket: Ticket): Promise<void> {
+  try {
+    await writeFileDurably(path, `${formatTicket(ticket)}\n`, 0o600);
+  } catch (error) {
+    const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '');
+    const message = `cannot write the ticket to ${path}: ${reasonOf(error)}`;
+    throw new TransferError(isFull ? 'no-space' : 'usage', message, { cause: error });
+  }
 }

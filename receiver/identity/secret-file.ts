@@ -1,23 +1,13 @@
-/** Secrets of the receiver, one in a file, made once. */
+/** Secrets of the receiver, one to a file, made once. */
 import { readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { createFileDurably } from '../../common/io/durable-file.ts';
-import { errnoOf, reasonOf, TransferError } from '../../common/errors.ts';
+import { errnoOf, reasonOf } from '../../common/errors.ts';
+import { stateWriteError, type Refuse } from './state-dir.ts';
 
 const SECRET_MODE = 0o600;
 
-/** Throws a TransferError that names the file or folder. */
-export type Refuse = (reason: string, hint?: string) => never;
-
-/**
- * @param what action and object, such as `cannot use the TLS key /x`; @param usualHint where none is given.
- */
-export function refuser(code: 'usage' | 'state-refused', what: string, usualHint: string): Refuse {
-  return (reason, hint = usualHint) => {
-    throw new TransferError(code, `${what}: ${reason}`, { hint });
-  };
-}
-
-/** The file's text, undefined when there is none. */
+/** The file's text; undefined when there is none. */
 export async function readIfThere(path: string, refuse: Refuse): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
@@ -26,7 +16,7 @@ export async function readIfThere(path: string, refuse: Refuse): Promise<string 
   }
 }
 
-/** As {@link readIfThere}. Like ssh, refuses a secret that others may read: it may have been read. */
+/** As {@link readIfThere}. Like ssh, refuses a secret that others may read: they may have read it. */
 export async function readSecret(path: string, refuse: Refuse): Promise<string | undefined> {
   const text = await readIfThere(path, refuse);
   if (text === undefined) return undefined;
@@ -36,14 +26,15 @@ export async function readSecret(path: string, refuse: Refuse): Promise<string |
 }
 
 /**
- * Makes the file, mode 0600, durably.
- * @returns what the file holds then: where another receiver was faster, that one's secret.
+ * Creates the file, mode 0600, durably.
+ * @returns what it holds then: the secret of another receiver where that one was faster.
+ * @throws TransferError as {@link stateWriteError}.
  */
 export async function makeSecret(path: string, text: string, refuse: Refuse): Promise<string> {
   try {
     if (await createFileDurably(path, text, SECRET_MODE)) return text;
   } catch (error) {
-    return refuse(`it cannot be written: ${reasonOf(error)}`);
+    throw stateWriteError(dirname(path), error);
   }
   return (await readSecret(path, refuse)) ?? refuse('it vanished');
 }

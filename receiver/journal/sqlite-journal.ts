@@ -180,6 +180,7 @@ function asReadError(action: 'open' | 'read', error: unknown, path: string): Tra
       cause: error,
     });
   }
+  if (sqliteCodeOf(error) === SQLITE_FULL) return asJournalError(error, path);
   const reason = error instanceof Error ? error.message : String(error);
   const message = `cannot ${action} the journal ${path}: ${reason}`;
   return new TransferError('state-refused', message, {

@@ -1,124 +1,77 @@
 /**
- * A block device or a regular file as the target. Opened once, before the first write, and these descriptors
- * are kept: a write-back error is reported to descriptors that were open when it happened, and to no later
- * one. Slabs are written with O_DIRECT, past the page cache; what is not aligned (the tail) goes through it.
+ * What block devices and regular files have in common as targets. Both are opened once, before the first
+ * write, and keep their descriptors: the kernel reports a write-back error only to descriptors that were open
+ * when it happened. Slabs are written with O_DIRECT; what is not aligned (the tail) goes through the page
+ * cache.
  */
-import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../../common/io/buffers.ts';
-import { openDirect, readDirect } from '../../common/io/direct-io.ts';
-import { syncFolder } from '../../common/io/durable-file.ts';
+import { readDirect } from '../../common/io/direct-io.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../../common/errors.ts';
-import { formatSize } from '../../common/units.ts';
-import { roomOfFile } from './file-room.ts';
-import { punchHole } from './punch-hole.ts';
-import { runOn } from './run-on.ts';
+import { dropFromCache, punchHole } from './system-tools.ts';
 import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
-import { FileMarks, OwnMarks, openDeviceMarks, type WriteMarks } from './write-marks.ts';
-import { Untouched } from './written-map.ts';
+import type { WriteMarks } from './write-marks.ts';
+import { WrittenMap } from './written-map.ts';
 
 /** Below this a written zero costs less than starting `fallocate`. */
 const FALLOCATE_BYTES_MIN = 1024 * 1024;
 const ZEROS_BYTES = 1024 * 1024;
 
-export class DiskTarget implements Target {
+/** Two descriptors of one device or file. */
+export interface DiskHandles {
+  readonly buffered: FileHandle;
+  /** With O_DIRECT; undefined where that does not work. */
+  readonly direct: FileHandle | undefined;
+  /** Counts the writes of this process, and tells those of others. */
+  readonly marks: WriteMarks;
+}
+
+export abstract class DiskTarget implements Target {
+  abstract readonly isSizeFixed: boolean;
+  abstract readonly sectorBytes: number | null;
   readonly identity: TargetIdentity;
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
   readonly #marks: WriteMarks;
   #canFallocate = true;
-  /** Of a file that was empty when it was made ready. */
-  #untouched: Untouched | undefined;
+  /** undefined: all of it may hold anything. */
+  #written: WrittenMap | undefined;
   readonly #zeros = new SlabPool({ slabSizeBytes: ZEROS_BYTES, slabCount: 1 });
   /** For the sector that a block ends in the middle of. */
-  readonly #sectors: SlabPool;
+  readonly #sectors = new SlabPool({ slabSizeBytes: SLAB_ALIGNMENT_BYTES, slabCount: 1 });
 
-  private constructor(
-    identity: TargetIdentity,
-    files: { buffered: FileHandle; direct: FileHandle | undefined; marks: WriteMarks },
-  ) {
+  protected constructor(identity: TargetIdentity, { buffered, direct, marks }: DiskHandles) {
     this.identity = identity;
-    this.#buffered = files.buffered;
-    this.#direct = files.direct;
-    this.#marks = files.marks;
-    this.#sectors = new SlabPool({ slabSizeBytes: identity.logicalSectorBytes, slabCount: 1 });
+    this.#buffered = buffered;
+    this.#direct = direct;
+    this.#marks = marks;
   }
 
-  /**
-   * Opens the target for itself alone: O_EXCL on a device (EBUSY while mounted or claimed), flock(1) on a
-   * file. A file that does not exist is made, empty.
-   * @throws TransferError `target-refused`.
-   */
-  static async open(identity: TargetIdentity): Promise<DiskTarget> {
-    const { path } = identity;
-    const isDevice = identity.kind === 'device';
-    let buffered: FileHandle | undefined;
-    try {
-      buffered = await open(
-        path,
-        constants.O_RDWR | (isDevice ? constants.O_EXCL : constants.O_CREAT),
-        0o600,
-      );
-      if (!isDevice) await lockFile(buffered, path);
-      const direct = await openDirect(path, 'read-write');
-      // A file that was made just now is there after a power cut only when its folder was synced.
-      if (!isDevice) await syncFolder(dirname(path));
-      const { dev, ino } = await buffered.stat();
-      const marks = isDevice ? await openDeviceMarks(buffered) : new FileMarks(buffered);
-      if (isDevice && direct === undefined) marks?.loseCount();
-      return new DiskTarget(
-        { ...identity, fileId: isDevice ? null : `${dev}:${ino}` },
-        { buffered, direct, marks: marks ?? new OwnMarks() },
-      );
-    } catch (error) {
-      await buffered?.close();
-      if (error instanceof TransferError) throw error;
-      throw new TransferError('target-refused', `cannot open ${path} for writing: ${reasonOf(error)}`, {
-        cause: error,
-      });
-    }
-  }
+  abstract prepare(sizeBytes: number): Promise<void>;
+  abstract lengthBytes(): Promise<number>;
+  abstract roomBytes(): Promise<number>;
 
-  async prepare(sizeBytes: number): Promise<void> {
-    const { path, kind, sizeBytes: deviceBytes } = this.identity;
-    if (kind === 'device') {
-      if (deviceBytes !== null && deviceBytes >= sizeBytes) return;
-      throw new TransferError(
-        'target-too-small',
-        `${path} is too small: it has ${deviceBytes} bytes, ` +
-          `the source has ${sizeBytes} (${formatSize(sizeBytes)})`,
-      );
-    }
-    try {
-      const { size } = await this.#buffered.stat();
-      await this.#buffered.truncate(sizeBytes);
-      if (size === 0) this.#untouched = new Untouched(sizeBytes);
-    } catch (error) {
-      throw this.#writeError(`cannot make ${path} ${sizeBytes} bytes long`, error);
-    }
-  }
-
-  async roomBytes(): Promise<number> {
-    return this.identity.sizeBytes ?? (await roomOfFile(this.identity.path));
+  /** It reads as zeros from its first to its last byte; called before anything is written. */
+  protected setAllZero(sizeBytes: number): void {
+    this.#written = new WrittenMap(sizeBytes);
   }
 
   async write(bytes: Buffer, offset: number): Promise<void> {
-    this.#untouched?.touch(offset, bytes.length);
+    this.#written?.add(offset, bytes.length);
     this.#marks.begin(bytes.length);
     try {
       await this.#writeAll(bytes, offset);
     } catch (error) {
       this.#marks.fail();
-      throw this.#writeError(this.#writing(offset, bytes.length), error);
+      throw this.writeError(this.#writing(offset, bytes.length), error);
     }
     this.#marks.end();
   }
 
-  /** Past the page cache as far as that is possible; the kernel's count of a device is exact only there. */
+  /** Past the page cache as far as that works; the kernel's count of a device is exact only there. */
   async #writeAll(bytes: Buffer, offset: number): Promise<void> {
-    const isDevice = this.identity.kind === 'device';
-    const unitBytes = isDevice ? this.identity.logicalSectorBytes : SLAB_ALIGNMENT_BYTES;
+    const { sectorBytes } = this;
+    const unitBytes = sectorBytes ?? SLAB_ALIGNMENT_BYTES;
     const isAligned = bytes.byteOffset % SLAB_ALIGNMENT_BYTES === 0 && offset % unitBytes === 0;
     const directBytes = isAligned ? bytes.length - (bytes.length % unitBytes) : 0;
     let done = 0;
@@ -126,11 +79,11 @@ export class DiskTarget implements Target {
       try {
         done = await this.#writeFully(this.#direct, bytes.subarray(0, directBytes), offset);
         const rest = bytes.subarray(done);
-        if (isDevice && rest.length > 0 && (await this.#writeInSector(this.#direct, rest, offset + done)))
-          return;
+        const isInSector = sectorBytes !== null && rest.length > 0;
+        if (isInSector && (await this.#writeInSector(this.#direct, rest, offset + done, sectorBytes))) return;
       } catch (error) {
-        // EINVAL: this file system or this buffer does not do O_DIRECT (open(2), NOTES); the page cache takes
-        // it.
+        // EINVAL: O_DIRECT does not work with this file system or buffer (open(2), NOTES); the page cache
+        // does.
         if (errnoOf(error) !== 'EINVAL') throw error;
       }
     }
@@ -143,9 +96,13 @@ export class DiskTarget implements Target {
    * What follows in the sector stays. @param bytes the first of a sector, less than all of it.
    * @returns whether the device's sectors are as it says.
    */
-  async #writeInSector(direct: FileHandle, bytes: Buffer, offset: number): Promise<boolean> {
+  async #writeInSector(
+    direct: FileHandle,
+    bytes: Buffer,
+    offset: number,
+    sectorBytes: number,
+  ): Promise<boolean> {
     using slab = await this.#sectors.take();
-    const sectorBytes = this.identity.logicalSectorBytes;
     const sector = slab.bytes.subarray(0, sectorBytes);
     const bytesRead = await readDirect(direct, sector, 0, offset, sectorBytes);
     if (bytesRead !== sectorBytes) return false;
@@ -162,8 +119,8 @@ export class DiskTarget implements Target {
   async writeZeros(offset: number, lengthBytes: number): Promise<void> {
     const end = offset + lengthBytes;
     for (let at = offset; at < end;) {
-      const [runBytes, isTouched] = this.#untouched?.runFrom(at, end - at) ?? [end - at, true];
-      if (isTouched) await this.#makeZero(at, runBytes);
+      const [runBytes, isWritten] = this.#written?.runFrom(at, end - at) ?? [end - at, true];
+      if (isWritten) await this.#makeZero(at, runBytes);
       at += runBytes;
     }
   }
@@ -175,7 +132,7 @@ export class DiskTarget implements Target {
     if (this.#canFallocate && offset % SLAB_ALIGNMENT_BYTES === 0 && punchable >= FALLOCATE_BYTES_MIN) {
       const outcome = await this.#punchHole(offset, punchable);
       if (outcome === 'done') at += punchable;
-      this.#canFallocate = outcome !== 'not-offered';
+      this.#canFallocate = outcome !== 'not-supported';
     }
     if (at === end) return;
     using zeros = await this.#zeros.take();
@@ -191,7 +148,7 @@ export class DiskTarget implements Target {
       outcome = await punchHole(this.#buffered, offset, lengthBytes);
     } finally {
       if (outcome === 'done') this.#marks.end();
-      else if (outcome === 'not-offered') this.#marks.cancel(lengthBytes);
+      else if (outcome === 'not-supported') this.#marks.cancel(lengthBytes);
       else this.#marks.fail();
     }
     return outcome;
@@ -223,17 +180,14 @@ export class DiskTarget implements Target {
       const what = `cannot read back ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
-    // POSIX_FADV_DONTNEED for the whole file, through dd(1): what was flushed leaves the cache.
-    const drop = ['if=/dev/fd/3', 'iflag=nocache', 'count=0', 'status=none'];
-    if (!(await runOn(this.#buffered, 'dd', drop)).isDone) throw this.#cacheKept();
+    if (!(await dropFromCache(this.#buffered))) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }
 
   async flush(): Promise<void> {
     try {
-      // Both descriptors are of one inode: this writes back its cached pages and flushes the device's own
-      // cache.
+      // Covers both descriptors: it writes back the inode's cached pages and flushes the device's own cache.
       await this.#buffered.datasync();
     } catch (error) {
       const errno = errnoOf(error);
@@ -268,7 +222,7 @@ export class DiskTarget implements Target {
     return true;
   }
 
-  /** write(2) may take less than it was given. */
+  /** write(2) may write less than asked. */
   async #writeFully(handle: FileHandle, bytes: Buffer, offset: number): Promise<number> {
     let done = 0;
     while (done < bytes.length) {
@@ -278,12 +232,12 @@ export class DiskTarget implements Target {
     return done;
   }
 
-  /** Else what was written would be compared with itself. */
+  /** A page cache that was not dropped would be compared with itself. */
   #cacheKept(): TransferError {
     return new TransferError(
       'target-refused',
       `cannot drop ${this.identity.path} from the page cache to read it back: dd iflag=nocache failed`,
-      { hint: 'install the dd of GNU coreutils; then the same command goes on' },
+      { hint: 'install the dd of GNU coreutils, then run the same command again to resume' },
     );
   }
 
@@ -291,7 +245,7 @@ export class DiskTarget implements Target {
     return `cannot write ${lengthBytes} bytes at offset ${offset} to ${this.identity.path}`;
   }
 
-  #writeError(what: string, cause: unknown): TransferError {
+  protected writeError(what: string, cause: unknown): TransferError {
     const errno = errnoOf(cause);
     return new TransferError(codeOfWrite(errno), `${what}: ${reasonOf(cause)}`, {
       cause,
@@ -302,15 +256,6 @@ export class DiskTarget implements Target {
 
 function codeOfWrite(errno: string | undefined): ErrorCode {
   if (errno === 'ENOSPC' || errno === 'EDQUOT') return 'no-space';
-  // The file system can't hold a file of this size: waiting does not help.
+  // The file system can't hold a file of this size: waiting would not help.
   return errno === 'EFBIG' ? 'target-too-small' : 'io-error';
-}
-
-/** flock(2) through flock(1): the lock belongs to our descriptor, which the child only borrows. */
-async function lockFile(handle: FileHandle, path: string): Promise<void> {
-  if ((await runOn(handle, 'flock', ['--exclusive', '--nonblock', '3'])).isDone) return;
-  throw new TransferError(
-    'target-refused',
-    `another process, perhaps another ddt-receive, is writing ${path}`,
-  );
 }

@@ -1,29 +1,35 @@
-/**
- * The port to the disk that is written. Implementations: devices and files (disk-target.ts), memory (tests).
- */
+/** The port to the disk that is written. Implementations: devices, files, memory (tests). */
 
-/** Who the target is; the journal is bound to it. Unknown properties are `null`. */
+/**
+ * What the target is. Kept in the journal, which belongs to this target alone; {@link Target} has what
+ * operations need to know. Unknown properties are `null`.
+ */
 export interface TargetIdentity {
-  readonly kind: 'device' | 'file' | 'memory';
-  /** As the operator named it, made absolute. */
+  /** A word for the kind of target: `device`, `file`. Only ever compared with the recorded one. */
+  readonly kind: string;
+  /** The path that was given, made absolute. */
   readonly path: string;
   readonly model: string | null;
   readonly serial: string | null;
   readonly wwn: string | null;
-  /** A link in /dev/disk/by-id; not compared, for udev may name it otherwise tomorrow. */
+  /** A link in /dev/disk/by-id; not compared, because udev may choose another one tomorrow. */
   readonly byId: string | null;
-  /** Device: its size. File: null, for it takes the size of the source when claimed. */
+  /** null where the target takes the size of the source. */
   readonly sizeBytes: number | null;
-  /** File: device and inode number, which tell it from another file of the same name. Device: null. */
+  /** File: `device:inode`. */
   readonly fileId: string | null;
+  /** See `DiskDescription.createdAt`. Journals of version 0.1 do not have it. */
+  readonly createdAt?: string | null;
+  /** See `DiskDescription.bootTimeId`. Journals of version 0.1 do not have it. */
+  readonly bootTimeId?: string | null;
   readonly logicalSectorBytes: number;
-  /** What a person calls it: "ATA WDC WD10EZEX", "loop device", "regular file". */
+  /** For people: "ATA WDC WD10EZEX", "loop device", "regular file". */
   readonly description: string;
 }
 
 /**
  * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel
- * was told to drop it, where O_DIRECT does not work.
+ * dropped the file from it, where O_DIRECT does not work.
  */
 export type ReadBackMethod = 'direct' | 'cache-dropped';
 
@@ -44,31 +50,37 @@ export interface WriteMark {
 
 export interface Target {
   readonly identity: TargetIdentity;
+  /** It has the size it has. Otherwise it takes the size of the source. */
+  readonly isSizeFixed: boolean;
+  /** The logical sectors that software will find on it; null where the target has none. */
+  readonly sectorBytes: number | null;
   /**
-   * Makes the target ready for this many bytes; a file gets this length, what is behind it is cut off.
+   * Makes the target ready for this many bytes; one without a fixed size gets this length.
    * @throws TransferError `target-too-small`, `no-space`, `io-error`.
    */
   prepare(sizeBytes: number): Promise<void>;
-  /** Bytes that it could hold: of a device its size, of a file what its file system has left for it. */
+  /** How many bytes it has now. @throws TransferError `io-error`. */
+  lengthBytes(): Promise<number>;
+  /** How many bytes it could hold: its fixed size, or what its file system has left for it. */
   roomBytes(): Promise<number>;
   /**
    * Writes all of `bytes` at `offset`; resolves when the kernel or device has taken them, durable or not.
-   * `bytes` should start at a page-aligned address (a slab): then the page cache is passed by.
+   * A page-aligned address (a slab) bypasses the page cache.
    * @throws TransferError `io-error`, `no-space`; then any part of the range may hold anything.
    */
   write(bytes: Buffer, offset: number): Promise<void>;
-  /** Makes the range read as zeros, whatever it held. @throws as {@link write}. */
+  /** Makes the range read as zeros. @throws as {@link write}. */
   writeZeros(offset: number, lengthBytes: number): Promise<void>;
   /** Fills `into` from `offset`, through the page cache. @throws TransferError `io-error`. */
   read(into: Buffer, offset: number): Promise<void>;
   /**
-   * Fills `into`, a slab's first bytes, from the medium and not from the page cache.
-   * What follows them in the slab, up to the next 4096, may be overwritten. @throws TransferError `io-error`.
+   * Fills `into`, the first bytes of a slab, from the medium rather than the page cache. The bytes of the
+   * slab that follow, up to the next multiple of 4096, may be overwritten. @throws TransferError `io-error`.
    */
   readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod>;
   /**
    * Everything whose write resolved before this call is on the device when it resolves. After a rejection
-   * nothing written since the last success may be believed, and calling again proves nothing (the kernel
+   * nothing written since the last success can be trusted, and another call proves nothing (the kernel
    * reports a failed write-back once and may drop the pages): only `durability` calls it.
    * @throws TransferError `io-error`.
    */

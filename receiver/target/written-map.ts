@@ -1,53 +1,53 @@
 /**
- * Which parts of a file have never been written. A file that was empty and was then made longer reads as
- * zeros there (ftruncate, POSIX.1-2017): zeros need not be written, and no program started to punch holes.
+ * Which parts of a file have been written since it was empty. The others read as zeros (ftruncate,
+ * POSIX.1-2017), so zeros need neither be written nor punched there.
  */
 
-/** As the smallest usual block: what lies between two blocks that were written is seen. */
-const PIECE_BYTES_MIN = 64 * 1024;
-/** 2 MiB of memory, whatever the size; a terabyte has pieces of 64 KiB still. */
-const PIECES_MAX = 2 ** 24;
+/** The smallest block: a block that was never written is seen between two that were. */
+const CHUNK_BYTES_MIN = 64 * 1024;
+/** 2 MiB of memory at most; chunks of 64 KiB cover a terabyte. */
+const CHUNKS_MAX = 2 ** 24;
 const BITS = 8;
 
-export class Untouched {
-  /** A bit for each piece that may hold anything. */
-  readonly #touched: Uint8Array;
-  readonly #pieceBytes: number;
-  readonly #pieceCount: number;
+export class WrittenMap {
+  /** One for each chunk: it may hold anything. */
+  readonly #bits: Uint8Array;
+  readonly #chunkBytes: number;
+  readonly #chunkCount: number;
 
   constructor(sizeBytes: number) {
-    this.#pieceBytes = PIECE_BYTES_MIN;
-    while (this.#pieceBytes * PIECES_MAX < sizeBytes) this.#pieceBytes *= 2;
-    this.#pieceCount = Math.ceil(sizeBytes / this.#pieceBytes);
-    this.#touched = new Uint8Array(Math.ceil(this.#pieceCount / BITS));
+    this.#chunkBytes = CHUNK_BYTES_MIN;
+    while (this.#chunkBytes * CHUNKS_MAX < sizeBytes) this.#chunkBytes *= 2;
+    this.#chunkCount = Math.ceil(sizeBytes / this.#chunkBytes);
+    this.#bits = new Uint8Array(Math.ceil(this.#chunkCount / BITS));
   }
 
-  /** To be called before a write begins: one that fails has touched, too. */
-  touch(offset: number, lengthBytes: number): void {
-    const end = Math.ceil((offset + lengthBytes) / this.#pieceBytes);
-    for (let piece = Math.floor(offset / this.#pieceBytes); piece < end; piece++) {
-      const at = Math.floor(piece / BITS);
-      this.#touched[at] = (this.#touched[at] ?? 0) | (1 << (piece % BITS));
+  /** To be called before a write begins, because a failed write may leave anything. */
+  add(offset: number, lengthBytes: number): void {
+    const end = Math.ceil((offset + lengthBytes) / this.#chunkBytes);
+    for (let chunk = Math.floor(offset / this.#chunkBytes); chunk < end; chunk++) {
+      const at = Math.floor(chunk / BITS);
+      this.#bits[at] = (this.#bits[at] ?? 0) | (1 << (chunk % BITS));
     }
   }
 
-  /** The first bytes of the range that are alike: `[how many, whether they may hold anything]`. */
-  runFrom(offset: number, lengthBytes: number): [lengthBytes: number, isTouched: boolean] {
-    const first = Math.floor(offset / this.#pieceBytes);
-    const isTouched = this.#isTouched(first);
-    let piece = first + 1;
+  /** The first bytes of the range in one state: `[how many, whether they may hold anything]`. */
+  runFrom(offset: number, lengthBytes: number): [lengthBytes: number, isWritten: boolean] {
+    const first = Math.floor(offset / this.#chunkBytes);
+    const isWritten = this.#isWritten(first);
+    let chunk = first + 1;
     const end = offset + lengthBytes;
-    while (piece * this.#pieceBytes < end && this.#isTouched(piece) === isTouched) {
-      // Most of a disk is alike: eight pieces at once.
-      const isWhole = piece % BITS === 0 && piece + BITS <= this.#pieceCount;
-      piece += isWhole && this.#touched[piece / BITS] === (isTouched ? 0xff : 0) ? BITS : 1;
+    while (chunk * this.#chunkBytes < end && this.#isWritten(chunk) === isWritten) {
+      // Long runs are the rule: eight chunks at once.
+      const isWhole = chunk % BITS === 0 && chunk + BITS <= this.#chunkCount;
+      chunk += isWhole && this.#bits[chunk / BITS] === (isWritten ? 0xff : 0) ? BITS : 1;
     }
-    return [Math.min(end, piece * this.#pieceBytes) - offset, isTouched];
+    return [Math.min(end, chunk * this.#chunkBytes) - offset, isWritten];
   }
 
-  /** What is behind the end is nobody's promise. */
-  #isTouched(piece: number): boolean {
-    if (piece >= this.#pieceCount) return true;
-    return ((this.#touched[Math.floor(piece / BITS)] ?? 0) & (1 << (piece % BITS))) !== 0;
+  /** Nothing is known past the end. */
+  #isWritten(chunk: number): boolean {
+    if (chunk >= this.#chunkCount) return true;
+    return ((this.#bits[Math.floor(chunk / BITS)] ?? 0) & (1 << (chunk % BITS))) !== 0;
   }
 }

@@ -120,5 +120,5 @@ export function openClaimed(
 
 /** A file grows to the largest possible size when a pipe claims it. */
 function mayBeTooLong(target: Target, claim: Claim, sizeBytesMax: number | undefined): boolean {
-  return isStream(claim) && sizeBytesMax !== undefined && target.identity.sizeBytes === null;
+  return isStream(claim) && sizeBytesMax !== undefined && !target.isSizeFixed;
 }

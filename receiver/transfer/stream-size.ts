@@ -26,7 +26,7 @@ export const PIPE_BLOCKS_MAX = 2 ** 24;
  */
 export async function prepareForAnySize(target: Target, blockSizeBytes: number): Promise<number> {
   const roomBytes = await target.roomBytes();
-  if (target.identity.sizeBytes !== null) return Math.min(roomBytes, BLOCK_COUNT_MAX * blockSizeBytes);
+  if (target.isSizeFixed) return Math.min(roomBytes, BLOCK_COUNT_MAX * blockSizeBytes);
   let blockCount = Math.min(PIPE_BLOCKS_MAX, Math.max(1, Math.ceil(roomBytes / blockSizeBytes)));
   for (;;) {
     try {

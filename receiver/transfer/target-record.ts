@@ -1,12 +1,9 @@
-/** What the journal and the status say about the target, and that the target is not in the state folder. */
-import { realpath } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
-import { TransferError } from '../../common/errors.ts';
+/** What the journal keeps of the target, and what senders see of it. */
 import type { TargetDescription } from '../../common/protocol/protocol.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { TargetIdentity } from '../target/target.ts';
+import type { Target, TargetIdentity } from '../target/target.ts';
 
-/** Parts of the content that are named: a disk has up to 128 partitions, and a response must stay short. */
+/** A disk has up to 128 partitions; the status that a sender asks for stays short. */
 const CONTENT_MAX = 64;
 
 /** Properties for the journal. @param content what the target held before the first write. */
@@ -16,33 +13,19 @@ export function recordOf(identity: TargetIdentity, content: readonly string[]): 
   return { targetIdentity: JSON.stringify(identity), targetContent: JSON.stringify(kept) };
 }
 
-/** Empty for a journal of an earlier version. */
+/** undefined in a journal that no transfer has begun in. */
+export function recordedIdentity(journal: Journal): TargetIdentity | undefined {
+  const text = journal.property('targetIdentity');
+  return text === undefined ? undefined : (JSON.parse(text) as TargetIdentity);
+}
+
+/** Empty in a journal that an earlier version began. */
 export function recordedContent(journal: Journal): readonly string[] {
   return JSON.parse(journal.property('targetContent') ?? '[]') as string[];
 }
 
-export function describeTarget(identity: TargetIdentity, content: readonly string[]): TargetDescription {
-  const { kind, description, path, model, serial, byId, sizeBytes, logicalSectorBytes } = identity;
-  const sectorBytes = kind === 'device' ? logicalSectorBytes : null;
+export function describeTarget(target: Target, content: readonly string[]): TargetDescription {
+  const { description, path, model, serial, byId, sizeBytes } = target.identity;
+  const { sectorBytes } = target;
   return { description, path, model, serial, byId, size: sizeBytes, sectorBytes, content };
-}
-
-/**
- * A target inside the state folder would overwrite journals and keys, or vanish with the folder. A state
- * folder on the target disk needs no check: mounted disks are refused.
- * @throws TransferError `target-refused`.
- */
-export async function refuseInStateDir(target: string, stateDir: string): Promise<void> {
-  const path = resolve(target);
-  const [folder, state] = await Promise.all(
-    [dirname(path), stateDir].map(async (each) => await realpath(each).catch(() => each)),
-  );
-  if (folder !== state && folder?.startsWith(`${state}/`) !== true) return;
-  throw new TransferError(
-    'target-refused',
-    `cannot write to ${path}: it is in the state folder ${stateDir}`,
-    {
-      hint: 'name a file in another folder, or another --state-dir',
-    },
-  );
 }

@@ -269,7 +269,7 @@ export class Transfer {
       digest: open?.digest.algorithm ?? null,
       digests: this.digests.map(({ algorithm }) => algorithm),
       source: open?.claim.source ?? null,
-      target: describeTarget(this.target.identity, this.#content),
+      target: describeTarget(this.target, this.#content),
       targetMarks: this.#marks,
       blocks: {
         absent: count('absent'),

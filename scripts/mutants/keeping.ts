@@ -2,8 +2,9 @@
 import type { Mutant } from './try-mutant.ts';
 
 const TARGET = 'receiver/target/disk-target.ts';
+const FILE_TARGET = 'receiver/target/file-target.ts';
 const TARGET_TESTS = ['test/receiver/target/disk-target.test.ts'];
-const UNTOUCHED_TESTS = ['test/receiver/target/written-map.test.ts'];
+const WRITTEN_MAP_TESTS = ['test/receiver/target/written-map.test.ts'];
 const JOURNAL = 'receiver/journal/sqlite-journal.ts';
 const JOURNAL_TESTS = ['test/receiver/journal/journal.test.ts'];
 const DURABLE_FILE = 'common/io/durable-file.ts';
@@ -42,31 +43,31 @@ export const KEEPING: readonly Mutant[] = [
   {
     name: 'zeros are left out where something was written',
     file: TARGET,
-    edits: [['    this.#untouched?.touch(offset, bytes.length);\n', '']],
-    tests: UNTOUCHED_TESTS,
+    edits: [['    this.#written?.add(offset, bytes.length);\n', '']],
+    tests: WRITTEN_MAP_TESTS,
   },
   {
     name: 'zeros are left out in a file that held something',
-    file: TARGET,
-    edits: [['if (size === 0) this.#untouched', 'if (size >= 0) this.#untouched']],
-    tests: UNTOUCHED_TESTS,
+    file: FILE_TARGET,
+    edits: [['if (size === 0) this.setAllZero', 'if (size >= 0) this.setAllZero']],
+    tests: WRITTEN_MAP_TESTS,
   },
   {
-    name: 'only the first piece of what is written counts as touched',
+    name: 'only the first chunk of a write counts as written',
     file: 'receiver/target/written-map.ts',
-    edits: [['piece < end; piece++) {', 'piece < Math.min(end, offset / this.#pieceBytes + 1); piece++) {']],
-    tests: UNTOUCHED_TESTS,
+    edits: [['chunk < end; chunk++) {', 'chunk < Math.min(end, offset / this.#chunkBytes + 1); chunk++) {']],
+    tests: WRITTEN_MAP_TESTS,
   },
   {
     name: 'a file is not locked',
-    file: TARGET,
-    edits: [['      if (!isDevice) await lockFile(buffered, path);\n', '']],
+    file: FILE_TARGET,
+    edits: [['!(await lockFile(buffered))', 'false']],
     tests: TARGET_TESTS,
   },
   {
     name: 'a device is not claimed for oneself alone',
-    file: TARGET,
-    edits: [['isDevice ? constants.O_EXCL', 'isDevice ? 0']],
+    file: 'receiver/target/device-target.ts',
+    edits: [[' | constants.O_EXCL', '']],
     tests: TARGET_TESTS,
   },
   {
@@ -111,7 +112,7 @@ export const KEEPING: readonly Mutant[] = [
   },
   {
     name: 'the folder of a new journal is not synced',
-    file: 'receiver/start.ts',
+    file: 'receiver/journals.ts',
     edits: [
       [
         'await makeFolderDurably(folder, 0o700);',

@@ -160,9 +160,9 @@ export const PROVING: readonly Mutant[] = [
     tests: RECEIVE_TESTS,
   },
   {
-    name: 'a transfer goes on on another target than its own',
-    file: RECEIVE,
-    edits: [['  if (isResumed) refuseOtherTarget', '  if (!isResumed) refuseOtherTarget']],
+    name: 'a transfer is resumed on another target than its own',
+    file: 'receiver/take-target.ts',
+    edits: [['  if (isResumed) refuseOther', '  if (!isResumed) refuseOther']],
     tests: RECEIVE_TESTS,
   },
 ];

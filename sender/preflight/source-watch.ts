@@ -36,7 +36,7 @@ export async function watchSource(disk: DiskDescription): Promise<WatchedSource>
 const SNAPSHOT = 'or send a snapshot of it';
 
 /** @returns how to end this use; undefined: it does not change the source. */
-function adviceFor({ kind, text }: DiskUse, path: string): string | undefined {
+function adviceFor({ kind, text, loopDevice }: DiskUse, path: string): string | undefined {
   // Uses of a partition begin with its name.
   const device = /^(\/dev\/\S+): /.exec(text)?.[1] ?? path;
   switch (kind) {
@@ -49,7 +49,7 @@ function adviceFor({ kind, text }: DiskUse, path: string): string | undefined {
     case 'held':
       return `deactivate what is on it (vgchange -an, cryptsetup close, mdadm --stop), ${SNAPSHOT}`;
     case 'attached':
-      return `losetup --detach ${/attached to (\/dev\/\S+)/.exec(text)?.[1] ?? device}`;
+      return `losetup --detach ${loopDevice ?? device}`;
     case 'open':
     case 'claimed':
       return `stop the process that uses it, ${SNAPSHOT}`;

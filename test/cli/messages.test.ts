@@ -68,7 +68,7 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     stderr: [
       'ddt-send: error: cannot use DIR: it is a directory, not a disk or a regular file',
-      'ddt-send: hint: name a disk, which lsblk lists, or a file in it',
+      'ddt-send: hint: name a file in it, or a disk: lsblk lists them',
     ],
   },
   {
@@ -105,7 +105,11 @@ const MISTAKES: readonly Mistake[] = [
       return await runReceiver([...place, join(folder, 'other-target')]);
     },
     status: 4,
-    stderr: ['ddt-receive: error: cannot listen on HOST:PORT: the address is already in use'],
+    stderr: [
+      'ddt-receive: error: cannot listen on HOST:PORT: the address is already in use by ddt-receive: ' +
+        'DIR/target (process PID)',
+      'ddt-receive: hint: stop it: kill PID; or choose another port: --listen :NEXT',
+    ],
   },
   {
     name: 'an option that ddt-send does not have',
@@ -227,7 +231,9 @@ test('the usual mistakes get one sentence and a hint', async (t) => {
       const ended = await mistake.run({ folder: folder.path, source, receiver });
       const stderr = ended.stderr
         .replaceAll(folder.path, 'DIR')
-        .replaceAll(`${OWN_HOST}:${receiver.port}`, 'HOST:PORT');
+        .replaceAll(`${OWN_HOST}:${receiver.port}`, 'HOST:PORT')
+        .replaceAll(`:${receiver.port + 1}`, ':NEXT')
+        .replaceAll(String(receiver.process.pid), 'PID');
       const expected = `${mistake.stderr.join('\n')}\n`;
       assert.deepEqual([ended.status, stderr, ended.stdout], [mistake.status, expected, '']);
     });
@@ -290,16 +296,8 @@ test('without arguments ddt-send prints one error and one hint, and no help', as
   assert.match(help.stdout, /^Usage: ddt-send \[options\] <source> \[ticket\]\n/);
 });
 
-test('without arguments ddt-receive prints its usage and ends with status 2', async () => {
-  const commands = [['ddt-receive', runReceiver, 'no target given', '<target>']] as const;
-  for (const [name, run, what, usage] of commands) {
-    const { status, stdout, stderr } = await run([]);
-    assert.deepEqual([status, stdout], [2, '']);
-    assert(stderr.startsWith(`${name}: error: ${what}\nUsage: ${name} [options] ${usage}\n`), stderr);
-    assert.match(stderr, /^Examples:$/m);
-    const help = await run(['--help']);
-    assert.deepEqual([help.status, help.stderr], [0, '']);
-    assert.equal(stderr.trimEnd(), `${name}: error: ${what}\n${help.stdout}`.trimEnd());
-    assert(help.stdout.split('\n').every((line) => line.length <= 110));
-  }
+test('without arguments ddt-receive says what is missing, in two lines, and ends with status 2', async () => {
+  const { status, stdout, stderr } = await runReceiver([]);
+  assert.deepEqual([status, stdout], [2, '']);
+  assert.equal(stderr, 'ddt-receive: error: no target given\nddt-receive: hint: ddt-receive --help\n');
 });

@@ -69,7 +69,7 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     lines: [
       'ddt-receive: error: cannot use DIR: it is a directory, not a disk or a regular file',
-      'ddt-receive: hint: name a disk, which lsblk lists, or a file in it',
+      'ddt-receive: hint: name a file in it, or a disk: lsblk lists them',
     ],
   },
   {
@@ -99,7 +99,7 @@ const MISTAKES: readonly Mistake[] = [
     lines: [
       'ddt-receive: error: cannot write to DIR/one/target (regular file, 0 bytes): it is in use: open for ' +
         'writing in ddt-receive (process PID)',
-      'ddt-receive: hint: name another target, or end what uses it',
+      'ddt-receive: hint: stop the process that uses it, or name another target',
     ],
   },
   {

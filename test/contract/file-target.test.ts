@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { DiskTarget } from '../../receiver/target/disk-target.ts';
+import { FileTarget } from '../../receiver/target/file-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -12,7 +12,7 @@ async function openFile(
   path: string,
   sizeBytes: number,
 ): Promise<Omit<ContractSubject, keyof AsyncDisposable>> {
-  const target = await DiskTarget.open(diskIdentity('file', path));
+  const target = await FileTarget.open(diskIdentity('file', path));
   await target.prepare(sizeBytes);
   return { target, assertHolds: async (expected) => await assertDiskHolds(path, expected) };
 }

@@ -1,4 +1,4 @@
-import { DiskTarget } from '../../receiver/target/disk-target.ts';
+import { DeviceTarget } from '../../receiver/target/device-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
 import { diskIdentity } from '../support/disk-identity.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
@@ -6,13 +6,13 @@ import { targetContract } from './target-contract.ts';
 
 for (const sectorBytes of [512, 4096]) {
   targetContract(`loop device with sectors of ${sectorBytes} bytes`, {
-    // No page fits exactly at the end of the one, no round number of blocks in the other.
+    // Not a multiple of the page size with 512, nor of a block with 4096.
     sizeBytes: 4 * 1024 * 1024 + 3 * sectorBytes,
     skip: skipUnlessLoop,
     async open(sizeBytes) {
       await using building = new AsyncDisposableStack();
       const device = building.use(await loopDevice(sizeBytes, { sectorBytes, directIo: true }));
-      const target = await DiskTarget.open(diskIdentity('device', device.path, sizeBytes));
+      const target = await DeviceTarget.open(diskIdentity('device', device.path, sizeBytes));
       building.defer(async () => await target.close());
       await target.prepare(sizeBytes);
       const parts = building.move();

@@ -28,7 +28,7 @@ async function prepared(): Promise<MemoryTarget> {
   return target;
 }
 
-test('memory: a power cut leaves what was flushed and nothing of what came later', async () => {
+test('memory: a power cut leaves what was flushed and nothing written later', async () => {
   const target = await prepared();
   await target.write(Buffer.alloc(8192, 1), 0);
   await target.flush();
@@ -38,7 +38,7 @@ test('memory: a power cut leaves what was flushed and nothing of what came later
   assert.deepEqual(target.bytesAt(4096, 4096), Buffer.alloc(4096, 2));
 });
 
-test('memory: a flush covers what was written before it began, not what was written during it', async () => {
+test('memory: a flush covers what was written before it began, not during it', async () => {
   const target = await prepared();
   await target.write(Buffer.alloc(4096, 1), 0);
   using gate = target.hold('flush');
@@ -66,7 +66,7 @@ test('memory: after a failed flush the next one succeeds and brings nothing back
   assert.deepEqual(target.crash('all').bytesAt(4096, 4096), Buffer.alloc(4096));
 });
 
-test('memory: a held write is torn until it is let go, and a failed one stays torn', async () => {
+test('memory: a held write is torn until it is released, and a failed one stays torn', async () => {
   const target = await prepared();
   using gate = target.hold('write');
   const write = target.write(Buffer.alloc(8192, 1), 0);

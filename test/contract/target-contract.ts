@@ -1,4 +1,4 @@
-/** What every target must do, whatever it is made of; run by the tests beside this file. */
+/** What every target must do; run by the tests beside this file. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/io/buffers.ts';
@@ -10,14 +10,14 @@ const MIB = 1024 * 1024;
 
 export interface ContractSubject extends AsyncDisposable {
   readonly target: Target;
-  /** Compares the whole target with these bytes, and not through the target's own `read`. */
+  /** Compares the whole target with these bytes, not using the target's own `read`. */
   assertHolds(expected: Buffer): Promise<void>;
 }
 
 export interface ContractOptions {
-  /** Of the target; at least 4 MiB, and odd if the target can be. */
+  /** Of the target; at least 4 MiB, and an odd number if possible. */
   readonly sizeBytes: number;
-  /** For node:test: why it can't be run here. */
+  /** For node:test: why it can't run here. */
   readonly skip?: string | false;
   /** A target of this size, prepared, full of zeros. */
   open(sizeBytes: number): Promise<ContractSubject>;
@@ -25,7 +25,7 @@ export interface ContractOptions {
 
 type Check = (model: Model) => Promise<void>;
 
-/** A target full of noise, and what it should hold. */
+/** A target full of random bytes, and what it should hold. */
 class Model {
   readonly target: Target;
   readonly expected: Buffer;
@@ -66,7 +66,7 @@ class Model {
   }
 }
 
-/** Offset and length of ranges with all kinds of ends. */
+/** Offsets and lengths of ranges, aligned and not. */
 function rangesIn(sizeBytes: number): [number, number][] {
   const ranges: [number, number][] = [];
   for (const offset of [0, 1, 512, 4095, 4096, 3 * 65_536, MIB + 8192]) {
@@ -85,13 +85,18 @@ const CONTRACT: Readonly<Record<string, Check>> = {
   'writes from other memory land where they belong and touch nothing else': async (model) =>
     await checkWrites(model, 'buffer'),
   'zeros replace dirty content, with any ends, and touch nothing else': checkZeros,
-  'a read gives what was written and zeroed last, from any offset': checkReads,
+  'a read returns what was written or zeroed last, from any offset': checkReads,
   'a read past the end is an error, not a short read': async ({ target, expected }) => {
     await assert.rejects(target.read(Buffer.alloc(4096), expected.length - 1000), coded('io-error'));
   },
-  'writes at the same time, in any order, all land': checkConcurrentWrites,
-  'it can be flushed at any time, also during writes': checkFlushes,
-  'made ready again for the same size it keeps what it holds': async (model) => {
+  'concurrent writes in any order all land': checkConcurrentWrites,
+  'it can be flushed at any time, even during writes': checkFlushes,
+  'it has the length that it was prepared for, and room for that': async ({ target, expected }) => {
+    assert.equal(await target.lengthBytes(), expected.length);
+    assert((await target.roomBytes()) >= expected.length);
+    assert.equal(target.identity.sizeBytes, target.isSizeFixed ? expected.length : null);
+  },
+  'prepared again for the same size it keeps what it holds': async (model) => {
     await model.target.prepare(model.expected.length);
     await model.check();
   },
@@ -108,7 +113,7 @@ async function checkWrites(model: Model, from: 'slab' | 'buffer'): Promise<void>
 async function checkZeros(model: Model): Promise<void> {
   const sizeBytes = model.expected.length;
   for (const [count, [offset, length]] of rangesIn(sizeBytes).entries()) {
-    // Not yet written back: the zeros must win over the page cache as well.
+    // It is still in the page cache, over which the zeros must win.
     await model.write('buffer', Math.max(0, offset - 3000), Math.min(length, MIB));
     await model.writeZeros(offset, length);
     if (count % 20 === 19) await model.check();
@@ -163,7 +168,7 @@ export function targetContract(name: string, options: ContractOptions): void {
       await check(await Model.start(subject, sizeBytes));
     });
   }
-  test(`${name}: a closed target takes nothing more`, { skip }, async () => {
+  test(`${name}: a closed target accepts nothing more`, { skip }, async () => {
     await using subject = await options.open(sizeBytes);
     await subject.target.close();
     await assert.rejects(subject.target.write(Buffer.alloc(512), 0));

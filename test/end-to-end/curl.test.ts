@@ -52,14 +52,14 @@ async function layDesk(): Promise<Desk> {
   const { stdout } = receiver.process;
   const lines = stdout.slice(stdout.indexOf('# paste')).trim().split('\n');
   const begin = lines.findIndex((line) => line.startsWith('ddt()')) + 1;
-  const preamble = lines.slice(0, begin).join('\n');
+  const preamble = lines.slice(0, begin).join('\n').replace(/^I=0 /m, 'I=2 ');
   const owned = stack.move();
   return {
     source,
     target,
     receiver,
     preamble,
-    examples: lines.slice(begin).map((line) => line.replace('1234', '2').replace('/dev/sdX', source)),
+    examples: lines.slice(begin).map((line) => line.replace('/dev/sdX', source)),
     sh: async (script) => await run('sh', ['-c', `${preamble}\n${script}`], { cwd: folder.path }),
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };

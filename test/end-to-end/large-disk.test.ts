@@ -56,7 +56,7 @@ for (const blockBytes of [MIB, 4 * MIB]) {
     const empty = digestNow(Buffer.alloc(512)).toString('hex');
     assert.equal(await sha256At(target.path, wrapped, 512), empty);
     await receiver.start();
-    assert.match(receiver.process.stdout, /a sample of [5-9] compared\)/);
+    assert.match(receiver.process.stdout, /\d+ of \d+ blocks durable; reading them back\)/);
   });
 }
 

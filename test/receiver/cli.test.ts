@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
 import { VERSION_TEXT } from '../../common/protocol/version.ts';
-import { parseReceiveArgs, type ReceiveOptions } from '../../receiver/cli.ts';
+import { parseReceiveArgs, wantsJsonLog, type ReceiveOptions } from '../../receiver/cli.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULTS: ReceiveOptions = {
   target: '/dev/vdd',
-  listenHost: '0.0.0.0',
+  listenHost: undefined,
   listenPort: 8443,
   advertise: undefined,
   stateDir: undefined,
@@ -25,15 +25,17 @@ const DEFAULTS: ReceiveOptions = {
   curlHelp: false,
 };
 
-function parse(...argv: readonly string[]): ReceiveOptions | 'help' {
-  return parseReceiveArgs(argv, (text) => assert.fail(`printed: ${text}`));
+function parse(...argv: readonly string[]): ReceiveOptions {
+  const command = parseReceiveArgs(argv, (text) => assert.fail(`printed: ${text}`));
+  assert(command.kind === 'receive');
+  return command.options;
 }
 
-test('a target is enough: everything else has a default', () => {
+test('only the target is required', () => {
   assert.deepEqual(parse('/dev/vdd'), DEFAULTS);
 });
 
-test('every option is read, before and after the target', () => {
+test('every option is accepted before and after the target', () => {
   const files = ['--state-dir', 'state', '--ticket-file=t.txt', '--tls-cert', 'c.pem', '--tls-key', 'k.pem'];
   const numbers = ['--listen', '[::1]:0', '--max-connections', '4096', '--memory', '64MiB', '--log', 'json'];
   const flags = ['--verify', 'none', '--overwrite-target', '--discard-transfer', '--once', '--curl-help'];
@@ -64,15 +66,17 @@ test('every option is read, before and after the target', () => {
     ['--once', 'once'],
     ['--curl-help', 'curlHelp'],
   ] as const) {
-    assert.deepEqual(parse('/dev/vdd', flag), { ...DEFAULTS, [name]: true }, 'that one and no other');
+    assert.deepEqual(parse('/dev/vdd', flag), { ...DEFAULTS, [name]: true }, 'only that one');
   }
 });
 
-test('an address to listen on is a port, or a host and a port', () => {
+test('an address to listen on is a port with or without a host; without one it is every address', () => {
   for (const [text, listenHost, listenPort] of [
-    ['9000', '0.0.0.0', 9000],
-    ['0', '0.0.0.0', 0],
-    ['65535', '0.0.0.0', 65_535],
+    ['9000', undefined, 9000],
+    [':9000', undefined, 9000],
+    ['0', undefined, 0],
+    ['65535', undefined, 65_535],
+    ['0.0.0.0:8443', '0.0.0.0', 8443],
     ['127.0.0.1:1', '127.0.0.1', 1],
     ['localhost:8443', 'localhost', 8443],
     ['[::]:8443', '::', 8443],
@@ -87,8 +91,9 @@ test('an address to advertise is a host, with or without a port', () => {
     ['vm', 'vm', undefined],
     ['203.0.113.7', '203.0.113.7', undefined],
     ['203.0.113.7:443', '203.0.113.7', 443],
-    ['[2001:db8::7]', '[2001:db8::7]', undefined],
-    ['[2001:db8::7]:9000', '[2001:db8::7]', 9000],
+    ['[2001:db8::7]', '2001:db8::7', undefined],
+    ['[2001:db8::7]:9000', '2001:db8::7', 9000],
+    ['::1', '::1', undefined],
   ] as const) {
     assert.deepEqual(
       parse('--advertise', text, '/dev/vdd'),
@@ -98,24 +103,28 @@ test('an address to advertise is a host, with or without a port', () => {
   }
 });
 
-test('each mistake has its own sentence', () => {
+test('each mistake has its own message', () => {
   for (const [argv, message] of [
     [['--bogus'], "unknown option '--bogus'"],
     [['a', '--discard-transfers'], "unknown option '--discard-transfers'"],
     [['--once'], 'no target given'],
+    [[], 'no target given'],
+    [[''], 'no target given'],
+    [['--list', '/dev/vdd'], "--list cannot be combined with '/dev/vdd'"],
+    [['--list', '--memory', '1GiB'], "--list cannot be combined with '--memory'"],
+    [['--once', '--list'], "--list cannot be combined with '--once'"],
     [['a', 'b'], 'too many arguments. Expected 1 argument but got 2: a, b.'],
     [['a', '--listen'], '--listen needs a value: --listen <[host:]port>'],
     [['a', '--listen', 'everywhere'], "--listen 'everywhere' is not [host:]port"],
-    [['a', '--listen', ':8443'], "--listen ':8443' is not [host:]port"],
+    [['a', '--listen', ':'], "--listen ':' is not [host:]port"],
     [['a', '--listen', '::1:8443'], "--listen '::1:8443' is not [host:]port"],
     [['a', '--listen', '[::1]'], "--listen '[::1]' is not [host:]port"],
     [['a', '--listen', ''], "--listen '' is not [host:]port"],
     [['a', '--listen', '65536'], "port '65536' is not a whole number from 0 to 65535"],
     [['a', '--advertise', 'https://vm'], "--advertise 'https://vm' is not host[:port]"],
-    [['a', '--advertise', '::1'], "--advertise '::1' is not host[:port]"],
     [['a', '--advertise', 'vm:'], "--advertise 'vm:' is not host[:port]"],
     [['a', '--advertise', ''], "--advertise '' is not host[:port]"],
-    [['a', '--advertise', 'vm:0'], "port '0' is not a whole number from 1 to 65535"],
+    [['a', '--advertise', 'vm:0'], "--advertise port '0' is not a whole number from 1 to 65535"],
     [['a', '--max-connections', '0'], "--max-connections '0' is not a whole number from 1 to 4096"],
     [['a', '--max-connections', '4097'], "--max-connections '4097' is not a whole number from 1 to 4096"],
     [['a', '--memory', '67108863'], '--memory 67108863 is too little: at least 64 MiB'],
@@ -125,63 +134,77 @@ test('each mistake has its own sentence', () => {
     assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message }, argv.join(' '));
   }
   assert.throws(() => parse('--bogus'), { hint: 'ddt-receive --help' });
-  assert.throws(() => parse('a', '--listen', 'x'), { hint: 'for example --listen 0.0.0.0:8443' });
-});
-
-test('without arguments the usage is shown, as a usage error: exit status 2', () => {
-  assert.throws(
-    () => parse(),
-    (error) => {
-      assert(error instanceof TransferError);
-      assert.equal(error.code, 'usage');
-      assert.match(error.message, /^no target given\nUsage: ddt-receive \[options\] <target>\n/);
-      assert.match(error.message, /\nExamples:\n {2}ddt-receive /);
-      return true;
-    },
-  );
+  assert.throws(() => parse(), { hint: 'ddt-receive --help' });
+  assert.throws(() => parse('a', '--listen', 'x'), { hint: 'for example --listen :9000' });
 });
 
 function help(flag = '--help'): string {
-  let text = '';
-  assert.equal(
-    parseReceiveArgs([flag], (part) => {
-      text += part;
-    }),
-    'help',
+  const parts: string[] = [];
+  assert.deepEqual(
+    parseReceiveArgs([flag], (part) => parts.push(part)),
+    { kind: 'help' },
   );
-  return text;
+  return parts.join('');
 }
 
-test('help goes to standard output, fits one screen and names every option', () => {
+test('help goes to standard output, fits 80 columns, splits no word and names every option', () => {
   assert.equal(help('-h'), help());
   const lines = help().trimEnd().split('\n');
-  assert(lines.length >= 24 && lines.length <= 45, `${lines.length} lines`);
-  const wide = lines.filter((line) => /^.{101}/u.test(line));
-  assert.deepEqual(wide, []);
-  const names = ['listen', 'advertise', 'state-dir', 'ticket-file', 'overwrite-target', 'discard-transfer'];
-  names.push('once', 'max-connections', 'memory', 'log', 'tls-cert', 'tls-key', 'curl-help');
+  assert(lines.length >= 24 && lines.length <= 60, `${lines.length} lines`);
+  assert.deepEqual(
+    lines.filter((line) => line.length > 80),
+    [],
+  );
+  const names = ['listen', 'advertise', 'state-dir', 'list', 'ticket-file', 'overwrite-target', 'once'];
+  names.push('discard-transfer', 'max-connections', 'memory', 'log', 'tls-cert', 'tls-key', 'curl-help');
   for (const name of names) assert.match(help(), new RegExp(`^ {2}--${name}\\b`, 'm'));
-  assert.match(help(), /Exit status: 0 sealed, 2 usage, 4 refused, 5 device failure, 130\/143 interrupted/);
+  const words = help().replaceAll(/\s+/g, ' ');
+  for (const text of [
+    'without a host all addresses, IPv4 and IPv6; port 0 picks a free one (default: ":8443")',
+    '(default: /var/lib/dd-transfer as root, $XDG_STATE_HOME/dd-transfer otherwise)',
+    'Exit status: 0 sealed or listed, 2 usage, 4 refused, 5 device failure, 6 state folder full, 130/143',
+  ]) {
+    assert(words.includes(text), text);
+  }
 });
 
-test('--version says what a report of a bug needs of both ends, on one line', () => {
+test('--list takes a state folder and a format, and no target', () => {
+  const list = (...argv: readonly string[]): unknown => parseReceiveArgs(argv, () => assert.fail());
+  assert.deepEqual(list('--list'), { kind: 'list', options: { stateDir: undefined, log: 'text' } });
+  assert.deepEqual(list('--state-dir', 's', '--log', 'json', '--list'), {
+    kind: 'list',
+    options: { stateDir: 's', log: 'json' },
+  });
+});
+
+test('the format of messages is known even where the arguments are wrong', () => {
+  for (const argv of [
+    ['--log', 'json'],
+    ['--bogus', '--log=json', 'x'],
+  ]) {
+    assert.equal(wantsJsonLog(argv), true, argv.join(' '));
+  }
+  for (const argv of [[], ['json'], ['--log'], ['--log', 'text', 'json'], ['--log=jso']]) {
+    assert.equal(wantsJsonLog(argv), false, argv.join(' '));
+  }
+});
+
+test('--version prints on one line what a bug report needs', () => {
   const printed: string[] = [];
-  assert.equal(
+  assert.deepEqual(
     parseReceiveArgs(['--version'], (text) => printed.push(text)),
-    'help',
+    { kind: 'help' },
   );
   assert.deepEqual(printed, [`${VERSION_TEXT}\n`]);
 });
 
-test('the examples of the help are command lines that are understood', () => {
-  const examples = [...help().matchAll(/^ {2}ddt-receive (.*?) {2,}/gm)].map(([, line = '']) =>
-    line.split(' '),
-  );
+test('the examples of the help are valid command lines', () => {
+  const examples = [...help().matchAll(/^ {2}ddt-receive (.*)$/gm)].map(([, line = '']) => line.split(' '));
   assert.equal(examples.length, 3);
-  for (const argv of examples) assert.notEqual(parse(...argv), 'help');
+  for (const argv of examples) parse(...argv);
 });
 
-test('whatever the arguments are: options, help or a usage error', () => {
+test('any arguments give options, help or a usage error', () => {
   const word = fc.oneof(
     fc.constantFrom('-', '--', '/dev/vdd', '--memory', '--log', 'json', '--listen', '9', '--once', '-x', ''),
     fc.constantFrom(
@@ -198,8 +221,9 @@ test('whatever the arguments are: options, help or a usage error', () => {
   fc.assert(
     fc.property(fc.array(word, { maxLength: 6 }), (argv) => {
       try {
-        const options = parseReceiveArgs(argv, () => {});
-        assert(options === 'help' || (options.listenPort >= 0 && options.listenPort <= 65_535));
+        const command = parseReceiveArgs(argv, () => {});
+        const port = command.kind === 'receive' ? command.options.listenPort : 0;
+        assert(port >= 0 && port <= 65_535);
       } catch (error) {
         assert(error instanceof TransferError && error.code === 'usage', String(error));
       }

@@ -1,4 +1,4 @@
-/** The receiver as a whole, in this process, over files: what it takes over from an earlier start. */
+/** The receiver as a whole, in this process, over files: what a restart resumes and what it refuses. */
 import assert from 'node:assert/strict';
 import { copyFile, open, rename, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -48,7 +48,7 @@ async function startOn(
   });
 }
 
-/** All blocks of a new transfer, written and not waited for. */
+/** Writes all blocks of a new transfer without waiting for a flush. */
 async function putAll({ transfer }: RunningReceiver): Promise<void> {
   await claimTransfer(transfer, claimOf(BLOCK_COUNT));
   const { geometry } = transfer.claimed();
@@ -59,7 +59,7 @@ async function putAll({ transfer }: RunningReceiver): Promise<void> {
   }
 }
 
-test('a receiver that is stopped flushes what was written, and goes on from there', async () => {
+test('a receiver that is stopped flushes what was written, and resumes from there', async () => {
   await using folder = await tempDir();
   const target = join(folder.path, 'disk.img');
   const first = await startOn(target, folder.path);
@@ -126,7 +126,7 @@ test('a file that was cut short keeps what is left of it', async () => {
   await again.stop(0);
 });
 
-test('it does not go on in another file, though that holds the same', async () => {
+test('it does not resume in another file, even one with the same content', async () => {
   await using folder = await tempDir();
   const target = join(folder.path, 'disk.img');
   const first = await startOn(target, folder.path);
@@ -135,6 +135,6 @@ test('it does not go on in another file, though that holds the same', async () =
   await copyFile(target, `${target}.copy`);
   await rename(`${target}.copy`, target);
   const message = /disk\.img is not the target that this transfer began with: /;
-  const hint = /--discard-transfer/;
+  const hint = /^name the right target, or to start over: ddt-receive --discard-transfer \S+disk\.img$/;
   await assert.rejects(startOn(target, folder.path), coded('target-refused', { message, hint }));
 });

@@ -16,6 +16,8 @@ function isLie(fault: Fault | undefined): fault is Lie {
 
 export class SimTarget implements Target {
   readonly identity: TargetIdentity;
+  readonly isSizeFixed = true;
+  readonly sectorBytes = null;
   readonly #world: World;
   readonly #process: SimProcess;
   /** For each block how many writes of it have begun, and whether one has ended. */
@@ -50,6 +52,10 @@ export class SimTarget implements Target {
   async prepare(sizeBytes: number): Promise<void> {
     if (sizeBytes !== this.identity.sizeBytes) this.#world.violate(`prepared for ${sizeBytes} bytes`);
     await this.#pause(this.#world.profile.diskMs, 'prepare');
+  }
+
+  async lengthBytes(): Promise<number> {
+    return await this.roomBytes();
   }
 
   async roomBytes(): Promise<number> {

@@ -77,6 +77,9 @@ class OpenableGate implements Gate {
 
 export class MemoryTarget implements Target {
   readonly identity: TargetIdentity;
+  readonly isSizeFixed = false;
+  readonly sectorBytes = null;
+  readonly lengthBytes = async (): Promise<number> => await Promise.resolve(this.#sizeBytes);
   readonly roomBytes = async (): Promise<number> => await Promise.resolve(16 * 1024 * 1024);
   readonly #capacityBytes: number;
   #sizeBytes = 0;

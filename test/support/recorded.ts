@@ -19,6 +19,9 @@ export function recordedTarget(target: Target, note: Note): Target {
   };
   return {
     identity: target.identity,
+    isSizeFixed: target.isSizeFixed,
+    sectorBytes: target.sectorBytes,
+    lengthBytes: async () => await target.lengthBytes(),
     roomBytes: async () => await target.roomBytes(),
     prepare: async (sizeBytes) => await noted('prepare', target.prepare(sizeBytes)),
     write: async (bytes, offset) => await noted(`write ${offset}`, target.write(bytes, offset)),

@@ -3,7 +3,8 @@ import { constants } from 'node:fs';
 import { chmod, mkdir, open, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { describeDisk, usesOf } from '../../../common/disk/disks.ts';
+import { usesOf } from '../../../common/disk/disk-uses.ts';
+import { describeDisk } from '../../../common/disk/disks.ts';
 import {
   loopDevice,
   mounted,
@@ -20,7 +21,7 @@ const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
 const needsPartitions = { skip: skipUnlessPartitions };
 
-/** What a person reads of {@link usesOf}. */
+/** The texts of {@link usesOf}. */
 async function textsOf(...question: Parameters<typeof usesOf>): Promise<string[]> {
   return (await usesOf(...question)).map(({ text }) => text);
 }
@@ -29,7 +30,7 @@ async function usesAt(path: string): Promise<string[]> {
   return textsOf(await describeDisk(path, 'target-refused'));
 }
 
-/** A small tree like /sys and /proc. A value that begins with `->` is where a symbolic link leads. */
+/** A small tree like /sys and /proc. A value that begins with `->` is the target of a symbolic link. */
 async function writeTree(root: string, tree: Readonly<Record<string, string>>): Promise<void> {
   for (const [path, content] of Object.entries(tree)) {
     await mkdir(dirname(join(root, path)), { recursive: true });
@@ -58,7 +59,7 @@ test('a disk or file that nobody uses has no uses', needsLoop, async () => {
   assert.deepEqual(await usesAt(join(folder.path, 'disk.img')), []);
 });
 
-test('a mounted disk says where, and whether it can be written there', needsLoop, async () => {
+test('a mounted disk is listed with its mount point and whether that is read-only', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   await runOk('mkfs.ext4', ['-q', device.path]);
   {
@@ -71,7 +72,7 @@ test('a mounted disk says where, and whether it can be written there', needsLoop
 });
 
 test(
-  'a disk is in use when one of its partitions is, the other partitions are not',
+  'a disk is in use when one of its partitions is; the other partitions are not',
   needsPartitions,
   async () => {
     await using device = await loopDevice(32 * MIB);
@@ -134,7 +135,7 @@ test('loop devices over a disk, or over the same file as a loop device, are foun
   }
 });
 
-test('a program that has the disk open for writing is named, a reader is not', needsLoop, async () => {
+test('a process that has the disk open for writing is named; a reader is not', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   await using reader = await start('sh', ['-c', 'exec 3< "$0"; echo open; cat', device.path]);
   await reader.waitForLine(/^open$/);
@@ -146,7 +147,7 @@ test('a program that has the disk open for writing is named, a reader is not', n
   assert.deepEqual(more, []);
 });
 
-test('an exclusive claim is found when nothing else tells of it', needsLoop, async () => {
+test('an exclusive claim is found when nothing else shows it', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   await using handle = await open(device.path, constants.O_RDONLY | constants.O_EXCL);
   assert.notEqual(handle.fd, -1);
@@ -166,7 +167,7 @@ test('volumes and arrays stacked on a disk or its partitions are named', async (
   assert.deepEqual(await textsOf(SDX1, system), ['held by dm-0 (vg-root)', '/dev/sdx: held by md0']);
 });
 
-test('btrfs, which hides the numbers of its disks, is found by source and by list of disks', async () => {
+test('btrfs, which hides its disks, is found by its source and its list of disks', async () => {
   await using root = await tempDir();
   const system = { sys: join(root.path, 'sys'), proc: join(root.path, 'proc') };
   await writeTree(root.path, {
@@ -181,7 +182,7 @@ test('btrfs, which hides the numbers of its disks, is found by source and by lis
   assert.deepEqual(await textsOf(SDX, system), ['/dev/sdx1: mounted on / (it holds the running system)']);
 });
 
-test('what many mount namespaces repeat is said once, and a chroot hides nothing', async () => {
+test('a mount in many namespaces is listed once, and a chroot hides nothing', async () => {
   await using root = await tempDir();
   const mount = (point: string): string => `30 1 8:369 / ${point} rw shared:1 - ext4 /dev/sdx1 rw\n`;
   await writeTree(root.path, {

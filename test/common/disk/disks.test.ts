@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { realpath, stat, symlink, writeFile } from 'node:fs/promises';
+import { realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { contentOf, describeDisk } from '../../../common/disk/disks.ts';
+import { contentOf } from '../../../common/disk/disk-content.ts';
+import { describeDisk } from '../../../common/disk/disks.ts';
 import { TransferError } from '../../../common/errors.ts';
 import { loopDevice, partition, skipUnlessLoop, skipUnlessPartitions } from '../../support/loop-device.ts';
 import { runOk } from '../../support/run.ts';
@@ -15,7 +17,7 @@ const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
 const needsPartitions = { skip: skipUnlessPartitions };
 
-test('a device is described with the size that the kernel gives it', needsLoop, async () => {
+test('a device is described with the size that the kernel reports', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB + 512);
   const disk = await describeDisk(device.path, 'source-refused');
   assert.equal(disk.kind, 'device');
@@ -26,7 +28,7 @@ test('a device is described with the size that the kernel gives it', needsLoop, 
   assert.equal(disk.isReadOnly, false);
 });
 
-test('sectors of 4096 bytes and the read-only flag are seen', needsLoop, async () => {
+test('sectors of 4096 bytes and the read-only flag are recognised', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB, { sectorBytes: 4096, isReadOnly: true });
   const disk = await describeDisk(device.path, 'source-refused');
   assert.deepEqual([disk.sizeBytes, disk.logicalSectorBytes, disk.isReadOnly], [8 * MIB, 4096, true]);
@@ -44,7 +46,7 @@ test(
   },
 );
 
-test('a file is described by its length and inode, under the name given and the real one', async () => {
+test('a file is described by its length and inode, with the given path and the real one', async () => {
   await using folder = await tempDir();
   const [file, link] = [join(folder.path, 'disk.img'), join(folder.path, 'link')];
   await writeFile(file, 'x'.repeat(1000));
@@ -57,7 +59,7 @@ test('a file is described by its length and inode, under the name given and the 
   assert.deepEqual([disk.kind, disk.sizeBytes, disk.logicalSectorBytes], ['file', 1000, 512]);
 });
 
-test('what is no disk and no regular file is refused by its name, with the code of the caller', async () => {
+test('anything but a disk or file is refused with what it is and the code of the caller', async () => {
   await using folder = await tempDir();
   const [pipe, socket] = [join(folder.path, 'pipe'), join(folder.path, 'socket')];
   await runOk('mkfifo', [pipe]);
@@ -78,7 +80,7 @@ test('what is no disk and no regular file is refused by its name, with the code 
   }
 });
 
-test('who may not read a disk is told to be root', needsLoop, async () => {
+test('a user who may not read a disk gets the hint to be root', needsLoop, async () => {
   await using folder = await tempDir();
   const file = join(folder.path, 'secret');
   await writeFile(file, '', { mode: 0o600 });
@@ -130,7 +132,7 @@ test('encrypted volumes and physical volumes of LVM are found by their magic', a
   await using folder = await tempDir();
   const [luks, lvm] = [Buffer.alloc(8 * MIB), Buffer.alloc(8 * MIB)];
   luks.write('LUKS\xba\xbe\x00\x02', 'latin1');
-  // lvm2's label.h: the second sector, its own number, a CRC-32 from byte 20 on with LVM's start value.
+  // lvm2's label.h: in the second sector, with its number and a CRC-32 from byte 20 with LVM's initial value.
   lvm.write('LABELONE', 512);
   lvm.writeUInt32LE(1, 520);
   lvm.writeUInt32LE(32, 532);
@@ -146,11 +148,45 @@ test('encrypted volumes and physical volumes of LVM are found by their magic', a
   }
 });
 
-test('content that cannot be looked at is an error, not an empty disk', async () => {
+test('content that cannot be read is an error, not an empty disk', async () => {
   await assert.rejects(contentOf('/nowhere/disk'), (error) => {
     assert(error instanceof TransferError);
     assert.equal(error.code, 'target-refused');
     assert.equal(error.message, 'cannot see what is on /nowhere/disk: no such file or directory');
     return true;
   });
+});
+
+test('a file keeps its time of creation, and a new file has another one', async (t) => {
+  await using folder = await tempDir();
+  const file = join(folder.path, 'disk.img');
+  const creationOf = async (): Promise<string | null> =>
+    (await describeDisk(file, 'source-refused')).createdAt;
+  await writeFile(file, 'x');
+  const first = await creationOf();
+  if (first === null) return t.skip('this file system does not keep it');
+  assert.match(first, /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
+  await delay(20);
+  await writeFile(file, 'longer');
+  assert.equal(await creationOf(), first);
+  await rm(file);
+  await writeFile(file, 'x');
+  assert.notEqual(await creationOf(), first);
+});
+
+test('a disk has one id until the next reboot, and a reused device node has another', needsLoop, async () => {
+  await using folder = await tempDir();
+  await using device = await loopDevice(8 * MIB);
+  await using other = await loopDevice(8 * MIB);
+  const idOf = async (path: string): Promise<string | null> =>
+    (await describeDisk(path, 'source-refused')).bootTimeId;
+  const link = join(folder.path, 'link');
+  await symlink(device.path, link);
+  const id = await idOf(device.path);
+  assert.match(id ?? '', /^[0-9a-f-]{36} \d+$/);
+  assert.equal(await idOf(link), id);
+  assert.notEqual(await idOf(other.path), id);
+  await runOk('losetup', ['--detach', device.path]);
+  await runOk('losetup', [device.path, device.backingFile]);
+  assert.notEqual(await idOf(device.path), id);
 });

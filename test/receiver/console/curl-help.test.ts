@@ -17,7 +17,7 @@ const TICKET = {
   token: `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`,
 };
 
-test('the lines have the ticket filled in, each part of it once', () => {
+test('the commands have each part of the ticket filled in once', () => {
   const text = curlHelp(TICKET, BLOCK);
   assert.match(text, /^# paste on the source machine/);
   assert(text.endsWith('\n'));
@@ -26,15 +26,15 @@ test('the lines have the ticket filled in, each part of it once', () => {
   }
 });
 
-test('pasted into a shell the lines put the block that was read, the token in no argument', async () => {
+test('pasted into a shell they put the block that was read, with the token in no argument', async () => {
   await using folder = await tempDir();
   const content = prng(1).bytes(5 * BLOCK);
   await writeFile(join(folder.path, 'disk'), content);
-  // Instead of curl: each call as one line of its arguments.
+  // In place of curl: prints the arguments of each call on a line.
   const curl = join(folder.path, 'curl');
   await writeFile(curl, '#!/bin/sh\nfor word; do printf "%s\\t" "$word"; done\necho\n');
   await chmod(curl, 0o755);
-  const script = curlHelp(TICKET, BLOCK).replace('I=1234;', 'I=3;').replace('/dev/sdX', 'disk');
+  const script = curlHelp(TICKET, BLOCK).replace(/^I=0 /m, 'I=3 ').replace('/dev/sdX', 'disk');
   const env = { ...process.env, PATH: `${folder.path}:${process.env['PATH'] ?? ''}` };
   const out = await runOk('sh', ['-eu'], { input: script, cwd: folder.path, env });
   const calls = [...out.matchAll(/^.*$/gm)].map(([line]) => line.split('\t').slice(0, -1)).slice(0, -1);
@@ -43,7 +43,7 @@ test('pasted into a shell the lines put the block that was read, the token in no
   assert.deepEqual(calls, [
     [...common, `${TICKET.origin}/transfer`],
     [...common, '-H', 'Accept: text/plain', `${TICKET.origin}/blocks?state=missing`],
-    [...common, '-I', `${TICKET.origin}/blocks/1234`],
+    [...common, '-I', `${TICKET.origin}/blocks/3`],
     [...common, '-T', 'b', `${TICKET.origin}/blocks/3?digest=sha256:${digest}`],
   ]);
   const header = join(folder.path, 'ddt.hdr');

@@ -14,7 +14,7 @@ import { tempDir } from '../../support/temp-dir.ts';
 
 const needsOpenssl = { skip: unlessInstalled('openssl') };
 
-/** Runs it in sh and returns what it printed. */
+/** @returns what the command printed. */
 function shell(command: string, input = ''): string {
   const run = spawnSync('sh', ['-c', command], { input, encoding: 'utf8' });
   assert.equal(run.status, 0, run.stderr);
@@ -42,7 +42,7 @@ async function assertRefused(
   });
 }
 
-test('a receiver makes its key and certificate once, and has the same pin after every restart', async () => {
+test('the key and certificate are created once, and the pin stays the same after a restart', async () => {
   await using folder = await tempDir();
   const first = await loadOrMakeIdentity(folder.path);
   assert.deepEqual((await readdir(folder.path)).sort(), ['tls-cert.pem', 'tls-key.pem']);
@@ -53,7 +53,7 @@ test('a receiver makes its key and certificate once, and has the same pin after 
 });
 
 test(
-  'the certificate is a valid one for a hundred years, with a random serial number',
+  'the certificate is valid for a hundred years and has a random serial number',
   needsOpenssl,
   async () => {
     await using folder = await tempDir();
@@ -77,7 +77,7 @@ test(
 );
 
 test(
-  'the pin is what openssl computes, for our certificates and for those of others',
+  'the pin is the one that openssl computes, for our certificates and for others',
   needsOpenssl,
   async () => {
     await using folder = await tempDir();
@@ -90,7 +90,7 @@ test(
   },
 );
 
-test('a TLS server with this identity shows a client the key with this pin', async () => {
+test('a TLS server with this identity presents the key with this pin', async () => {
   await using folder = await tempDir();
   const { certificatePem, keyPem, pin } = await loadOrMakeIdentity(folder.path);
   const server = createServer({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.3' });
@@ -109,7 +109,7 @@ test('a TLS server with this identity shows a client the key with this pin', asy
   server.close();
 });
 
-test('receivers that start at the same time in one new folder have one pin', async () => {
+test('receivers that start at the same time in a new folder have one pin', async () => {
   await using folder = await tempDir();
   const starts = Array.from({ length: 6 }, async () => loadOrMakeIdentity(folder.path));
   const pins = new Set((await Promise.all(starts)).map(({ pin }) => pin));
@@ -117,7 +117,7 @@ test('receivers that start at the same time in one new folder have one pin', asy
   assert.equal(pins.size, 1);
 });
 
-test('a certificate lost, as by a crash before it was written, is made again with the same pin', async () => {
+test('a lost certificate is made again with the same pin', async () => {
   await using folder = await tempDir();
   const first = await loadOrMakeIdentity(folder.path);
   await rm(join(folder.path, 'tls-cert.pem'));
@@ -127,7 +127,7 @@ test('a certificate lost, as by a crash before it was written, is made again wit
   assert.deepEqual(await loadOrMakeIdentity(folder.path), second);
 });
 
-test('files of the state folder that are no good are refused, with what to do, and left alone', async () => {
+test('unusable files of the state folder are refused with a hint and left alone', async () => {
   await using folder = await tempDir();
   await using another = await tempDir();
   const certificatePath = join(folder.path, 'tls-cert.pem');
@@ -148,7 +148,7 @@ test('files of the state folder that are no good are refused, with what to do, a
   await writeFile(keyPath, '');
   await refused(/tls-key\.pem: it is not a private key in PEM form$/);
   await rm(keyPath);
-  await refused(/tls-key\.pem: it is missing, but its certificate .*tls-cert\.pem is there$/);
+  await refused(/tls-key\.pem: it is missing, but its certificate .*tls-cert\.pem exists$/);
   assert.deepEqual(await readdir(folder.path), ['tls-cert.pem']);
   await mkdir(keyPath);
   await refused(/tls-key\.pem: it is a directory$/, /^ls -ld .*tls-key\.pem$/);
@@ -162,7 +162,7 @@ test('files of the state folder that are no good are refused, with what to do, a
   assert.deepEqual(await loadOrMakeIdentity(folder.path), good);
 });
 
-test("the operator's own certificate and key are taken when they belong together", needsOpenssl, async () => {
+test("the operator's own certificate and key are used when they match", needsOpenssl, async () => {
   await using folder = await tempDir();
   const path = (name: string): string => join(folder.path, name);
   const make = (name: string, more = '-nodes'): string =>
@@ -206,7 +206,7 @@ test("the operator's own certificate and key are taken when they belong together
   await assertRefused(load('one.pem', 'no.key'), 'usage', /no\.key: no such file or directory$/, hint);
 });
 
-test('a certificate without a key, or a key without a certificate, is a mistake in the call', async () => {
+test('a certificate without a key, or a key without a certificate, is a usage error', async () => {
   const hint = /^give both, or neither/;
   const certificateAlone = loadOrMakeIdentity('/nonexistent', { certificatePath: '/x.pem' });
   await assertRefused(certificateAlone, 'usage', /^cannot use --tls-cert alone: --tls-key is missing$/, hint);
@@ -220,7 +220,7 @@ test('making a certificate leaves the global Reflect as it was', async () => {
   assert.ok(!('getMetadata' in Reflect) && !('getOwnMetadata' in Reflect));
 });
 
-test('the library that makes certificates is not loaded when there is one already', async () => {
+test('the library that makes certificates is not loaded when a certificate exists', async () => {
   await using folder = await tempDir();
   await loadOrMakeIdentity(folder.path);
   const script = `

@@ -1,14 +1,11 @@
-/** The folder in which the receiver keeps its secrets, and the signing key in it. */
+/** The folder with the receiver's secrets, and the signing key in it. */
 import assert from 'node:assert/strict';
 import { chmod, chown, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
-import {
-  loadOrMakeIdentity,
-  loadOrMakeSigningKey,
-  prepareStateDir,
-} from '../../../receiver/identity/certificate.ts';
+import { loadOrMakeIdentity, loadOrMakeSigningKey } from '../../../receiver/identity/certificate.ts';
+import { prepareStateDir } from '../../../receiver/identity/state-dir.ts';
 import { unlessRoot } from '../../support/requires.ts';
 import { run } from '../../support/run.ts';
 import { skipUnlessStrace } from '../../support/strace.ts';
@@ -26,7 +23,7 @@ async function assertRefused(promise: Promise<unknown>, message: RegExp, hint: R
   });
 }
 
-test('the signing key is made once, readable for its owner alone', async () => {
+test('the signing key is created once, readable only by its owner', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'signing-key');
   const key = await loadOrMakeSigningKey(folder.path);
@@ -35,7 +32,7 @@ test('the signing key is made once, readable for its owner alone', async () => {
   assert.equal(await readFile(path, 'utf8'), `${key.secretKey.subarray(0, 32).toString('base64')}\n`);
 });
 
-test('receivers that start at the same time in one new folder have one signing key', async () => {
+test('receivers that start at the same time in a new folder have one signing key', async () => {
   await using folder = await tempDir();
   const keys = await Promise.all(Array.from({ length: 6 }, async () => loadOrMakeSigningKey(folder.path)));
   assert.equal(new Set(keys.map(({ publicKey }) => publicKey.toString('hex'))).size, 1);
@@ -53,7 +50,7 @@ test('a damaged signing key is refused, and never shown or replaced', async () =
   }
 });
 
-test('a state folder is made with its parents, for its owner alone, and can be prepared again', async () => {
+test('a state folder is created with its parents for its owner only, and prepared again', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'var', 'lib', 'dd-transfer');
   await prepareStateDir(path);
@@ -63,7 +60,7 @@ test('a state folder is made with its parents, for its owner alone, and can be p
   await prepareStateDir(path);
 });
 
-test('a state folder that others could exchange or write to is refused', async () => {
+test('a state folder that others could replace or write to is refused', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'state');
   const link = join(folder.path, 'link');
@@ -95,17 +92,19 @@ test('a state folder of someone else is refused', { skip: unlessRoot }, async ()
   await assertRefused(prepareStateDir(path), /it belongs to user 12345, and this is user 0$/, /--state-dir$/);
 });
 
-/** Starts as a receiver does, and is killed at its nth system call of this name. Whether it was. */
+/** Starts like a receiver and is killed at its nth system call of this name. @returns whether it was. */
 async function startAndKill(stateDir: string, call: string, nth: number): Promise<boolean> {
   const script = `
-    const { loadOrMakeIdentity, loadOrMakeSigningKey, prepareStateDir } = await import(process.argv[1]);
-    await prepareStateDir(process.argv[2]);
-    await loadOrMakeIdentity(process.argv[2]);
-    await loadOrMakeSigningKey(process.argv[2]);`;
-  const module = new URL('../../../receiver/identity/certificate.ts', import.meta.url).href;
+    const [folder, stateDir] = process.argv.slice(1);
+    const { loadOrMakeIdentity, loadOrMakeSigningKey } = await import(folder + 'certificate.ts');
+    const { prepareStateDir } = await import(folder + 'state-dir.ts');
+    await prepareStateDir(stateDir);
+    await loadOrMakeIdentity(stateDir);
+    await loadOrMakeSigningKey(stateDir);`;
+  const module = new URL('../../../receiver/identity/', import.meta.url).href;
   const strace = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`];
   strace.push('-e', `inject=${call}:signal=KILL:when=${nth}`, process.execPath, '--input-type=module');
-  // One thread: strace counts the calls of each.
+  // strace counts the calls of each thread.
   const env = { ...process.env, UV_THREADPOOL_SIZE: '1' };
   const ended = await run('strace', [...strace, '-e', script, module, stateDir], { env });
   assert.ok(ended.signal === 'SIGKILL' || ended.status === 0, ended.stderr);
@@ -113,7 +112,7 @@ async function startAndKill(stateDir: string, call: string, nth: number): Promis
 }
 
 test(
-  'a first start killed at any moment leaves a folder that the next start takes',
+  'a first start that is killed at any moment leaves a folder that the next start can use',
   needsStrace,
   async () => {
     await using folder = await tempDir();

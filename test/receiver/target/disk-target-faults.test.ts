@@ -3,7 +3,8 @@ import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SlabPool } from '../../../common/io/buffers.ts';
-import { DiskTarget } from '../../../receiver/target/disk-target.ts';
+import { DeviceTarget } from '../../../receiver/target/device-target.ts';
+import { FileTarget } from '../../../receiver/target/file-target.ts';
 import { coded } from '../../support/coded.ts';
 import { diskIdentity } from '../../support/disk-identity.ts';
 import { loopDevice, skipUnlessLoop } from '../../support/loop-device.ts';
@@ -14,7 +15,7 @@ import { tmpfs } from '../../support/tmpfs.ts';
 const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
 
-/** A device that seems to have 16 MiB, of which 6 MiB can be written: a thin volume that is full. */
+/** A device of 16 MiB of which only 6 MiB can be written, like a thin volume that is full. */
 async function thinDevice(folder: TempDir): Promise<TempDir> {
   const backingFile = join(folder.path, 'disk');
   await writeFile(backingFile, '');
@@ -28,9 +29,9 @@ async function thinDevice(folder: TempDir): Promise<TempDir> {
   };
 }
 
-test('a file system that is full is no-space, and what was there stays readable', needsLoop, async () => {
+test('a full file system is no-space, and what was written stays readable', needsLoop, async () => {
   await using folder = await tmpfs('6m');
-  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  const target = await FileTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
   await target.prepare(16 * MIB);
   await target.write(Buffer.alloc(MIB, 1), 0);
   await assert.rejects(target.write(Buffer.alloc(12 * MIB, 2), MIB), coded('no-space', { errno: 'ENOSPC' }));
@@ -42,16 +43,13 @@ test('a file system that is full is no-space, and what was there stays readable'
 });
 
 for (const [sentence, between] of [
-  ['a failed write-back is reported by the flush, once', false],
-  [
-    'a failed write-back is reported by the flush even when another process has synced the device first',
-    true,
-  ],
+  ['the flush reports a failed write-back, once', false],
+  ['the flush reports a failed write-back even when another process has synced the device first', true],
 ] as const) {
   test(sentence, needsLoop, async () => {
     await using folder = await tmpfs('6m');
     await using device = await thinDevice(folder);
-    const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
+    const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
     for (let at = 0; at < 12; at++) await target.write(Buffer.alloc(MIB, at + 1), at * MIB);
     if (between) await run('sync', [device.path]);
     await assert.rejects(target.flush(), coded('io-error', { errno: 'EIO' }));
@@ -61,18 +59,18 @@ for (const [sentence, between] of [
   });
 }
 
-test('a device that cannot take a slab says so at the write', needsLoop, async () => {
+test('a device that cannot take a slab fails the write', needsLoop, async () => {
   await using folder = await tmpfs('6m');
   await using device = await thinDevice(folder);
-  const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
+  const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
   using slab = await new SlabPool({ slabSizeBytes: 8 * MIB, slabCount: 1 }).take();
   await assert.rejects(target.write(slab.bytes.fill(1), 0), coded('no-space', { errno: 'ENOSPC' }));
   await target.close();
 });
 
-test('a device that has become read-only is an I/O error with its reason', needsLoop, async () => {
+test('a device that became read-only is an I/O error with its reason', needsLoop, async () => {
   await using device = await loopDevice(16 * MIB);
-  const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
+  const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
   await runOk('blockdev', ['--setro', device.path]);
   const outcome = target.write(Buffer.alloc(4096, 1), 0);
   // The kernel would keep the flag for the next user of this loop device.
@@ -84,7 +82,7 @@ test('a device that has become read-only is an I/O error with its reason', needs
 
 test('a device that loses its end gives read errors there, not zeros', needsLoop, async () => {
   await using device = await loopDevice(16 * MIB);
-  const target = await DiskTarget.open(diskIdentity('device', device.path, 16 * MIB));
+  const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
   await truncate(device.backingFile, 4 * MIB);
   const into = Buffer.alloc(65_536);
   await target.read(into, 4 * MIB - 65_536);
@@ -92,15 +90,15 @@ test('a device that loses its end gives read errors there, not zeros', needsLoop
   await target.close();
 });
 
-test('a write that the system cuts short is continued, and its end is not taken for success', async () => {
+test('a short write is continued until it is complete or fails', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
   await writeFile(path, Buffer.alloc(MIB));
-  // Under this limit write(2) first writes less than it was given, and fails at the next try (setrlimit(2)).
-  const module = new URL('../../../receiver/target/disk-target.ts', import.meta.url).href;
+  // Under this limit write(2) first writes less than asked, then fails (setrlimit(2)).
+  const module = new URL('../../../receiver/target/file-target.ts', import.meta.url).href;
   const script = `
-    import { DiskTarget } from ${JSON.stringify(module)};
-    const target = await DiskTarget.open(${JSON.stringify(diskIdentity('file', path))});
+    import { FileTarget } from ${JSON.stringify(module)};
+    const target = await FileTarget.open(${JSON.stringify(diskIdentity('file', path))});
     const writing = target.write(Buffer.alloc(400_000, 1), 200_001);
     await writing.catch(({ code, details }) => console.log(code, details.errno));`;
   const node = [process.execPath, '--input-type=module', '--eval', script];

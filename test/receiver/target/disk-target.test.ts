@@ -3,7 +3,9 @@ import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { SlabPool } from '../../../common/io/buffers.ts';
-import { DiskTarget } from '../../../receiver/target/disk-target.ts';
+import { DeviceTarget } from '../../../receiver/target/device-target.ts';
+import type { DiskTarget } from '../../../receiver/target/disk-target.ts';
+import { FileTarget } from '../../../receiver/target/file-target.ts';
 import { coded } from '../../support/coded.ts';
 import { diskIdentity } from '../../support/disk-identity.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../../support/loop-device.ts';
@@ -15,46 +17,46 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const needsLoop = { skip: skipUnlessLoop };
 
-test('a device is opened for one receiver alone, and again when that has closed it', needsLoop, async () => {
+test('only one receiver can have a device open', needsLoop, async () => {
   await using device = await loopDevice(MIB);
   const identity = diskIdentity('device', device.path, MIB);
-  const target = await DiskTarget.open(identity);
+  const target = await DeviceTarget.open(identity);
   const message = /^cannot open \/dev\/loop\d+ for writing: the device is in use$/;
-  await assert.rejects(DiskTarget.open(identity), coded('target-refused', { message }));
+  await assert.rejects(DeviceTarget.open(identity), coded('target-refused', { message }));
   await target.close();
-  await (await DiskTarget.open(identity)).close();
+  await (await DeviceTarget.open(identity)).close();
 });
 
-test('a device that was mounted since it was looked at is refused by the kernel', needsLoop, async () => {
+test('the kernel refuses a device that was mounted after it was checked', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   await runOk('mkfs.ext4', ['-q', device.path]);
   await using _folder = await mounted(device.path);
   await assert.rejects(
-    DiskTarget.open(diskIdentity('device', device.path, 8 * MIB)),
+    DeviceTarget.open(diskIdentity('device', device.path, 8 * MIB)),
     coded('target-refused', { message: /the device is in use$/ }),
   );
 });
 
-test('a file is locked for one receiver alone, against other processes too', async () => {
+test('only one receiver can have a file open, and other programs see its lock', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(diskIdentity('file', path));
+  const target = await FileTarget.open(diskIdentity('file', path));
   await assert.rejects(
-    DiskTarget.open(diskIdentity('file', path)),
+    FileTarget.open(diskIdentity('file', path)),
     coded('target-refused', {
-      message: /another process, perhaps another ddt-receive, is writing .*disk\.img$/,
+      message: /^cannot write to .*disk\.img: another process, perhaps another ddt-receive, has locked it$/,
     }),
   );
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 1);
   await target.close();
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 0);
-  await (await DiskTarget.open(diskIdentity('file', path))).close();
+  await (await FileTarget.open(diskIdentity('file', path))).close();
 });
 
-test('a file that does not exist is made, empty and for its owner alone', async () => {
+test('a file that does not exist is created empty, for its owner only', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(diskIdentity('file', path));
+  const target = await FileTarget.open(diskIdentity('file', path));
   const { size, mode, dev, ino } = await stat(path);
   assert.deepEqual([size, mode & 0o777, target.identity.fileId], [0, 0o600, `${dev}:${ino}`]);
   await target.prepare(5 * MIB + 1);
@@ -64,11 +66,11 @@ test('a file that does not exist is made, empty and for its owner alone', async 
   await target.close();
 });
 
-test('what cannot be opened for writing is refused with the reason', async () => {
+test('a path that cannot be opened for writing is refused with the reason', async () => {
   await using folder = await tempDir();
   await mkdir(join(folder.path, 'folder'));
   const opening = async (name: string): Promise<unknown> =>
-    await DiskTarget.open(diskIdentity('file', join(folder.path, name)));
+    await FileTarget.open(diskIdentity('file', join(folder.path, name)));
   await assert.rejects(
     opening('folder'),
     coded('target-refused', { message: /for writing: it is a directory$/ }),
@@ -79,9 +81,9 @@ test('what cannot be opened for writing is refused with the reason', async () =>
   );
 });
 
-test('a device must have room for the source, and may have more', needsLoop, async () => {
+test('a device must be at least as large as the source', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
+  const target = await DeviceTarget.open(diskIdentity('device', device.path, MIB));
   const message = /\/dev\/loop\d+ is too small: it has 1048576 bytes, the source has 1049088/;
   await assert.rejects(target.prepare(MIB + 512), coded('target-too-small', { message }));
   await target.prepare(MIB);
@@ -111,7 +113,7 @@ async function checkBeyond4Gib(target: DiskTarget, folder: string): Promise<void
 
 test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
   await using folder = await tempDir();
-  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  const target = await FileTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
   await target.prepare(5 * GIB);
   await checkBeyond4Gib(target, folder.path);
   await target.close();
@@ -120,15 +122,15 @@ test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
 test('offsets beyond 2 and 4 GiB are exact on a device', needsLoop, async () => {
   await using folder = await tempDir();
   await using device = await loopDevice(5 * GIB);
-  const target = await DiskTarget.open(diskIdentity('device', device.path, 5 * GIB));
+  const target = await DeviceTarget.open(diskIdentity('device', device.path, 5 * GIB));
   await checkBeyond4Gib(target, folder.path);
   await target.close();
 });
 
-test('a long run of zeros takes no room in a file', async () => {
+test('a long run of zeros takes no space in a file', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(diskIdentity('file', path));
+  const target = await FileTarget.open(diskIdentity('file', path));
   await target.prepare(4 * MIB);
   await target.write(Buffer.alloc(4 * MIB, 1), 0);
   await target.flush();
@@ -138,7 +140,7 @@ test('a long run of zeros takes no room in a file', async () => {
   await target.close();
 });
 
-/** A program that only fails, in place of the system's, for one test. */
+/** A program that always fails, in place of the system's, for one test. */
 async function standIn(t: TestContext, folder: string, program: string): Promise<void> {
   await writeFile(join(folder, program), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
   const path = process.env['PATH'] ?? '';
@@ -146,11 +148,11 @@ async function standIn(t: TestContext, folder: string, program: string): Promise
   t.after(() => (process.env['PATH'] = path));
 }
 
-test('where no hole can be punched, zeros are written', async (t) => {
+test('zeros are written where no hole can be punched', async (t) => {
   await using folder = await tempDir();
   await standIn(t, folder.path, 'fallocate');
   const disk = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(diskIdentity('file', disk));
+  const target = await FileTarget.open(diskIdentity('file', disk));
   await target.prepare(4 * MIB);
   await target.write(Buffer.alloc(4 * MIB, 1), 0);
   await target.writeZeros(4096, 3 * MIB + 17);
@@ -159,9 +161,9 @@ test('where no hole can be punched, zeros are written', async (t) => {
   await target.close();
 });
 
-test('what is read back comes from the medium, whatever the page cache says', needsLoop, async () => {
+test('read-back comes from the medium, not from the page cache', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
+  const target = await DeviceTarget.open(diskIdentity('device', device.path, MIB));
   await using medium = await open(device.backingFile, 'r+');
   using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
   const ways = [
@@ -174,17 +176,17 @@ test('what is read back comes from the medium, whatever the page cache says', ne
     await target.read(into, offset);
     await medium.write(Buffer.alloc(65_536, 7), 0, 65_536, offset);
     await target.read(into, offset);
-    assert.equal(into[0], 0, 'the page cache does not know');
+    assert.equal(into[0], 0, 'the page cache is stale');
     assert.equal(await target.readBack(into, offset), method);
     assert(into.equals(Buffer.alloc(65_536, 7)));
   }
   await target.close();
 });
 
-test('nothing counts as read back when the page cache cannot be dropped', async (t) => {
+test('read-back fails when the page cache cannot be dropped', async (t) => {
   await using folder = await tempDir();
   await standIn(t, folder.path, 'dd');
-  const target = await DiskTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  const target = await FileTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
   await target.prepare(MIB);
   const message = /^cannot drop .*disk\.img from the page cache to read it back: dd iflag=nocache failed$/;
   await assert.rejects(
@@ -195,11 +197,11 @@ test('nothing counts as read back when the page cache cannot be dropped', async 
 });
 
 test(
-  'slabs go past the page cache, other memory goes through it and is on the device after a flush',
+  'slabs bypass the page cache; other memory goes through it and is on the device after a flush',
   needsLoop,
   async () => {
     await using device = await loopDevice(MIB);
-    const target = await DiskTarget.open(diskIdentity('device', device.path, MIB));
+    const target = await DeviceTarget.open(diskIdentity('device', device.path, MIB));
     using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
     slab.bytes.fill(1);
     await target.write(slab.bytes, 0);
@@ -207,7 +209,7 @@ test(
     // The backing file is what the device holds; the device's own page cache is not in it.
     const medium = async (): Promise<Buffer> => (await readFile(device.backingFile)).subarray(0, 131_072);
     const before = await medium();
-    // What went through the cache may be there by now as well: the kernel writes it when it likes.
+    // The kernel may have written back the cached half as well by now.
     assert.deepEqual([before[0], before[65_535]], [1, 1]);
     await target.flush();
     const after = await medium();

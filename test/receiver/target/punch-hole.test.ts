@@ -1,9 +1,9 @@
-/** Holes that could not be punched: zeros are written instead, and it is tried again where that may help. */
+/** Holes that can't be punched: zeros are written instead, and punching is retried where that may help. */
 import assert from 'node:assert/strict';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DiskTarget } from '../../../receiver/target/disk-target.ts';
+import { FileTarget } from '../../../receiver/target/file-target.ts';
 import { assertDiskHolds } from '../../support/disk-comparison.ts';
 import { diskIdentity } from '../../support/disk-identity.ts';
 import { runOk } from '../../support/run.ts';
@@ -13,7 +13,7 @@ import { tempDir } from '../../support/temp-dir.ts';
 const MIB = 1024 * 1024;
 const SHELL_PATH = process.env['PATH'] ?? '';
 
-/** fallocate(1) itself, whose first call of the kernel fails; `calls` gets a line each time it runs. */
+/** fallocate(1) whose first system call fails; `calls` gets a line for each run. */
 async function writeFailingOnce(folder: string, errno: string): Promise<{ calls: string }> {
   const calls = join(folder, 'calls');
   const real = (await runOk('sh', ['-c', 'command -v fallocate'])).trim();
@@ -29,10 +29,10 @@ exec '${real}' "$@"
 }
 
 for (const [errno, callCount, sentence] of [
-  ['EBUSY', 3, 'a hole that the moment refuses is written, and the next one is punched again'],
-  ['EINTR', 3, 'a call that was interrupted is no reason to write zeros from then on'],
-  ['EOPNOTSUPP', 1, 'where holes are not offered zeros are written without asking again'],
-  ['ENOTTY', 1, 'where the call is unknown zeros are written without asking again'],
+  ['EBUSY', 3, 'after EBUSY zeros are written, and the next hole is punched'],
+  ['EINTR', 3, 'an interrupted call is no reason to stop punching holes'],
+  ['EOPNOTSUPP', 1, 'where holes are not supported zeros are written without trying again'],
+  ['ENOTTY', 1, 'where the call is unknown zeros are written without trying again'],
 ] as const) {
   test(sentence, { skip: skipUnlessStrace }, async () => {
     await using folder = await tempDir();
@@ -40,7 +40,7 @@ for (const [errno, callCount, sentence] of [
     process.env['PATH'] = `${folder.path}:${SHELL_PATH}`;
     const path = join(folder.path, 'disk.img');
     await writeFile(path, Buffer.alloc(16 * MIB, 0xa5));
-    const target = await DiskTarget.open(diskIdentity('file', path));
+    const target = await FileTarget.open(diskIdentity('file', path));
     try {
       for (const at of [1, 5, 9]) await target.writeZeros(at * MIB, 2 * MIB);
       await target.flush();

@@ -1,10 +1,10 @@
-/** Zeros where a file has never been written need no work; everywhere else they do. */
+/** Zeros where a file has never been written cost nothing; everywhere else they are written. */
 import assert from 'node:assert/strict';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DiskTarget } from '../../../receiver/target/disk-target.ts';
-import { Untouched } from '../../../receiver/target/written-map.ts';
+import { FileTarget } from '../../../receiver/target/file-target.ts';
+import { WrittenMap } from '../../../receiver/target/written-map.ts';
 import { assertDiskHolds } from '../../support/disk-comparison.ts';
 import { diskIdentity } from '../../support/disk-identity.ts';
 import { prng } from '../../support/prng.ts';
@@ -13,49 +13,49 @@ import { tempDir } from '../../support/temp-dir.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-test('nothing that was touched is ever called untouched, and runs end where it changes', () => {
+test('a range that was written is never reported as unwritten, and runs end where the state changes', () => {
   for (let seed = 1; seed <= 600; seed++) {
     const random = prng(seed);
-    // The end of a file of more than a terabyte has larger pieces.
-    const pieceBytes = seed % 2 === 0 ? 64 * KIB : 128 * KIB;
+    // The end of a file of more than a terabyte has larger chunks.
+    const chunkBytes = seed % 2 === 0 ? 64 * KIB : 128 * KIB;
     const base = seed % 2 === 0 ? 0 : 2 ** 40;
-    const sizeBytes = base + 1 + random.below(40 * pieceBytes);
-    const untouched = new Untouched(sizeBytes);
+    const sizeBytes = base + 1 + random.below(40 * chunkBytes);
+    const map = new WrittenMap(sizeBytes);
     const model = new Set<number>();
     for (let writes = random.below(8); writes > 0; writes--) {
       const offset = base + random.below(sizeBytes - base);
-      const length = 1 + random.below(Math.min(6 * pieceBytes, sizeBytes - offset));
-      untouched.touch(offset, length);
-      const last = Math.floor((offset + length - 1) / pieceBytes);
-      for (let piece = Math.floor(offset / pieceBytes); piece <= last; piece++) model.add(piece);
+      const length = 1 + random.below(Math.min(6 * chunkBytes, sizeBytes - offset));
+      map.add(offset, length);
+      const last = Math.floor((offset + length - 1) / chunkBytes);
+      for (let chunk = Math.floor(offset / chunkBytes); chunk <= last; chunk++) model.add(chunk);
     }
     const from = base + random.below(sizeBytes - base);
     const end = from + 1 + random.below(sizeBytes - from);
     for (let at = from, before: boolean | undefined; at < end;) {
-      const [runBytes, isTouched] = untouched.runFrom(at, end - at);
+      const [runBytes, isWritten] = map.runFrom(at, end - at);
       assert(runBytes > 0 && at + runBytes <= end, `seed ${seed}`);
-      assert.notEqual(isTouched, before, `seed ${seed}: two runs that are alike`);
+      assert.notEqual(isWritten, before, `seed ${seed}: two runs in one state`);
       for (let place = at; place < at + runBytes; place += 4096) {
-        assert.equal(isTouched, model.has(Math.floor(place / pieceBytes)), `seed ${seed}, byte ${place}`);
+        assert.equal(isWritten, model.has(Math.floor(place / chunkBytes)), `seed ${seed}, byte ${place}`);
       }
-      before = isTouched;
+      before = isWritten;
       at += runBytes;
     }
   }
 });
 
-test('what lies behind the end may hold anything', () => {
-  const untouched = new Untouched(3 * MIB);
-  assert.deepEqual(untouched.runFrom(2 * MIB, 5 * MIB), [MIB, false]);
-  assert.deepEqual(untouched.runFrom(3 * MIB, 4 * MIB), [4 * MIB, true]);
-  // A size that does not fill the last eight pieces.
-  assert.deepEqual(new Untouched(MIB + 100).runFrom(0, 4 * MIB), [MIB + 64 * KIB, false]);
+test('anything may be past the end', () => {
+  const map = new WrittenMap(3 * MIB);
+  assert.deepEqual(map.runFrom(2 * MIB, 5 * MIB), [MIB, false]);
+  assert.deepEqual(map.runFrom(3 * MIB, 4 * MIB), [4 * MIB, true]);
+  // A size that does not fill the last eight chunks.
+  assert.deepEqual(new WrittenMap(MIB + 100).runFrom(0, 4 * MIB), [MIB + 64 * KIB, false]);
 });
 
-test('zeros in a new file take no program and no space, but for what was written', async () => {
+test('zeros in a new file need no program and no space', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await DiskTarget.open(diskIdentity('file', path));
+  const target = await FileTarget.open(diskIdentity('file', path));
   const shellPath = process.env['PATH'];
   await target.prepare(64 * MIB);
   const expected = Buffer.alloc(64 * MIB);
@@ -67,7 +67,7 @@ test('zeros in a new file take no program and no space, but for what was written
   try {
     await target.writeZeros(0, 20 * MIB);
     await target.writeZeros(22 * MIB, 42 * MIB);
-    // Here a hole has to be punched, and there is no program that does it.
+    // A hole has to be punched here, and there is no program for it.
     await assert.rejects(target.writeZeros(10 * MIB, 20 * MIB), /cannot run fallocate/);
   } finally {
     process.env['PATH'] = shellPath;
@@ -79,11 +79,11 @@ test('zeros in a new file take no program and no space, but for what was written
   await target.close();
 });
 
-test('a file that held something is not believed to be empty, whatever its length becomes', async () => {
+test('a file that held something is not taken for empty, whatever its length becomes', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
   await writeFile(path, Buffer.alloc(4 * MIB, 0xa5));
-  const target = await DiskTarget.open(diskIdentity('file', path));
+  const target = await FileTarget.open(diskIdentity('file', path));
   await target.prepare(8 * MIB);
   await target.writeZeros(0, 8 * MIB);
   await assertDiskHolds(path, Buffer.alloc(8 * MIB));

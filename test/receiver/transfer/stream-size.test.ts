@@ -196,6 +196,7 @@ test('a device is what it is; a file grows to what it has room for, in whole blo
   const target = (roomBytes: number, sizeBytes: number | null, mostBytes = Infinity): Target => ({
     ...recordedTarget(new MemoryTarget(), () => {}),
     identity: { ...MEMORY_IDENTITY, sizeBytes },
+    isSizeFixed: sizeBytes !== null,
     roomBytes: async () => await Promise.resolve(roomBytes),
     prepare: async (bytes) => {
       if (bytes > mostBytes) throw new TransferError('target-too-small', 'EFBIG');

@@ -1,4 +1,4 @@
-/** What the journal, the status and the receipt say about the target, and which targets are refused. */
+/** What the journal keeps of the target, and senders and the receipt see of it. */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -45,7 +45,7 @@ test(
   },
 );
 
-test('another disk behind the same link is refused, by its size or by a sample', needsLoop, async () => {
+test('another disk behind the same link is refused by its size or by a sample', needsLoop, async () => {
   await using folder = await tempDir();
   await using right = await loopDevice(8 * MIB);
   await using twin = await loopDevice(8 * MIB);
@@ -71,7 +71,7 @@ test('another disk behind the same link is refused, by its size or by a sample',
   }
 });
 
-test('a target in the state folder is refused under any of its names', async () => {
+test('a target in the state folder is refused, whatever the folder is called', async () => {
   await using folder = await tempDir();
   const state = join(folder.path, 'state');
   await mkdir(join(state, 'deeper'), { recursive: true, mode: 0o700 });

@@ -16,6 +16,8 @@ const DISK: DiskDescription = {
   byId: null,
   fileId: null,
   majorMinor: '8:16',
+  createdAt: null,
+  bootTimeId: null,
   isReadOnly: false,
   description: 'a disk',
 };
@@ -28,9 +30,16 @@ test('a use that can change the source comes with the command that ends it', () 
     ],
     [{ kind: 'mounted', text: 'mounted on /mnt' }, /^umount \/dev\/sdb, /],
     [{ kind: 'swap', text: '/dev/sdb3: a swap area in use' }, /^swapoff \/dev\/sdb3$/],
-    [{ kind: 'attached', text: 'attached to /dev/loop4' }, /^losetup --detach \/dev\/loop4$/],
     [
-      { kind: 'attached', text: 'its backing file /x is attached to /dev/loop5 too' },
+      { kind: 'attached', text: 'attached to /dev/loop4', loopDevice: '/dev/loop4' },
+      /^losetup --detach \/dev\/loop4$/,
+    ],
+    [
+      {
+        kind: 'attached',
+        text: 'its backing file /x is attached to /dev/loop5 too',
+        loopDevice: '/dev/loop5',
+      },
       /^losetup --detach \/dev\/loop5$/,
     ],
     [{ kind: 'held', text: 'held by dm-0 (vg-root)' }, /vgchange -an/],

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { access, readdir, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
-import { TransferError } from '../../../common/errors.ts';
-import { inspectTarget, sameIdentity } from '../../../receiver/target/target-safety.ts';
+import { TransferError } from '../../common/errors.ts';
+import { findTarget } from '../../receiver/open-target.ts';
+import { refuseContent, type FoundTarget } from '../../receiver/target/found-target.ts';
 import {
   loopDevice,
   mounted,
@@ -11,54 +12,58 @@ import {
   partition,
   skipUnlessLoop,
   skipUnlessPartitions,
-} from '../../support/loop-device.ts';
-import { runOk } from '../../support/run.ts';
-import { tempDir } from '../../support/temp-dir.ts';
+} from '../support/loop-device.ts';
+import { runOk } from '../support/run.ts';
+import { tempDir } from '../support/temp-dir.ts';
 
 const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
 const needsPartitions = { skip: skipUnlessPartitions };
-const careful = { isOverwriteAllowed: false, isResuming: false };
-const overwriting = { isOverwriteAllowed: true, isResuming: false };
-const resuming = { isOverwriteAllowed: false, isResuming: true };
+/** No target of these tests is in it. */
+const STATE_DIR = '/var/lib/dd-transfer';
+
+async function find(path: string): Promise<FoundTarget> {
+  return await findTarget(path, STATE_DIR);
+}
 
 type When = 'always' | 'unless allowed';
 
 async function assertRefused(path: string, when: When, message: RegExp, hint?: RegExp): Promise<void> {
-  for (const options of when === 'always' ? [careful, overwriting, resuming] : [careful]) {
-    await assert.rejects(inspectTarget(path, options), (error) => {
-      assert(error instanceof TransferError, String(error));
-      assert.equal(error.code, 'target-refused');
-      assert.match(error.message, message);
-      assert.match(error.hint ?? '', hint ?? /./);
-      return true;
-    });
-  }
-  if (when === 'always') return;
-  assert.equal((await inspectTarget(path, overwriting)).willCreate, false);
-  assert.equal((await inspectTarget(path, resuming)).willCreate, false);
+  const attempt = async (): Promise<void> => {
+    const found = await find(path);
+    assert.equal(when, 'unless allowed', `${path} is taken`);
+    refuseContent(found);
+  };
+  await assert.rejects(attempt(), (error) => {
+    assert(error instanceof TransferError, String(error));
+    assert.equal(error.code, 'target-refused');
+    assert.match(error.message, message);
+    assert.match(error.hint ?? '', hint ?? /./);
+    return true;
+  });
+  if (when === 'unless allowed') assert.equal((await find(path)).isAbsent, false);
 }
 
-test('an empty device is taken, with its identity', needsLoop, async () => {
+test('an empty device is accepted, with its identity', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB, { sectorBytes: 4096 });
-  const { identity, content, willCreate } = await inspectTarget(device.path, careful);
-  assert.deepEqual([content, willCreate], [[], false]);
+  const { identity, content, isAbsent } = await find(device.path);
+  assert.deepEqual([content, isAbsent], [[], false]);
   assert.deepEqual([identity.kind, identity.path, identity.fileId], ['device', device.path, null]);
   assert.deepEqual([identity.sizeBytes, identity.logicalSectorBytes], [8 * MIB, 4096]);
 });
 
-test('a device with a file system is refused, by the name of the file system', needsLoop, async () => {
+test('a device with a file system is refused by the name of the file system', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   await runOk('mkfs.ext4', ['-q', '-L', 'photos', device.path]);
   const message =
     /^cannot write to \/dev\/loop\d+ \(loop device .*, 8 MiB\): it is not empty: ext4 file system "photos"$/;
   await assertRefused(device.path, 'unless allowed', message, /--overwrite-target/);
-  const { content } = await inspectTarget(device.path, overwriting);
+  const { content } = await find(device.path);
   assert.deepEqual(content, ['ext4 file system "photos"']);
 });
 
 test(
-  'a device with a partition table is refused, with what its partitions hold',
+  'a device with a partition table is refused with what its partitions hold',
   needsPartitions,
   async () => {
     await using device = await loopDevice(32 * MIB);
@@ -69,7 +74,7 @@ test(
   },
 );
 
-test('a device with unknown data is not empty, wherever a byte of it is', needsLoop, async () => {
+test('a device with a single byte of data anywhere is not empty', needsLoop, async () => {
   const sizeBytes = 4 * MIB + 512;
   for (const offset of [0, 2 * MIB, sizeBytes - 1]) {
     await using device = await loopDevice(sizeBytes);
@@ -80,21 +85,17 @@ test('a device with unknown data is not empty, wherever a byte of it is', needsL
   }
 });
 
-test(
-  'a mounted device is refused whatever is allowed, and the disk that it is a part of',
-  needsPartitions,
-  async () => {
-    await using device = await loopDevice(32 * MIB);
-    const [, second] = await partition(device.path, 'gpt');
-    await runOk('mkfs.ext4', ['-q', second]);
-    await using folder = await mounted(second);
-    const mount = `mounted on ${folder.path}$`;
-    await assertRefused(second, 'always', new RegExp(`: it is in use: ${mount}`), /^lsblk /);
-    await assertRefused(device.path, 'always', new RegExp(`: it is in use: ${second}: ${mount}`), /^lsblk /);
-  },
-);
+test('a mounted partition is always refused, and so is its disk', needsPartitions, async () => {
+  await using device = await loopDevice(32 * MIB);
+  const [, second] = await partition(device.path, 'gpt');
+  await runOk('mkfs.ext4', ['-q', second]);
+  await using folder = await mounted(second);
+  const mount = `mounted on ${folder.path}$`;
+  await assertRefused(second, 'always', new RegExp(`: it is in use: ${mount}`), /^lsblk /);
+  await assertRefused(device.path, 'always', new RegExp(`: it is in use: ${second}: ${mount}`), /^lsblk /);
+});
 
-test('a device mounted in another mount namespace is refused whatever is allowed', needsLoop, async () => {
+test('a device mounted in another mount namespace is always refused', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   await runOk('mkfs.ext4', ['-q', device.path]);
   await using folder = await tempDir();
@@ -102,32 +103,37 @@ test('a device mounted in another mount namespace is refused whatever is allowed
   await assertRefused(device.path, 'always', new RegExp(`\\(as process ${other.pid} sees it\\)$`));
 });
 
-test('a read-only device and one without a medium are refused whatever is allowed', needsLoop, async () => {
+test('a read-only device and one without a medium are always refused', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB, { isReadOnly: true });
   await assertRefused(device.path, 'always', /: the device is read-only$/, /^blockdev --setrw \/dev\/loop/);
   await using empty = await loopDevice(0);
-  await assertRefused(empty.path, 'always', /: no medium is in it$/, /^lsblk /);
+  await assertRefused(empty.path, 'always', /: there is no medium in it$/, /^lsblk /);
 });
 
-test('a file attached to a loop device is refused whatever is allowed', needsLoop, async () => {
+test('a file attached to a loop device is always refused', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   const message = new RegExp(`: it is in use: attached to ${device.path}$`);
-  await assertRefused(device.backingFile, 'always', message, /^losetup --associated /);
+  await assertRefused(
+    device.backingFile,
+    'always',
+    message,
+    new RegExp(`^detach it: losetup --detach ${device.path}$`),
+  );
 });
 
-test('a file that does not exist yet will be created, and inspecting creates nothing', async () => {
+test('a file that does not exist yet is accepted but not created', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'new disk.img');
-  const { identity, content, willCreate } = await inspectTarget(path, careful);
+  const { identity, content, isAbsent } = await find(path);
   assert.deepEqual(
     [identity.kind, identity.path, identity.fileId, identity.sizeBytes],
     ['file', path, null, null],
   );
-  assert.deepEqual([content, willCreate], [[], true]);
+  assert.deepEqual([content, isAbsent], [[], true]);
   await assert.rejects(access(path), { code: 'ENOENT' });
 });
 
-test('a name under /dev that does not exist is a mistake, through links and mounts too', async () => {
+test('a missing name under /dev is refused, through links and mounts too', async () => {
   await using folder = await tempDir();
   await symlink('/dev', join(folder.path, 'dev'));
   await symlink('/dev/ddt-no-such-disk', join(folder.path, 'link'));
@@ -144,7 +150,7 @@ test('a name under /dev that does not exist is a mistake, through links and moun
   assert.deepEqual(await readdir('/dev'), devBefore);
 });
 
-test('a regular file in /dev is the trace of a mistake, and refused', needsLoop, async () => {
+test('a regular file in /dev is refused: it is the trace of a mistake', needsLoop, async () => {
   const path = `/dev/ddt-test-${process.pid}`;
   await writeFile(path, '');
   try {
@@ -159,7 +165,7 @@ test('a regular file in /dev is the trace of a mistake, and refused', needsLoop,
 });
 
 test(
-  'a file is not created where there is no folder, no right, or a link to nowhere',
+  'a file is not created without a folder, without permission, or through a dangling link',
   needsLoop,
   async () => {
     await using folder = await tempDir();
@@ -194,13 +200,13 @@ async function readOnlyFolder(): Promise<AsyncDisposable & { path: string }> {
   return folder;
 }
 
-test('a file with anything in it is refused, an empty one or a hole is taken', async () => {
+test('a file with anything in it is refused; an empty one or a hole is accepted', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
   await writeFile(path, '');
-  assert.deepEqual((await inspectTarget(path, careful)).content, []);
+  assert.deepEqual((await find(path)).content, []);
   await truncate(path, 8 * MIB);
-  const { content, identity } = await inspectTarget(path, careful);
+  const { content, identity } = await find(path);
   const { dev, ino } = await stat(path, { bigint: true });
   assert.deepEqual([content, identity.fileId, identity.sizeBytes], [[], `${dev}:${ino}`, null]);
   await writeFile(path, 'precious'.repeat(2048));
@@ -211,7 +217,7 @@ test('a file with anything in it is refused, an empty one or a hole is taken', a
   await assertRefused(path, 'unless allowed', /: a regular file of 8 MiB, crypto_LUKS \(encrypted volume\)$/);
 });
 
-test('a file on a file system that counts no blocks is no hole', needsLoop, async () => {
+test('a file is no hole only because its file system counts no blocks', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
   const path = `/sys/block/${basename(device.path)}/queue/read_ahead_kb`;
   assert.equal((await stat(path)).blocks, 0);
@@ -225,22 +231,4 @@ test('a message names a few reasons, however many there are', needsLoop, async (
   await using views = new AsyncDisposableStack();
   for (let at = 0; at < 8; at++) views.use(await mounted(folder.path, ['--bind']));
   await assertRefused(device.path, 'always', /(mounted on \S+; ){6}and 3 more$/);
-});
-
-test('two identities are the same unless something known of them differs', async () => {
-  await using folder = await tempDir();
-  const { identity } = await inspectTarget(join(folder.path, 'absent'), careful);
-  const disk = { ...identity, kind: 'device', path: '/dev/sdb', serial: 'A1', sizeBytes: 4096 } as const;
-  assert.equal(sameIdentity(disk, { ...disk, path: '/dev/sdc', description: 'x', model: null }), undefined);
-  for (const [change, difference] of [
-    [{ kind: 'file' }, 'its kind was device when the transfer began and is file now'],
-    [{ sizeBytes: 8192 }, 'its size in bytes was 4096 when the transfer began and is 8192 now'],
-    [{ serial: 'B2' }, 'its serial number was A1 when the transfer began and is B2 now'],
-    [{ serial: null }, 'its serial number was A1 when the transfer began and is unknown now'],
-    [{ wwn: 'eui.1' }, 'its world-wide name was unknown when the transfer began and is eui.1 now'],
-    [{ fileId: '1:2' }, 'its file (device:inode) was unknown when the transfer began and is 1:2 now'],
-  ] as const) {
-    const sentence = sameIdentity(disk, { ...disk, ...change });
-    assert.equal(sentence, difference);
-  }
 });

@@ -1,0 +1,56 @@
+/** What a receiver says when it has started: lines for people, or one event for programs. Pure. */
+import { diskKind, diskName, type DiskToName } from '../../common/disk/disk-line.ts';
+import { formatHostPort } from '../../common/host-port.ts';
+import { formatSize } from '../../common/units.ts';
+
+export interface StartFacts {
+  readonly target: DiskToName & { readonly sizeBytes: number | null };
+  /** What is on it, in words. */
+  readonly content: readonly string[];
+  readonly journal: string;
+  /** undefined before a sender has claimed the target. */
+  readonly transfer: TransferFacts | undefined;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly ticketFile: string | undefined;
+}
+
+export interface TransferFacts {
+  /** The other name of the target under which it began. */
+  readonly begunAs: string | undefined;
+  readonly isSealed: boolean;
+  /** null: of a pipe that has not ended. */
+  readonly blockCount: number | null;
+  readonly durableBlocks: number;
+}
+
+export function startLines(facts: StartFacts): string[] {
+  const { target, content, journal, transfer, listen, ticketFile } = facts;
+  const size = target.sizeBytes === null ? 'takes the size of the source' : formatSize(target.sizeBytes);
+  const lines = [`target   ${diskName(target)}: ${diskKind(target)}, ${size}, ${holding(content, transfer)}`];
+  if (transfer === undefined) lines.push(`journal  ${journal} (new)`);
+  else {
+    const { isSealed, blockCount, durableBlocks } = transfer;
+    const state = isSealed ? 'complete and sealed' : 'NOT FINISHED';
+    const of = blockCount === null ? '' : ` of ${blockCount}`;
+    const unknown = blockCount === null ? 'size not known yet, ' : '';
+    const reading = isSealed || durableBlocks === 0 ? '' : '; reading them back';
+    lines.push(`journal  ${journal} (${state}: ${unknown}${durableBlocks}${of} blocks durable${reading})`);
+  }
+  lines.push(`listening on ${formatHostPort(listen.host, listen.port)}`);
+  if (ticketFile !== undefined) lines.push(`ticket   written to ${ticketFile}`);
+  return lines;
+}
+
+function holding(content: readonly string[], transfer: TransferFacts | undefined): string {
+  if (transfer?.begunAs !== undefined) return `holds this transfer, begun as ${transfer.begunAs}`;
+  if (transfer !== undefined) return 'holds this transfer';
+  return content.length === 0 ? 'empty' : `holds ${content.join(', ')}`;
+}
+
+/** The members of a line of a JSON log. */
+export function startEvent(facts: StartFacts): Record<string, unknown> {
+  const { target, listen, transfer } = facts;
+  const address = formatHostPort(listen.host, listen.port);
+  const message = `listening on ${address} for ${target.path}, ${holding(facts.content, transfer)}`;
+  return { message, ...facts, transfer: transfer ?? null, ticketFile: facts.ticketFile ?? null };
+}

@@ -1,0 +1,136 @@
+/**
+ * Brings a target and its journal together: refuses what must not be written, finds the transfer to resume,
+ * or begins one. Nothing is written to the target, and a refused one leaves nothing in the state folder.
+ */
+import { existsSync } from 'node:fs';
+import type { SqliteJournal } from './journal/sqlite-journal.ts';
+import {
+  findJournalOf,
+  journalPathOf,
+  openJournal,
+  refuseJournalInUse,
+  removeJournal,
+  type FoundJournal,
+} from './journals.ts';
+import { findTarget, targetPathOf } from './open-target.ts';
+import { refuseContent, type FoundTarget } from './target/found-target.ts';
+import { identityDifference } from './target/target-identity.ts';
+import { quoted, refusal } from './target/target-safety.ts';
+import type { Target } from './target/target.ts';
+import { recordOf, recordedIdentity } from './transfer/target-record.ts';
+
+export interface TakenTarget extends AsyncDisposable {
+  readonly target: Target;
+  readonly journal: SqliteJournal;
+  /** What is on the target now, in words. */
+  readonly content: readonly string[];
+  /** A sender has claimed it before. */
+  readonly isResumed: boolean;
+  /** The other name under which the transfer began. */
+  readonly begunAs: string | undefined;
+}
+
+export interface TakeOptions {
+  readonly target: string;
+  readonly overwriteTarget: boolean;
+  readonly discardTransfer: boolean;
+}
+
+/** @throws TransferError of every kind that a start may be refused with. */
+export async function takeTarget(options: TakeOptions, stateDir: string): Promise<TakenTarget> {
+  await using stack = new AsyncDisposableStack();
+  const { found, match } = options.discardTransfer
+    ? await takeAnew(options, stateDir)
+    : await takeAgain(options, stateDir);
+  const { journal } = match;
+  stack.defer(() => journal.close());
+  const isResumed = journal.property('claim') !== undefined;
+  if (isResumed) refuseOther(journal, found);
+  if (!options.overwriteTarget && !(isResumed && isSurelyResumed(match))) refuseContent(found);
+  const target = await found.open();
+  stack.defer(async () => await target.close());
+  if (!isResumed && journal.property('targetIdentity') !== undefined) {
+    // Nothing was written yet: whatever has this name now is the target.
+    journal.setProperties(recordOf(target.identity, found.content));
+  }
+  const owned = stack.move();
+  return {
+    target,
+    journal,
+    content: found.content,
+    isResumed,
+    begunAs: isResumed && match.begunAs !== found.identity.path ? match.begunAs : undefined,
+    [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
+  };
+}
+
+interface Taken {
+  readonly found: FoundTarget;
+  readonly match: FoundJournal;
+}
+
+/** The journal that the target's name leads to, one that the target had under another name, or a new one. */
+async function takeAgain(options: TakeOptions, stateDir: string): Promise<Taken> {
+  const path = targetPathOf(options.target);
+  const ownPath = journalPathOf(path, stateDir);
+  // Opened first: a journal in use names the other receiver, which says more than a target in use.
+  const own = existsSync(ownPath) ? await openJournal(ownPath) : undefined;
+  try {
+    const found = await findTarget(options.target, stateDir);
+    const recorded = own === undefined ? undefined : recordedIdentity(own);
+    const isOwn = recorded !== undefined && identityDifference(recorded, found.identity) === undefined;
+    const other = isOwn ? undefined : await findJournalOf(found.identity, stateDir, ownPath);
+    if (other !== undefined) {
+      own?.close();
+      return { found, match: other };
+    }
+    if (own === undefined && !options.overwriteTarget) refuseContent(found);
+    const journal = own ?? (await openJournal(ownPath));
+    return { found, match: { journal, likeness: 'same', begunAs: path } };
+  } catch (error) {
+    own?.close();
+    throw error;
+  }
+}
+
+/** `--discard-transfer`: a new journal in place of all that the target has, under any name. */
+async function takeAnew(options: TakeOptions, stateDir: string): Promise<Taken> {
+  const path = targetPathOf(options.target);
+  const ownPath = journalPathOf(path, stateDir);
+  await refuseJournalInUse(ownPath);
+  const found = await findTarget(options.target, stateDir);
+  if (!options.overwriteTarget) refuseContent(found);
+  await removeJournal(ownPath);
+  for (;;) {
+    const other = await findJournalOf(found.identity, stateDir, ownPath);
+    if (other === undefined) break;
+    other.journal.close();
+    await removeJournal(other.journal.path);
+  }
+  const journal = await openJournal(ownPath);
+  return { found, match: { journal, likeness: 'same', begunAs: path } };
+}
+
+/** @throws TransferError `target-refused` where the journal is of another target, or its file is gone. */
+function refuseOther(journal: SqliteJournal, { identity, isAbsent }: FoundTarget): void {
+  const { path } = identity;
+  const startOver = `to start over: ddt-receive --discard-transfer ${quoted(path)}`;
+  if (isAbsent) {
+    throw refusal(`cannot resume: ${path} does not exist any more`, `restore that file, or ${startOver}`);
+  }
+  const recorded = recordedIdentity(journal);
+  const difference = recorded === undefined ? undefined : identityDifference(recorded, identity);
+  if (difference === undefined) return;
+  const message = `${path} is not the target that this transfer began with: ${difference}`;
+  throw refusal(message, `name the right target, or ${startOver}`);
+}
+
+/**
+ * Whether what is on the target may be taken for what the transfer has written. Two disks can have one serial
+ * number: where that is all that is known, blocks must be listed, which are then compared.
+ */
+export function isSurelyResumed({ journal, likeness }: FoundJournal): boolean {
+  if (likeness === 'same') return true;
+  for (const _ of journal.blocks()) return true;
+  return false;
+}
