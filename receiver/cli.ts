@@ -17,6 +17,12 @@ export interface ReceiveOptions {
   readonly ticketFile: string | undefined;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
+  /** The question before progress is discarded is answered. */
+  readonly isConfirmed: boolean;
+  /** A sealed copy is opened again, to be brought up to date. */
+  readonly isUpdate: boolean;
+  /** What the target holds is read, listed, and not sent again where it is equal. */
+  readonly isAdoption: boolean;
   readonly once: boolean;
   readonly isReadBack: boolean;
   readonly maxConnections: number;
@@ -35,10 +41,17 @@ export interface ListOptions {
   readonly log: LogFormat;
 }
 
+/** `--check-receipt`: a disk is compared with a receipt. */
+export interface CheckOptions {
+  readonly receipt: string;
+  readonly disk: string;
+}
+
 export type ReceiveCommand =
   /** Help or version; it has been printed. */
   | { readonly kind: 'help' }
   | { readonly kind: 'list'; readonly options: ListOptions }
+  | { readonly kind: 'check'; readonly options: CheckOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions };
 
 /** The help fits a terminal of 80 columns. */
@@ -52,10 +65,14 @@ Examples:
       what is on the volume may be destroyed
   ddt-receive --listen :9000 --once disk.img
       onto a file; ends when the copy is sealed
+  ddt-receive --update /dev/vdd
+      opens a sealed copy again; the sender sends what differs
+  ddt-receive --check-receipt receipt.json /dev/vdd
+      compares a disk with the receipt of its copy, without a sender
 
-Exit status: 0 sealed or listed, 2 usage, 4 refused, 5 device failure,
-6 state folder full, 130/143 interrupted; after 5, 6, 130 and 143 run the same
-command again to resume.
+Exit status: 0 sealed, listed or equal to the receipt, 2 usage, 3 not equal to
+the receipt, 4 refused, 5 device failure, 6 state folder full, 130/143
+interrupted; after 5, 6, 130 and 143 run the same command again to resume.
 `;
 
 /** @throws TransferError `usage`. */
@@ -70,10 +87,17 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
   }
   const raw = command.opts<Record<string, string | boolean | undefined>>();
   const [target] = command.args;
+  if (typeof raw['checkReceipt'] === 'string') {
+    refuseOthers(command, 'check-receipt', ['checkReceipt']);
+    if (target === undefined) throw new TransferError('usage', 'no disk given', { hint: HELP_HINT });
+    return { kind: 'check', options: { receipt: raw['checkReceipt'], disk: target } };
+  }
   if (raw['list'] === true) return { kind: 'list', options: readListOptions(command, target) };
   if (target === undefined || target === '')
     throw new TransferError('usage', 'no target given', { hint: HELP_HINT });
-  return { kind: 'receive', options: readOptions(raw, target) };
+  const options = readOptions(raw, target);
+  refuseContradictions(options);
+  return { kind: 'receive', options };
 }
 
 /** Whether messages are to be JSON, though the arguments may be wrong. */
@@ -85,7 +109,10 @@ function makeCommand(print: (text: string) => void): Command {
   return new Command('ddt-receive')
     .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
     .description('Serves one disk as the target of ddt-send. Prints a ticket; keep it secret.')
-    .usage('[options] <target>\n       ddt-receive --list [--state-dir <dir>]')
+    .usage(
+      '[options] <target>\n       ddt-receive --list [--state-dir <dir>]\n' +
+        '       ddt-receive --check-receipt <file> <disk>',
+    )
     .argument('[target]', 'block device, or file (created when absent, never under /dev)')
     .option(
       '--listen <[host:]port>',
@@ -101,6 +128,10 @@ function makeCommand(print: (text: string) => void): Command {
     .option('--ticket-file <file>', 'write the ticket here, mode 0600')
     .option('--overwrite-target', "the target's present content may be destroyed")
     .option('--discard-transfer', 'forget an earlier transfer onto this target')
+    .option('--yes', 'discard its progress without asking')
+    .option('--update', 'open a sealed copy again: the sender sends what differs')
+    .option('--adopt', 'read what the target holds, so that only differences are sent')
+    .option('--check-receipt <file>', 'compare the disk with this receipt of ddt-send --receipt')
     .option('--once', 'exit 0 when the transfer is sealed')
     .addOption(
       new Option('--verify <how>', 'none: the receipt says "not read back"')
@@ -119,21 +150,34 @@ function makeCommand(print: (text: string) => void): Command {
     .configureOutput({ writeOut: print, writeErr: () => {} });
 }
 
-/** Another option beside `--list` would do nothing. */
 function readListOptions(command: Command, target: string | undefined): ListOptions {
-  const allowed = new Set(['list', 'stateDir', 'log']);
-  const given = command.options.filter(
-    (option) =>
-      command.getOptionValueSource(option.attributeName()) === 'cli' && !allowed.has(option.attributeName()),
-  );
-  const other = target ?? given[0]?.long;
-  if (other !== undefined) {
-    throw new TransferError('usage', `--list cannot be combined with '${other}'`, {
-      hint: 'ddt-receive --list',
-    });
-  }
+  refuseOthers(command, 'list', ['list', 'stateDir', 'log'], target);
   const { stateDir, log } = command.opts<{ stateDir?: string; log: string }>();
   return { stateDir, log: log === 'json' ? 'json' : 'text' };
+}
+
+/** Another option beside this one would do nothing. */
+function refuseOthers(command: Command, name: string, allowed: readonly string[], target?: string): void {
+  const given = command.options.filter((option) => {
+    const attribute = option.attributeName();
+    return command.getOptionValueSource(attribute) === 'cli' && !allowed.includes(attribute);
+  });
+  const other = target ?? given[0]?.long;
+  if (other === undefined) return;
+  throw new TransferError('usage', `--${name} cannot be combined with '${other}'`, { hint: HELP_HINT });
+}
+
+/** What they ask for is not possible together. */
+function refuseContradictions(options: ReceiveOptions): void {
+  const given = [
+    ...(options.discardTransfer ? ['--discard-transfer'] : []),
+    ...(options.isUpdate ? ['--update'] : []),
+    ...(options.isAdoption ? ['--adopt'] : []),
+  ];
+  const [one, other] = given;
+  if (one !== undefined && other !== undefined && !(one === '--discard-transfer' && other === '--adopt')) {
+    throw new TransferError('usage', `${one} cannot be combined with '${other}'`, { hint: HELP_HINT });
+  }
 }
 
 function readOptions(
@@ -162,6 +206,9 @@ function readOptions(
     ticketFile: text('ticketFile'),
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
+    isConfirmed: raw['yes'] === true,
+    isUpdate: raw['update'] === true,
+    isAdoption: raw['adopt'] === true,
     once: raw['once'] === true,
     isReadBack: text('verify') !== 'none',
     maxConnections: parseWhole(text('maxConnections') ?? '', '--max-connections', 1, 4096),

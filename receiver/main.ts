@@ -8,6 +8,8 @@ import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { markWithHeap } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
+import { countOf, formatBlocks } from '../common/ranges.ts';
+import { formatSize } from '../common/units.ts';
 import { formatTicket } from '../common/trust/ticket.ts';
 import { failureText, redact } from '../common/text.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
@@ -15,10 +17,12 @@ import { defaultStateDir } from './identity/state-dir.ts';
 import {
   parseReceiveArgs,
   wantsJsonLog,
+  type CheckOptions,
   type ListOptions,
   type LogFormat,
   type ReceiveOptions,
 } from './cli.ts';
+import { checkReceipt } from './check-receipt.ts';
 import { curlHelp } from './console/curl-help.ts';
 import { listLines } from './console/list-text.ts';
 import { makeLog } from './console/log.ts';
@@ -30,6 +34,8 @@ import { startReceiver, type RunningReceiver } from './start.ts';
 /** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
 const ONCE_QUIET_MS = 500;
 const ONCE_WAIT_MS = 60_000;
+/** How often `--check-receipt` says how far it is. */
+const CHECK_REPORT_MS = 10_000;
 /** Requests in progress get this long to finish when the process is asked to stop. */
 const STOP_GRACE_MS = 10_000;
 
@@ -95,6 +101,27 @@ async function list({ stateDir, log }: ListOptions): Promise<number> {
   return EXIT_STATUS.verified;
 }
 
+/** Compares a disk with its receipt. */
+async function check({ receipt: path, disk }: CheckOptions): Promise<number> {
+  const startMs = systemClock.monotonicMs();
+  let reportedMs = startMs;
+  const { receipt, fingerprint, different } = await checkReceipt(path, disk, (bytes) => {
+    const nowMs = systemClock.monotonicMs();
+    if (nowMs - reportedMs < CHECK_REPORT_MS) return;
+    reportedMs = nowMs;
+    process.stderr.write(`${formatSize(bytes)} of ${disk} compared\n`);
+  });
+  const { size, blockCount, sealedAt, generation, target } = receipt;
+  print(`receipt  ${path}: ${target.path}, sealed ${sealedAt}, generation ${generation ?? 1}\n`);
+  print(`key      ${fingerprint}: the key of the receiver that signed it\n`);
+  if (different.length === 0) {
+    print(`equal    all ${blockCount} blocks, ${formatSize(size)}, of ${disk} are what the receipt says\n`);
+    return EXIT_STATUS.verified;
+  }
+  print(`differs  ${countOf(different)} of ${blockCount} blocks of ${disk}: ${formatBlocks(different)}\n`);
+  return EXIT_STATUS.unproven;
+}
+
 /** In `ps` with the target; in `pgrep` and for other receivers, which see 15 characters, without. */
 function nameProcess(target: string): void {
   process.title = `${PROCESS_NAME}: ${target}`;
@@ -138,8 +165,9 @@ async function receive(options: ReceiveOptions): Promise<number> {
   if (status === EXIT_STATUS.verified) await receiver.server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
   await receiver.stop(STOP_GRACE_MS);
   if (status !== EXIT_STATUS.verified) {
+    const without = options.discardTransfer ? 'without --discard-transfer ' : '';
     log.info(
-      'stopped before the transfer was complete; run the same command again to resume ' +
+      `stopped before the transfer was complete; run the same command again ${without}to resume ` +
         `(journal: ${receiver.transfer.journal.path})`,
     );
   }
@@ -173,6 +201,7 @@ try {
   const command = parseReceiveArgs(argv, print);
   if (command.kind === 'help') process.exit(EXIT_STATUS.verified);
   if (command.kind === 'list') process.exit(await list(command.options));
+  if (command.kind === 'check') process.exit(await check(command.options));
   outliveTerminal(command.options.log);
   process.exit(await receive(command.options));
 } catch (error) {

@@ -20,11 +20,15 @@ import { findPortHolder } from './identity/port-holder.ts';
 import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
 import { refuseOtherDisk } from './transfer/spot-check.ts';
 import { startServer, type RunningServer, type ServerOptions } from './http/server.ts';
+import { confirmDiscard } from './confirm-discard.ts';
+import { keepReceipt } from './keep-receipt.ts';
 import { keepPresence } from './presence.ts';
-import { takeTarget, type TakenTarget } from './take-target.ts';
+import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
 import { transferEvents } from './transfer-events.ts';
 import { summarize } from './transfer-summary.ts';
+import { planAdoption, startAdoption } from './transfer/adopt.ts';
 import { Transfer } from './transfer/transfer.ts';
+import { nothingToUpdate, openForUpdate } from './transfer/update.ts';
 import { cutTarget } from './transfer/stream-size.ts';
 
 /** Longer than writing a few blocks takes; after that the client retries. */
@@ -65,19 +69,10 @@ export async function startReceiver(
   });
   const key = await loadOrMakeSigningKey(stateDir);
   await using stack = new AsyncDisposableStack();
-  const taken = stack.use(await takeTarget(options, stateDir));
   const activity = stack.use(new Activity({ log, clock }));
-  const transfer = await openTransfer(taken, options, { ...context, activity });
-  stack.defer(async () => {
-    transfer.opened?.durability.close();
-    await transfer.adoption?.stop();
-    await transfer.opened?.verifier?.stop();
-  });
-  if (transfer.opened !== undefined) await refuseOtherDisk(transfer.target, transfer.opened);
-  if (transfer.opened !== undefined) await cutTarget(transfer, transfer.opened);
-  await restoreLength(transfer);
-  transfer.startVerifying();
+  const { taken, transfer } = await openAll(options, stateDir, { ...context, activity }, stack);
   let isDraining = false;
+  let keeping = Promise.resolve();
   const app = makeApp({
     transfer,
     authenticator: new Authenticator({
@@ -92,7 +87,10 @@ export async function startReceiver(
     log,
     activity,
     isDraining: () => isDraining,
-    onSealed: () => events.onSealed(),
+    onSealed: () => {
+      keeping = keepReceipt(transfer, log);
+      events.onSealed();
+    },
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
     memoryWaitMs: MEMORY_WAIT_MS,
   });
@@ -114,6 +112,7 @@ export async function startReceiver(
       isDraining = true;
       await server.close(graceMs);
       try {
+        await keeping;
         await transfer.opened?.durability.flush();
       } finally {
         await resources.disposeAsync();
@@ -122,10 +121,48 @@ export async function startReceiver(
   };
 }
 
+/** Target, journal and transfer; they are closed with the stack. */
+async function openAll(
+  options: ReceiveOptions,
+  stateDir: string,
+  context: OpenContext,
+  stack: AsyncDisposableStack,
+): Promise<{ taken: TakenTarget; transfer: Transfer }> {
+  const confirmLoss = async (lost: LostProgress): Promise<void> =>
+    await confirmDiscard(lost, options.isConfirmed);
+  const taken = stack.use(await takeTarget({ ...options, confirmDiscard: confirmLoss }, stateDir));
+  if (options.isUpdate) {
+    if (!taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
+    if (openForUpdate(taken.journal))
+      context.log.info('opened the sealed copy again, to bring it up to date');
+  }
+  const transfer = await openTransfer(taken, options, context);
+  stack.defer(async () => {
+    transfer.opened?.durability.close();
+    await transfer.adoption?.stop();
+    await transfer.opened?.verifier?.stop();
+  });
+  if (transfer.opened !== undefined) {
+    await refuseOtherDisk(transfer.target, transfer.opened);
+    await cutTarget(transfer, transfer.opened);
+    await restoreLength(transfer);
+  } else if (options.isAdoption) planAdoption(transfer);
+  await startAdoption(transfer);
+  transfer.startVerifying();
+  return { taken, transfer };
+}
+
+interface OpenContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly events: ReceiverEvents;
+  readonly activity: Activity;
+}
+
 async function openTransfer(
   { target, journal, content }: TakenTarget,
   options: ReceiveOptions,
-  context: { clock: Clock; log: Log; events: ReceiverEvents; activity: Activity },
+  context: OpenContext,
 ): Promise<Transfer> {
   const { clock, log, events, activity } = context;
   const { path } = target.identity;

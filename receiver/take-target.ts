@@ -34,6 +34,16 @@ export interface TakeOptions {
   readonly target: string;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
+  /** What the target holds is taken over: it may be overwritten where the source differs. */
+  readonly isAdoption: boolean;
+  /** Asked before durable blocks are discarded. @throws TransferError to keep them. */
+  readonly confirmDiscard: (progress: LostProgress) => Promise<void>;
+}
+
+export interface LostProgress {
+  readonly path: string;
+  readonly durableBlocks: number;
+  readonly isSealed: boolean;
 }
 
 /** @throws TransferError of every kind that a start may be refused with. */
@@ -46,7 +56,8 @@ export async function takeTarget(options: TakeOptions, stateDir: string): Promis
   stack.defer(() => journal.close());
   const isResumed = journal.property('claim') !== undefined;
   if (isResumed) refuseOther(journal, found);
-  if (!options.overwriteTarget && !(isResumed && isSurelyResumed(match))) refuseContent(found);
+  const isAllowed = options.overwriteTarget || options.isAdoption;
+  if (!isAllowed && !(isResumed && isSurelyResumed(match))) refuseContent(found);
   const target = await found.open();
   stack.defer(async () => await target.close());
   if (!isResumed && journal.property('targetIdentity') !== undefined) {
@@ -84,7 +95,7 @@ async function takeAgain(options: TakeOptions, stateDir: string): Promise<Taken>
       own?.close();
       return { found, match: other };
     }
-    if (own === undefined && !options.overwriteTarget) refuseContent(found);
+    if (own === undefined && !options.overwriteTarget && !options.isAdoption) refuseContent(found);
     const journal = own ?? (await openJournal(ownPath));
     return { found, match: { journal, likeness: 'same', begunAs: path } };
   } catch (error) {
@@ -99,7 +110,8 @@ async function takeAnew(options: TakeOptions, stateDir: string): Promise<Taken> 
   const ownPath = journalPathOf(path, stateDir);
   await refuseJournalInUse(ownPath);
   const found = await findTarget(options.target, stateDir);
-  if (!options.overwriteTarget) refuseContent(found);
+  if (!options.overwriteTarget && !options.isAdoption) refuseContent(found);
+  await confirmLoss(options, path, ownPath);
   await removeJournal(ownPath);
   for (;;) {
     const other = await findJournalOf(found.identity, stateDir, ownPath);
@@ -109,6 +121,24 @@ async function takeAnew(options: TakeOptions, stateDir: string): Promise<Taken> 
   }
   const journal = await openJournal(ownPath);
   return { found, match: { journal, likeness: 'same', begunAs: path } };
+}
+
+/** A journal that can't be read has nothing to lose. */
+async function confirmLoss(options: TakeOptions, path: string, journalPath: string): Promise<void> {
+  if (!existsSync(journalPath)) return;
+  const journal = await openJournal(journalPath).catch(() => undefined);
+  if (journal === undefined) return;
+  let durableBlocks = 0;
+  let isSealed = false;
+  try {
+    for (const _ of journal.blocks()) durableBlocks++;
+    isSealed = journal.property('receipt') !== undefined;
+  } catch {
+    return;
+  } finally {
+    journal.close();
+  }
+  if (durableBlocks > 0) await options.confirmDiscard({ path, durableBlocks, isSealed });
 }
 
 /** @throws TransferError `target-refused` where the journal is of another target, or its file is gone. */

@@ -34,7 +34,8 @@ export function transferEvents(
     },
     onForeignWrite: (bytes) =>
       log.warning(
-        `another program has written to ${path}${bytes === null ? '' : ` (${formatSize(bytes)} since the start)`}: ` +
+        `another program has written to ${path}` +
+          `${bytes === null ? '' : ` (${formatSize(bytes)} since the start)`}: ` +
           'everything is read back once more before the transfer is sealed',
       ),
     onAdopted: (blocks) => log.info(`adopted what ${path} held: ${blocks} blocks are listed now`),

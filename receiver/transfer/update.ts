@@ -1,4 +1,4 @@
-/** A sealed copy is brought up to date: opened again, sent what differs, and sealed as the next generation. */
+/** Brings a sealed copy up to date: opens it again; what differs is sent, and sealed as a new generation. */
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import type { Claim, SealReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
@@ -52,6 +52,6 @@ export function isResized(before: Claim, after: Claim): after is SizedClaim {
 
 export function nothingToUpdate(path: string): TransferError {
   return new TransferError('state-refused', `there is no copy on ${path} to update`, {
-    hint: `for a first copy leave --update out; for a disk that holds a copy of another tool: ddt-receive --adopt ${path}`,
+    hint: `leave --update out; or, if another tool has made the copy: ddt-receive --adopt ${path}`,
   });
 }

@@ -117,7 +117,7 @@ function onOldCopy(job: CopyJob, extra: ReadonlyMap<string, DdtOptions>): Conten
   const unsealed = ([name, options]: readonly [string, DdtOptions]): Contender => {
     return { peer: ddt(`${name}, first run not sealed`, { ...options, folder }), prepare };
   };
-  const startOver = ['--discard-transfer', '--overwrite-target'];
+  const startOver = ['--discard-transfer', '--yes', '--overwrite-target'];
   const peers = [
     ddt('ddt, first run sealed: starts over', { receive: startOver }),
     rsync('rsync over ssh', ''),

@@ -106,7 +106,7 @@ class SoakedTransfer {
       const lifeMsMax = isEarly ? EARLY_LIFE_MS_MAX : RECEIVER_LIFE_MS_MAX;
       const lifeMs = this.#lifeMs(tally.receiverKills < killsMax, lifeMsMax);
       await using receiver = await this.#receiver.spawn({
-        options: isFirst ? ['--discard-transfer'] : [],
+        options: isFirst ? ['--discard-transfer', '--yes'] : [],
       });
       // The first one must live until it has discarded the transfer before this one.
       if (!isEarly) {

@@ -57,7 +57,7 @@ test('a ticket of a discarded transfer is named as such, on both sides', async (
   const { ticket } = receiver;
   await sendAll(source, ticket);
   await receiver.end('SIGTERM');
-  await receiver.start({ options: ['--discard-transfer', '--overwrite-target'] });
+  await receiver.start({ options: ['--discard-transfer', '--overwrite-target', '--yes'] });
   const refused = await runSender([source, ticket]);
   assert.equal(refused.status, 4, refused.stderr);
   const message =

@@ -91,7 +91,7 @@ test('what is told of the places of the target says nothing to others', async ()
   await using one = await startReceiver({ folder: folder.path, target });
   const first = (await one.status()).targetMarks;
   await one.end('SIGTERM');
-  await one.start({ options: ['--discard-transfer'] });
+  await one.start({ options: ['--discard-transfer', '--yes'] });
   const second = (await one.status()).targetMarks;
   for (const mark of [...first.itself, ...first.within]) assert.match(mark, /^[0-9a-f]{64}$/);
   assert.equal(first.itself.length, 1);

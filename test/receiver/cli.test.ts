@@ -15,6 +15,9 @@ const DEFAULTS: ReceiveOptions = {
   ticketFile: undefined,
   overwriteTarget: false,
   discardTransfer: false,
+  isConfirmed: false,
+  isUpdate: false,
+  isAdoption: false,
   once: false,
   isReadBack: true,
   maxConnections: 256,
@@ -38,7 +41,16 @@ test('only the target is required', () => {
 test('every option is accepted before and after the target', () => {
   const files = ['--state-dir', 'state', '--ticket-file=t.txt', '--tls-cert', 'c.pem', '--tls-key', 'k.pem'];
   const numbers = ['--listen', '[::1]:0', '--max-connections', '4096', '--memory', '64MiB', '--log', 'json'];
-  const flags = ['--verify', 'none', '--overwrite-target', '--discard-transfer', '--once', '--curl-help'];
+  const flags = [
+    '--verify',
+    'none',
+    '--overwrite-target',
+    '--discard-transfer',
+    '--once',
+    '--curl-help',
+    '--yes',
+    '--adopt',
+  ];
   const advertise = ['--advertise', 'vm.example.net:443'];
   const expected: ReceiveOptions = {
     target: 'disk.img',
@@ -49,6 +61,9 @@ test('every option is accepted before and after the target', () => {
     ticketFile: 't.txt',
     overwriteTarget: true,
     discardTransfer: true,
+    isConfirmed: true,
+    isUpdate: false,
+    isAdoption: true,
     once: true,
     isReadBack: false,
     maxConnections: 4096,
@@ -113,6 +128,10 @@ test('each mistake has its own message', () => {
     [['--list', '/dev/vdd'], "--list cannot be combined with '/dev/vdd'"],
     [['--list', '--memory', '1GiB'], "--list cannot be combined with '--memory'"],
     [['--once', '--list'], "--list cannot be combined with '--once'"],
+    [['--check-receipt', 'r.json'], 'no disk given'],
+    [['--check-receipt', 'r.json', '--once', 'a'], "--check-receipt cannot be combined with '--once'"],
+    [['--update', '--adopt', 'a'], "--update cannot be combined with '--adopt'"],
+    [['--update', '--discard-transfer', 'a'], "--discard-transfer cannot be combined with '--update'"],
     [['a', 'b'], 'too many arguments. Expected 1 argument but got 2: a, b.'],
     [['a', '--listen'], '--listen needs a value: --listen <[host:]port>'],
     [['a', '--listen', 'everywhere'], "--listen 'everywhere' is not [host:]port"],
@@ -150,19 +169,20 @@ function help(flag = '--help'): string {
 test('help goes to standard output, fits 80 columns, splits no word and names every option', () => {
   assert.equal(help('-h'), help());
   const lines = help().trimEnd().split('\n');
-  assert(lines.length >= 24 && lines.length <= 60, `${lines.length} lines`);
+  assert(lines.length >= 24 && lines.length <= 72, `${lines.length} lines`);
   assert.deepEqual(
     lines.filter((line) => line.length > 80),
     [],
   );
   const names = ['listen', 'advertise', 'state-dir', 'list', 'ticket-file', 'overwrite-target', 'once'];
+  names.push('yes', 'update', 'adopt', 'check-receipt');
   names.push('discard-transfer', 'max-connections', 'memory', 'log', 'tls-cert', 'tls-key', 'curl-help');
   for (const name of names) assert.match(help(), new RegExp(`^ {2}--${name}\\b`, 'm'));
   const words = help().replaceAll(/\s+/g, ' ');
   for (const text of [
     'without a host all addresses, IPv4 and IPv6; port 0 picks a free one (default: ":8443")',
     '(default: /var/lib/dd-transfer as root, $XDG_STATE_HOME/dd-transfer otherwise)',
-    'Exit status: 0 sealed or listed, 2 usage, 4 refused, 5 device failure, 6 state folder full, 130/143',
+    'Exit status: 0 sealed, listed or equal to the receipt, 2 usage, 3 not equal to the receipt, 4 refused',
   ]) {
     assert(words.includes(text), text);
   }
@@ -200,8 +220,8 @@ test('--version prints on one line what a bug report needs', () => {
 
 test('the examples of the help are valid command lines', () => {
   const examples = [...help().matchAll(/^ {2}ddt-receive (.*)$/gm)].map(([, line = '']) => line.split(' '));
-  assert.equal(examples.length, 3);
-  for (const argv of examples) parse(...argv);
+  assert.equal(examples.length, 5);
+  for (const argv of examples) parseReceiveArgs(argv, () => assert.fail());
 });
 
 test('any arguments give options, help or a usage error', () => {

@@ -31,6 +31,9 @@ async function startOn(
     ticketFile: undefined,
     overwriteTarget: false,
     discardTransfer: false,
+    isConfirmed: false,
+    isUpdate: false,
+    isAdoption: false,
     once: false,
     isReadBack,
     maxConnections: 4,
@@ -88,7 +91,7 @@ test('it does not resume on a target that holds nothing of the transfer', async 
   await assert.rejects(startOn(target, folder.path), coded('target-refused', { message }));
 });
 
-test('a block that another program changed meanwhile is absent and named; the others are read back', async () => {
+test('a block that another program changed meanwhile is absent and named; others are verified', async () => {
   await using folder = await tempDir();
   const target = join(folder.path, 'disk.img');
   const first = await startOn(target, folder.path);

@@ -74,7 +74,7 @@ test('a run on a sealed transfer reads everything once more and dates the receip
   assert.deepEqual(second, { ...first, verifiedAt: new Date(Date.UTC(2026, 1, 1)).toISOString() });
 });
 
-test('a sealed target that another program has changed is found, and the journal keeps what was sealed', async () => {
+test('a sealed target that was changed is found, and the journal keeps what was sealed', async () => {
   const { opened, target } = await sealedPlace();
   await using _opened = opened;
   const listed = listedIn(opened.journal);
@@ -93,7 +93,7 @@ test('a sealed target that another program has changed is found, and the journal
   assert.equal((await seal(opened)).generation, 1);
 });
 
-test('an update keeps the earlier receipt, takes what differs, and is sealed as the next generation', async () => {
+test('an update keeps the earlier receipt and is sealed as the next generation', async () => {
   await using folder = await fastTempDir();
   const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
   const target = new MemoryTarget();
@@ -162,7 +162,7 @@ for (const [what, blockCount] of [
   });
 }
 
-test('what the target holds is adopted: read, listed, verified; only what differs is absent or sent', async () => {
+test('what the target holds is adopted: read, listed and verified', async () => {
   await using folder = await fastTempDir();
   const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
   const target = new MemoryTarget({ capacityBytes: BLOCK_COUNT * BLOCK_BYTES });
