@@ -23,7 +23,6 @@ import {
   doneOf,
   runReceiver,
   runSender,
-  sha256sum,
   startReceiver,
   type Receiver,
 } from '../support/processes.ts';
@@ -186,6 +185,7 @@ test('a target file that was cut below what is listed is mended by the next run'
   await using folder = await tempDir();
   const target = join(folder.path, 'disk.img');
   const { receiver, source } = await begun(folder.path, target);
+  await using _receiver = receiver;
   await truncate(target, BLOCK_BYTES);
   await receiver.start();
   await assertCopied(await runSender([...SMALL_BLOCKS, source, receiver.ticket]), source, target);
