@@ -1,5 +1,5 @@
 /** So many at once; who comes later waits, first come first served. */
-export class Turns {
+export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 

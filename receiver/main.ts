@@ -5,7 +5,7 @@
 import { systemClock } from '../common/clock.ts';
 import { diskKind, diskName } from '../common/disk/disk-line.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
-import { markWithHeap } from '../common/io/garbage.ts';
+import { countExternalMemory } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { formatTicket } from '../common/trust/ticket.ts';
 import { failureText } from '../common/text.ts';
@@ -64,7 +64,7 @@ async function main(): Promise<number> {
   process.title = 'ddt-receive';
   const options = parseReceiveArgs(process.argv.slice(2), print);
   if (options === 'help') return 0;
-  markWithHeap();
+  countExternalMemory();
   const end = Promise.withResolvers<number>();
   const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
   const receiver = await startReceiver(options, {

@@ -6,7 +6,7 @@ import { systemClock, systemRandom } from '../common/clock.ts';
 import { writeFileDurably } from '../common/io/durable-file.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
-import { markWithHeap } from '../common/io/garbage.ts';
+import { countExternalMemory } from '../common/io/garbage.ts';
 import { parseTicket, type Ticket } from '../common/trust/ticket.ts';
 import { failureText } from '../common/text.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
@@ -14,18 +14,18 @@ import { BlockEncoder } from './compression/encode-block.ts';
 import { DiskSource } from './source/disk-source.ts';
 import { doubtsOf } from './preflight/caveats.ts';
 import { dryRun } from './transfer/dry-run.ts';
-import { LimitSource } from './bandwidth/schedule-source.ts';
-import { LinePacer } from './bandwidth/body-pacer.ts';
-import { LineProbe } from './client/connection/reachability.ts';
+import { ScheduleSource } from './bandwidth/schedule-source.ts';
+import { BodyPacer } from './bandwidth/body-pacer.ts';
+import { Reachability } from './client/connection/reachability.ts';
 import { TerminalArea, canDrawOn, hasBlockCharacters } from './display/live-area.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './display/live-line.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
 import { Meeting } from './preflight/preflight.ts';
-import { HttpReceiverClient } from './client/http-receiver.ts';
+import { HttpReceiver } from './client/http-receiver.ts';
 import type { Seal } from './client/receiver-port.ts';
 import { formatLimit, type Limit } from './bandwidth/bandwidth-schedule.ts';
 import { Reporter } from './display/reporter.ts';
-import { SendQueues } from './client/connection/unacked-bytes.ts';
+import { UnackedBytes } from './client/connection/unacked-bytes.ts';
 import { StandardInput } from './source/standard-input.ts';
 import { send, type SendContext, type SendRequest } from './transfer/send.ts';
 
@@ -100,9 +100,12 @@ async function writeReceipt(path: string, seal: Seal): Promise<void> {
 }
 
 /** @returns undefined where nothing limits the rate. */
-async function openLimit(argument: string | undefined, reporter: Reporter): Promise<LimitSource | undefined> {
+async function openLimit(
+  argument: string | undefined,
+  reporter: Reporter,
+): Promise<ScheduleSource | undefined> {
   if (argument === undefined) return undefined;
-  const limits = await LimitSource.open(argument, {
+  const limits = await ScheduleSource.open(argument, {
     clock: systemClock,
     onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
     onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
@@ -112,11 +115,11 @@ async function openLimit(argument: string | undefined, reporter: Reporter): Prom
   return limits;
 }
 
-function makePacer(limits: LimitSource | undefined, reporter: Reporter): LinePacer | undefined {
+function makePacer(limits: ScheduleSource | undefined, reporter: Reporter): BodyPacer | undefined {
   if (limits === undefined) return undefined;
   const limit = (): Limit => limits.bytesPerSecond;
   reporter.showLimit(limit);
-  return new LinePacer({ clock: systemClock, limit });
+  return new BodyPacer({ clock: systemClock, limit });
 }
 
 function encoderFor({ compress }: SendOptions, reporter: Reporter): { encoder?: BlockEncoder } {
@@ -139,10 +142,10 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
       : await DiskSource.open(options.source, options.onReadError);
   const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
   await meeting.begin();
-  const shared = { ticket, senderId, pacer, queues: new SendQueues(), probe: new LineProbe(ticket) };
+  const shared = { ticket, senderId, pacer, queues: new UnackedBytes(), probe: new Reachability(ticket) };
   const request: SendRequest = {
     source,
-    connect: (onReply) => new HttpReceiverClient({ ...shared, onReply }),
+    connect: (onResponse) => new HttpReceiver({ ...shared, onResponse }),
     receiverName: ticket.host,
     meet: async (found) => await meeting.meet(found),
     connections: options.connections,
@@ -217,7 +220,7 @@ function makeReporter({ progress }: SendOptions): Reporter {
 async function main(): Promise<number> {
   const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
   if (options === 'help') return 0;
-  markWithHeap();
+  countExternalMemory();
   const reporter = makeReporter(options);
   const interruption = catchSignals();
   try {

@@ -8,7 +8,7 @@ import { isMarkedAsUntransferable } from 'node:worker_threads';
  * the heap and wait for its own turn: marking was a quarter of the receiver's processor time. To be called
  * first. V8 13.6 (Node 24) to 14.6 know the flag.
  */
-export function markWithHeap(): void {
+export function countExternalMemory(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit');
 }
 

@@ -3,8 +3,8 @@ import type { Mutant } from './try-mutant.ts';
 
 const TRANSMISSION = 'sender/transfer/transmission.ts';
 const SEND_TESTS = ['test/sender/transfer/send.test.ts'];
-const REPLIES = 'sender/client/replies.ts';
-const REPLIES_TESTS = ['test/sender/client/replies.test.ts'];
+const REPLIES = 'sender/client/responses.ts';
+const REPLIES_TESTS = ['test/sender/client/responses.test.ts'];
 const OWED = 'sender/transfer/owed-blocks.ts';
 const OWED_TESTS = ['test/sender/transfer/owed-blocks.test.ts'];
 
@@ -25,7 +25,10 @@ export const SENDING: readonly Mutant[] = [
     name: 'a receipt of other zeros is believed',
     file: REPLIES,
     edits: [
-      ["if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');", 'void ranges;'],
+      [
+        "if (!isSameRanges(ranges, requested)) throw badResponse('a receipt for other zeros');",
+        'void ranges;',
+      ],
     ],
     tests: REPLIES_TESTS,
   },
@@ -33,19 +36,19 @@ export const SENDING: readonly Mutant[] = [
     name: 'a seal with another root is believed',
     file: REPLIES,
     edits: [["    root === `sha256:${request.root.toString('hex')}`;", '    root !== undefined;']],
-    tests: ['test/sender/client/replies-seal.test.ts'],
+    tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
     name: 'a seal over digests of another kind is believed',
     file: REPLIES,
     edits: [['    digest === request.algorithm &&\n', '']],
-    tests: ['test/sender/client/replies-seal.test.ts'],
+    tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
     name: 'a seal that does not say how it was verified is believed',
     file: REPLIES,
     edits: [["if (verified !== 'none' && verified !== 'read-back')", 'if (verified === undefined)']],
-    tests: ['test/sender/client/replies-seal.test.ts'],
+    tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
     name: 'a block is settled by the generation of another epoch',

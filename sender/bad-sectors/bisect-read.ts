@@ -5,7 +5,7 @@ export interface FailedRead {
   readonly error: unknown;
 }
 
-export interface CarefulReading {
+export interface BisectRead {
   /** First byte and the one behind the last, in bytes of the source. */
   readonly from: number;
   readonly end: number;
@@ -25,11 +25,11 @@ export interface CarefulReading {
  * costs itself, and nothing around it is shifted, dropped or padded.
  * @returns the end of what was tried: less than `end` where the source ends before.
  */
-export async function readCarefully(reading: CarefulReading): Promise<number> {
+export async function bisectRead(reading: BisectRead): Promise<number> {
   return await readRange(reading, reading.from, reading.end);
 }
 
-async function readRange(reading: CarefulReading, from: number, end: number): Promise<number> {
+async function readRange(reading: BisectRead, from: number, end: number): Promise<number> {
   let at = from;
   while (at < end) {
     // A read may be short before a bad sector, and at the end of a file.
@@ -41,12 +41,7 @@ async function readRange(reading: CarefulReading, from: number, end: number): Pr
   return end;
 }
 
-async function readHalves(
-  reading: CarefulReading,
-  from: number,
-  end: number,
-  error: unknown,
-): Promise<number> {
+async function readHalves(reading: BisectRead, from: number, end: number, error: unknown): Promise<number> {
   const { sectorBytes } = reading;
   const sectorStart = from - (from % sectorBytes);
   if (end <= sectorStart + sectorBytes) {

@@ -32,14 +32,14 @@ interface Slot {
 }
 
 /** Never empty. */
-export type Timetable = readonly Slot[];
+export type BandwidthSchedule = readonly Slot[];
 
 /**
  * `2M`, `512` (KiB), `off`; `08:00,512K 19:00,off`; `Mon-00:00,512K Sat-10:00,1M`; between the entries white
  * space or semicolons. Of `<up>:<down>` the first counts: nothing but answers comes down.
  * @throws TransferError `usage`.
  */
-export function parseTimetable(text: string): Timetable {
+export function parseSchedule(text: string): BandwidthSchedule {
   const entries = text.trim().split(/[\s;]+/);
   const [only = ''] = entries;
   if (entries.length === 1 && !only.includes(',')) return [{ minute: 0, limit: parseLimit(only) }];
@@ -57,7 +57,7 @@ export function parseTimetable(text: string): Timetable {
  * out begins after it.
  * @param wallMs milliseconds since 1970.
  */
-export function limitAt(timetable: Timetable, wallMs: number): Limit {
+export function limitAt(timetable: BandwidthSchedule, wallMs: number): Limit {
   const wall = new Date(wallMs);
   const now = wall.getDay() * MINUTES_A_DAY + wall.getHours() * 60 + wall.getMinutes();
   let latest: { readonly age: number; readonly limit: Limit } = { age: Infinity, limit: undefined };

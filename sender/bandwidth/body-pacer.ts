@@ -30,7 +30,7 @@ const RECORD_OVERHEAD_BYTES = 22;
 /** Request line and header fields of a block, about. */
 const HEAD_BYTES = 600;
 
-export interface LinePacerOptions {
+export interface BodyPacerOptions {
   readonly clock: Clock;
   /** Asked before each piece. */
   readonly limit: () => Limit;
@@ -44,15 +44,15 @@ export interface PacedBody extends Disposable {
 }
 
 /** One for all connections of a run. */
-export class LinePacer {
-  readonly #options: LinePacerOptions;
+export class BodyPacer {
+  readonly #options: BodyPacerOptions;
   readonly #bucket = new TokenBucket();
   /** The end of the waiting line: each waits for the one before it. */
   #lastTurn: Promise<void> = Promise.resolve();
   #bodyCount = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(options: LinePacerOptions) {
+  constructor(options: BodyPacerOptions) {
     this.#options = options;
   }
 

@@ -2,11 +2,11 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
-import { limitAt, parseTimetable, type Limit, type Timetable } from './bandwidth-schedule.ts';
+import { limitAt, parseSchedule, type Limit, type BandwidthSchedule } from './bandwidth-schedule.ts';
 
 const LOOK_INTERVAL_MS = 1000;
 
-export interface LimitSourceOptions {
+export interface ScheduleSourceOptions {
   readonly clock: Clock;
   /** Told when another limit holds from now on, by the clock or by an edit. */
   readonly onChange: (limit: Limit) => void;
@@ -14,11 +14,11 @@ export interface LimitSourceOptions {
   readonly onBroken: (error: TransferError) => void;
 }
 
-export class LimitSource implements Disposable {
-  readonly #options: LimitSourceOptions;
+export class ScheduleSource implements Disposable {
+  readonly #options: ScheduleSourceOptions;
   readonly #path: string | undefined;
   readonly #timer: NodeJS.Timeout;
-  #timetable: Timetable;
+  #timetable: BandwidthSchedule;
   #told: Limit;
   /** Of the file as it was last read. */
   #stamp: string;
@@ -26,8 +26,8 @@ export class LimitSource implements Disposable {
   #lastLook: Promise<void> = Promise.resolve();
 
   private constructor(
-    options: LimitSourceOptions,
-    found: { path: string | undefined; timetable: Timetable; stamp: string },
+    options: ScheduleSourceOptions,
+    found: { path: string | undefined; timetable: BandwidthSchedule; stamp: string },
   ) {
     this.#options = options;
     this.#path = found.path;
@@ -42,12 +42,12 @@ export class LimitSource implements Disposable {
    * @param argument of `--bwlimit`: a limit, a timetable, or `@` and the path of a file that holds one.
    * @throws TransferError `usage`.
    */
-  static async open(argument: string, options: LimitSourceOptions): Promise<LimitSource> {
+  static async open(argument: string, options: ScheduleSourceOptions): Promise<ScheduleSource> {
     if (!argument.startsWith('@'))
-      return new LimitSource(options, { path: undefined, timetable: parseTimetable(argument), stamp: '' });
+      return new ScheduleSource(options, { path: undefined, timetable: parseSchedule(argument), stamp: '' });
     const path = argument.slice(1);
     const stamp = await stampOf(path);
-    return new LimitSource(options, { path, timetable: await readTimetable(path), stamp });
+    return new ScheduleSource(options, { path, timetable: await readTimetable(path), stamp });
   }
 
   /** What holds now. */
@@ -103,7 +103,7 @@ async function stampOf(path: string): Promise<string> {
   }
 }
 
-async function readTimetable(path: string): Promise<Timetable> {
+async function readTimetable(path: string): Promise<BandwidthSchedule> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -113,7 +113,7 @@ async function readTimetable(path: string): Promise<Timetable> {
     });
   }
   try {
-    return parseTimetable(text);
+    return parseSchedule(text);
   } catch (error) {
     if (!(error instanceof TransferError)) throw error;
     const hint = error.hint === undefined ? {} : { hint: error.hint };

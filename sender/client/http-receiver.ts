@@ -22,16 +22,16 @@ import type { Range } from '../../common/ranges.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
 import { bodyOf } from './connection/body-chunks.ts';
 import { makeConnector } from './connection/connector.ts';
-import type { LinePacer } from '../bandwidth/body-pacer.ts';
-import type { LineProbe } from './connection/reachability.ts';
+import type { BodyPacer } from '../bandwidth/body-pacer.ts';
+import type { Reachability } from './connection/reachability.ts';
 import { putRequestOf } from './put-request.ts';
-import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
-import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
+import { parseBlockResult, parseHead, parseSeal, parseZeroResult } from './responses.ts';
+import { parseClaimResponse, parseTransferStatus } from './status-response.ts';
 import { isCount } from './answer-values.ts';
-import { failureOf, type Reply } from './problem.ts';
-import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
-import { ArrivedBytes, type SendQueues } from './connection/unacked-bytes.ts';
-import { ProgressWatch, STALL_MS, standstillOf } from './connection/stall-watch.ts';
+import { failureOf, type HttpResponse } from './problem.ts';
+import type { BlockHead, OutgoingBlock, ReceiverClient, ResponseInfo, SealRequest } from './receiver-port.ts';
+import { AcknowledgedBytes, type UnackedBytes } from './connection/unacked-bytes.ts';
+import { StallWatch, STALL_MS, standstillOf } from './connection/stall-watch.ts';
 
 /** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
 const PATIENT_STALL_MS = 600_000;
@@ -53,33 +53,33 @@ export interface HttpReceiverOptions {
   readonly ticket: Ticket;
   /** This, `queues`, `probe` and `pacer` are the same for all connections of a run. */
   readonly senderId: string;
-  readonly queues: SendQueues;
-  readonly probe: LineProbe;
-  readonly onReply: (info: ReplyInfo) => void;
+  readonly queues: UnackedBytes;
+  readonly probe: Reachability;
+  readonly onResponse: (info: ResponseInfo) => void;
   /** None, no limit. */
-  readonly pacer?: LinePacer | undefined;
+  readonly pacer?: BodyPacer | undefined;
 }
 
-export class HttpReceiverClient implements ReceiverClient {
+export class HttpReceiver implements ReceiverClient {
   readonly #client: Client;
   readonly #address: string;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #onReply: (info: ReplyInfo) => void;
-  readonly #pacer: LinePacer | undefined;
+  readonly #onResponse: (info: ResponseInfo) => void;
+  readonly #pacer: BodyPacer | undefined;
   #socket: Socket | undefined;
-  readonly #queues: SendQueues;
-  readonly #probe: LineProbe;
-  readonly #watches = new Set<ProgressWatch>();
-  readonly #arrived: ArrivedBytes;
+  readonly #queues: UnackedBytes;
+  readonly #probe: Reachability;
+  readonly #watches = new Set<StallWatch>();
+  readonly #arrived: AcknowledgedBytes;
   #closedBytes = 0;
 
   constructor(options: HttpReceiverOptions) {
     this.#pacer = options.pacer;
     this.#queues = options.queues;
     this.#probe = options.probe;
-    this.#arrived = new ArrivedBytes(options.queues);
+    this.#arrived = new AcknowledgedBytes(options.queues);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
-    this.#onReply = options.onReply;
+    this.#onResponse = options.onResponse;
     this.#address = options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
@@ -119,7 +119,7 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async claim(claim: Claim, signal: AbortSignal): ReturnType<ReceiverClient['claim']> {
-    return parseClaimAnswer(await this.#postJson('PUT', '/transfer', claim, signal), claim);
+    return parseClaimResponse(await this.#postJson('PUT', '/transfer', claim, signal), claim);
   }
 
   async listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer> {
@@ -151,11 +151,11 @@ export class HttpReceiverClient implements ReceiverClient {
     const { index, bytes, digest, algorithm } = block;
     const path = `/blocks/${index}?flush=n`;
     const reply = await this.#request({ method: 'PUT', path, ...putRequestOf(block), signal });
-    return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest, algorithm });
+    return parseBlockResult(reply, { index, lengthBytes: bytes.length, digest, algorithm });
   }
 
   async zero(ranges: readonly Range[], signal: AbortSignal): ReturnType<ReceiverClient['zero']> {
-    return parseZeroReceipt(await this.#postJson('POST', '/zero?flush=n', { ranges }, signal), ranges);
+    return parseZeroResult(await this.#postJson('POST', '/zero?flush=n', { ranges }, signal), ranges);
   }
 
   async flush(signal: AbortSignal): Promise<void> {
@@ -186,20 +186,25 @@ export class HttpReceiverClient implements ReceiverClient {
     });
   }
 
-  async #postJson(method: 'PUT' | 'POST', path: string, value: object, signal: AbortSignal): Promise<Reply> {
+  async #postJson(
+    method: 'PUT' | 'POST',
+    path: string,
+    value: object,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     const headers = { 'content-type': 'application/json' };
     const body = JSON.stringify(value);
     return await this.#request({ method, path, headers, body, signal, answerMs: PATIENT_STALL_MS });
   }
 
   /** @throws TransferError by the problem's code for every answer that is not 2xx. */
-  async #request(options: RequestOptions): Promise<Reply> {
+  async #request(options: RequestOptions): Promise<HttpResponse> {
     const reply = await this.#send(options);
     if (reply.status >= 200 && reply.status < 300) return reply;
     throw failureOf(reply, `${options.method} ${options.path}`);
   }
 
-  async #send(options: RequestOptions): Promise<Reply> {
+  async #send(options: RequestOptions): Promise<HttpResponse> {
     using paced = Buffer.isBuffer(options.body)
       ? await this.#pacer?.enter(options.body, options.signal)
       : undefined;
@@ -229,8 +234,8 @@ export class HttpReceiverClient implements ReceiverClient {
     }
   }
 
-  #watch(answerMs: number, stall: AbortController): ProgressWatch {
-    return new ProgressWatch({
+  #watch(answerMs: number, stall: AbortController): StallWatch {
+    return new StallWatch({
       queues: this.#queues,
       socketNow: () => this.#socket,
       answerMs,
@@ -244,6 +249,6 @@ export class HttpReceiverClient implements ReceiverClient {
     const durableGeneration = Number(header(HEADER_DURABLE_GENERATION));
     const verifiedCount = Number(header(HEADER_VERIFIED_COUNT) ?? 0);
     if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
-    this.#onReply({ epoch, durableGeneration, verifiedCount });
+    this.#onResponse({ epoch, durableGeneration, verifiedCount });
   }
 }

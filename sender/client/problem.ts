@@ -2,14 +2,14 @@
 import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
 import { printable } from './answer-text.ts';
 
-export interface Reply {
+export interface HttpResponse {
   readonly status: number;
   readonly body: Buffer;
   readonly header: (name: string) => string | undefined;
 }
 
 /** The failure that the receiver names, or the nearest one for its status. @param what was asked for. */
-export function failureOf(reply: Reply, what: string): TransferError {
+export function failureOf(reply: HttpResponse, what: string): TransferError {
   let problem: Record<string, unknown> = {};
   try {
     const value: unknown = JSON.parse(reply.body.toString('utf8'));

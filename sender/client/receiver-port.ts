@@ -2,17 +2,17 @@
 import type { Area } from '../../common/areas.ts';
 import type { DigestAlgorithm } from '../../common/digest/digest.ts';
 import type {
-  BlockReceipt,
+  BlockResult,
   BlockState,
   Claim,
   TransferStatus,
-  ZeroReceipt,
+  ZeroResult,
 } from '../../common/protocol/protocol.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
 
 /** Carried by every reply: how far the receiver has flushed, and in which epoch. */
-export interface ReplyInfo {
+export interface ResponseInfo {
   readonly epoch: string;
   readonly durableGeneration: number;
   /** Blocks that the receiver has read back and found equal so far. */
@@ -78,9 +78,9 @@ export interface ReceiverClient {
   headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'>;
   /** The block's bytes as they are on the target. */
   readBlock(index: number, signal: AbortSignal): Promise<Buffer>;
-  /** Resolves when written; durable is told later, by {@link ReplyInfo}. */
-  putBlock(block: OutgoingBlock, signal: AbortSignal): Promise<BlockReceipt>;
-  zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroReceipt>;
+  /** Resolves when written; durable is told later, by {@link ResponseInfo}. */
+  putBlock(block: OutgoingBlock, signal: AbortSignal): Promise<BlockResult>;
+  zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroResult>;
   flush(signal: AbortSignal): Promise<void>;
   /** `verifying`: ask again after a moment. */
   complete(request: SealRequest, signal: AbortSignal): Promise<Seal | 'verifying'>;

@@ -7,7 +7,7 @@ import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:
 import type { Clock } from '../../common/clock.ts';
 import { oneStep, release } from '../../common/io/garbage.ts';
 import { LEVEL_COSTS, chooseLevel, type Level } from './compression-level.ts';
-import { Turns } from '../../common/semaphore.ts';
+import { Semaphore } from '../../common/semaphore.ts';
 
 const compressAsync = promisify(zstdCompress);
 const decompressAsync = promisify(zstdDecompress);
@@ -73,7 +73,7 @@ export interface SentBlock {
 export class BlockEncoder {
   readonly #options: BlockEncoderOptions;
   readonly #codec: Codec;
-  readonly #turns: Turns;
+  readonly #turns: Semaphore;
   #isRefused = false;
   #level: Level = 1;
   /** Samples in a row that did not shrink, and blocks to come that are sent without one. */
@@ -89,7 +89,7 @@ export class BlockEncoder {
   constructor(options: BlockEncoderOptions) {
     this.#options = options;
     this.#codec = options.codec ?? ZSTD;
-    this.#turns = new Turns(options.cores);
+    this.#turns = new Semaphore(options.cores);
   }
 
   /**

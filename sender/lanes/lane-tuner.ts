@@ -4,7 +4,7 @@
  * with their number: it needs no round trip time, no loss rate and no knowledge of the congestion control.
  * ARCHITECTURE.md tells why it is made so.
  */
-import { climbOn } from './tuner-ramp.ts';
+import { continueRamp } from './tuner-ramp.ts';
 import { ratioOf, summaryOf } from './tuner-samples.ts';
 import {
   JUDGE_MS_MAX,
@@ -17,14 +17,14 @@ import {
   startProbe,
 } from './tuner-probe.ts';
 import {
-  PACE_INTERVAL_MS,
+  TUNER_INTERVAL_MS,
   REST_MS_MIN,
   SETTLE_UP_MS,
   STEADY_SAMPLES_MAX,
-  startClimb,
+  startRamp,
   withLanes,
   type Observation,
-  type PaceState,
+  type TunerState,
 } from './tuner-state.ts';
 
 /** A change is told from so many samples. */
@@ -43,7 +43,7 @@ const CEILING_MS = 60_000;
 const YIELD_MS = 3000;
 
 /** @returns the next state; its `lanes` is how many there should be from now on. */
-export function pace(state: PaceState, seen: Observation): PaceState {
+export function tune(state: TunerState, seen: Observation): TunerState {
   const { last } = state;
   if (last === undefined) return { ...state, last: seen };
   const spanMs = seen.atMs - last.atMs;
@@ -55,7 +55,7 @@ export function pace(state: PaceState, seen: Observation): PaceState {
   if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
   const timed = { ...next, lineMs: state.lineMs + spanMs };
   const sample = (bytes * 1000) / spanMs;
-  if (state.climb !== undefined) return climbOn(timed, state.climb, sample);
+  if (state.ramp !== undefined) return continueRamp(timed, state.ramp, sample);
   if (seen.lanes !== state.lanes) return awaitLanes(timed, seen.lanes, sample);
   if (timed.lineMs <= state.settledAtMs) return timed;
   const samples = [...state.samples, sample].slice(-STEADY_SAMPLES_MAX);
@@ -67,7 +67,7 @@ export function pace(state: PaceState, seen: Observation): PaceState {
  * Those that are to go are still there: a block may take a minute on a slow line, and the line may change
  * meanwhile. Or the fewer they are the less comes through: then those that are left stay.
  */
-function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState {
+function awaitLanes(state: TunerState, lanes: number, sample: number): TunerState {
   const settledAtMs = Math.max(state.settledAtMs, state.lineMs + SETTLE_UP_MS);
   const waiting = [...state.waiting, sample].slice(-RECENT_SAMPLES);
   const { probe } = state;
@@ -82,7 +82,7 @@ function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState 
 }
 
 /** Nothing is being tried: is the line another one, or is it time to try something? */
-function steady(state: PaceState): PaceState {
+function steady(state: TunerState): TunerState {
   const { samples } = state;
   if (hasChanged(samples)) {
     const recent = samples.slice(-RECENT_SAMPLES / 2);
@@ -90,10 +90,10 @@ function steady(state: PaceState): PaceState {
     const searching = search({ ...state, samples: recent, doubt: undefined });
     // Where it carried more before, losses may have come.
     const isLess = summaryOf(recent).mean < before;
-    return isLess ? { ...searching, climb: startClimb(state.lineMs, before) } : searching;
+    return isLess ? { ...searching, ramp: startRamp(state.lineMs, before) } : searching;
   }
   if (state.doubt !== undefined) return lookBack(state, state.doubt);
-  const isMeasured = samples.length * PACE_INTERVAL_MS >= JUDGE_MS_MIN;
+  const isMeasured = samples.length * TUNER_INTERVAL_MS >= JUDGE_MS_MIN;
   if (!isMeasured || state.lineMs < state.nextProbeAtMs) return state;
   const isYoung = state.lineMs < state.settledAtMs + JUDGE_MS_MAX;
   return isYoung && isMoving(samples) ? { ...state, samples: samples.slice(1) } : startProbe(state);
@@ -114,11 +114,11 @@ function hasChanged(samples: readonly number[]): boolean {
 }
 
 /** The receiver takes no more now: fewer lanes, and not so many again soon. */
-function yieldTo(state: PaceState, seen: Observation): PaceState {
+function yieldTo(state: TunerState, seen: Observation): TunerState {
   const lanes = Math.max(1, Math.floor(Math.min(state.lanes, seen.lanes) * BUSY_STEP));
   return {
     ...withLanes(state, lanes),
-    climb: undefined,
+    ramp: undefined,
     probe: undefined,
     ceiling: lanes,
     ceilingUntilMs: state.lineMs + CEILING_MS,

@@ -2,14 +2,14 @@
 import { ratioOf, summaryOf, type Ratio } from './tuner-samples.ts';
 import {
   LANES_START,
-  PACE_INTERVAL_MS,
+  TUNER_INTERVAL_MS,
   REST_MS_MIN,
   STEADY_SAMPLES_MAX,
   STEP_LARGE,
   ceilingOf,
   withLanes,
   type Doubt,
-  type PaceState,
+  type TunerState,
   type Probe,
 } from './tuner-state.ts';
 
@@ -36,7 +36,7 @@ const REST_MS_MAX = 120_000;
 const LANE_BYTES_PER_SECOND_MIN = 4096;
 
 /** As at the start, from where it is. */
-export function search(state: PaceState): PaceState {
+export function search(state: TunerState): TunerState {
   if (ceilingOf(state) <= state.lanes) return state;
   return {
     ...state,
@@ -48,7 +48,7 @@ export function search(state: PaceState): PaceState {
   };
 }
 
-export function startProbe(state: PaceState): PaceState {
+export function startProbe(state: TunerState): TunerState {
   const enough = Math.max(1, Math.floor(summaryOf(state.samples).mean / LANE_BYTES_PER_SECOND_MIN));
   if (state.lanes > enough) return withLanes(state, enough);
   const up = Math.min(ceilingOf(state), enough, Math.ceil(state.lanes * state.step));
@@ -64,8 +64,8 @@ export function startProbe(state: PaceState): PaceState {
   return { ...withLanes(state, isUp ? up : down), probe };
 }
 
-export function judge(state: PaceState, probe: Probe): PaceState {
-  const measuredMs = state.samples.length * PACE_INTERVAL_MS;
+export function judge(state: TunerState, probe: Probe): TunerState {
+  const measuredMs = state.samples.length * TUNER_INTERVAL_MS;
   if (measuredMs < JUDGE_MS_MIN) return state;
   const ratio = ratioOf(state.samples, probe.base);
   const grown = state.lanes / probe.from - 1;
@@ -82,7 +82,7 @@ export function judge(state: PaceState, probe: Probe): PaceState {
  * It helped, or fewer did as well: further the same way, at once. Back and forth between two numbers that do
  * equally well would go on for ever: the way back makes a rest, as a failure does.
  */
-function keep(state: PaceState, probe: Probe, ratio: Ratio): PaceState {
+function keep(state: TunerState, probe: Probe, ratio: Ratio): TunerState {
   const isAsHoped = ratio.value - 1 > HOPE * (state.lanes / probe.from - 1);
   const isReversal = state.wasUp !== undefined && state.wasUp !== probe.isUp;
   return {
@@ -102,12 +102,12 @@ function longer(restMs: number): number {
 
 /** Fewer lanes are being tried, and they are not even that few yet. */
 export function isCostly(samples: readonly number[], { isUp, base }: Probe): boolean {
-  if (isUp || samples.length * PACE_INTERVAL_MS < JUDGE_MS_MIN) return false;
+  if (isUp || samples.length * TUNER_INTERVAL_MS < JUDGE_MS_MIN) return false;
   const ratio = ratioOf(samples, base);
   return 1 - COST_TAKEN - ratio.value > CLEAR * ratio.error;
 }
 
-export function giveUp(state: PaceState, probe: Probe): PaceState {
+export function giveUp(state: TunerState, probe: Probe): TunerState {
   const base = probe.base.slice(-STEADY_SAMPLES_MAX / 2);
   return {
     ...withLanes(state, probe.from),
@@ -126,9 +126,9 @@ export function giveUp(state: PaceState, probe: Probe): PaceState {
  * New connections run faster than a lossy line lets them, until their first losses: what a probe was compared
  * with may have been too good. So it is compared once more, with what came after it.
  */
-export function lookBack(state: PaceState, doubt: Doubt): PaceState {
+export function lookBack(state: TunerState, doubt: Doubt): TunerState {
   const after = state.samples.slice(doubt.baseCount);
-  const afterMs = after.length * PACE_INTERVAL_MS;
+  const afterMs = after.length * TUNER_INTERVAL_MS;
   if (afterMs < JUDGE_MS_MIN) return state;
   const ratio = ratioOf(doubt.samples, after);
   const excess = ratio.value - 1 - GAIN_WANTED * (doubt.lanes / state.lanes - 1);

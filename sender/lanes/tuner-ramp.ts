@@ -2,7 +2,7 @@
  * The first seconds: more lanes at once until they carry what the line has been seen to carry. It is quick
  * and rough; what comes after it is not. Pure.
  */
-import { SETTLE_UP_MS, ceilingOf, withLanes, type Climb, type PaceState } from './tuner-state.ts';
+import { SETTLE_UP_MS, ceilingOf, withLanes, type Ramp, type TunerState } from './tuner-state.ts';
 
 /** Connecting, and the first rounds of slow start: nothing is told from less. */
 const LOOK_MS_MIN = 1000;
@@ -24,22 +24,22 @@ const STEP_MAX = 4;
 const BLOCK_SECONDS_MAX = 60;
 
 /** With one more sample. */
-export function climbOn(state: PaceState, before: Climb, sample: number): PaceState {
+export function continueRamp(state: TunerState, before: Ramp, sample: number): TunerState {
   const samples = [...before.samples, sample];
-  const climb = { ...before, samples, highest: Math.max(before.highest, sample) };
-  const next = { ...state, climb };
-  const elapsedMs = state.lineMs - climb.sinceMs;
+  const ramp = { ...before, samples, highest: Math.max(before.highest, sample) };
+  const next = { ...state, ramp };
+  const elapsedMs = state.lineMs - ramp.sinceMs;
   const [last = 0, previous = 0] = samples.toReversed();
   const isOver = elapsedMs >= LOOK_MS_MAX;
   if (elapsedMs < LOOK_MS_MIN || samples.length < 2) return next;
   const rate = (last + previous) / 2;
-  if (rate < SHORT * climb.highest) return stepUp(next, climb, Math.min(last, rate));
+  if (rate < SHORT * ramp.highest) return stepUp(next, ramp, Math.min(last, rate));
   const isGrowing = last > GROWING * previous;
   if (!isOver && (isGrowing || !isLevel(samples))) return next;
-  const { from } = climb;
+  const { from } = ramp;
   if (from === undefined) return end(next);
   const gain = rate / from.rate - 1;
-  if (gain > HOPE * (state.lanes / from.lanes - 1)) return stepUp(next, climb, rate);
+  if (gain > HOPE * (state.lanes / from.lanes - 1)) return stepUp(next, ramp, rate);
   // They have blocks in hand: whether fewer do as well is seen when it is steady.
   return end({ ...next, nextIsUp: gain > 0 });
 }
@@ -49,15 +49,15 @@ function isLevel(samples: readonly number[]): boolean {
   return last.length === LEVEL_SAMPLES && Math.min(...last) >= (1 - LEVEL) * Math.max(...last);
 }
 
-function stepUp(state: PaceState, climb: Climb, rate: number): PaceState {
-  const step = Math.min(STEP_MAX, Math.max(STEP_MIN, climb.highest / rate));
-  const bearable = (climb.highest * BLOCK_SECONDS_MAX) / state.blockBytes;
+function stepUp(state: TunerState, ramp: Ramp, rate: number): TunerState {
+  const step = Math.min(STEP_MAX, Math.max(STEP_MIN, ramp.highest / rate));
+  const bearable = (ramp.highest * BLOCK_SECONDS_MAX) / state.blockBytes;
   const lanes = Math.floor(Math.min(ceilingOf(state), state.lanes * step, bearable));
   if (lanes < STEP_MIN * state.lanes) return end(state);
   const from = { lanes: state.lanes, rate };
-  return { ...withLanes(state, lanes), climb: { ...climb, from, sinceMs: state.lineMs, samples: [] } };
+  return { ...withLanes(state, lanes), ramp: { ...ramp, from, sinceMs: state.lineMs, samples: [] } };
 }
 
-function end(state: PaceState): PaceState {
-  return { ...state, climb: undefined, samples: [], settledAtMs: state.lineMs + SETTLE_UP_MS };
+function end(state: TunerState): TunerState {
+  return { ...state, ramp: undefined, samples: [], settledAtMs: state.lineMs + SETTLE_UP_MS };
 }

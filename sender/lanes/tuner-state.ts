@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 /** Enough for a clean line of any delay that kernels have buffers for; a lossy one asks for more. */
 export const LANES_START = 4;
 /** What is looked at every so often; shorter spans say nothing on a line of 300 ms. */
-export const PACE_INTERVAL_MS = 500;
+export const TUNER_INTERVAL_MS = 500;
 /** What is remembered while nothing changes. */
 export const STEADY_SAMPLES_MAX = 120;
 /** From a probe that failed to the next one; doubled each time. */
@@ -44,7 +44,7 @@ export interface Doubt {
 }
 
 /** More lanes without judging each step: at the start, and when the goodput has fallen. */
-export interface Climb {
+export interface Ramp {
   /** Bytes a second. */
   readonly highest: number;
   /** Lanes and their goodput before the last step; none before the first. */
@@ -54,7 +54,7 @@ export interface Climb {
   readonly samples: readonly number[];
 }
 
-export interface PaceState {
+export interface TunerState {
   readonly lanes: number;
   readonly lanesMax: number;
   readonly blockBytes: number;
@@ -68,7 +68,7 @@ export interface PaceState {
   /** The same while lanes that are to go are still there. */
   readonly waiting: readonly number[];
   /** While it lasts nothing else is done. */
-  readonly climb: Climb | undefined;
+  readonly ramp: Ramp | undefined;
   readonly probe: Probe | undefined;
   readonly nextProbeAtMs: number;
   readonly restMs: number;
@@ -86,12 +86,12 @@ export interface PaceState {
 }
 
 /** @param highest bytes a second that the line was seen to carry, if that was seen. */
-export function startClimb(lineMs: number, highest = 0): Climb {
+export function startRamp(lineMs: number, highest = 0): Ramp {
   return { highest, from: undefined, sinceMs: lineMs, samples: [] };
 }
 
 /** @param lanesMax at least 1. @param blockBytes what a lane has under way at once. */
-export function startPace(lanesMax: number, blockBytes: number): PaceState {
+export function startTuner(lanesMax: number, blockBytes: number): TunerState {
   assert(lanesMax >= 1);
   return {
     lanes: Math.min(LANES_START, lanesMax),
@@ -102,7 +102,7 @@ export function startPace(lanesMax: number, blockBytes: number): PaceState {
     settledAtMs: 0,
     samples: [],
     waiting: [],
-    climb: startClimb(0),
+    ramp: startRamp(0),
     probe: undefined,
     nextProbeAtMs: 0,
     restMs: REST_MS_MIN,
@@ -117,7 +117,7 @@ export function startPace(lanesMax: number, blockBytes: number): PaceState {
 }
 
 /** Another number of lanes: what was measured before does not tell of it. */
-export function withLanes(state: PaceState, lanes: number): PaceState {
+export function withLanes(state: TunerState, lanes: number): TunerState {
   const settleMs = lanes >= state.lanes ? SETTLE_UP_MS : SETTLE_DOWN_MS;
   return {
     ...state,
@@ -130,6 +130,6 @@ export function withLanes(state: PaceState, lanes: number): PaceState {
 }
 
 /** More than this is not tried now. */
-export function ceilingOf({ lineMs, ceiling, ceilingUntilMs, lanesMax }: PaceState): number {
+export function ceilingOf({ lineMs, ceiling, ceilingUntilMs, lanesMax }: TunerState): number {
   return lineMs < ceilingUntilMs ? ceiling : lanesMax;
 }

@@ -11,7 +11,7 @@ import { openDirect, readDirect } from '../../common/io/direct-io.ts';
 import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../../common/disk/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
-import { readCarefully, type FailedRead } from '../bad-sectors/bisect-read.ts';
+import { bisectRead, type FailedRead } from '../bad-sectors/bisect-read.ts';
 import { ReadErrors, type OnReadError } from '../bad-sectors/read-errors.ts';
 import { ReadMap } from '../bad-sectors/read-map.ts';
 import {
@@ -67,7 +67,7 @@ export class DiskSource implements Source {
 
   async read(into: Buffer<ArrayBuffer>, offset: number, signal?: AbortSignal): Promise<readonly Area[]> {
     const unreadable: Area[] = [];
-    const reached = await readCarefully({
+    const reached = await bisectRead({
       from: offset,
       end: offset + into.length,
       sectorBytes: this.disk.logicalSectorBytes,

@@ -15,13 +15,13 @@ interface Look {
   readonly arrivedBytes: number;
 }
 
-export interface FlightOptions {
+export interface InFlightBlockOptions {
   readonly startMs: number;
   readonly signal: AbortSignal;
   readonly encoded?: Buffer | undefined;
 }
 
-export class Flight {
+export class InFlightBlock {
   readonly block: ReadBlock;
   readonly lane: ReceiverClient;
   readonly startMs: number;
@@ -39,7 +39,7 @@ export class Flight {
   /** The oldest is the last that is older than {@link RATE_MS}. */
   readonly #looks: Look[] = [];
 
-  constructor(block: ReadBlock, lane: ReceiverClient, options: FlightOptions) {
+  constructor(block: ReadBlock, lane: ReceiverClient, options: InFlightBlockOptions) {
     this.block = block;
     this.lane = lane;
     this.startMs = options.startMs;

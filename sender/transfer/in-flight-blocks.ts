@@ -3,23 +3,23 @@
  * sends its block too, and the first receipt counts.
  */
 import type { Clock } from '../../common/clock.ts';
-import { Flight } from './in-flight-block.ts';
+import { InFlightBlock } from './in-flight-block.ts';
 import type { ReadBlock } from '../source/read-block.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
 
 /** What a byte takes is the median of the last blocks: few, because it changes with the number of lanes. */
-const PACES_MAX = 9;
-const PACES_MIN = 3;
+const TIMINGS_MAX = 9;
+const TIMINGS_MIN = 3;
 const LOOK_INTERVAL_MS = 250;
 
-export class Flights {
+export class InFlightBlocks {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
-  readonly #flights = new Set<Flight>();
+  readonly #blocks = new Set<InFlightBlock>();
   /** Milliseconds for a byte, of the last blocks, which may be encoded; the oldest first. */
-  readonly #paces: number[] = [];
-  #landedMs = 0;
-  #landed = Promise.withResolvers<void>();
+  readonly #msPerByte: number[] = [];
+  #settledMs = 0;
+  #settled = Promise.withResolvers<void>();
   #looking: Promise<void> | undefined;
 
   /** @param signal ends everything. */
@@ -31,8 +31,8 @@ export class Flights {
   /** Milliseconds that blocks have been under way so far, all lanes together. */
   get sendingMs(): number {
     const nowMs = this.#clock.monotonicMs();
-    let sum = this.#landedMs;
-    for (const { startMs } of this.#flights) sum += nowMs - startMs;
+    let sum = this.#settledMs;
+    for (const { startMs } of this.#blocks) sum += nowMs - startMs;
     return sum;
   }
 
@@ -44,24 +44,24 @@ export class Flights {
   async fly(
     { block, encoded }: { block: ReadBlock; encoded?: Buffer | undefined },
     lane: ReceiverClient,
-    send: (flight: Flight) => Promise<void>,
+    send: (flight: InFlightBlock) => Promise<void>,
   ): Promise<void> {
     const startMs = this.#clock.monotonicMs();
-    const flight = new Flight(block, lane, { startMs, signal: this.#signal, encoded });
-    this.#flights.add(flight);
+    const flight = new InFlightBlock(block, lane, { startMs, signal: this.#signal, encoded });
+    this.#blocks.add(flight);
     try {
       await send(flight);
-      this.#paces.push((this.#clock.monotonicMs() - startMs) / flight.wireBytes);
-      if (this.#paces.length > PACES_MAX) this.#paces.shift();
+      this.#msPerByte.push((this.#clock.monotonicMs() - startMs) / flight.wireBytes);
+      if (this.#msPerByte.length > TIMINGS_MAX) this.#msPerByte.shift();
     } catch (error) {
       // The helper's receipt has been counted; what ended this lane's attempt was that.
       if (!flight.isWon || this.#signal.aborted) throw error;
     } finally {
       await flight.endHelper();
-      this.#flights.delete(flight);
-      this.#landedMs += this.#clock.monotonicMs() - startMs;
-      this.#landed.resolve();
-      this.#landed = Promise.withResolvers();
+      this.#blocks.delete(flight);
+      this.#settledMs += this.#clock.monotonicMs() - startMs;
+      this.#settled.resolve();
+      this.#settled = Promise.withResolvers();
     }
   }
 
@@ -70,25 +70,25 @@ export class Flights {
    * @param hasWork ends the waiting. @returns undefined when there is work, or nothing under way; otherwise
    * it has to be helped.
    */
-  async late(lane: ReceiverClient, hasWork: () => boolean): Promise<Flight | undefined> {
-    while (this.#flights.size > 0 && !hasWork()) {
+  async late(lane: ReceiverClient, hasWork: () => boolean): Promise<InFlightBlock | undefined> {
+    while (this.#blocks.size > 0 && !hasWork()) {
       const flight = this.#latest(lane);
       if (flight !== undefined) {
         flight.isHelped = true;
         return flight;
       }
       this.#looking ??= this.#lookLater();
-      await Promise.race([this.#landed.promise, this.#looking]);
+      await Promise.race([this.#settled.promise, this.#looking]);
     }
     return undefined;
   }
 
-  #latest(lane: ReceiverClient): Flight | undefined {
-    const sorted = this.#paces.toSorted((a, b) => a - b);
+  #latest(lane: ReceiverClient): InFlightBlock | undefined {
+    const sorted = this.#msPerByte.toSorted((a, b) => a - b);
     const usualMs = sorted[Math.floor(sorted.length / 2)];
-    if (usualMs === undefined || sorted.length < PACES_MIN) return undefined;
+    if (usualMs === undefined || sorted.length < TIMINGS_MIN) return undefined;
     const nowMs = this.#clock.monotonicMs();
-    return Array.from(this.#flights)
+    return Array.from(this.#blocks)
       .filter((flight) => !flight.isWon && !flight.isHelped && flight.lane !== lane)
       .filter((flight) => flight.isLate(usualMs * flight.wireBytes, nowMs))
       .toSorted((a, b) => b.remainingMs() - a.remainingMs() || a.startMs - b.startMs)[0];
@@ -99,7 +99,7 @@ export class Flights {
     try {
       await this.#clock.sleep(LOOK_INTERVAL_MS, this.#signal);
       const nowMs = this.#clock.monotonicMs();
-      await Promise.all(Array.from(this.#flights, async (flight) => await flight.look(nowMs)));
+      await Promise.all(Array.from(this.#blocks, async (flight) => await flight.look(nowMs)));
     } finally {
       this.#looking = undefined;
     }

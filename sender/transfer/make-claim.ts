@@ -28,7 +28,7 @@ export interface ChosenClaim {
  * @param digests that can be computed here.
  * @throws TransferError `target-too-small`, `transfer-mismatch`, `digest-unsupported`.
  */
-export function claimFor(
+export function makeClaim(
   request: ClaimRequest,
   found: TransferStatus,
   digests: readonly BlockDigest[],

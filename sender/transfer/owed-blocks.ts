@@ -4,7 +4,7 @@
  * again. Holds no data: the blocks are read again from the source.
  */
 import { countOf, type Range } from '../../common/ranges.ts';
-import type { ReplyInfo } from '../client/receiver-port.ts';
+import type { ResponseInfo } from '../client/receiver-port.ts';
 
 /**
  * How many replies of an epoch that is over can still be under way: one for each connection (cli.ts). More
@@ -63,7 +63,7 @@ export class OwedLedger {
   }
 
   /** Takes what any reply says. */
-  settle({ epoch, durableGeneration }: Omit<ReplyInfo, 'verifiedCount'>): Settled {
+  settle({ epoch, durableGeneration }: Omit<ResponseInfo, 'verifiedCount'>): Settled {
     this.#noteEpoch(epoch);
     const current = this.#epochs.at(-1);
     const durable: OwedBlocks[] = [];

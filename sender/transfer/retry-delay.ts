@@ -9,7 +9,7 @@ export const RECONNECT_DELAY_MS_MAX = 10_000;
 /** A receiver may ask for patience, but not for hours. */
 export const RETRY_AFTER_SECONDS_MAX = 120;
 
-export interface RetryOptions {
+export interface RetryDelayOptions {
   /** No longer than this unless the receiver asks for it; {@link RETRY_DELAY_MS_MAX} unless given. */
   readonly delayMsMax?: number;
   /** What the receiver asks for. */
@@ -24,7 +24,7 @@ export interface RetryOptions {
 export function retryDelayMs(
   failureCount: number,
   random: number,
-  { delayMsMax = RETRY_DELAY_MS_MAX, retryAfterSeconds }: RetryOptions = {},
+  { delayMsMax = RETRY_DELAY_MS_MAX, retryAfterSeconds }: RetryDelayOptions = {},
 ): number {
   const ceiling = Math.min(delayMsMax, RETRY_DELAY_MS_MIN * 2 ** Math.min(failureCount - 1, 20));
   const jittered = random * ceiling;

@@ -14,7 +14,7 @@ const SILENCE_MS = 5000;
 /** No attempt without a byte on the line takes so long, unless this process, or the machine, stood still. */
 const ATTEMPT_MS_MAX = 90_000;
 
-export interface AttemptsOptions {
+export interface RetriesOptions {
   readonly clock: Clock;
   readonly random: () => number;
   /** How long to go on without any progress, from the first failure. */
@@ -27,8 +27,8 @@ export interface AttemptsOptions {
 }
 
 /** What a sender does about failures, shared by all its lanes. */
-export class Attempts {
-  readonly #options: AttemptsOptions;
+export class Retries {
+  readonly #options: RetriesOptions;
   /** The first failure since there was progress; undefined while nothing fails. */
   #failingSinceMs: number | undefined;
   /** What has failed and not succeeded since. */
@@ -40,7 +40,7 @@ export class Attempts {
   /** Counts up only: tells an attempt whether an error was counted since it began. */
   #targetErrorsEver = 0;
 
-  constructor(options: AttemptsOptions) {
+  constructor(options: RetriesOptions) {
     this.#options = options;
     this.#lastAnswerMs = options.clock.monotonicMs();
   }

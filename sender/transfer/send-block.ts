@@ -4,12 +4,12 @@
 import { formatAreas } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockReceipt } from '../../common/protocol/protocol.ts';
+import type { BlockResult } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
-import type { Attempts } from './retry.ts';
+import type { Retries } from './retry.ts';
 import type { BlockEncoder } from '../compression/encode-block.ts';
-import type { Flight } from './in-flight-block.ts';
-import { Flights } from './in-flight-blocks.ts';
+import type { InFlightBlock } from './in-flight-block.ts';
+import { InFlightBlocks } from './in-flight-blocks.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
 import type { ReadBlock } from '../source/read-block.ts';
@@ -24,7 +24,7 @@ export interface BlockSenderOptions {
   readonly transferId: string;
   /** The block may have been damaged in our memory. @throws when it is not what it was. */
   readonly check: (block: ReadBlock) => Promise<void>;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly counters: BlockCounters;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -37,19 +37,19 @@ export interface BlockSenderOptions {
 
 export class BlockSender {
   readonly #options: BlockSenderOptions;
-  readonly #flights: Flights;
+  readonly #inFlight: InFlightBlocks;
   /** Blocks that are encoded or under way. */
   #busyLanes = 0;
   #isToldToBeSmaller = false;
 
   constructor(options: BlockSenderOptions) {
     this.#options = options;
-    this.#flights = new Flights(options.clock, options.signal);
+    this.#inFlight = new InFlightBlocks(options.clock, options.signal);
   }
 
   /** Milliseconds that blocks have been under way so far, all lanes together. */
   get sendingMs(): number {
-    return this.#flights.sendingMs;
+    return this.#inFlight.sendingMs;
   }
 
   /** The block's bytes are not used any more when it has settled. @throws TransferError as attempts do. */
@@ -59,7 +59,7 @@ export class BlockSender {
     try {
       // Before it is under way: how long it takes on the line is told from that.
       const encoded = encoder === undefined ? undefined : await encoder.encode(block.index, block.bytes);
-      await this.#flights.fly({ block, encoded }, lane, async (flight) => await this.#sendOn(lane, flight));
+      await this.#inFlight.fly({ block, encoded }, lane, async (flight) => await this.#sendOn(lane, flight));
     } finally {
       this.#busyLanes--;
     }
@@ -71,18 +71,18 @@ export class BlockSender {
    */
   async help(lane: ReceiverClient, hasWork: () => boolean): Promise<boolean> {
     const { signal, counters } = this.#options;
-    const flight = await this.#flights.late(lane, hasWork);
+    const flight = await this.#inFlight.late(lane, hasWork);
     if (flight === undefined) return false;
     counters.resent++;
     await flight.help(signal, async (helping) => await this.#put(lane, flight, helping));
     return true;
   }
 
-  async #sendOn(lane: ReceiverClient, flight: Flight): Promise<void> {
-    const { check, attempts, counters, clock } = this.#options;
+  async #sendOn(lane: ReceiverClient, flight: InFlightBlock): Promise<void> {
+    const { check, retries, counters, clock } = this.#options;
     const { block } = flight;
     let longCuts = 0;
-    await attempts.run(flight.signal, async (failure) => {
+    await retries.run(flight.signal, async (failure) => {
       if (failure?.code === 'digest-mismatch') {
         // It may be read into its place once more: when nobody else reads there.
         await flight.endHelper();
@@ -114,13 +114,13 @@ export class BlockSender {
     this.#options.reporter.fact(`note     ${what}: smaller ones get through (README, "Slow lines")`);
   }
 
-  async #put(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<void> {
+  async #put(lane: ReceiverClient, flight: InFlightBlock, signal: AbortSignal): Promise<void> {
     const receipt = await this.#putEncoded(lane, flight, signal);
     if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
     this.#owe(flight, receipt);
   }
 
-  async #putEncoded(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<BlockReceipt> {
+  async #putEncoded(lane: ReceiverClient, flight: InFlightBlock, signal: AbortSignal): Promise<BlockResult> {
     const { encoder, clock } = this.#options;
     const { block, encoded, wireBytes } = flight;
     const body: OutgoingBlock = encoded === undefined ? block : { ...block, encoded };
@@ -140,7 +140,7 @@ export class BlockSender {
   }
 
   /** Of two receipts for one block the first counts. */
-  #owe(flight: Flight, { epoch, generation }: { epoch: string; generation: number }): void {
+  #owe(flight: InFlightBlock, { epoch, generation }: { epoch: string; generation: number }): void {
     const { index, digest } = flight.block;
     if (flight.win()) this.#options.owe({ ranges: [[index, 1]], digest, epoch, generation });
   }

@@ -4,7 +4,7 @@ import type { BlockDigest } from '../../common/digest/digest.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
-import type { Attempts } from './retry.ts';
+import type { Retries } from './retry.ts';
 import type { BlockSupply } from '../source/block-supply.ts';
 import type { BlockCounters } from './counters.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
@@ -16,12 +16,12 @@ import { makeSupply } from '../source/make-supply.ts';
 /** What a claim needs. */
 export interface ClaimParts {
   readonly control: ReceiverClient;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
-export interface ContentRequest {
+export interface PlanRequest {
   readonly source: Source | Stream;
   readonly connections: number;
   readonly memoryBytes: number;
@@ -36,8 +36,8 @@ export interface Content {
 }
 
 /** What is to be sent. */
-export function contentOf(
-  request: ContentRequest,
+export function planSend(
+  request: PlanRequest,
   status: TransferStatus,
   { clock, digest }: { readonly clock: Clock; readonly digest: BlockDigest },
   parts: ClaimParts,
@@ -69,9 +69,9 @@ function newCounters(total: number): BlockCounters {
 /** Tells the receiver the size of a source that has ended. */
 async function fixSize(
   size: number,
-  { source }: ContentRequest,
+  { source }: PlanRequest,
   status: TransferStatus,
-  { control, attempts, reporter, signal }: ClaimParts,
+  { control, retries, reporter, signal }: ClaimParts,
 ): Promise<void> {
   const { blockSize, digest } = status;
   const claimed: Claim = {
@@ -81,7 +81,7 @@ async function fixSize(
     stream: true,
     ...(digest === null ? {} : { digest }),
   };
-  await attempts.run(signal, async () => await control.claim(claimed, signal));
+  await retries.run(signal, async () => await control.claim(claimed, signal));
   noteRest(status, size, reporter);
 }
 

@@ -4,15 +4,15 @@ import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { MISSING_RANGES_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
-import { Attempts } from './retry.ts';
-import { claimFor } from './make-claim.ts';
+import { Retries } from './retry.ts';
+import { makeClaim } from './make-claim.ts';
 import type { DigestChoice } from './choose-digest.ts';
-import { contentOf } from './send-plan.ts';
+import { planSend } from './send-plan.ts';
 import type { BlockEncoder } from '../compression/encode-block.ts';
-import { keepPace } from '../lanes/tune-lanes.ts';
+import { tuneLanes } from '../lanes/tune-lanes.ts';
 import { CONNECTIONS_MAX, Lanes } from '../lanes/lanes.ts';
 import type { BlockCounters, DoneFacts } from './counters.ts';
-import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from '../client/receiver-port.ts';
+import type { ReceiverClient, ResponseInfo, Seal, SealRequest } from '../client/receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import type { Observed, SendReporter } from './reporter-port.ts';
 import type { Source } from '../source/source.ts';
@@ -27,7 +27,7 @@ const VERIFYING_POLL_MS = 250;
 
 export interface SendRequest {
   readonly source: Source | Stream;
-  readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
+  readonly connect: (onResponse: (info: ResponseInfo) => void) => ReceiverClient;
   /** For people: where the receiver is. */
   readonly receiverName: string;
   /** Told what was found, before the claim; throws to stop there. */
@@ -60,17 +60,17 @@ export async function send(
   const { clock, reporter, signal } = context;
   const startMs = clock.monotonicMs();
   const busy = { count: 0 };
-  const attempts = makeAttempts(request, context, busy);
-  const noteReply: { current?: (info: ReplyInfo) => void } = {};
-  await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
+  const retries = makeRetries(request, context, busy);
+  const noteResponse: { current?: (info: ResponseInfo) => void } = {};
+  await using lanes = new Lanes(() => request.connect((info) => noteResponse.current?.(info)));
   const { control } = lanes;
-  const { status, digest } = await claim(request, { control, attempts, digests: context.digests, signal });
+  const { status, digest } = await claim(request, { control, retries, digests: context.digests, signal });
   if (!status.encodings.includes('zstd')) request.encoder?.refuse();
   const lanesMax = lanesMaxOf(request, status);
   const { memoryBytes } = request;
-  const claimParts = { control, attempts, reporter, signal };
+  const claimParts = { control, retries, reporter, signal };
   const contentRequest = { source, memoryBytes, connections: lanesMax };
-  const content = contentOf(contentRequest, status, { clock, digest }, claimParts);
+  const content = planSend(contentRequest, status, { clock, digest }, claimParts);
   const { counters, geometry } = content;
   const transmission = new Transmission({
     supply: content.supply,
@@ -79,7 +79,7 @@ export async function send(
     isSealed: status.state === 'sealed',
     recorded: new RecordedAreas(status, geometry),
     lanes,
-    attempts,
+    retries,
     counters,
     clock,
     map: isStream(source) ? undefined : source.map,
@@ -87,19 +87,19 @@ export async function send(
     encoder: request.encoder,
     signal,
   });
-  noteReply.current = (info) => {
-    attempts.noteAnswer();
-    transmission.noteReply(info);
+  noteResponse.current = (info) => {
+    retries.noteAnswer();
+    transmission.noteResponse(info);
   };
   reporter.start(observedOf(content, lanes));
   lanes.want(lanesMax);
   const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
   const pace = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
-  using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
+  using _tuning = request.connections === 'auto' ? tuneLanes(pace) : undefined;
   const root = await transmission.run();
   await refuseResized(source);
   const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
-  const parts = { control, attempts, clock, counters, request: sealRequest, signal };
+  const parts = { control, retries, clock, counters, request: sealRequest, signal };
   const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
@@ -113,7 +113,7 @@ export async function send(
   return { facts, seal, targetPath: status.target.path };
 }
 
-function observedOf(content: ReturnType<typeof contentOf>, lanes: Lanes): Observed {
+function observedOf(content: ReturnType<typeof planSend>, lanes: Lanes): Observed {
   return {
     counters: content.counters,
     get bytesTotal() {
@@ -127,8 +127,8 @@ function observedOf(content: ReturnType<typeof contentOf>, lanes: Lanes): Observ
 }
 
 /** @param busy counts the answers that the receiver takes no more now. */
-function makeAttempts(request: SendRequest, context: SendContext, busy: { count: number }): Attempts {
-  return new Attempts({
+function makeRetries(request: SendRequest, context: SendContext, busy: { count: number }): Retries {
+  return new Retries({
     clock: context.clock,
     random: context.random,
     retryForMs: request.retryForMs,
@@ -167,29 +167,29 @@ async function refuseResized(source: Source | Stream): Promise<void> {
 
 interface ClaimParts {
   readonly control: ReceiverClient;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly digests: readonly BlockDigest[];
   readonly signal: AbortSignal;
 }
 
 async function claim(
   request: SendRequest,
-  { control, attempts, digests, signal }: ClaimParts,
+  { control, retries, digests, signal }: ClaimParts,
 ): Promise<{ status: TransferStatus; digest: BlockDigest }> {
-  const found = await attempts.run(signal, async () => await control.transfer(signal));
-  attempts.noteProgress();
-  const { claim: wanted, digest } = claimFor(request, found, digests);
+  const found = await retries.run(signal, async () => await control.transfer(signal));
+  retries.noteProgress();
+  const { claim: wanted, digest } = makeClaim(request, found, digests);
   await request.meet?.(found);
   if (isStream(request.source)) await refuseEmpty(request.source, signal);
   // Whoever was asked there may have taken his time.
-  attempts.noteProgress();
-  const status = await attempts.run(signal, async () => await control.claim(wanted, signal));
+  retries.noteProgress();
+  const status = await retries.run(signal, async () => await control.claim(wanted, signal));
   return { status, digest };
 }
 
 interface CompleteParts {
   readonly control: ReceiverClient;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly clock: Clock;
   readonly counters: BlockCounters;
   readonly request: SealRequest;
@@ -197,10 +197,10 @@ interface CompleteParts {
 }
 
 async function complete(transmission: Transmission, parts: CompleteParts): Promise<Seal> {
-  const { control, attempts, clock, request, counters, signal } = parts;
+  const { control, retries, clock, request, counters, signal } = parts;
   for (let round = 1; ;) {
     try {
-      const answer = await attempts.run(signal, async () => await control.complete(request, signal));
+      const answer = await retries.run(signal, async () => await control.complete(request, signal));
       if (answer !== 'verifying') return answer;
       await clock.sleep(VERIFYING_POLL_MS, signal);
     } catch (error) {

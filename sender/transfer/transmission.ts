@@ -8,7 +8,7 @@ import { RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { countOf, type Range } from '../../common/ranges.ts';
-import type { Attempts } from './retry.ts';
+import type { Retries } from './retry.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from '../source/block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { LISTING_COUNT_MAX } from '../../common/protocol/protocol.ts';
@@ -17,7 +17,7 @@ import type { Lanes } from '../lanes/lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
-import type { ReceiverClient, ReplyInfo } from '../client/receiver-port.ts';
+import type { ReceiverClient, ResponseInfo } from '../client/receiver-port.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter-port.ts';
@@ -36,7 +36,7 @@ export interface TransmissionOptions {
   readonly isSealed: boolean;
   readonly recorded: RecordedAreas;
   readonly lanes: Lanes;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly counters: BlockCounters;
   readonly clock: Clock;
   /** Of a disk: what was read of it, and in which run. */
@@ -88,9 +88,9 @@ export class Transmission {
   }
 
   /** To be called with every reply of every connection. */
-  noteReply(info: ReplyInfo): void {
-    const { counters, attempts } = this.#options;
-    if (info.verifiedCount > counters.verified) attempts.noteProgress();
+  noteResponse(info: ResponseInfo): void {
+    const { counters, retries } = this.#options;
+    if (info.verifiedCount > counters.verified) retries.noteProgress();
     counters.verified = Math.min(info.verifiedCount, counters.total);
     this.#account(this.#owed.settle(info));
   }
@@ -196,14 +196,14 @@ export class Transmission {
 
   /** It is there, just like that. */
   #skip(index: number, digest: Buffer): void {
-    const { counters, attempts } = this.#options;
+    const { counters, retries } = this.#options;
     this.#root.add(index, digest);
     counters.read++;
     counters.skipped++;
     counters.durable++;
     this.#supply.release([[index, 1]]);
     this.#comparison.noteDurable([[index, 1]]);
-    attempts.noteProgress();
+    retries.noteProgress();
   }
 
   /** Into a sealed transfer only what could not be read before. @throws TransferError `sealed`. */
@@ -234,7 +234,7 @@ export class Transmission {
       this.#supply.release(ranges);
       this.#comparison.noteDurable(ranges);
     }
-    if (durable.length > 0) this.#options.attempts.noteProgress();
+    if (durable.length > 0) this.#options.retries.noteProgress();
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
@@ -245,6 +245,6 @@ export class Transmission {
   }
 
   async #retrying<Result>(attempt: () => Promise<Result>): Promise<Result> {
-    return await this.#options.attempts.run(this.#signal, attempt);
+    return await this.#options.retries.run(this.#signal, attempt);
   }
 }

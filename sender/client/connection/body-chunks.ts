@@ -3,10 +3,10 @@ import { Readable } from 'node:stream';
 import { systemClock, type Clock } from '../../../common/clock.ts';
 
 /** A record of TLS: less would cost a record each. */
-export const BODY_PIECE_BYTES_MIN = 16 * 1024;
+export const BODY_CHUNK_BYTES_MIN = 16 * 1024;
 /** More makes nothing faster. */
-export const BODY_PIECE_BYTES_MAX = 256 * 1024;
-const BODY_PIECE_BYTES_START = 64 * 1024;
+export const BODY_CHUNK_BYTES_MAX = 256 * 1024;
+const BODY_CHUNK_BYTES_START = 64 * 1024;
 /** A piece that was taken sooner is followed by a larger one, later by a smaller one. */
 const SOON_MS = 10;
 const LATE_MS = 40;
@@ -18,7 +18,7 @@ export function bodyOf(
 ): Readable | string | null {
   // Async iterables are documented as bodies (undici, docs/api/Dispatcher.md); its types lack them.
   if (paced !== undefined) return paced as unknown as Readable;
-  return Buffer.isBuffer(body) ? inPieces(body) : (body ?? null);
+  return Buffer.isBuffer(body) ? inChunks(body) : (body ?? null);
 }
 
 /**
@@ -27,18 +27,18 @@ export function bodyOf(
  * so that no more than one is unaccounted for. The pieces are views: `bytes` must not change until the
  * request has ended.
  */
-export function inPieces(bytes: Buffer, clock: Clock = systemClock): Readable {
-  return Readable.from(piecesOf(bytes, clock), { objectMode: false, highWaterMark: 0 });
+export function inChunks(bytes: Buffer, clock: Clock = systemClock): Readable {
+  return Readable.from(chunksOf(bytes, clock), { objectMode: false, highWaterMark: 0 });
 }
 
-function* piecesOf(bytes: Buffer, clock: Clock): Generator<Buffer, void, undefined> {
-  let pieceBytes = BODY_PIECE_BYTES_START;
+function* chunksOf(bytes: Buffer, clock: Clock): Generator<Buffer, void, undefined> {
+  let pieceBytes = BODY_CHUNK_BYTES_START;
   for (let at = 0; at < bytes.length;) {
     const startMs = clock.monotonicMs();
     yield bytes.subarray(at, at + pieceBytes);
     at += pieceBytes;
     const tookMs = clock.monotonicMs() - startMs;
-    if (tookMs < SOON_MS) pieceBytes = Math.min(pieceBytes * 2, BODY_PIECE_BYTES_MAX);
-    else if (tookMs > LATE_MS) pieceBytes = Math.max(pieceBytes / 2, BODY_PIECE_BYTES_MIN);
+    if (tookMs < SOON_MS) pieceBytes = Math.min(pieceBytes * 2, BODY_CHUNK_BYTES_MAX);
+    else if (tookMs > LATE_MS) pieceBytes = Math.max(pieceBytes / 2, BODY_CHUNK_BYTES_MIN);
   }
 }

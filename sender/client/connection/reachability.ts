@@ -3,7 +3,7 @@ import type { Ticket } from '../../../common/trust/ticket.ts';
 import { makeConnector } from './connector.ts';
 
 /** One connection at a time is enough for all who ask. */
-export class LineProbe {
+export class Reachability {
   readonly #connect: () => Promise<boolean>;
   #underWay: Promise<boolean> | undefined;
 

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { TransferError } from '../../../common/errors.ts';
-import type { SendQueues } from './unacked-bytes.ts';
+import type { UnackedBytes } from './unacked-bytes.ts';
 
 /** How often a connection is looked at. */
 const LOOK_INTERVAL_MS = 5000;
@@ -16,8 +16,8 @@ export const STALL_MS = 60_000;
  */
 const HANG_MS = 10_000;
 
-export interface Watched {
-  readonly queues: Pick<SendQueues, 'unacknowledgedBytes'>;
+export interface StallWatchOptions {
+  readonly queues: Pick<UnackedBytes, 'unacknowledgedBytes'>;
   readonly socketNow: () => Socket | undefined;
   /** How long the receiver may take for its answer when it has the whole request. */
   readonly answerMs: number;
@@ -38,8 +38,8 @@ export function standstillOf(
  * One request under way. Time is counted in looks, so that a process that was stopped has not missed
  * anything. Without a connection the connect timeout rules.
  */
-export class ProgressWatch implements Disposable {
-  readonly #watched: Watched;
+export class StallWatch implements Disposable {
+  readonly #watched: StallWatchOptions;
   readonly #timer: NodeJS.Timeout;
   #seen: string | undefined;
   /** From its begin to the last movement. */
@@ -47,7 +47,7 @@ export class ProgressWatch implements Disposable {
   #standstillMs: number | undefined;
   #isEnded = false;
 
-  constructor(watched: Watched) {
+  constructor(watched: StallWatchOptions) {
     this.#watched = watched;
     this.#timer = setInterval(() => void this.#look(), LOOK_INTERVAL_MS);
     this.#timer.unref();

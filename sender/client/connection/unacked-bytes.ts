@@ -14,7 +14,7 @@ type Table = ReadonlyMap<string, number>;
  * One look at the table of connections serves all who ask while it is taken: it has a line for each
  * connection of the machine, and there are up to 64 lanes.
  */
-export class SendQueues {
+export class UnackedBytes {
   readonly #looks = new Map<string, Promise<Table>>();
 
   /**
@@ -50,13 +50,13 @@ async function readTable(path: string): Promise<Table> {
 }
 
 /** Bytes of one client that have reached the other end's kernel, over its connections one after the other. */
-export class ArrivedBytes {
-  readonly #queues: SendQueues;
+export class AcknowledgedBytes {
+  readonly #queues: UnackedBytes;
   #socket: Socket | undefined;
   #bytes = 0;
   #bytesBefore = 0;
 
-  constructor(queues: SendQueues) {
+  constructor(queues: UnackedBytes) {
     this.#queues = queues;
   }
 

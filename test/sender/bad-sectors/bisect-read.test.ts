@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { readCarefully, type FailedRead } from '../../../sender/bad-sectors/bisect-read.ts';
+import { bisectRead, type FailedRead } from '../../../sender/bad-sectors/bisect-read.ts';
 
 interface Disk {
   readonly sizeBytes: number;
@@ -47,7 +47,7 @@ test('every good byte comes to its place once, every bad sector is named once, i
           seen.set(byte, what);
         }
       };
-      const reached = await readCarefully({
+      const reached = await bisectRead({
         from,
         end: sizeBytes,
         sectorBytes,
@@ -74,7 +74,7 @@ test('every good byte comes to its place once, every bad sector is named once, i
 test('a source that ends before is told apart from one that cannot be read', async () => {
   const disk = { sizeBytes: 5000, sectorBytes: 512, bad: new Set([2]), shortBytes: Infinity };
   const bad: number[] = [];
-  const reached = await readCarefully({
+  const reached = await bisectRead({
     from: 0,
     end: 65_536,
     sectorBytes: 512,
@@ -96,13 +96,13 @@ test('one bad sector of a block costs a few reads, and what ends the reading end
       return readOf(disk, at, end, false);
     },
   };
-  await readCarefully({ ...reading, onUnreadable: () => {} });
+  await bisectRead({ ...reading, onUnreadable: () => {} });
   assert.equal(reads, 1 + 2 * 13);
   reads = 0;
   const stop = new Error('stop');
   const onUnreadable = (): never => {
     throw stop;
   };
-  await assert.rejects(readCarefully({ ...reading, onUnreadable }), stop);
+  await assert.rejects(bisectRead({ ...reading, onUnreadable }), stop);
   assert(reads < 27);
 });

@@ -5,7 +5,7 @@ import { TransferError } from '../../../common/errors.ts';
 import {
   formatLimit,
   limitAt,
-  parseTimetable,
+  parseSchedule,
   type Limit,
 } from '../../../sender/bandwidth/bandwidth-schedule.ts';
 
@@ -26,7 +26,7 @@ function inZone<Result>(zone: string, work: () => Result): Result {
 
 /** @param when local time of the zone, as `2026-11-22T08:00`; a Sunday. */
 function limitOf(text: string, when: string, zone = 'UTC'): Limit {
-  return inZone(zone, () => limitAt(parseTimetable(text), new Date(when).getTime()));
+  return inZone(zone, () => limitAt(parseSchedule(text), new Date(when).getTime()));
 }
 
 test('one limit holds always; a number alone counts KiB, and suffixes are powers of 1024', () => {
@@ -76,13 +76,13 @@ test('what is no limit is refused, naming it', () => {
     '2MB/s',
   ]) {
     assert.throws(
-      () => parseTimetable(text),
+      () => parseSchedule(text),
       (error) => error instanceof TransferError && /^'.*' is not a limit$/.test(error.message),
       text,
     );
   }
-  assert.throws(() => parseTimetable('1023B'), /the limit '1023B' is not between 1K and 8191T a second/);
-  assert.throws(() => parseTimetable('9999999P'), /the limit '9999999P' is not between/);
+  assert.throws(() => parseSchedule('1023B'), /the limit '1023B' is not between 1K and 8191T a second/);
+  assert.throws(() => parseSchedule('9999999P'), /the limit '9999999P' is not between/);
 });
 
 test('of a day, the entry that began last holds, before the first the last of the day before', () => {
@@ -132,7 +132,7 @@ test('of a week, days may be named, in short or in full, and mixed with entries 
 
 test('the wall clock of the time zone counts, also where it is set forward or back', () => {
   // Berlin: 2026-03-29 02:00 becomes 03:00; 2026-10-25 03:00 becomes 02:00. Both are Sundays.
-  const table = parseTimetable('02:30,1M 04:00,off');
+  const table = parseSchedule('02:30,1M 04:00,off');
   const at = (utc: string): Limit => inZone('Europe/Berlin', () => limitAt(table, Date.parse(utc)));
   assert.equal(at('2026-03-29T00:59Z'), undefined, '01:59');
   assert.equal(at('2026-03-29T01:00Z'), MIB, '03:00: 02:30 never was');
@@ -153,7 +153,7 @@ test('any text is a timetable or refused as one; each limit can be told', () => 
       (text, when) => {
         try {
           assert.match(
-            formatLimit(limitAt(parseTimetable(text), when.getTime())),
+            formatLimit(limitAt(parseSchedule(text), when.getTime())),
             /^(off|.* .iB\/s \(.* .bit\/s\))$/,
           );
         } catch (error) {

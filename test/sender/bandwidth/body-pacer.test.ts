@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LinePacer } from '../../../sender/bandwidth/body-pacer.ts';
+import { BodyPacer } from '../../../sender/bandwidth/body-pacer.ts';
 import { TokenBucket } from '../../../sender/bandwidth/token-bucket.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { prng } from '../../support/prng.ts';
@@ -11,7 +11,7 @@ const NEVER = new AbortController().signal;
 
 interface Scene {
   readonly clock: FakeClock;
-  readonly pacer: LinePacer;
+  readonly pacer: BodyPacer;
   limit: number | undefined;
   /** Of all bodies, in order of their going out. */
   readonly sent: { readonly atMs: number; readonly lane: number; readonly bytes: number }[];
@@ -25,7 +25,7 @@ function scene(limit: number | undefined): Scene {
   const all: Scene = {
     clock,
     limit,
-    pacer: new LinePacer({ clock, limit: () => all.limit }),
+    pacer: new BodyPacer({ clock, limit: () => all.limit }),
     sent: [],
     async lane(lane, bodyBytes, bodies, signal = NEVER) {
       for (let count = 0; count < bodies; count++) {

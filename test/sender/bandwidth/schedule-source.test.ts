@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LimitSource, type LimitSourceOptions } from '../../../sender/bandwidth/schedule-source.ts';
+import { ScheduleSource, type ScheduleSourceOptions } from '../../../sender/bandwidth/schedule-source.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const MIB = 1024 * 1024;
 
-interface Heard extends LimitSourceOptions {
+interface Heard extends ScheduleSourceOptions {
   readonly clock: FakeClock;
   readonly changes: (number | undefined)[];
   readonly broken: string[];
@@ -27,7 +27,7 @@ function listen(clock = new FakeClock()): Heard {
 
 test('a timetable switches when its time has come, and tells it once', async () => {
   const heard = listen(new FakeClock(new Date('2026-11-22T07:59:58').getTime()));
-  using limits = await LimitSource.open('08:00,1M 19:00,off', heard);
+  using limits = await ScheduleSource.open('08:00,1M 19:00,off', heard);
   assert.equal(limits.bytesPerSecond, undefined);
   await heard.clock.advance(1999);
   await limits.reload();
@@ -47,7 +47,7 @@ test('an edited file counts; a broken or missing one changes nothing and is told
   const path = join(folder.path, 'limit');
   await writeFile(path, '1M\n');
   const heard = listen();
-  using limits = await LimitSource.open(`@${path}`, heard);
+  using limits = await ScheduleSource.open(`@${path}`, heard);
   assert.equal(limits.bytesPerSecond, MIB);
   await writeFile(path, '00:00,2M\n12:00,2M\n');
   await limits.reload();
@@ -73,12 +73,12 @@ test('an edited file counts; a broken or missing one changes nothing and is told
 test('at the start a file that is missing or broken is a mistake of usage', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'limit');
-  await assert.rejects(LimitSource.open(`@${path}`, listen()), {
+  await assert.rejects(ScheduleSource.open(`@${path}`, listen()), {
     code: 'usage',
     message: /^cannot read the limit/,
   });
   await writeFile(path, '2X');
-  await assert.rejects(LimitSource.open(`@${path}`, listen()), {
+  await assert.rejects(ScheduleSource.open(`@${path}`, listen()), {
     code: 'usage',
     message: /'2X' is not a limit$/,
   });

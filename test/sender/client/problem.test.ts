@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
 import { problemResponse } from '../../../receiver/http/json-response.ts';
-import { failureOf, type Reply } from '../../../sender/client/problem.ts';
+import { failureOf, type HttpResponse } from '../../../sender/client/problem.ts';
 
-async function replyTo(error: TransferError): Promise<Reply> {
+async function replyTo(error: TransferError): Promise<HttpResponse> {
   const response = problemResponse(error);
   return {
     status: response.status,
@@ -13,7 +13,7 @@ async function replyTo(error: TransferError): Promise<Reply> {
   };
 }
 
-function replyOf(status: number, body: string): Reply {
+function replyOf(status: number, body: string): HttpResponse {
   return { status, body: Buffer.from(body), header: () => undefined };
 }
 

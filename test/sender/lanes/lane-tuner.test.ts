@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import {
   LANES_START,
-  PACE_INTERVAL_MS,
-  startPace,
+  TUNER_INTERVAL_MS,
+  startTuner,
   type Observation,
 } from '../../../sender/lanes/tuner-state.ts';
-import { pace } from '../../../sender/lanes/lane-tuner.ts';
+import { tune } from '../../../sender/lanes/lane-tuner.ts';
 
 const RATE = 1_000_000;
 const BLOCK_BYTES = 4 * 1024 * 1024;
@@ -20,23 +20,23 @@ class Scene {
 
   constructor(bytesPerSecond: (lanes: number) => number, lanesMax = 64) {
     this.#bytesPerSecond = bytesPerSecond;
-    this.state = startPace(lanesMax, BLOCK_BYTES);
+    this.state = startTuner(lanesMax, BLOCK_BYTES);
   }
 
   /** @returns the numbers of lanes there were. */
   run(seconds: number, more: Partial<Observation> = {}): number[] {
     const lanes: number[] = [];
-    for (let ms = 0; ms < seconds * 1000; ms += PACE_INTERVAL_MS) {
+    for (let ms = 0; ms < seconds * 1000; ms += TUNER_INTERVAL_MS) {
       const there = this.state.lanes;
-      const bytes = (this.#bytesPerSecond(there) * PACE_INTERVAL_MS) / 1000;
+      const bytes = (this.#bytesPerSecond(there) * TUNER_INTERVAL_MS) / 1000;
       this.#seen = {
         ...this.#seen,
-        atMs: this.#seen.atMs + PACE_INTERVAL_MS,
+        atMs: this.#seen.atMs + TUNER_INTERVAL_MS,
         acknowledgedBytes: this.#seen.acknowledgedBytes + bytes,
         lanes: there,
         ...more,
       };
-      this.state = pace(this.state, this.#seen);
+      this.state = tune(this.state, this.#seen);
       lanes.push(this.state.lanes);
     }
     return lanes;
@@ -49,8 +49,8 @@ class Scene {
 }
 
 test('it starts with four, or with fewer where no more are allowed, and never goes beyond', () => {
-  assert.equal(startPace(64, BLOCK_BYTES).lanes, LANES_START);
-  assert.equal(startPace(3, BLOCK_BYTES).lanes, 3);
+  assert.equal(startTuner(64, BLOCK_BYTES).lanes, LANES_START);
+  assert.equal(startTuner(3, BLOCK_BYTES).lanes, 3);
   assert.deepEqual(new Set(new Scene((lanes) => lanes * RATE, 3).run(120)), new Set([3]));
   assert.equal(Math.max(...new Scene((lanes) => lanes * RATE, 10).run(120)), 10);
 });
@@ -109,14 +109,14 @@ test('whatever is seen, the number stays within its bounds', () => {
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 64 }), fc.array(seen, { maxLength: 300 }), (lanesMax, all) => {
-      let state = startPace(lanesMax, BLOCK_BYTES);
+      let state = startTuner(lanesMax, BLOCK_BYTES);
       let [atMs, acknowledgedBytes, busyCount] = [0, 0, 0];
       for (const { stepMs, bytes, lanes, isThere, sendingShare, busy } of all) {
         atMs += stepMs;
         acknowledgedBytes += bytes;
         busyCount += busy;
         const there = isThere ? state.lanes : lanes;
-        state = pace(state, { atMs, acknowledgedBytes, lanes: there, sendingShare, busyCount });
+        state = tune(state, { atMs, acknowledgedBytes, lanes: there, sendingShare, busyCount });
         assert(Number.isSafeInteger(state.lanes) && state.lanes >= 1 && state.lanes <= lanesMax);
       }
     }),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keepPace } from '../../../sender/lanes/tune-lanes.ts';
+import { tuneLanes } from '../../../sender/lanes/tune-lanes.ts';
 import { Lanes } from '../../../sender/lanes/lanes.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { fakeLane } from '../../support/fake-lane.ts';
@@ -47,7 +47,7 @@ test('the lanes follow the pace: all where each helps, fewer when the receiver i
   const busyCount = (): number => line.busyCount;
   const sendingMs = (): number => clock.monotonicMs() * 100;
   {
-    using _pace = keepPace({
+    using _tuning = tuneLanes({
       lanes,
       lanesMax: LANES_MAX,
       blockBytes: BLOCK_BYTES,
@@ -77,7 +77,7 @@ test('while nothing moves for long it looks more seldom', async () => {
     looks++;
     return 0;
   };
-  using _pace = keepPace({
+  using _tuning = tuneLanes({
     lanes,
     lanesMax: LANES_MAX,
     blockBytes: BLOCK_BYTES,

@@ -1,16 +1,13 @@
-/**
- * The pace of the lanes on model lines, by seed. `DDT_PACE_SEEDS=5000` runs more of them; a failure names its
- * own.
- */
+/** The lane tuner on model lines, by seed: `DDT_TUNER_SEEDS=5000` runs more; a failure names its seed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PACE_INTERVAL_MS } from '../../../sender/lanes/tuner-state.ts';
+import { TUNER_INTERVAL_MS } from '../../../sender/lanes/tuner-state.ts';
 import { prng } from '../../support/prng.ts';
 import type { LineParameters } from './line-model.ts';
 import {
   LANES_MAX,
   bestOf,
-  decideByPace,
+  decideByTuner,
   fixedGoodputs,
   lineOf,
   meanOf,
@@ -21,7 +18,7 @@ import {
   type Tick,
 } from './tuner-runs.ts';
 
-const SEEDS = Number(process.env['DDT_PACE_SEEDS'] ?? 150);
+const SEEDS = Number(process.env['DDT_TUNER_SEEDS'] ?? 150);
 const WARM_UP_MS = 60_000;
 const STEADY_MS = 120_000;
 const CHANGED_MS = 90_000;
@@ -56,7 +53,7 @@ const nameOf = ({ bytesPerSecond, rttMs, loss }: LineParameters): string =>
 
 /** What is wrong with a run on a line that stays the same; undefined when nothing is. */
 function faultOf(line: LineParameters, ticks: readonly Tick[]): string | undefined {
-  const steady = ticks.slice(WARM_UP_MS / PACE_INTERVAL_MS);
+  const steady = ticks.slice(WARM_UP_MS / TUNER_INTERVAL_MS);
   const best = BEST.get(line) ?? bestOf(line);
   const mean = meanOf(steady);
   if (mean < 0.9 * best) return `${mbit(mean)} Mbit/s, where a fixed number brings ${mbit(best)}`;
@@ -77,7 +74,7 @@ test('on a line that stays the same it is near the best fixed number, steady, an
   for (const line of LINES) {
     const ticks = runOn([[line, WARM_UP_MS + STEADY_MS]], 1);
     const fixed = [...fixedGoodputs(line)].map(([count, rate]) => `${count}: ${mbit(rate)}`).join(', ');
-    const auto = `${mbit(meanOf(ticks.slice(WARM_UP_MS / PACE_INTERVAL_MS)))} with ${ticks.at(-1)?.lanes}`;
+    const auto = `${mbit(meanOf(ticks.slice(WARM_UP_MS / TUNER_INTERVAL_MS)))} with ${ticks.at(-1)?.lanes}`;
     t.diagnostic(`${nameOf(line)}: fixed ${fixed}; auto ${auto}`);
   }
 });
@@ -97,7 +94,7 @@ test('the start costs a few seconds of the line', (t) => {
     const best = bestOf(line);
     const all = Array.from({ length: Math.ceil(SEEDS / STARTS.length) }, (_, at) => {
       const lost = runOn([[line, WARM_UP_MS]], at + 1).map((tick) => 1 - tick.bytesPerSecond / best);
-      return (lost.reduce((sum, each) => sum + each, 0) * PACE_INTERVAL_MS) / 1000;
+      return (lost.reduce((sum, each) => sum + each, 0) * TUNER_INTERVAL_MS) / 1000;
     }).sort((a, b) => a - b);
     const median = all[Math.floor(all.length / 2)] ?? Infinity;
     t.diagnostic(`${nameOf(line)}: ${median.toFixed(1)} s, ${all.at(-1)?.toFixed(1)} s at worst`);
@@ -107,9 +104,9 @@ test('the start costs a few seconds of the line', (t) => {
 
 test('on a clean line whose goodput sways it settles low as a rule, and loses nothing', () => {
   const line = lineOf(100, 40, 0, { sway: 0.2 });
-  const four = meanOf(runOn([[line, STEADY_MS]], 1, () => 4).slice(WARM_UP_MS / PACE_INTERVAL_MS));
+  const four = meanOf(runOn([[line, STEADY_MS]], 1, () => 4).slice(WARM_UP_MS / TUNER_INTERVAL_MS));
   const runs = Array.from({ length: Math.ceil(SEEDS / 8) }, (_, at) =>
-    runOn([[line, WARM_UP_MS + STEADY_MS]], at + 1).slice(WARM_UP_MS / PACE_INTERVAL_MS),
+    runOn([[line, WARM_UP_MS + STEADY_MS]], at + 1).slice(WARM_UP_MS / TUNER_INTERVAL_MS),
   );
   const lanes = runs.map((ticks) => ticks.at(-1)?.lanes ?? Infinity).sort((a, b) => a - b);
   assert((lanes[Math.floor(lanes.length / 2)] ?? Infinity) <= CLEAN_LANES_MAX, lanes.join(' '));
@@ -139,7 +136,7 @@ test('when the line changes it is within 10 % of the best in a quarter of a minu
         ],
         at + 1,
       );
-      return secondsUntil(0.9, best, ticks.slice((2 * CHANGED_MS) / PACE_INTERVAL_MS));
+      return secondsUntil(0.9, best, ticks.slice((2 * CHANGED_MS) / TUNER_INTERVAL_MS));
     }).sort((a, b) => a - b);
     const [median = 0, worst = 0] = [all[Math.floor(all.length / 2)], all.at(-1)];
     t.diagnostic(`${name}: ${median} s, ${worst} s at worst`);
@@ -160,7 +157,7 @@ test('a source that is slower than the line is no reason for more lanes, nor for
       ],
       seed,
     );
-    const lanes = ticks.slice((WARM_UP_MS + 30_000) / PACE_INTERVAL_MS).map((tick) => tick.lanes);
+    const lanes = ticks.slice((WARM_UP_MS + 30_000) / TUNER_INTERVAL_MS).map((tick) => tick.lanes);
     assert.equal(Math.min(...lanes), Math.max(...lanes), `seed ${seed}`);
   }
 });
@@ -171,7 +168,7 @@ test('a line of 64 kbit/s gets no more lanes than it can keep moving: in the end
     const lanes = runOn([[lineOf(0.064, 600, 0), 2 * hourMs]], seed).map((tick) => tick.lanes);
     assert(Math.max(...lanes) <= 4, `seed ${seed}: ${Math.max(...lanes)}`);
     // Those of the start finish their blocks first.
-    const last = lanes.slice(hourMs / PACE_INTERVAL_MS);
+    const last = lanes.slice(hourMs / TUNER_INTERVAL_MS);
     assert.deepEqual([Math.min(...last), Math.max(...last)], [1, 1], `seed ${seed}`);
   }
 });
@@ -179,7 +176,7 @@ test('a line of 64 kbit/s gets no more lanes than it can keep moving: in the end
 test('it keeps below what the receiver has memory for, but for a look now and then', () => {
   const line = lineOf(100, 40, 0.5, { receiverBlocks: 10 });
   for (let seed = 1; seed <= 20; seed++) {
-    const steady = runOn([[line, WARM_UP_MS + STEADY_MS]], seed).slice(WARM_UP_MS / PACE_INTERVAL_MS);
+    const steady = runOn([[line, WARM_UP_MS + STEADY_MS]], seed).slice(WARM_UP_MS / TUNER_INTERVAL_MS);
     const tooMany = steady.filter(({ lanes }) => lanes > line.receiverBlocks).length / steady.length;
     assert(tooMany < 0.15 && meanOf(steady) > 0.75 * bestOf(line), `seed ${seed}: ${tooMany}`);
   }
@@ -188,7 +185,7 @@ test('it keeps below what the receiver has memory for, but for a look now and th
 /** Paces that are wrong in one way each, and the lines on which that shows. */
 const WRONG: readonly (readonly [string, () => Decide, readonly LineParameters[]])[] = [
   ['never grows', () => () => 4, LOSSY],
-  ['never shrinks', () => withHighest(decideByPace(), 32), CLEAN],
+  ['never shrinks', () => withHighest(decideByTuner(), 32), CLEAN],
   ['grows without end', () => () => LANES_MAX, CLEAN],
   ['goes back and forth', backAndForth, LINES],
 ];

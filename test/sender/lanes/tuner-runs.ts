@@ -1,6 +1,6 @@
 /** Runs of a pace on model lines, and what is asked of them. */
-import { pace } from '../../../sender/lanes/lane-tuner.ts';
-import { PACE_INTERVAL_MS, startPace, type Observation } from '../../../sender/lanes/tuner-state.ts';
+import { tune } from '../../../sender/lanes/lane-tuner.ts';
+import { TUNER_INTERVAL_MS, startTuner, type Observation } from '../../../sender/lanes/tuner-state.ts';
 import { prng } from '../../support/prng.ts';
 import { BLOCK_BYTES, LineModel, type LineParameters } from './line-model.ts';
 
@@ -8,14 +8,14 @@ export const LANES_MAX = 64;
 const FIXED_COUNTS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64] as const;
 const FIXED_WARM_UP_MS = 15_000;
 const FIXED_MS = 40_000;
-const TICKS_A_MINUTE = 60_000 / PACE_INTERVAL_MS;
+const TICKS_A_MINUTE = 60_000 / TUNER_INTERVAL_MS;
 
 /** What decides: lanes wanted, from one observation to the next. */
 export type Decide = (seen: Observation) => number;
 
-export function decideByPace(): Decide {
-  let state = startPace(LANES_MAX, BLOCK_BYTES);
-  return (seen) => (state = pace(state, seen)).lanes;
+export function decideByTuner(): Decide {
+  let state = startTuner(LANES_MAX, BLOCK_BYTES);
+  return (seen) => (state = tune(state, seen)).lanes;
 }
 
 export interface Tick {
@@ -44,7 +44,7 @@ export function lineOf(
 export function runOn(
   lines: readonly (readonly [LineParameters, number])[],
   seed: number,
-  decide: Decide = decideByPace(),
+  decide: Decide = decideByTuner(),
 ): Tick[] {
   const ticks: Tick[] = [];
   const model = new LineModel(lines[0]?.[0] ?? lineOf(1, 1, 0), prng(seed));
@@ -60,11 +60,11 @@ export function runOn(
   observe();
   for (const [line, lastsMs] of lines) {
     model.line = line;
-    for (let leftMs = lastsMs; leftMs > 0; leftMs -= PACE_INTERVAL_MS) {
+    for (let leftMs = lastsMs; leftMs > 0; leftMs -= TUNER_INTERVAL_MS) {
       const before = model.deliveredBytes;
-      model.run(PACE_INTERVAL_MS);
+      model.run(TUNER_INTERVAL_MS);
       const bytes = model.deliveredBytes - before;
-      ticks.push({ lanes: model.laneCount, bytesPerSecond: (bytes * 1000) / PACE_INTERVAL_MS });
+      ticks.push({ lanes: model.laneCount, bytesPerSecond: (bytes * 1000) / TUNER_INTERVAL_MS });
       observe();
     }
   }
@@ -81,7 +81,7 @@ export function fixedGoodputs(line: LineParameters): Map<number, number> {
   return new Map(
     counts.map((count) => {
       const ticks = runOn([[line, FIXED_WARM_UP_MS + FIXED_MS]], 1, () => count);
-      return [count, meanOf(ticks.slice(FIXED_WARM_UP_MS / PACE_INTERVAL_MS))];
+      return [count, meanOf(ticks.slice(FIXED_WARM_UP_MS / TUNER_INTERVAL_MS))];
     }),
   );
 }
@@ -104,10 +104,10 @@ export function turnsPerMinute(ticks: readonly Tick[]): number {
 
 /** Seconds until five seconds in a row bring this share of `best` on the average; Infinity if never. */
 export function secondsUntil(share: number, best: number, ticks: readonly Tick[]): number {
-  const span = 5000 / PACE_INTERVAL_MS;
+  const span = 5000 / TUNER_INTERVAL_MS;
   for (let at = 0; at + span <= ticks.length; at++) {
     if (meanOf(ticks.slice(at, at + span)) >= share * best) {
-      return ((at + span) * PACE_INTERVAL_MS) / 1000;
+      return ((at + span) * TUNER_INTERVAL_MS) / 1000;
     }
   }
   return Infinity;

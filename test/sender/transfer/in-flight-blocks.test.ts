@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
-import type { Flight } from '../../../sender/transfer/in-flight-block.ts';
-import { Flights } from '../../../sender/transfer/in-flight-blocks.ts';
+import type { InFlightBlock } from '../../../sender/transfer/in-flight-block.ts';
+import { InFlightBlocks } from '../../../sender/transfer/in-flight-blocks.ts';
 import type { ReadBlock } from '../../../sender/source/read-block.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { fakeLane, type FakeLane } from '../../support/fake-lane.ts';
@@ -20,25 +20,25 @@ const block = (index: number): ReadBlock => ({
 
 interface Flown {
   readonly lane: FakeLane;
-  readonly flight: Flight;
+  readonly flight: InFlightBlock;
   readonly land: () => void;
   readonly landed: Promise<void>;
 }
 
 class Scene {
   readonly clock = new FakeClock();
-  readonly flights: Flights;
+  readonly flights: InFlightBlocks;
   readonly end = new AbortController();
 
   constructor() {
-    this.flights = new Flights(this.clock, this.end.signal);
+    this.flights = new InFlightBlocks(this.clock, this.end.signal);
   }
 
   /** A block whose lane obeys the flight's signal; `land` is its receipt. */
   fly(index: number, encoded?: Buffer): Flown {
     const lane = fakeLane();
     const { promise, resolve } = Promise.withResolvers<void>();
-    let started: Flight | undefined;
+    let started: InFlightBlock | undefined;
     const landed = this.flights.fly({ block: block(index), encoded }, lane, async (flight) => {
       started = flight;
       const aborted = new Promise<never>((_, reject) => {

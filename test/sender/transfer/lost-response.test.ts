@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Area } from '../../../common/areas.ts';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import { Attempts } from '../../../sender/transfer/retry.ts';
+import { Retries } from '../../../sender/transfer/retry.ts';
 import type { BlockHead } from '../../../sender/client/receiver-port.ts';
 import { BlockSender } from '../../../sender/transfer/send-block.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -31,7 +31,7 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
   const sender = new BlockSender({
     transferId: 't',
     check: async () => await Promise.resolve(),
-    attempts: new Attempts({ clock, random: () => 0, retryForMs: 1000, onRetry: () => {} }),
+    retries: new Retries({ clock, random: () => 0, retryForMs: 1000, onRetry: () => {} }),
     counters: { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 },
     clock,
     signal: new AbortController().signal,
@@ -78,7 +78,7 @@ test('a block that is cut off twice after minutes is told of: smaller ones would
   const sender = new BlockSender({
     transferId: 't',
     check: async () => await Promise.resolve(),
-    attempts: new Attempts({ clock, random: () => 0, retryForMs: 3_600_000, onRetry: () => {} }),
+    retries: new Retries({ clock, random: () => 0, retryForMs: 3_600_000, onRetry: () => {} }),
     counters: { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 },
     clock,
     signal: ending.signal,

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
 import type { Range } from '../../../common/ranges.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from '../../../sender/transfer/owed-blocks.ts';
-import type { ReplyInfo } from '../../../sender/client/receiver-port.ts';
+import type { ResponseInfo } from '../../../sender/client/receiver-port.ts';
 
 function block(index: number, epoch: string, generation: number): OwedBlocks {
   return { ranges: [[index, 1]], epoch, generation, digest: digestNow(Buffer.from(`${index}`)) };
@@ -139,7 +139,7 @@ const events = fc.array(
   { maxLength: 60 },
 );
 
-interface Reply extends Omit<ReplyInfo, 'verifiedCount'> {
+interface Reply extends Omit<ResponseInfo, 'verifiedCount'> {
   readonly owed: OwedBlocks;
 }
 

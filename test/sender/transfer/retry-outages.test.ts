@@ -4,28 +4,28 @@ import { test } from 'node:test';
 import type { ErrorCode } from '../../../common/errors.ts';
 import {
   HOUR_MS,
-  attemptsScene as scene,
+  retriesScene as scene,
   endOf,
   failing,
   failure,
   never,
-} from '../../support/attempts-scene.ts';
+} from '../../support/retries-scene.ts';
 
 test('an attempt to connect is made every ten seconds at least', async () => {
-  const { clock, attempts, delaysMs } = scene({ random: 0.999 });
-  const run = attempts.run(never, failing(...Array.from({ length: 9 }, () => 'connection-failed' as const)));
+  const { clock, retries, delaysMs } = scene({ random: 0.999 });
+  const run = retries.run(never, failing(...Array.from({ length: 9 }, () => 'connection-failed' as const)));
   await clock.runToEnd(run);
   assert.deepEqual(delaysMs.slice(-3), [9990, 9990, 9990]);
 });
 
 test('the first answer after a silence ends all waiting for the line, and no other waiting', async () => {
-  const { clock, attempts } = scene({ random: 0.999 });
+  const { clock, retries } = scene({ random: 0.999 });
   const five = (code: ErrorCode): (() => Promise<string>) =>
     failing(...Array.from({ length: 5 }, () => code));
-  const lanes = [1, 2, 3].map(async () => await attempts.run(never, five('connection-failed')));
-  const full = attempts.run(never, five('no-space'));
+  const lanes = [1, 2, 3].map(async () => await retries.run(never, five('connection-failed')));
+  const full = retries.run(never, five('no-space'));
   await clock.advance(8000);
-  attempts.noteAnswer();
+  retries.noteAnswer();
   await clock.advance(0);
   assert.deepEqual(await Promise.all(lanes), ['done', 'done', 'done']);
   assert.equal(clock.sleeperCount, 1);
@@ -33,10 +33,10 @@ test('the first answer after a silence ends all waiting for the line, and no oth
 });
 
 test('while answers come a lane that fails all the same is not hurried', async () => {
-  const { clock, attempts, delaysMs } = scene({ random: 0.999 });
-  const run = attempts.run(never, failing('connection-failed', 'connection-failed', 'connection-failed'));
+  const { clock, retries, delaysMs } = scene({ random: 0.999 });
+  const run = retries.run(never, failing('connection-failed', 'connection-failed', 'connection-failed'));
   for (let second = 0; second < 8; second++) {
-    attempts.noteAnswer();
+    retries.noteAnswer();
     await clock.advance(500);
   }
   assert.equal(await run, 'done');
@@ -45,10 +45,10 @@ test('while answers come a lane that fails all the same is not hurried', async (
 });
 
 test('patience begins with the first failure, not with the last block that a slow line brought', async () => {
-  const { clock, attempts } = scene({ retryForMs: 300_000 });
-  attempts.noteProgress();
+  const { clock, retries } = scene({ retryForMs: 300_000 });
+  retries.noteProgress();
   const broken = failing('connection-failed', 'connection-failed');
-  const run = attempts.run(never, async () => {
+  const run = retries.run(never, async () => {
     await clock.sleep(540_000);
     return await broken();
   });
@@ -58,7 +58,7 @@ test('patience begins with the first failure, not with the last block that a slo
 test('whoever was suspended for longer than the patience tries once more before it gives up', async () => {
   const one = scene({ retryForMs: HOUR_MS });
   let tries = 0;
-  const suspended = one.attempts.run(never, async () => {
+  const suspended = one.retries.run(never, async () => {
     tries++;
     // The second attempt is under way when the process is stopped for a day.
     if (tries === 2) await one.clock.sleep(24 * HOUR_MS);

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { SHA256, digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import type { BlockReceipt } from '../../../common/protocol/protocol.ts';
-import { Attempts } from '../../../sender/transfer/retry.ts';
+import type { BlockResult } from '../../../common/protocol/protocol.ts';
+import { Retries } from '../../../sender/transfer/retry.ts';
 import type { OwedBlocks } from '../../../sender/transfer/owed-blocks.ts';
 import { BlockReader, type ReadBlock } from '../../../sender/source/read-block.ts';
 import { BlockSender } from '../../../sender/transfer/send-block.ts';
@@ -59,7 +59,7 @@ class Scene {
         const again = await this.#reader.read(block.index, block.bytes);
         if (!again.digest.equals(block.digest)) throw this.#reader.changed(again);
       },
-      attempts: new Attempts({ clock, random: () => 0.5, retryForMs: 1e6, onRetry: () => {} }),
+      retries: new Retries({ clock, random: () => 0.5, retryForMs: 1e6, onRetry: () => {} }),
       counters,
       clock,
       signal: new AbortController().signal,
@@ -71,7 +71,7 @@ class Scene {
   lane(): FakeLane {
     return fakeLane({
       putBlock: async ({ index, bytes, digest }, signal) => {
-        const { promise, resolve, reject } = Promise.withResolvers<BlockReceipt>();
+        const { promise, resolve, reject } = Promise.withResolvers<BlockResult>();
         const about = { transferId: 't', epoch: 'e', index, offset: index * BLOCK_BYTES };
         const what = { length: bytes.length, sha256: digest.toString('hex'), state: 'written' as const };
         this.puts.push({

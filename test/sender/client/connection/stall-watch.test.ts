@@ -5,9 +5,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { TransferError } from '../../../../common/errors.ts';
-import { inPieces } from '../../../../sender/client/connection/body-chunks.ts';
-import { SendQueues } from '../../../../sender/client/connection/unacked-bytes.ts';
-import { ProgressWatch, standstillOf } from '../../../../sender/client/connection/stall-watch.ts';
+import { inChunks } from '../../../../sender/client/connection/body-chunks.ts';
+import { UnackedBytes } from '../../../../sender/client/connection/unacked-bytes.ts';
+import { StallWatch, standstillOf } from '../../../../sender/client/connection/stall-watch.ts';
 import { eventually } from '../../../support/eventually.ts';
 
 const MIB = 1024 * 1024;
@@ -16,7 +16,7 @@ const stalled = (seconds: number): string => `TransferError: the connection did 
 interface Scene extends AsyncDisposable {
   readonly near: Socket;
   readonly far: Socket;
-  readonly watch: ProgressWatch;
+  readonly watch: StallWatch;
   readonly stalls: TransferError[];
   readonly line: { isReachable: boolean; asked: number };
   /** Looks, one every five seconds. */
@@ -32,7 +32,7 @@ async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
   const near = connect(address.port, '127.0.0.1');
   const [[far]] = await Promise.all([accepted, once(near, 'connect')]);
   context.mock.timers.enable({ apis: ['setInterval'] });
-  const real = new SendQueues();
+  const real = new UnackedBytes();
   let looks = 0;
   const queues = {
     unacknowledgedBytes: async (socket: Socket) => {
@@ -51,7 +51,7 @@ async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
     stalls.push(error);
     watch[Symbol.dispose]();
   };
-  const watch = new ProgressWatch({ queues, socketNow: () => near, answerMs, isReachable, onStall });
+  const watch = new StallWatch({ queues, socketNow: () => near, answerMs, isReachable, onStall });
   return {
     near,
     far,
@@ -80,7 +80,7 @@ async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
 
 /** Until the buffers of both ends are full. */
 async function settle({ near }: Scene): Promise<void> {
-  const queues = new SendQueues();
+  const queues = new UnackedBytes();
   let [before, since] = ['', 0];
   await eventually('the buffers to be full', async () => {
     const now = `${near.bytesWritten - near.writableLength} ${await queues.unacknowledgedBytes(near)}`;
@@ -90,7 +90,7 @@ async function settle({ near }: Scene): Promise<void> {
 }
 
 async function fill(all: Scene): Promise<void> {
-  inPieces(Buffer.alloc(64 * MIB, 1)).pipe(all.near);
+  inChunks(Buffer.alloc(64 * MIB, 1)).pipe(all.near);
   await settle(all);
 }
 

@@ -4,11 +4,11 @@ import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import {
-  BODY_PIECE_BYTES_MAX,
-  BODY_PIECE_BYTES_MIN,
-  inPieces,
+  BODY_CHUNK_BYTES_MAX,
+  BODY_CHUNK_BYTES_MIN,
+  inChunks,
 } from '../../../../sender/client/connection/body-chunks.ts';
-import { ArrivedBytes, SendQueues } from '../../../../sender/client/connection/unacked-bytes.ts';
+import { AcknowledgedBytes, UnackedBytes } from '../../../../sender/client/connection/unacked-bytes.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { eventually } from '../../../support/eventually.ts';
 
@@ -39,10 +39,10 @@ for (const host of ['127.0.0.1', '::1']) {
   test(`over ${host} what the other end has not taken does not count as arrived`, async () => {
     await using ends = await pair(host);
     const { near, far } = ends;
-    const arrived = new ArrivedBytes(new SendQueues());
+    const arrived = new AcknowledgedBytes(new UnackedBytes());
     arrived.adopt(near);
     const all = Buffer.alloc(64 * MIB, 1);
-    inPieces(all).pipe(near, { end: false });
+    inChunks(all).pipe(near, { end: false });
     let before = -1;
     await eventually('the buffers to be full', async () => {
       await arrived.look();
@@ -61,8 +61,8 @@ for (const host of ['127.0.0.1', '::1']) {
 }
 
 test('a new connection takes nothing back that has arrived, and one that is gone brings none', async () => {
-  const queues = new SendQueues();
-  const arrived = new ArrivedBytes(queues);
+  const queues = new UnackedBytes();
+  const arrived = new AcknowledgedBytes(queues);
   await arrived.look();
   assert.equal(arrived.bytes, 0);
   {
@@ -95,7 +95,7 @@ test('pieces are views, in order, and all of it; larger where taken soon, smalle
       const clock = new FakeClock();
       const lengths: number[] = [];
       let at = 0;
-      for await (const piece of inPieces(bytes, clock) as AsyncIterable<Buffer>) {
+      for await (const piece of inChunks(bytes, clock) as AsyncIterable<Buffer>) {
         assert.equal(piece.buffer, bytes.buffer);
         assert.equal(piece.byteOffset, bytes.byteOffset + at);
         at += piece.length;
@@ -104,7 +104,7 @@ test('pieces are views, in order, and all of it; larger where taken soon, smalle
       }
       assert.equal(at, length);
       const whole = lengths.slice(4, -1);
-      const usual = isSlow ? BODY_PIECE_BYTES_MIN : BODY_PIECE_BYTES_MAX;
+      const usual = isSlow ? BODY_CHUNK_BYTES_MIN : BODY_CHUNK_BYTES_MAX;
       assert(
         whole.every((bytesOfPiece) => bytesOfPiece === usual),
         lengths.join(' '),

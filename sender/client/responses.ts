@@ -7,13 +7,13 @@ import { DIGEST_NAMES, digestMember } from '../../common/digest/digest-names.ts'
 import {
   BLOCK_STATES,
   UNREADABLE_AREAS_MAX,
-  type BlockReceipt,
+  type BlockResult,
   type BlockState,
-  type ZeroReceipt,
+  type ZeroResult,
 } from '../../common/protocol/protocol.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
-import { badAnswer, isCount, objectOf } from './answer-values.ts';
+import { badResponse, isCount, objectOf } from './answer-values.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
 
 function isState(value: unknown): value is BlockState {
@@ -21,10 +21,10 @@ function isState(value: unknown): value is BlockState {
 }
 
 /** Invariant I6: a block counts only if the receipt repeats this request. */
-export function parseBlockReceipt(
+export function parseBlockResult(
   { body }: { body: Buffer },
   request: { index: number; lengthBytes: number; digest: Buffer; algorithm: DigestAlgorithm },
-): BlockReceipt {
+): BlockResult {
   const receipt = objectOf(body);
   const { index, length, state, generation, epoch, transferId, offset } = receipt;
   if (
@@ -32,11 +32,11 @@ export function parseBlockReceipt(
     length !== request.lengthBytes ||
     receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')
   ) {
-    throw badAnswer(`a receipt for another block than ${request.index}`);
+    throw badResponse(`a receipt for another block than ${request.index}`);
   }
   if (!isState(state) || state === 'absent' || !isCount(generation) || !isCount(offset))
-    throw badAnswer('no receipt');
-  if (typeof epoch !== 'string' || typeof transferId !== 'string') throw badAnswer('no epoch');
+    throw badResponse('no receipt');
+  if (typeof epoch !== 'string' || typeof transferId !== 'string') throw badResponse('no epoch');
   return {
     transferId,
     epoch,
@@ -58,9 +58,9 @@ function isSameRanges(value: unknown, requested: readonly Range[]): boolean {
   );
 }
 
-export function parseZeroReceipt({ body }: { body: Buffer }, requested: readonly Range[]): ZeroReceipt {
+export function parseZeroResult({ body }: { body: Buffer }, requested: readonly Range[]): ZeroResult {
   const { epoch, generation, state, transferId, ranges } = objectOf(body);
-  if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');
+  if (!isSameRanges(ranges, requested)) throw badResponse('a receipt for other zeros');
   if (
     typeof epoch !== 'string' ||
     !isCount(generation) ||
@@ -68,7 +68,7 @@ export function parseZeroReceipt({ body }: { body: Buffer }, requested: readonly
     state === 'absent' ||
     typeof transferId !== 'string'
   ) {
-    throw badAnswer('no receipt for zeros');
+    throw badResponse('no receipt for zeros');
   }
   return { transferId, epoch, ranges: requested, state, generation };
 }
@@ -87,7 +87,7 @@ export function parseHead(headers: {
   const { state, epoch } = headers;
   const isThere = isState(state) && state !== 'absent';
   if (digest.length !== DIGEST_BYTES || !isThere || !isCount(generation) || epoch === undefined) {
-    throw badAnswer('a HEAD without its headers');
+    throw badResponse('a HEAD without its headers');
   }
   return { digest, algorithm, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
 }
@@ -95,7 +95,7 @@ export function parseHead(headers: {
 /** The receipt must be of this very copy. */
 export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Seal {
   const { text, signature } = objectOf(body);
-  if (typeof text !== 'string' || typeof signature !== 'string') throw badAnswer('no receipt');
+  if (typeof text !== 'string' || typeof signature !== 'string') throw badResponse('no receipt');
   const receipt = objectOf(Buffer.from(text));
   // Receipts from before there was a choice do not say which.
   const { transferId, size, blockSize, blockCount, digest = 'sha-256', root, verified } = receipt;
@@ -107,10 +107,10 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
     blockCount === blockCountOf(request.geometry) &&
     digest === request.algorithm &&
     root === `sha256:${request.root.toString('hex')}`;
-  if (!isOurs) throw badAnswer('a receipt for another copy');
+  if (!isOurs) throw badResponse('a receipt for another copy');
   if (verified !== 'none' && verified !== 'read-back')
-    throw badAnswer('a receipt that does not say how it was verified');
+    throw badResponse('a receipt that does not say how it was verified');
   const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
-  if (unreadable === undefined) throw badAnswer('a receipt that does not say what could not be read');
+  if (unreadable === undefined) throw badResponse('a receipt that does not say what could not be read');
   return { verified, unreadable, text, signature };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSeal } from '../../../sender/client/replies.ts';
+import { parseSeal } from '../../../sender/client/responses.ts';
 
 function reply(value: unknown): { body: Buffer } {
   return { body: Buffer.from(JSON.stringify(value)) };

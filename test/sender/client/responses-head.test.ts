@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import { parseHead } from '../../../sender/client/replies.ts';
+import { parseHead } from '../../../sender/client/responses.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
 const HEAD = { etag: `"${DIGEST.toString('hex')}"`, state: 'durable', generation: '81', epoch: 'an-epoch' };

@@ -3,16 +3,16 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import type { BlockReceipt, Claim, ZeroReceipt } from '../../../common/protocol/protocol.ts';
+import type { BlockResult, Claim, ZeroResult } from '../../../common/protocol/protocol.ts';
 import { rangesOf } from '../../../common/ranges.ts';
 import { printable } from '../../../sender/client/answer-text.ts';
-import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../../sender/client/replies.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../../sender/client/status-reply.ts';
+import { parseBlockResult, parseSeal, parseZeroResult } from '../../../sender/client/responses.ts';
+import { parseClaimResponse, parseTransferStatus } from '../../../sender/client/status-response.ts';
 import { STATUS } from '../../support/transfer-status.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
 const REQUEST = { index: 7, lengthBytes: 4_194_304, digest: DIGEST, algorithm: 'sha-256' as const };
-const RECEIPT: BlockReceipt = {
+const RECEIPT: BlockResult = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',
   index: 7,
@@ -23,7 +23,7 @@ const RECEIPT: BlockReceipt = {
   generation: 81,
 };
 const RANGES = rangesOf([0, 1, 2, 3, 4, 9]);
-const ZEROS: ZeroReceipt = {
+const ZEROS: ZeroResult = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',
   ranges: RANGES,
@@ -61,9 +61,9 @@ function reply(value: unknown): { body: Buffer } {
 
 const PARSERS: Readonly<Record<string, (answer: { body: Buffer }) => unknown>> = {
   status: parseTransferStatus,
-  claim: (answer) => parseClaimAnswer(answer, CLAIM),
-  block: (answer) => parseBlockReceipt(answer, REQUEST),
-  zeros: (answer) => parseZeroReceipt(answer, RANGES),
+  claim: (answer) => parseClaimResponse(answer, CLAIM),
+  block: (answer) => parseBlockResult(answer, REQUEST),
+  zeros: (answer) => parseZeroResult(answer, RANGES),
   seal: (answer) => parseSeal(answer, SEAL_REQUEST),
 };
 const GOOD: Readonly<Record<string, object>> = {
@@ -88,9 +88,9 @@ function assertTotal(parse: () => unknown, what: string): void {
 
 test('what an honest receiver answers is read as it was meant', () => {
   assert.deepEqual(parseTransferStatus(reply(STATUS)), STATUS);
-  assert.deepEqual(parseClaimAnswer(reply(STATUS), CLAIM), STATUS);
-  assert.deepEqual(parseBlockReceipt(reply(RECEIPT), REQUEST), RECEIPT);
-  assert.deepEqual(parseZeroReceipt(reply(ZEROS), RANGES), ZEROS);
+  assert.deepEqual(parseClaimResponse(reply(STATUS), CLAIM), STATUS);
+  assert.deepEqual(parseBlockResult(reply(RECEIPT), REQUEST), RECEIPT);
+  assert.deepEqual(parseZeroResult(reply(ZEROS), RANGES), ZEROS);
   assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', unreadable: [], ...SEAL });
   const unclaimed = {
     ...STATUS,
@@ -187,18 +187,18 @@ test('a receipt for another block, other bytes or without its facts is not belie
   ];
   for (const change of wrong) {
     const answer = reply({ ...RECEIPT, ...change });
-    assert.throws(() => parseBlockReceipt(answer, REQUEST), { code: 'bad-answer' }, JSON.stringify(change));
+    assert.throws(() => parseBlockResult(answer, REQUEST), { code: 'bad-answer' }, JSON.stringify(change));
   }
   const { sha256: hex, ...rest } = RECEIPT;
   const other = { ...REQUEST, algorithm: 'blake3' as const };
-  assert.deepEqual(parseBlockReceipt(reply({ ...rest, blake3: hex }), other), { ...rest, blake3: hex });
+  assert.deepEqual(parseBlockResult(reply({ ...rest, blake3: hex }), other), { ...rest, blake3: hex });
   for (const [answer, request] of [
     [RECEIPT, other],
     [{ ...rest, blake3: hex }, REQUEST],
   ] as const) {
-    assert.throws(() => parseBlockReceipt(reply(answer), request), { code: 'bad-answer' }, 'of another kind');
+    assert.throws(() => parseBlockResult(reply(answer), request), { code: 'bad-answer' }, 'of another kind');
   }
-  assert.throws(() => parseBlockReceipt(reply({ ...RECEIPT, index: 8 }), REQUEST), {
+  assert.throws(() => parseBlockResult(reply({ ...RECEIPT, index: 8 }), REQUEST), {
     message: "the receiver's answer is not one: a receipt for another block than 7",
   });
 });
@@ -231,6 +231,6 @@ test('a receipt for other zeros is not believed', () => {
   ];
   for (const change of wrong) {
     const answer = reply({ ...ZEROS, ...change });
-    assert.throws(() => parseZeroReceipt(answer, RANGES), { code: 'bad-answer' }, JSON.stringify(change));
+    assert.throws(() => parseZeroResult(answer, RANGES), { code: 'bad-answer' }, JSON.stringify(change));
   }
 });

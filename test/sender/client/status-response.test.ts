@@ -5,7 +5,7 @@ import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
 import type { TransferStatus } from '../../../common/protocol/protocol.ts';
 import { printable } from '../../../sender/client/answer-text.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../../sender/client/status-reply.ts';
+import { parseClaimResponse, parseTransferStatus } from '../../../sender/client/status-response.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -107,9 +107,9 @@ test('a transfer has the digest that it says; who says nothing has SHA-256', () 
     });
   }
   const claim = { ...CLAIM, digest: 'blake3' as const };
-  assert.equal(parseClaimAnswer(reply(chosen), claim).digest, 'blake3');
-  assert.throws(() => parseClaimAnswer(reply(STATUS), claim), { code: 'bad-answer' });
-  assert.throws(() => parseClaimAnswer(reply(chosen), CLAIM), { code: 'bad-answer' });
+  assert.equal(parseClaimResponse(reply(chosen), claim).digest, 'blake3');
+  assert.throws(() => parseClaimResponse(reply(STATUS), claim), { code: 'bad-answer' });
+  assert.throws(() => parseClaimResponse(reply(chosen), CLAIM), { code: 'bad-answer' });
 });
 
 test('another version of the protocol is refused, and is shown only where it is a number', () => {
@@ -157,9 +157,9 @@ test('a size that is not known comes with the most that it may be', () => {
     assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
   }
   const claim = { ...CLAIM, size: null };
-  assert.equal(parseClaimAnswer(reply(unknown), claim).size, null);
-  assert.equal(parseClaimAnswer(reply(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
-  assert.throws(() => parseClaimAnswer(reply(unknown), CLAIM), { code: 'bad-answer' });
+  assert.equal(parseClaimResponse(reply(unknown), claim).size, null);
+  assert.equal(parseClaimResponse(reply(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
+  assert.throws(() => parseClaimResponse(reply(unknown), CLAIM), { code: 'bad-answer' });
 });
 
 test('the answer to a claim is believed only if it is that very claim', () => {
@@ -170,9 +170,9 @@ test('the answer to a claim is believed only if it is that very claim', () => {
     { blockSize: 65_537 },
   ]) {
     const answer = reply({ ...STATUS, ...change });
-    assert.throws(() => parseClaimAnswer(answer, CLAIM), { code: 'bad-answer' }, JSON.stringify(change));
+    assert.throws(() => parseClaimResponse(answer, CLAIM), { code: 'bad-answer' }, JSON.stringify(change));
   }
-  assert.equal(parseClaimAnswer(reply({ ...STATUS, state: 'sealed' }), CLAIM).state, 'sealed');
+  assert.equal(parseClaimResponse(reply({ ...STATUS, state: 'sealed' }), CLAIM).state, 'sealed');
 });
 
 test('texts of the receiver that are shown to a person are made harmless', () => {

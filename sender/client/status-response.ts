@@ -14,13 +14,13 @@ import {
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
 import { printable, textOrNull, textsIn } from './answer-text.ts';
-import { badAnswer, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
+import { badResponse, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
 
 /** Of a disk at the other end. */
 function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
   const { description, path, model, serial } = members;
   if (typeof description !== 'string' || typeof path !== 'string') {
-    throw badAnswer(`no description of the ${name}`);
+    throw badResponse(`no description of the ${name}`);
   }
   return {
     description: printable(description),
@@ -53,12 +53,12 @@ function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>
   if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null, sizeMax: null };
   if (size === null) {
     const possible = { sizeBytes: Number(sizeMax), blockSizeBytes: Number(blockSize) };
-    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badAnswer('no size');
+    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badResponse('no size');
     return { size, blockSize, blockCount: null, sizeMax };
   }
-  if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
+  if (!isCount(size) || !isCount(blockSize)) throw badResponse('no size');
   const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
-  if (!isGeometry(geometry)) throw badAnswer('an impossible geometry');
+  if (!isGeometry(geometry)) throw badResponse('an impossible geometry');
   return { size, blockSize, blockCount: blockCountOf(geometry), sizeMax: null };
 }
 
@@ -68,7 +68,7 @@ function digestsIn(status: Record<string, unknown>): Pick<TransferStatus, 'diges
   const digests = textsIn(status['digests'] ?? ['sha-256']);
   if (state === 'unclaimed') return { digest: null, digests };
   if (isDigestAlgorithm(digest)) return { digest, digests };
-  if (typeof digest !== 'string') throw badAnswer('no digest');
+  if (typeof digest !== 'string') throw badResponse('no digest');
   throw new TransferError('transfer-mismatch', 'the digests of this transfer are of an unknown kind', {
     hint: 'install the same version of dd-transfer on both machines',
   });
@@ -82,7 +82,7 @@ function unreadableIn(
     Number(status['size'] ?? status['sizeMax'] ?? 0),
     UNREADABLE_AREAS_MAX,
   );
-  if (areas === undefined) throw badAnswer('no list of unreadable areas');
+  if (areas === undefined) throw badResponse('no list of unreadable areas');
   return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
 }
 
@@ -98,8 +98,9 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
       { hint: 'install the same version of dd-transfer on both machines' },
     );
   }
-  if (typeof transferId !== 'string' || typeof epoch !== 'string') throw badAnswer('no transferId or epoch');
-  if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badAnswer('no state');
+  if (typeof transferId !== 'string' || typeof epoch !== 'string')
+    throw badResponse('no transferId or epoch');
+  if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badResponse('no state');
   const target = memberOf(status['target'], 'target');
   const blocks = memberOf(status['blocks'], 'counters');
   const limits = memberOf(status['limits'], 'limits');
@@ -135,11 +136,11 @@ function isSize(status: TransferStatus, claim: Claim): boolean {
 }
 
 /** The transfer as it was claimed, and not another one. */
-export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
+export function parseClaimResponse(reply: { body: Buffer }, claim: Claim): TransferStatus {
   const status = parseTransferStatus(reply);
   const isSameCut = status.blockSize === claim.blockSize && status.digest === digestNameOf(claim);
   if (status.state === 'unclaimed' || !isSize(status, claim) || !isSameCut) {
-    throw badAnswer('another claim than the one that was sent');
+    throw badResponse('another claim than the one that was sent');
   }
   return status;
 }
