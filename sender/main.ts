@@ -142,7 +142,13 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
       : await DiskSource.open(options.source, options.onReadError);
   const meeting = new Meeting(source, options, { receiverName: ticket.host, reporter, signal });
   await meeting.begin();
-  const shared = { ticket, senderId, pacer, queues: new UnackedBytes(), probe: new Reachability(ticket) };
+  const shared = {
+    ticket,
+    senderId,
+    pacer,
+    unacked: new UnackedBytes(),
+    reachability: new Reachability(ticket),
+  };
   const request: SendRequest = {
     source,
     connect: (onResponse) => new HttpReceiver({ ...shared, onResponse }),

@@ -3,50 +3,50 @@ import type { Mutant } from './try-mutant.ts';
 
 const TRANSMISSION = 'sender/transfer/transmission.ts';
 const SEND_TESTS = ['test/sender/transfer/send.test.ts'];
-const REPLIES = 'sender/client/responses.ts';
-const REPLIES_TESTS = ['test/sender/client/responses.test.ts'];
+const RESPONSES = 'sender/client/responses.ts';
+const RESPONSES_TESTS = ['test/sender/client/responses.test.ts'];
 const OWED = 'sender/transfer/owed-blocks.ts';
 const OWED_TESTS = ['test/sender/transfer/owed-blocks.test.ts'];
 
 export const SENDING: readonly Mutant[] = [
   {
-    name: 'a receipt of another block is believed',
-    file: REPLIES,
+    name: 'a result of another block is accepted',
+    file: RESPONSES,
     edits: [['    index !== request.index ||\n', '']],
-    tests: REPLIES_TESTS,
+    tests: RESPONSES_TESTS,
   },
   {
-    name: 'a receipt of other bytes is believed',
-    file: REPLIES,
-    edits: [["receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')", 'false']],
-    tests: REPLIES_TESTS,
+    name: 'a result of other bytes is accepted',
+    file: RESPONSES,
+    edits: [["result[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')", 'false']],
+    tests: RESPONSES_TESTS,
   },
   {
-    name: 'a receipt of other zeros is believed',
-    file: REPLIES,
+    name: 'a result of other zeros is accepted',
+    file: RESPONSES,
     edits: [
       [
-        "if (!isSameRanges(ranges, requested)) throw badResponse('a receipt for other zeros');",
+        "if (!isSameRanges(ranges, requested)) throw badResponse('not for the ranges that were sent');",
         'void ranges;',
       ],
     ],
-    tests: REPLIES_TESTS,
+    tests: RESPONSES_TESTS,
   },
   {
-    name: 'a seal with another root is believed',
-    file: REPLIES,
+    name: 'a receipt with another root is accepted',
+    file: RESPONSES,
     edits: [["    root === `sha256:${request.root.toString('hex')}`;", '    root !== undefined;']],
     tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
-    name: 'a seal over digests of another kind is believed',
-    file: REPLIES,
+    name: 'a receipt over digests of another algorithm is accepted',
+    file: RESPONSES,
     edits: [['    digest === request.algorithm &&\n', '']],
     tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
-    name: 'a seal that does not say how it was verified is believed',
-    file: REPLIES,
+    name: 'a receipt that does not say how it was verified is accepted',
+    file: RESPONSES,
     edits: [["if (verified !== 'none' && verified !== 'read-back')", 'if (verified === undefined)']],
     tests: ['test/sender/client/responses-seal.test.ts'],
   },
@@ -68,7 +68,7 @@ export const SENDING: readonly Mutant[] = [
     tests: OWED_TESTS,
   },
   {
-    name: 'a receipt of an epoch that is over is owed in the current one',
+    name: 'a block written in an epoch that is over is owed in the current one',
     file: OWED,
     edits: [['    if (blocks.epoch !== this.#epochs.at(-1)) return false;\n', '']],
     tests: OWED_TESTS,
@@ -85,21 +85,19 @@ export const SENDING: readonly Mutant[] = [
     tests: SEND_TESTS,
   },
   {
-    name: 'a receipt of another transfer is believed',
+    name: 'a result of another transfer is accepted',
     file: 'sender/transfer/send-block.ts',
-    edits: [
-      ['if (receipt.transferId !== this.#options.transferId)', 'if (receipt.transferId === undefined)'],
-    ],
+    edits: [['if (result.transferId !== transferId)', 'if (result.transferId === undefined)']],
     tests: SEND_TESTS,
   },
   {
-    name: 'after a lost answer any block in its place will do',
+    name: 'after a lost response any block at its place will do',
     file: 'sender/transfer/send-block.ts',
     edits: [["if (head !== 'absent' && isAsSent(head, block))", "if (head !== 'absent')"]],
     tests: SEND_TESTS,
   },
   {
-    name: 'a listed block is skipped whatever its bytes are',
+    name: 'a listed block is skipped whatever its bytes',
     file: 'sender/transfer/compare-block.ts',
     edits: [['kept.digest.equals(present) && isSame', 'isSame']],
     tests: SEND_TESTS,
@@ -111,13 +109,13 @@ export const SENDING: readonly Mutant[] = [
     tests: SEND_TESTS,
   },
   {
-    name: 'any failure while missing blocks are sent again is taken for a seal',
+    name: 'any failure while missing blocks are sent again counts as sealed',
     file: 'sender/transfer/send.ts',
     edits: [["if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;\n    //", '//']],
     tests: SEND_TESTS,
   },
   {
-    name: 'the root takes the digests in the order in which they come',
+    name: 'the root takes digests in the order of arrival',
     file: 'common/digest/digest.ts',
     edits: [['if (index !== this.#next) {', 'if (index < 0) {']],
     tests: ['test/common/digest/digest.test.ts'],

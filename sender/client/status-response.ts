@@ -1,4 +1,4 @@
-/** The answers that say where a transfer stands. Pure and total. */
+/** Responses with the status of a transfer, checked. Pure and total. */
 import { parseAreas } from '../../common/areas.ts';
 import { digestNameOf } from '../../common/protocol/claim.ts';
 import { isDigestAlgorithm } from '../../common/digest/digest.ts';
@@ -13,10 +13,17 @@ import {
   type TargetDescription,
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
-import { printable, textOrNull, textsIn } from './answer-text.ts';
-import { badResponse, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
+import {
+  badResponse,
+  countIn,
+  isCount,
+  memberOf,
+  objectOf,
+  printable,
+  textOrNull,
+  textsIn,
+} from './response-fields.ts';
 
-/** Of a disk at the other end. */
 function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
   const { description, path, model, serial } = members;
   if (typeof description !== 'string' || typeof path !== 'string') {
@@ -41,7 +48,7 @@ function targetIn(target: Record<string, unknown>): TargetDescription {
   };
 }
 
-/** They are only compared; what is none matches nothing. */
+/** Only compared: invalid marks match nothing. */
 function marksIn(value: unknown): DiskMarks {
   const { itself, within } = memberOf(value ?? NO_MARKS, 'marks of the target');
   return { itself: textsIn(itself), within: textsIn(within) };
@@ -62,14 +69,14 @@ function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>
   return { size, blockSize, blockCount: blockCountOf(geometry), sizeMax: null };
 }
 
-/** A receiver from before there was a choice says nothing of it. */
+/** A receiver from before BLAKE3 was supported names no digests. */
 function digestsIn(status: Record<string, unknown>): Pick<TransferStatus, 'digest' | 'digests'> {
   const { state, digest = 'sha-256' } = status;
   const digests = textsIn(status['digests'] ?? ['sha-256']);
   if (state === 'unclaimed') return { digest: null, digests };
   if (isDigestAlgorithm(digest)) return { digest, digests };
   if (typeof digest !== 'string') throw badResponse('no digest');
-  throw new TransferError('transfer-mismatch', 'the digests of this transfer are of an unknown kind', {
+  throw new TransferError('transfer-mismatch', 'this transfer uses an unknown digest algorithm', {
     hint: 'install the same version of dd-transfer on both machines',
   });
 }
@@ -86,7 +93,7 @@ function unreadableIn(
   return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
 }
 
-/** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
+/** Every member is checked before it is used: some of them are shown to people. */
 export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
   const status = objectOf(body);
   const { protocol, transferId, epoch, state, source, encodings } = status;
@@ -130,17 +137,17 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
   };
 }
 
-/** Who claims without a size may be told the one that an earlier claim brought. */
+/** A claim without a size gets the size of an earlier claim, if there is one. */
 function isSize(status: TransferStatus, claim: Claim): boolean {
   return claim.size === null || status.size === claim.size;
 }
 
-/** The transfer as it was claimed, and not another one. */
-export function parseClaimResponse(reply: { body: Buffer }, claim: Claim): TransferStatus {
-  const status = parseTransferStatus(reply);
+/** The status has to repeat the claim. */
+export function parseClaimResponse(response: { body: Buffer }, claim: Claim): TransferStatus {
+  const status = parseTransferStatus(response);
   const isSameCut = status.blockSize === claim.blockSize && status.digest === digestNameOf(claim);
   if (status.state === 'unclaimed' || !isSize(status, claim) || !isSameCut) {
-    throw badResponse('another claim than the one that was sent');
+    throw badResponse('not the claim that was sent');
   }
   return status;
 }

@@ -1,8 +1,7 @@
 /**
- * How many lanes: more while that helps, one step back when it did not, and a look up or down now and then.
- * A pure function of what was observed. It asks only whether the goodput of all lanes together has changed
- * with their number: it needs no round trip time, no loss rate and no knowledge of the congestion control.
- * ARCHITECTURE.md tells why it is made so.
+ * How many lanes send: more as long as that helps, a step back when it did not, and a probe up or down now
+ * and then. A pure function of the observations. It only compares the goodput of all lanes with different
+ * numbers of them: it needs no round-trip time, no loss rate and no knowledge of the congestion control.
  */
 import { continueRamp } from './tuner-ramp.ts';
 import { ratioOf, summaryOf } from './tuner-samples.ts';
@@ -27,22 +26,25 @@ import {
   type TunerState,
 } from './tuner-state.ts';
 
-/** A change is told from so many samples. */
+/** Samples needed to detect a change. */
 const RECENT_SAMPLES = 6;
-/** The line is another one: the recent goodput differs by this much at least, and clearly. */
+/** The line has changed if the recent goodput differs by at least this much, and clearly. */
 const CHANGE = 0.15;
 const CHANGE_CLEAR = 4;
-/** More than this between the halves of what was measured is no steady line. */
+/** The line is not steady while the halves of the samples differ by more than this. */
 const MOVING = 0.1;
-/** Lanes that wait for the source, or for a connection, tell nothing about the line. */
+/** Lanes that wait for the source, or for a connection, say nothing about the line. */
 const SENDING_SHARE_MIN = 0.6;
-/** After the receiver had no memory for more, so many are not tried again for a while. */
+/**
+ * When the receiver has no memory for more, this part of the lanes remains, and more are not tried for a
+ * minute.
+ */
 const BUSY_STEP = 0.75;
 const CEILING_MS = 60_000;
-/** Answers that come together have one cause. */
+/** Refusals within this time have one cause. */
 const YIELD_MS = 3000;
 
-/** @returns the next state; its `lanes` is how many there should be from now on. */
+/** @returns the next state; its `lanes` is the number to use from now on. */
 export function tune(state: TunerState, seen: Observation): TunerState {
   const { last } = state;
   if (last === undefined) return { ...state, last: seen };
@@ -51,7 +53,7 @@ export function tune(state: TunerState, seen: Observation): TunerState {
   const next = { ...state, last: seen };
   if (seen.busyCount > last.busyCount && seen.atMs >= state.yieldedUntilMs) return yieldTo(next, seen);
   const bytes = seen.acknowledgedBytes - last.acknowledgedBytes;
-  // No byte at all: the line is down, or nothing has to be sent here.
+  // Not a byte: the line is down, or nothing had to be sent.
   if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
   const timed = { ...next, lineMs: state.lineMs + spanMs };
   const sample = (bytes * 1000) / spanMs;
@@ -64,14 +66,15 @@ export function tune(state: TunerState, seen: Observation): TunerState {
 }
 
 /**
- * Those that are to go are still there: a block may take a minute on a slow line, and the line may change
- * meanwhile. Or the fewer they are the less comes through: then those that are left stay.
+ * Surplus lanes are still finishing their blocks, which may take a minute on a slow line. If the line changes
+ * meanwhile, or fewer lanes are clearly slower, those that are left stay.
  */
 function awaitLanes(state: TunerState, lanes: number, sample: number): TunerState {
   const settledAtMs = Math.max(state.settledAtMs, state.lineMs + SETTLE_UP_MS);
   const waiting = [...state.waiting, sample].slice(-RECENT_SAMPLES);
   const { probe } = state;
-  if (probe !== undefined && isCostly(waiting, probe)) return giveUp(state, probe);
+  if (probe !== undefined && isCostly(waiting, probe))
+    return giveUp(state, probe, { lanes, samples: waiting });
   const before = probe?.base ?? state.samples;
   if (lanes < state.lanes || !hasChanged([...before, ...waiting])) return { ...state, settledAtMs, waiting };
   return search({
@@ -81,14 +84,14 @@ function awaitLanes(state: TunerState, lanes: number, sample: number): TunerStat
   });
 }
 
-/** Nothing is being tried: is the line another one, or is it time to try something? */
+/** No probe is running: has the line changed, or is it time for one? */
 function steady(state: TunerState): TunerState {
   const { samples } = state;
   if (hasChanged(samples)) {
     const recent = samples.slice(-RECENT_SAMPLES / 2);
     const before = summaryOf(samples.slice(0, -RECENT_SAMPLES)).mean;
     const searching = search({ ...state, samples: recent, doubt: undefined });
-    // Where it carried more before, losses may have come.
+    // It carried more before: it may have become lossy.
     const isLess = summaryOf(recent).mean < before;
     return isLess ? { ...searching, ramp: startRamp(state.lineMs, before) } : searching;
   }
@@ -99,7 +102,9 @@ function steady(state: TunerState): TunerState {
   return isYoung && isMoving(samples) ? { ...state, samples: samples.slice(1) } : startProbe(state);
 }
 
-/** New connections still get faster, or slower: a probe would be compared with what is over already. */
+/**
+ * New connections are still getting faster or slower: a probe would be compared with what no longer holds.
+ */
 function isMoving(samples: readonly number[]): boolean {
   const half = Math.floor(samples.length / 2);
   const ratio = ratioOf(samples.slice(half), samples.slice(0, half));
@@ -113,7 +118,7 @@ function hasChanged(samples: readonly number[]): boolean {
   return difference > CHANGE && difference > CHANGE_CLEAR * ratio.error;
 }
 
-/** The receiver takes no more now: fewer lanes, and not so many again soon. */
+/** The receiver has no memory for so many: fewer lanes, and not more again soon. */
 function yieldTo(state: TunerState, seen: Observation): TunerState {
   const lanes = Math.max(1, Math.floor(Math.min(state.lanes, seen.lanes) * BUSY_STEP));
   return {

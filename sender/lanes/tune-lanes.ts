@@ -1,10 +1,10 @@
-/** Looks at the lanes every half second, and has as many at work as the pace says. */
+/** Feeds the lane tuner every half second, and uses as many lanes as it says. */
 import type { Clock } from '../../common/clock.ts';
-import type { Lanes } from './lanes.ts';
-import { TUNER_INTERVAL_MS, startTuner, type TunerState } from './tuner-state.ts';
 import { tune } from './lane-tuner.ts';
+import type { Lanes } from './lanes.ts';
+import { LANES_USUAL, TUNER_INTERVAL_MS, startTuner, type TunerState } from './tuner-state.ts';
 
-/** While nothing moves, as when the line is down for hours, there is little to see. */
+/** While nothing moves, as during an outage of hours, there is little to see. */
 const QUIET_INTERVAL_MS = 5000;
 const QUIET_LOOKS = 20;
 
@@ -12,41 +12,43 @@ export interface TuneLanesOptions {
   readonly lanes: Lanes;
   readonly lanesMax: number;
   readonly blockBytes: number;
-  /** Milliseconds that blocks have been under way so far, all lanes together. */
+  /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
   readonly sendingMs: () => number;
-  /** Answers so far that said that the receiver takes no more now. */
+  /** Responses so far by which the receiver refused a block for want of memory. */
   readonly busyCount: () => number;
   readonly clock: Clock;
 }
 
-/** @returns to be disposed when all is sent. */
-export function tuneLanes(parts: TuneLanesOptions): Disposable {
+/** Runs until the result is disposed. */
+export function tuneLanes(options: TuneLanesOptions): Disposable {
   const end = new AbortController();
-  void follow(parts, end.signal);
+  void follow(options, end.signal);
   return { [Symbol.dispose]: () => end.abort() };
 }
 
-async function follow(parts: TuneLanesOptions, signal: AbortSignal): Promise<void> {
-  const { lanes, clock } = parts;
-  let state = startTuner(parts.lanesMax, parts.blockBytes);
+async function follow(options: TuneLanesOptions, signal: AbortSignal): Promise<void> {
+  const { lanes, clock } = options;
+  let state = startTuner(options.lanesMax, options.blockBytes);
   let sendingMs = 0;
   for (let quiet = 0; !signal.aborted;) {
-    lanes.want(state.lanes);
+    // Fewer than usual may send on a slow line, but comparing with what is on the target needs no line.
+    lanes.want(Math.max(state.lanes, Math.min(LANES_USUAL, options.lanesMax)), state.lanes);
     const before: TunerState = state;
     const acknowledgedBytes = await lanes.acknowledgedBytes();
     const atMs = clock.monotonicMs();
-    const sentForMs = parts.sendingMs() - sendingMs;
+    const sentForMs = options.sendingMs() - sendingMs;
     sendingMs += sentForMs;
+    const sending = lanes.sendingCount;
     state = tune(state, {
       atMs,
       acknowledgedBytes,
-      lanes: lanes.runningCount,
-      sendingShare: shareOf(sentForMs, before, atMs, lanes.runningCount),
-      busyCount: parts.busyCount(),
+      lanes: sending,
+      sendingShare: shareOf(sentForMs, before, atMs, sending),
+      busyCount: options.busyCount(),
     });
     quiet = acknowledgedBytes === before.last?.acknowledgedBytes ? quiet + 1 : 0;
     const waitMs = quiet < QUIET_LOOKS ? TUNER_INTERVAL_MS : QUIET_INTERVAL_MS;
-    // Its only failure is that it is over.
+    // Rejects only when it is disposed.
     await clock.sleep(waitMs, signal).catch(() => {});
   }
 }

@@ -1,12 +1,22 @@
 /**
- * The first seconds: more lanes at once until they carry what the line has been seen to carry. It is quick
- * and rough; what comes after it is not. Pure.
+ * The first seconds: more lanes at once until they carry what the line has been seen to carry. Quick and
+ * rough; the probes that follow are not. Pure.
  */
-import { SETTLE_UP_MS, ceilingOf, withLanes, type Ramp, type TunerState } from './tuner-state.ts';
+import {
+  LANES_USUAL,
+  SETTLE_UP_MS,
+  STEP_SMALL,
+  ceilingOf,
+  lanesInTime,
+  startRamp,
+  withLanes,
+  type Ramp,
+  type TunerState,
+} from './tuner-state.ts';
 
-/** Connecting, and the first rounds of slow start: nothing is told from less. */
+/** Connecting, and the first rounds of slow start: shorter looks say nothing. */
 const LOOK_MS_MIN = 1000;
-/** Whatever it looks like then, it is judged. */
+/** Then it is judged, whatever it looks like. */
 const LOOK_MS_MAX = 4000;
 /** From one sample to the next: new connections still get faster by themselves. */
 const GROWING = 1.15;
@@ -15,16 +25,20 @@ const SHORT = 0.8;
 /** Samples that differ by no more are those of a full line. */
 const LEVEL = 0.1;
 const LEVEL_SAMPLES = 3;
-/** A part of what was hoped for: then more lanes are worth a try though nothing more was seen of the line. */
+/** After a step that brought this part of what was hoped for, more lanes are worth a try. */
 const HOPE = 0.8;
+/** Less is no gain. */
+const SOME_GAIN = 0.1;
 const STEP_MIN = 2;
-/** At once; the highest goodput may have been a moment's, out of somebody's buffer. */
+/** In one step; the highest goodput may have been a burst out of somebody's buffer. */
 const STEP_MAX = 4;
-/** So long may a block take with the lanes added here: those too many finish theirs before they go. */
-const BLOCK_SECONDS_MAX = 60;
 
 /** With one more sample. */
 export function continueRamp(state: TunerState, before: Ramp, sample: number): TunerState {
+  const usual = Math.min(LANES_USUAL, ceilingOf(state));
+  if (state.lanes < usual && lanesInTime(state, sample) >= usual) {
+    return { ...withLanes(state, usual), ramp: startRamp(state.lineMs, Math.max(before.highest, sample)) };
+  }
   const samples = [...before.samples, sample];
   const ramp = { ...before, samples, highest: Math.max(before.highest, sample) };
   const next = { ...state, ramp };
@@ -37,11 +51,12 @@ export function continueRamp(state: TunerState, before: Ramp, sample: number): T
   const isGrowing = last > GROWING * previous;
   if (!isOver && (isGrowing || !isLevel(samples))) return next;
   const { from } = ramp;
-  if (from === undefined) return end(next);
+  // One lane may have met its first losses at once: that a second one brings nothing has to be seen.
+  if (from === undefined) return state.lanes < usual ? stepUp(next, ramp, rate) : end(next);
   const gain = rate / from.rate - 1;
   if (gain > HOPE * (state.lanes / from.lanes - 1)) return stepUp(next, ramp, rate);
-  // They have blocks in hand: whether fewer do as well is seen when it is steady.
-  return end({ ...next, nextIsUp: gain > 0 });
+  // They have begun a block each: whether fewer do as well is seen when it is steady.
+  return gain > SOME_GAIN ? end(next) : end({ ...next, nextIsUp: false, step: STEP_SMALL });
 }
 
 function isLevel(samples: readonly number[]): boolean {
@@ -51,8 +66,13 @@ function isLevel(samples: readonly number[]): boolean {
 
 function stepUp(state: TunerState, ramp: Ramp, rate: number): TunerState {
   const step = Math.min(STEP_MAX, Math.max(STEP_MIN, ramp.highest / rate));
-  const bearable = (ramp.highest * BLOCK_SECONDS_MAX) / state.blockBytes;
-  const lanes = Math.floor(Math.min(ceilingOf(state), state.lanes * step, bearable));
+  const lanes = Math.floor(
+    Math.min(
+      ceilingOf(state),
+      state.lanes * step,
+      Math.max(LANES_USUAL, 2 * lanesInTime(state, ramp.highest)),
+    ),
+  );
   if (lanes < STEP_MIN * state.lanes) return end(state);
   const from = { lanes: state.lanes, rate };
   return { ...withLanes(state, lanes), ramp: { ...ramp, from, sinceMs: state.lineMs, samples: [] } };

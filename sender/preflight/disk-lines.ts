@@ -4,6 +4,7 @@ import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { SourceDescription, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
+import { remainderNote } from '../transfer/send-plan.ts';
 import type { Caution, SourceCare } from './source-watch.ts';
 
 export interface NamedSource {
@@ -90,9 +91,9 @@ function bytesBehind({ sizeBytes }: NamedSource, { target }: TransferStatus): nu
   return target.size === null || sizeBytes === null ? 0 : Math.max(0, target.size - sizeBytes);
 }
 
-export function notesOf(source: NamedSource, found: TransferStatus): string[] {
-  const behind = bytesBehind(source, found);
-  return behind === 0 ? [] : [`note     the last ${formatSize(behind)} of the target stay as they are`];
+export function notesOf({ sizeBytes }: NamedSource, { target }: TransferStatus): string[] {
+  const note = remainderNote(target, sizeBytes);
+  return note === undefined ? [] : [note];
 }
 
 /** When the copy is complete: the next command to type on the target's machine, if there is one. */

@@ -4,6 +4,7 @@ import { readlink } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isatty } from 'node:tty';
+import { abortable } from '../../common/abortable.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
 import type { Stream } from './stream.ts';
@@ -76,11 +77,8 @@ export class StandardInput implements Stream {
   async #piece(signal: AbortSignal): Promise<Buffer | undefined> {
     signal.throwIfAborted();
     if (this.#rest !== undefined) return this.#rest;
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
     try {
-      const next = await Promise.race([this.#pieces.next(), aborted.promise]);
+      const next = await abortable(this.#pieces.next(), signal);
       return next.done === true ? undefined : next.value;
     } catch (error) {
       signal.throwIfAborted();
@@ -89,8 +87,6 @@ export class StandardInput implements Stream {
         `cannot read standard input after ${this.#doneBytes} bytes: ${reasonOf(error)}`,
         { cause: error, hint: 'what was sent is safe; run the same pipe again to go on' },
       );
-    } finally {
-      signal.removeEventListener('abort', abort);
     }
   }
 }

@@ -4,6 +4,7 @@
  * are sent again.
  */
 import assert from 'node:assert/strict';
+import { abortable } from '../../common/abortable.ts';
 import type { Slab, SlabPool } from '../../common/io/buffers.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
@@ -136,7 +137,7 @@ export class StreamSupply implements BlockSupply {
       await flush();
       if (this.#options.slabs.freeCount > 0 || this.#again.length > 0) break;
       // All is in the hands of other lanes.
-      await unlessAborted(changed, signal);
+      await abortable(changed, signal);
     }
     const again = this.#takeAgain();
     if (again !== undefined || this.#hasEnded) return again;
@@ -177,16 +178,4 @@ function spent(ranges: readonly Range[]): TransferError {
 /** Its slab stays where it is until it is released. */
 function supplied(block: ReadBlock, isFirst: boolean): SuppliedBlock {
   return { block, isFirst, [Symbol.dispose]: () => {} };
-}
-
-async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

@@ -45,7 +45,7 @@ export class SimClient implements ReceiverClient {
     return this.bytesWire;
   }
 
-  async look(): Promise<void> {
+  async refreshAcknowledged(): Promise<void> {
     // Nothing is between the process and the line here.
   }
 

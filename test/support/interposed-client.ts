@@ -38,7 +38,7 @@ function interpose(client: HttpReceiver, { putBlock, complete }: Interposed): Re
     get acknowledgedBytes() {
       return client.acknowledgedBytes;
     },
-    look: async () => await client.look(),
+    refreshAcknowledged: async () => await client.refreshAcknowledged(),
     transfer: async (signal) => await client.transfer(signal),
     claim: async (claim, signal) => await client.claim(claim, signal),
     listDigests: async (...args) => await client.listDigests(...args),
@@ -76,13 +76,15 @@ export async function sendThrough(
 ): ReturnType<typeof send> {
   const { port, pin, token } = app;
   const ticket = { origin: `https://127.0.0.1:${port}`, host: '127.0.0.1', port, pin, token };
-  const queues = new UnackedBytes();
-  const probe = new Reachability(ticket);
+  const [unacked, reachability] = [new UnackedBytes(), new Reachability(ticket)];
   return await send(
     {
       source,
       connect: (onResponse) =>
-        interpose(new HttpReceiver({ ticket, senderId: 'test', queues, probe, onResponse }), interposed),
+        interpose(
+          new HttpReceiver({ ticket, senderId: 'test', unacked, reachability, onResponse }),
+          interposed,
+        ),
       receiverName: 'receiver',
       connections: 1,
       blockSizeBytes: BLOCK_BYTES,

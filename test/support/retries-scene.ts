@@ -1,4 +1,4 @@
-/** What a sender does about failures, with time and chance as the test wants them. */
+/** The retries of a sender, with time and chance under the control of the test. */
 import assert from 'node:assert/strict';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
 import { Retries } from '../../sender/transfer/retry.ts';
@@ -10,18 +10,21 @@ export const never = new AbortController().signal;
 export interface RetriesScene {
   readonly clock: FakeClock;
   readonly retries: Retries;
-  /** Of each retry that was announced. */
+  /** One for each retry that was announced. */
   readonly delaysMs: number[];
 }
 
-/** @param random what chance says each time; 1 is never reached, as with the real one. */
-export function retriesScene(options: { retryForMs?: number; random?: number } = {}): RetriesScene {
+/** @param options `random`: every random number; below 1, as the real ones. */
+export function retriesScene(
+  options: { retryForMs?: number; firstContactForMs?: number; random?: number } = {},
+): RetriesScene {
   const clock = new FakeClock();
   const delaysMs: number[] = [];
   const retries = new Retries({
     clock,
     random: () => options.random ?? 0.5,
     retryForMs: options.retryForMs ?? 24 * HOUR_MS,
+    firstContactForMs: options.firstContactForMs,
     onRetry: (_, delayMs) => delaysMs.push(delayMs),
   });
   return { clock, retries, delaysMs };
@@ -45,7 +48,7 @@ export function failing(...codes: readonly (ErrorCode | TransferError)[]): () =>
   };
 }
 
-/** The error that a run ends with, and how often it tried. */
+/** The error that a run ends with, and the number of attempts. */
 export async function endOf(
   { clock, retries }: RetriesScene,
   attempt: () => Promise<unknown>,

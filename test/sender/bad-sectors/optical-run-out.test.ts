@@ -14,7 +14,7 @@ function descriptorOf(blocks: number, blockBytes: number): Buffer {
   return descriptor;
 }
 
-test('the end of the file system is what isosize says', () => {
+test('the end of the file system is that of isosize', () => {
   assert.equal(isoSizeOf(descriptorOf(300, 2048)), ISO_BYTES);
   assert.equal(isoSizeOf(Buffer.alloc(2048)), undefined);
   assert.equal(isoSizeOf(Buffer.alloc(10)), undefined);
@@ -23,17 +23,17 @@ test('the end of the file system is what isosize says', () => {
   assert.equal(isoSizeOf(supplementary), undefined);
 });
 
-test('a run-out is what lies behind the file system of an optical disc, and little of it', () => {
+test('run-out is a short area past the file system of an optical disc', () => {
   const descriptor = descriptorOf(300, 2048);
   const disc = { sizeBytes: ISO_BYTES + 4096, logicalSectorBytes: 2048 };
   assert.deepEqual(runOutOf(disc, descriptor), { isoSizeBytes: ISO_BYTES, sizeBytes: disc.sizeBytes });
-  // An ISO on a stick; a disc of several sessions; none behind.
+  // An ISO image on a stick; a disc with several sessions; nothing past the end.
   assert.equal(runOutOf({ ...disc, logicalSectorBytes: 512 }, descriptor), undefined);
   assert.equal(runOutOf({ ...disc, sizeBytes: ISO_BYTES + 2 ** 21 }, descriptor), undefined);
   assert.equal(runOutOf({ ...disc, sizeBytes: ISO_BYTES }, descriptor), undefined);
 });
 
-test('only unreadable areas that reach to the end are called that', () => {
+test('only unreadable areas that reach the end are called run-out', () => {
   const runOut: RunOut = { isoSizeBytes: ISO_BYTES, sizeBytes: ISO_BYTES + 6144 };
   const text = runOutText(runOut, '/dev/sr0', [
     [2048, 2048],
@@ -49,7 +49,7 @@ test('only unreadable areas that reach to the end are called that', () => {
   assert.equal(runOutText(undefined, '/dev/sr0', [[ISO_BYTES + 2048, 4096]]), undefined);
 });
 
-test('a copy with unreadable areas is no proof, and says where their list is', () => {
+test('a copy with unreadable areas is not proven, and names the list of them', () => {
   const description = { description: 'optical drive', path: '/dev/sr0', model: null, serial: null };
   const runOut: RunOut = { isoSizeBytes: ISO_BYTES, sizeBytes: ISO_BYTES + 4096 };
   const source = { description, runOut };
@@ -63,7 +63,7 @@ test('a copy with unreadable areas is no proof, and says where their list is', (
   assert.match(warnings[0] ?? '', /nothing was read back/);
   assert.match(warnings[1] ?? '', /^4096 bytes in 1 area of \/dev\/sr0 .*; listed in a.json and b.map$/);
   assert.match(warnings[2] ?? '', /^the last 4 KiB of \/dev\/sr0 .*not data$/);
-  // There is nothing to be had there.
+  // There is nothing to recover.
   assert.equal(hint, undefined);
   const damaged = { verified: 'read-back', unreadable: [[0, 2048]] } as const;
   assert.match(doubtsOf(damaged, source, []).hint ?? '', /run the same command again/);

@@ -9,7 +9,7 @@ const LANES_MAX = 20;
 const BLOCK_BYTES = 4 * 1024 * 1024;
 const RATE = 1_000_000;
 
-/** Lanes that send without end, each as fast as the others; how much in all is up to the test. */
+/** Lanes that send endlessly, all equally fast. */
 function scene(): {
   clock: FakeClock;
   lanes: Lanes;
@@ -21,9 +21,9 @@ function scene(): {
   let lookedMs = 0;
   const lanes = new Lanes(() => {
     const lane = fakeLane({
-      look: async () => {
+      refreshAcknowledged: async () => {
         if (!line.isDown && lanes.control === lane) {
-          lane.acknowledgedBytes += (RATE * lanes.runningCount * (clock.monotonicMs() - lookedMs)) / 1000;
+          lane.acknowledgedBytes += (RATE * lanes.sendingCount * (clock.monotonicMs() - lookedMs)) / 1000;
         }
         if (lanes.control === lane) lookedMs = clock.monotonicMs();
         await Promise.resolve();
@@ -36,13 +36,13 @@ function scene(): {
     for (;;) {
       const block = Promise.race([over.promise, clock.sleep(100).then(() => 'more' as const)]);
       if ((await block) === 'done') return 'done';
-      if (!isWanted()) return 'sent away';
+      if (!isWanted()) return 'dismissed';
     }
   });
   return { clock, lanes, line, end: () => over.resolve('done') };
 }
 
-test('the lanes follow the pace: all where each helps, fewer when the receiver is busy', async () => {
+test('lanes follow the tuner: all of them while each helps, fewer when the receiver is busy', async () => {
   const { clock, lanes, line, end } = scene();
   const busyCount = (): number => line.busyCount;
   const sendingMs = (): number => clock.monotonicMs() * 100;
@@ -55,7 +55,7 @@ test('the lanes follow the pace: all where each helps, fewer when the receiver i
       busyCount,
       clock,
     });
-    assert.equal(lanes.runningCount, 4, 'at once');
+    assert.deepEqual([lanes.runningCount, lanes.sendingCount], [4, 1], 'at once');
     await clock.advance(16_000);
     assert.equal(lanes.runningCount, LANES_MAX);
     line.busyCount++;
@@ -66,10 +66,10 @@ test('the lanes follow the pace: all where each helps, fewer when the receiver i
   const quiet = clock.sleeperCount;
   end();
   await clock.advance(1000);
-  assert(quiet <= LANES_MAX && clock.sleeperCount === 0, 'nothing goes on when it is disposed');
+  assert(quiet <= LANES_MAX && clock.sleeperCount === 0, 'it stops when it is disposed');
 });
 
-test('while nothing moves for long it looks more seldom', async () => {
+test('while nothing moves for long it looks less often', async () => {
   const { clock, lanes, line, end } = scene();
   line.isDown = true;
   let looks = 0;

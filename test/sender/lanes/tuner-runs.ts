@@ -1,4 +1,4 @@
-/** Runs of a pace on model lines, and what is asked of them. */
+/** Runs of a lane tuner on model lines, and their figures. */
 import { tune } from '../../../sender/lanes/lane-tuner.ts';
 import { TUNER_INTERVAL_MS, startTuner, type Observation } from '../../../sender/lanes/tuner-state.ts';
 import { prng } from '../../support/prng.ts';
@@ -10,17 +10,19 @@ const FIXED_WARM_UP_MS = 15_000;
 const FIXED_MS = 40_000;
 const TICKS_A_MINUTE = 60_000 / TUNER_INTERVAL_MS;
 
-/** What decides: lanes wanted, from one observation to the next. */
+/** @returns the lanes wanted after an observation. */
 export type Decide = (seen: Observation) => number;
 
-export function decideByTuner(): Decide {
-  let state = startTuner(LANES_MAX, BLOCK_BYTES);
+export function decideByTuner(blockBytes = BLOCK_BYTES): Decide {
+  let state = startTuner(LANES_MAX, blockBytes);
   return (seen) => (state = tune(state, seen)).lanes;
 }
 
 export interface Tick {
   readonly lanes: number;
   readonly bytesPerSecond: number;
+  readonly finishedBlocks: number;
+  readonly unfinishedBytes: number;
 }
 
 export function lineOf(
@@ -33,6 +35,7 @@ export function lineOf(
     bytesPerSecond: (mbitPerSecond * 1e6) / 8,
     rttMs,
     loss: lossPercent / 100,
+    blockBytes: BLOCK_BYTES,
     sourceBytesPerSecond: 200e6,
     receiverBlocks: LANES_MAX,
     sway: 0,
@@ -44,7 +47,7 @@ export function lineOf(
 export function runOn(
   lines: readonly (readonly [LineParameters, number])[],
   seed: number,
-  decide: Decide = decideByTuner(),
+  decide: Decide = decideByTuner(lines[0]?.[0].blockBytes),
 ): Tick[] {
   const ticks: Tick[] = [];
   const model = new LineModel(lines[0]?.[0] ?? lineOf(1, 1, 0), prng(seed));
@@ -64,7 +67,9 @@ export function runOn(
       const before = model.deliveredBytes;
       model.run(TUNER_INTERVAL_MS);
       const bytes = model.deliveredBytes - before;
-      ticks.push({ lanes: model.laneCount, bytesPerSecond: (bytes * 1000) / TUNER_INTERVAL_MS });
+      const { laneCount: lanes, finishedBlocks, unfinishedBytes } = model;
+      const bytesPerSecond = (bytes * 1000) / TUNER_INTERVAL_MS;
+      ticks.push({ lanes, bytesPerSecond, finishedBlocks, unfinishedBytes });
       observe();
     }
   }
@@ -75,7 +80,7 @@ export function meanOf(ticks: readonly Tick[]): number {
   return ticks.reduce((sum, { bytesPerSecond }) => sum + bytesPerSecond, 0) / ticks.length;
 }
 
-/** By the number of lanes, in bytes a second: what a number that never changes gives. */
+/** Goodput in bytes a second for each fixed number of lanes. */
 export function fixedGoodputs(line: LineParameters): Map<number, number> {
   const counts = FIXED_COUNTS.filter((count) => count <= line.receiverBlocks);
   return new Map(
@@ -90,7 +95,7 @@ export function bestOf(line: LineParameters): number {
   return Math.max(...fixedGoodputs(line).values());
 }
 
-/** Changes of direction up or down a minute: a step upwards that is kept is not counted twice. */
+/** Changes of direction per minute: consecutive steps in one direction count once. */
 export function turnsPerMinute(ticks: readonly Tick[]): number {
   let turns = 0;
   let direction = 0;
@@ -102,7 +107,7 @@ export function turnsPerMinute(ticks: readonly Tick[]): number {
   return (turns * TICKS_A_MINUTE) / ticks.length;
 }
 
-/** Seconds until five seconds in a row bring this share of `best` on the average; Infinity if never. */
+/** Seconds until five seconds in a row reach this share of `best` on average; Infinity if never. */
 export function secondsUntil(share: number, best: number, ticks: readonly Tick[]): number {
   const span = 5000 / TUNER_INTERVAL_MS;
   for (let at = 0; at + span <= ticks.length; at++) {
