@@ -1,4 +1,4 @@
-/** How a disk is cut into blocks. Pure arithmetic; every offset is a safe integer. */
+/** How a disk is divided into blocks. Pure arithmetic; every offset is a safe integer. */
 import assert from 'node:assert/strict';
 
 /** 0-based number of a block; made only by {@link blockIndexOf}. */

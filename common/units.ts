@@ -1,4 +1,4 @@
-/** Sizes and durations as people write and read them. Pure. */
+/** Sizes, durations and rates as people write and read them. Pure. */
 import { TransferError } from './errors.ts';
 
 const SIZE_FACTORS: Readonly<Record<string, number>> = {
@@ -36,7 +36,7 @@ export function parseSize(text: string): number {
   const bytes = factor === undefined ? NaN : Math.round(Number(match?.[1]) * factor);
   if (!Number.isSafeInteger(bytes)) {
     throw new TransferError('usage', `'${text}' is not a size`, {
-      hint: 'write for example 4MiB, 512K or 1.5GB',
+      hint: 'examples: 4MiB, 512K, 1.5GB',
     });
   }
   return bytes;
@@ -48,7 +48,7 @@ export function parseDuration(text: string): number {
   const factor = DURATION_FACTORS_MS[match?.[2] ?? '?'];
   if (factor === undefined) {
     throw new TransferError('usage', `'${text}' is not a duration`, {
-      hint: 'write for example 90s, 15m or 24h',
+      hint: 'examples: 90s, 15m, 24h',
     });
   }
   return Math.round(Number(match?.[1]) * factor);
@@ -68,7 +68,7 @@ export function formatSize(bytes: number): string {
   const names = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let at = 0;
   let value = bytes;
-  // As it will be shown: what rounds up to 1024.0 KiB is 1.0 MiB.
+  // As it is shown: what rounds up to 1024.0 KiB is 1.0 MiB.
   while (Math.round(value * 10) >= 10_240 && at < names.length - 1) {
     value /= 1024;
     at++;
@@ -98,7 +98,7 @@ export function formatDuration(ms: number): string {
 /** Rates of lines are in bits: `92.4 Mbit/s`. */
 export function formatRate(bytesPerSecond: number): string {
   const bits = bytesPerSecond * 8;
-  // The limits are half a step of the smaller unit below 1: nothing is shown as 1000 of it.
+  // Half a step of the smaller unit below 1, so that nothing is shown as 1000 of it.
   if (bits >= 999.95e6) return `${(bits / 1e9).toFixed(2)} Gbit/s`;
   if (bits >= 999.5e3) return `${(bits / 1e6).toFixed(1)} Mbit/s`;
   return `${Math.round(bits / 1e3)} kbit/s`;

@@ -8,6 +8,7 @@ import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
+import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 
@@ -17,11 +18,13 @@ export interface SendOptions {
   readonly ticket: string | undefined;
   readonly ticketFile: string | undefined;
   readonly connections: number | 'auto';
-  /** undefined: 4 MiB, or what the transfer has been claimed with. */
+  /** undefined: that of the transfer's claim, or else one that suits the size of the source. */
   readonly blockSizeBytes: number | undefined;
   /** Of standard input, where the user knows it. */
   readonly sourceSizeBytes: number | null;
   readonly retryForMs: number;
+  /** The same until the receiver has answered for the first time. */
+  readonly firstContactForMs: number;
   readonly memoryBytes: number;
   /** A limit or a timetable, or `@` and the path of a file that holds one; undefined: no limit. */
   readonly bwlimit: string | undefined;
@@ -56,7 +59,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .argument('[ticket]', 'what ddt-receive printed; in single quotes')
     .option('--ticket-file <file>', 'read the ticket from this file (or from $DDT_TICKET)')
     .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
-    .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+    .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
     .option('--source-size <size>', 'what standard input has: if it ends before, that is an error')
     .addOption(
       new Option('--on-read-error <what>', 'zero: bad sectors become zeros')
@@ -67,7 +70,7 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     .option('--bwlimit <limit>', "bytes a second: 2M, a timetable '08:00,512K 19:00,off', or @file with one")
     .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
     .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
-    .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
+    .option('--retry-for <duration>', 'how long without progress; until first contact 2m if not given', '24h')
     .option('--memory <size>', 'most memory for block buffers', '512MiB')
     .addOption(
       new Option('--progress <format>', 'auto: tty on a terminal, else plain')
@@ -105,6 +108,8 @@ function readOptions(command: Command): SendOptions {
   if (memory < BLOCK_SIZE_BYTES_MAX) {
     throw new TransferError('usage', `--memory ${raw['memory']} is less than one block of 16MiB`);
   }
+  const retryForMs = parseDuration(raw['retryFor'] ?? '');
+  const isRetryForGiven = command.getOptionValueSource('retryFor') !== 'default';
   const connections = raw['connections'] ?? 'auto';
   const progress = raw['progress'];
   const sourceSize = raw['sourceSize'];
@@ -126,7 +131,8 @@ function readOptions(command: Command): SendOptions {
       connections === 'auto' ? 'auto' : parseWhole(connections, '--connections', 1, CONNECTIONS_MAX),
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
     sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize),
-    retryForMs: parseDuration(raw['retryFor'] ?? ''),
+    retryForMs,
+    firstContactForMs: isRetryForGiven ? retryForMs : FIRST_CONTACT_MS,
     memoryBytes: memory,
     bwlimit: raw['bwlimit'],
     compress: parseCompression(raw['compress'] ?? 'auto'),

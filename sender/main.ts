@@ -158,6 +158,7 @@ async function run(options: SendOptions, reporter: Reporter, signal: AbortSignal
     blockSizeBytes: options.blockSizeBytes,
     digest: options.digest,
     retryForMs: options.retryForMs,
+    firstContactForMs: options.firstContactForMs,
     memoryBytes: options.memoryBytes,
     ...encoderFor(options, reporter),
   };

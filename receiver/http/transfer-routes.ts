@@ -85,7 +85,7 @@ export async function postComplete(context: AppContext, options: RouteOptions): 
     return response;
   }
   if (isFirst) {
-    options.areaReport.tell();
+    options.areaReport.report();
     options.log.info(`sealed: ${blockCount} blocks, root sha256:${hex}${unreadableIn(options)}`);
   }
   options.onSealed();

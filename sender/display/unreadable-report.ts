@@ -18,13 +18,13 @@ export class DamageReport {
 
   /** To be called now and then. */
   tellIfDue(): void {
-    this.unreadable.tellIfDue();
-    this.kept.tellIfDue();
+    this.unreadable.reportIfDue();
+    this.kept.reportIfDue();
   }
 
   /** Whatever was not told yet. */
   tell(): void {
-    this.unreadable.tell();
-    this.kept.tell();
+    this.unreadable.report();
+    this.kept.report();
   }
 }

@@ -20,6 +20,7 @@ import {
   REST_MS_MIN,
   SETTLE_UP_MS,
   STEADY_SAMPLES_MAX,
+  isSlow,
   startRamp,
   withLanes,
   type Observation,
@@ -33,6 +34,13 @@ const CHANGE = 0.15;
 const CHANGE_CLEAR = 4;
 /** The line is not steady while the halves of the samples differ by more than this. */
 const MOVING = 0.1;
+/** Without a byte for so long the line is down. */
+const SILENCE_MS = 10_000;
+/**
+ * A slow line is measured for this long before a probe: samples are noisy, and until its first losses a
+ * connection is several times as fast as in the long run.
+ */
+const SLOW_MS_MIN = 5000;
 /** Lanes that wait for the source, or for a connection, say nothing about the line. */
 const SENDING_SHARE_MIN = 0.6;
 /**
@@ -53,8 +61,10 @@ export function tune(state: TunerState, seen: Observation): TunerState {
   const next = { ...state, last: seen };
   if (seen.busyCount > last.busyCount && seen.atMs >= state.yieldedUntilMs) return yieldTo(next, seen);
   const bytes = seen.acknowledgedBytes - last.acknowledgedBytes;
-  // Not a byte: the line is down, or nothing had to be sent.
-  if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
+  if (seen.sendingShare < SENDING_SHARE_MIN) return next;
+  // On a slow line acknowledgements come in bursts; after longer the line is down, and there is nothing to
+  // learn.
+  if (bytes <= 0) return spanMs < SILENCE_MS ? state : next;
   const timed = { ...next, lineMs: state.lineMs + spanMs };
   const sample = (bytes * 1000) / spanMs;
   if (state.ramp !== undefined) return continueRamp(timed, state.ramp, sample);
@@ -96,7 +106,8 @@ function steady(state: TunerState): TunerState {
     return isLess ? { ...searching, ramp: startRamp(state.lineMs, before) } : searching;
   }
   if (state.doubt !== undefined) return lookBack(state, state.doubt);
-  const isMeasured = samples.length * TUNER_INTERVAL_MS >= JUDGE_MS_MIN;
+  const measuredMs = samples.length * TUNER_INTERVAL_MS;
+  const isMeasured = measuredMs >= (isSlow(state, summaryOf(samples).mean) ? SLOW_MS_MIN : JUDGE_MS_MIN);
   if (!isMeasured || state.lineMs < state.nextProbeAtMs) return state;
   const isYoung = state.lineMs < state.settledAtMs + JUDGE_MS_MAX;
   return isYoung && isMoving(samples) ? { ...state, samples: samples.slice(1) } : startProbe(state);

@@ -2,7 +2,7 @@
 import type { Clock } from '../../common/clock.ts';
 import { tune } from './lane-tuner.ts';
 import type { Lanes } from './lanes.ts';
-import { LANES_USUAL, TUNER_INTERVAL_MS, startTuner, type TunerState } from './tuner-state.ts';
+import { LANES_USUAL, TUNER_INTERVAL_MS, startTuner } from './tuner-state.ts';
 
 /** While nothing moves, as during an outage of hours, there is little to see. */
 const QUIET_INTERVAL_MS = 5000;
@@ -30,30 +30,27 @@ async function follow(options: TuneLanesOptions, signal: AbortSignal): Promise<v
   const { lanes, clock } = options;
   let state = startTuner(options.lanesMax, options.blockBytes);
   let sendingMs = 0;
+  let lookedMs = clock.monotonicMs();
   for (let quiet = 0; !signal.aborted;) {
     // Fewer than usual may send on a slow line, but comparing with what is on the target needs no line.
     lanes.want(Math.max(state.lanes, Math.min(LANES_USUAL, options.lanesMax)), state.lanes);
-    const before: TunerState = state;
+    const before = state.last?.acknowledgedBytes;
     const acknowledgedBytes = await lanes.acknowledgedBytes();
     const atMs = clock.monotonicMs();
     const sentForMs = options.sendingMs() - sendingMs;
+    const laneMs = (atMs - lookedMs) * lanes.sendingCount;
     sendingMs += sentForMs;
-    const sending = lanes.sendingCount;
+    lookedMs = atMs;
     state = tune(state, {
       atMs,
       acknowledgedBytes,
-      lanes: sending,
-      sendingShare: shareOf(sentForMs, before, atMs, sending),
+      lanes: lanes.sendingCount,
+      sendingShare: laneMs > 0 ? Math.min(1, sentForMs / laneMs) : 0,
       busyCount: options.busyCount(),
     });
-    quiet = acknowledgedBytes === before.last?.acknowledgedBytes ? quiet + 1 : 0;
+    quiet = acknowledgedBytes === before ? quiet + 1 : 0;
     const waitMs = quiet < QUIET_LOOKS ? TUNER_INTERVAL_MS : QUIET_INTERVAL_MS;
     // Rejects only when it is disposed.
     await clock.sleep(waitMs, signal).catch(() => {});
   }
-}
-
-function shareOf(sentForMs: number, { last }: TunerState, atMs: number, lanes: number): number {
-  const laneMs = (atMs - (last?.atMs ?? atMs)) * lanes;
-  return laneMs > 0 ? Math.min(1, sentForMs / laneMs) : 0;
 }

@@ -8,7 +8,7 @@ import {
   STEP_LARGE,
   STEP_SMALL,
   ceilingOf,
-  lanesInTime,
+  isSlow,
   withLanes,
   type Doubt,
   type TunerState,
@@ -22,10 +22,10 @@ export const JUDGE_MS_MAX = 12_000;
 const CLEAR = 2.7;
 /** Twice the lanes have to bring this much more to be kept, smaller steps accordingly less. */
 const GAIN_WANTED = 0.05;
-/** The same if blocks are slow with them: each of the lanes has more to lose. */
-const GAIN_WANTED_SLOW = 0.15;
 /** Fewer lanes may cost this much at most. */
 const COST_TAKEN = 0.025;
+/** On a slow line a gain has to be this many standard errors. */
+const SURE = 2;
 /** A doubtful gain is kept if it is this part of the wanted one. */
 const HOPEFUL = 0.8;
 const STEP_DOWN = 0.7;
@@ -67,10 +67,9 @@ export function startProbe(state: TunerState): TunerState {
   return { ...withLanes(state, isUp ? up : down), probe };
 }
 
-/** Fewer than usual are tried only if blocks are slow. */
+/** Fewer than usual are tried only on a slow line. */
 function lanesMin(state: TunerState): number {
-  const { lanes, samples } = state;
-  return lanesInTime(state, summaryOf(samples).mean) < lanes ? 1 : Math.min(LANES_USUAL, lanes);
+  return isSlow(state, summaryOf(state.samples).mean) ? 1 : Math.min(LANES_USUAL, state.lanes);
 }
 
 export function judge(state: TunerState, probe: Probe): TunerState {
@@ -78,11 +77,13 @@ export function judge(state: TunerState, probe: Probe): TunerState {
   if (measuredMs < JUDGE_MS_MIN) return state;
   const ratio = ratioOf(state.samples, probe.base);
   const grown = state.lanes / probe.from - 1;
-  const isSlow = lanesInTime(state, summaryOf(state.samples).mean) < state.lanes;
-  const gainWanted = isSlow ? GAIN_WANTED_SLOW : GAIN_WANTED;
-  const wanted = probe.isUp ? 1 + gainWanted * grown : 1 - COST_TAKEN;
+  const wanted = probe.isUp ? 1 + GAIN_WANTED * grown : 1 - COST_TAKEN;
   const isClear = Math.abs(ratio.value - wanted) > CLEAR * ratio.error;
   if (!isClear && measuredMs < JUDGE_MS_MAX) return state;
+  // On a slow line too many cost more than too few.
+  if (probe.isUp && isSlow(state, summaryOf(state.samples).mean)) {
+    return ratio.value - 1 > SURE * ratio.error ? keep(state, probe, ratio) : giveUp(state, probe, state);
+  }
   // If in doubt, keep them when there was some gain: too many cost little, too few cost goodput.
   const isHopeful =
     probe.isUp && ratio.value + ratio.error > wanted && ratio.value > 1 + HOPEFUL * (wanted - 1);

@@ -5,8 +5,8 @@
 import {
   LANES_USUAL,
   SETTLE_UP_MS,
-  STEP_SMALL,
   ceilingOf,
+  isSlow,
   lanesInTime,
   startRamp,
   withLanes,
@@ -27,8 +27,6 @@ const LEVEL = 0.1;
 const LEVEL_SAMPLES = 3;
 /** After a step that brought this part of what was hoped for, more lanes are worth a try. */
 const HOPE = 0.8;
-/** Less is no gain. */
-const SOME_GAIN = 0.1;
 const STEP_MIN = 2;
 /** In one step; the highest goodput may have been a burst out of somebody's buffer. */
 const STEP_MAX = 4;
@@ -47,16 +45,16 @@ export function continueRamp(state: TunerState, before: Ramp, sample: number): T
   const isOver = elapsedMs >= LOOK_MS_MAX;
   if (elapsedMs < LOOK_MS_MIN || samples.length < 2) return next;
   const rate = (last + previous) / 2;
+  if (isSlow(next, ramp.highest)) return end(next);
   if (rate < SHORT * ramp.highest) return stepUp(next, ramp, Math.min(last, rate));
   const isGrowing = last > GROWING * previous;
   if (!isOver && (isGrowing || !isLevel(samples))) return next;
   const { from } = ramp;
-  // One lane may have met its first losses at once: that a second one brings nothing has to be seen.
-  if (from === undefined) return state.lanes < usual ? stepUp(next, ramp, rate) : end(next);
+  if (from === undefined) return end(next);
   const gain = rate / from.rate - 1;
   if (gain > HOPE * (state.lanes / from.lanes - 1)) return stepUp(next, ramp, rate);
   // They have begun a block each: whether fewer do as well is seen when it is steady.
-  return gain > SOME_GAIN ? end(next) : end({ ...next, nextIsUp: false, step: STEP_SMALL });
+  return end({ ...next, nextIsUp: gain > 0 });
 }
 
 function isLevel(samples: readonly number[]): boolean {

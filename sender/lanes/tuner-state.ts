@@ -3,16 +3,18 @@ import assert from 'node:assert/strict';
 
 /** Enough for a clean line of any delay that kernels have buffers for; a lossy one needs more. */
 export const LANES_USUAL = 4;
-/**
- * In flight while the line is unknown. More would be begun together, and at 64 kbit/s none of it would be
- * finished for an hour.
- */
-const START_BYTES = 4 * 1024 * 1024;
+/** In flight while the line is unknown: at 400 KiB/s it takes 20 s, and is lost if the run is interrupted. */
+const START_BYTES = 8 * 1024 * 1024;
 /**
  * With the lanes that are added a block should take no longer: until it is finished it may be lost, and lanes
  * that turn out to be too many finish theirs first.
  */
 export const BLOCK_SECONDS_MAX = 40;
+/**
+ * Below this, half a second is a few hundred packets, and one that is lost holds back the acknowledgement of
+ * those that follow it: samples vary by half and double.
+ */
+const SLOW_BYTES_PER_SECOND = 1_000_000;
 /** Shorter intervals say nothing on a line of 300 ms. */
 export const TUNER_INTERVAL_MS = 500;
 /** What is remembered while nothing changes. */
@@ -146,9 +148,12 @@ export function ceilingOf({ lineMs, ceiling, ceilingUntilMs, lanesMax }: TunerSt
   return lineMs < ceilingUntilMs ? ceiling : lanesMax;
 }
 
-/**
- * Lanes that finish a block in time at this goodput; with more of them that bring no more, blocks are slow.
- */
+/** Lanes that finish a block in time if all of them together have this goodput. */
 export function lanesInTime({ blockBytes }: TunerState, bytesPerSecond: number): number {
   return Math.floor((bytesPerSecond * BLOCK_SECONDS_MAX) / blockBytes);
+}
+
+/** Whether more lanes need clear evidence: samples are noisy, or blocks take long and much may be lost. */
+export function isSlow(state: TunerState, bytesPerSecond: number): boolean {
+  return bytesPerSecond < SLOW_BYTES_PER_SECOND || lanesInTime(state, bytesPerSecond) < state.lanes;
 }

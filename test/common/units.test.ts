@@ -11,7 +11,7 @@ import {
   parseWhole,
 } from '../../common/units.ts';
 
-/** Any UTF-16, halves of characters too. */
+/** Any UTF-16, lone surrogates included. */
 const anyCharacters = fc
   .array(fc.oneof(fc.nat(0x7f), fc.nat(0xffff)), { maxLength: 40 })
   .map((codes) => String.fromCharCode(...codes));
@@ -21,7 +21,7 @@ const anyText = fc.oneof(
   fc.constantFrom('__proto__', 'constructor', '1toString', '1__proto__', '9'.repeat(5000)),
 );
 
-/** Total: a value that `isGood`, or a usage error that shows what was written. */
+/** Total: a value that `isGood`, or a usage error that shows the input. */
 function assertTotal(parse: (text: string) => number, isGood: (value: number) => boolean): void {
   fc.assert(
     fc.property(anyText, (text) => {
@@ -59,7 +59,7 @@ test('sizes are read as people write them', () => {
   }
 });
 
-test('what is not a size, or not below 8 PiB, is refused and shown', () => {
+test('anything that is not a size below 8 PiB is refused and shown', () => {
   const wrong = ['', ' ', '4 MiB', ' 4', '4\n', '-1', '+1', '1e3', '0x10', '4mib', '4Mib', '4m', 'KiB', '.5'];
   wrong.push(
     '1.',
@@ -88,7 +88,7 @@ test('the parsers of sizes, durations and whole numbers are total', () => {
   );
 });
 
-test('a whole number with any unit is that many of the unit', () => {
+test('a whole number with any unit is so many of that unit', () => {
   const units = { '': 0, K: 10, KiB: 10, M: 20, MiB: 20, G: 30, GiB: 30, T: 40, TiB: 40 } as const;
   const powers = { KB: 3, MB: 6, GB: 9, TB: 12 } as const;
   const factors = [
@@ -102,7 +102,7 @@ test('a whole number with any unit is that many of the unit', () => {
   );
 });
 
-test('durations are read with their unit, which is never left out', () => {
+test('durations are read with their unit, which is required', () => {
   for (const [text, ms] of [
     ['0s', 0],
     ['250ms', 250],
@@ -116,11 +116,15 @@ test('durations are read with their unit, which is never left out', () => {
   }
   for (const text of ['', '90', '90 s', '-1s', '1w', '1H', '1e3s', 's', '1.s', '9999999999s', '1h30m']) {
     const message = `'${text}' is not a duration`;
-    assert.throws(() => parseDuration(text), { code: 'usage', message, hint: /90s, 15m or 24h/ }, text);
+    assert.throws(
+      () => parseDuration(text),
+      { code: 'usage', message, hint: /^examples: 90s, 15m, 24h$/ },
+      text,
+    );
   }
 });
 
-test('whole numbers are held to their bounds, both of which are possible', () => {
+test('whole numbers are held to their bounds, both inclusive', () => {
   assert.equal(parseWhole('1', '--connections', 1, 64), 1);
   assert.equal(parseWhole('64', '--connections', 1, 64), 64);
   for (const text of ['0', '65', '', '1.5', '-1', '1e1', '0x1', ' 1', '1'.repeat(16)]) {
@@ -181,7 +185,7 @@ test('durations are shown by their two largest units', () => {
   }
 });
 
-test('a duration that is shown leaves out less than the second largest unit', () => {
+test('a formatted duration omits less than the second largest unit', () => {
   const seconds: Readonly<Record<string, number>> = { d: 86_400, h: 3600, m: 60, s: 1 };
   const next: Readonly<Record<string, number>> = { d: 3600, h: 60, m: 1, s: 1 };
   fc.assert(

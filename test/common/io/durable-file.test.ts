@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { createFileDurably, makeFolderDurably, writeFileDurably } from '../../../common/io/durable-file.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
-test('writing makes the file or replaces it, with its mode, and leaves nothing else behind', async () => {
+test('writing creates or replaces the file, with its mode, and leaves nothing else behind', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'ticket');
   for (const [text, mode] of [
@@ -20,7 +20,7 @@ test('writing makes the file or replaces it, with its mode, and leaves nothing e
   assert.deepEqual(await readdir(folder.path), ['ticket']);
 });
 
-test('a failed write leaves the old content and no litter', async () => {
+test('a failed write leaves the old content and no temporary file', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'full');
   await makeFolderDurably(path, 0o700);
@@ -30,7 +30,7 @@ test('a failed write leaves the old content and no litter', async () => {
   assert.deepEqual(await readdir(folder.path), ['full']);
 });
 
-test('of many that create one file at once exactly one succeeds, and its content stays', async () => {
+test('of many concurrent creators exactly one succeeds, and its content stays', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'secret');
   const texts = Array.from({ length: 16 }, (_, index) => `secret ${index}`);
@@ -40,7 +40,7 @@ test('of many that create one file at once exactly one succeeds, and its content
   assert.deepEqual(await readdir(folder.path), ['secret']);
 });
 
-test('missing parents of a folder are made too, and an existing folder stays as it is', async () => {
+test('missing parents of a folder are made as well, and an existing folder is left unchanged', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'a', 'b');
   await makeFolderDurably(path, 0o700);
@@ -51,7 +51,7 @@ test('missing parents of a folder are made too, and an existing folder stays as 
 const canTrace = spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status === 0;
 
 test(
-  'the content is synced before it gets its name, and the folder after',
+  'the content is synced before the rename, and the folder after it',
   { skip: canTrace ? false : 'strace is not installed, or not allowed' },
   async () => {
     await using folder = await tempDir();

@@ -70,16 +70,16 @@ test('a written mapfile can be read again', () => {
 test('a file that is not a mapfile of this source is refused, naming the line', () => {
   const good = FROM_DDRESCUE.split('\n');
   for (const [line, text, message] of [
-    [7, 'garbage', 'line 7 is not its line with the current position and status'],
-    [7, '0x0 ?  1 1', 'line 7 is not its line with'],
+    [7, 'garbage', 'line 7 is not the line with the current position and status'],
+    [7, '0x0 ?  1 1', 'line 7 is not the line with'],
     [9, '0x0 0x117000', 'line 9 is not an area'],
     [9, '0x0 0x117000 x', 'line 9 is not an area'],
     [9, '0x0 0 +', 'line 9 is not an area'],
     [9, '0x0 -1 +', 'line 9 is not an area'],
     [9, '0x0 0xFFFFFFFFFFFFFFFF +', 'line 9 is not an area'],
-    [9, '0x200 0x116E00 +', 'line 9 begins at 512, the area before it ends at 0'],
-    [10, '0x117200 0x200 -', 'line 10 begins at 1143296, the area before it ends at 1142784'],
-    [13, '', 'it is of 1179648 bytes, the source has 1474560'],
+    [9, '0x200 0x116E00 +', 'line 9 starts at 512, but the area before it ends at 0'],
+    [10, '0x117200 0x200 -', 'line 10 starts at 1143296, but the area before it ends at 1142784'],
+    [13, '', 'it covers 1179648 bytes, but the source has 1474560'],
   ] as const) {
     const lines = good.with(line - 1, text).join('\n');
     assert.throws(

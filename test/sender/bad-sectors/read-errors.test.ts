@@ -27,7 +27,7 @@ test('a bad sector stops the copy, and is named and recorded in the map', () => 
     () => errors.note(5120, 512, failure('EIO')),
     coded('source-read', {
       message: /^cannot read 512 bytes at offset 5120 of \/dev\/sdc: input\/output error \(sector 10\)$/,
-      hint: /^run the same command again to try once more, or with --on-read-error zero to go on: /,
+      hint: /^run the same command again to retry, or with --on-read-error zero to continue: /,
     }),
   );
   assert.deepEqual(map.areas()[1], { offset: 5120, length: 512, status: '-' });

@@ -108,7 +108,7 @@ test('a block that a faulty machine encodes wrongly is sent plain, with a warnin
     const { encoder, warnings } = encoderOf(3, { encode, decode });
     assert.equal(await encoder.encode(812, TEXT), undefined);
     assert.deepEqual(warnings, [
-      'block 812 was not itself after compressing and decompressing: it is sent uncompressed; ' +
+      'block 812 differed after compressing and decompressing, and is sent uncompressed: ' +
         "this machine's memory or processor may be faulty",
     ]);
   }

@@ -41,6 +41,9 @@ interface Flow {
   stillUntilMs: number;
   isReading: boolean;
   leftBytes: number;
+  /** Arrived after a packet that was lost: not acknowledged until that has been sent again. */
+  heldBytes: number;
+  heldUntilMs: number;
 }
 
 export class LineModel {
@@ -56,6 +59,8 @@ export class LineModel {
   #sendingMs = 0;
   #laneMs = 0;
   deliveredBytes = 0;
+  /** As the sender sees it: acknowledgements are cumulative. */
+  acknowledgedBytes = 0;
   finishedBlocks = 0;
   busyCount = 0;
 
@@ -138,6 +143,11 @@ export class LineModel {
     const bytes = Math.min(flow.leftBytes, packets * PACKET_BYTES * share);
     flow.leftBytes -= bytes;
     this.deliveredBytes += bytes;
+    flow.heldBytes += bytes;
+    if (flow.heldUntilMs <= this.#nowMs) {
+      this.acknowledgedBytes += flow.heldBytes;
+      flow.heldBytes = 0;
+    }
     const lost = 1 - (1 - Math.min(0.9, this.#line.loss + dropped)) ** packets;
     if (this.#nowMs - flow.cutAtMs > roundMs && this.#unit() < lost) this.#cut(flow, roundMs);
     else this.#grow(flow, ms, roundMs);
@@ -145,6 +155,7 @@ export class LineModel {
 
   #cut(flow: Flow, roundMs: number): void {
     flow.cutAtMs = this.#nowMs;
+    flow.heldUntilMs = this.#nowMs + roundMs;
     flow.windowMax = flow.window;
     if (flow.window < WINDOW_FAST) {
       flow.stillUntilMs = this.#nowMs + Math.max(TIMEOUT_MS_MIN, 1.5 * roundMs);
@@ -176,6 +187,7 @@ export class LineModel {
     if (flow === undefined || flow.leftBytes > 0) return;
     this.finishedBlocks++;
     if (this.#flows.length > this.#wanted) {
+      this.acknowledgedBytes += flow.heldBytes;
       this.#flows.splice(at, 1);
       return;
     }
@@ -205,6 +217,8 @@ export class LineModel {
       stillUntilMs: 0,
       isReading: true,
       leftBytes: 0,
+      heldBytes: 0,
+      heldUntilMs: 0,
     };
     this.#read(flow);
     flow.stillUntilMs += 3 * this.#line.rttMs;

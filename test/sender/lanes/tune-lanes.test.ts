@@ -55,7 +55,7 @@ test('lanes follow the tuner: all of them while each helps, fewer when the recei
       busyCount,
       clock,
     });
-    assert.deepEqual([lanes.runningCount, lanes.sendingCount], [4, 1], 'at once');
+    assert.deepEqual([lanes.runningCount, lanes.sendingCount], [4, 2], 'at once');
     await clock.advance(16_000);
     assert.equal(lanes.runningCount, LANES_MAX);
     line.busyCount++;

@@ -108,7 +108,7 @@ test('the start costs a few seconds of the line', (t) => {
   }
 });
 
-test('at 400 KiB/s the first block of 4 MiB is finished in half a minute, and few are in flight', (t) => {
+test('at 400 KiB/s the first block of 4 MiB is finished within 45 s, and few are in flight', (t) => {
   const line = lineOf((400 * 1024 * 8) / 1e6, 40, 0);
   for (let seed = 1; seed <= 20; seed++) {
     const ticks = runOn([[line, 600_000]], seed);
@@ -117,7 +117,7 @@ test('at 400 KiB/s the first block of 4 MiB is finished in half a minute, and fe
     const unfinished = ticks.map(({ unfinishedBytes }) => unfinishedBytes).sort((a, b) => a - b);
     const median = unfinished[unfinished.length / 2] ?? Infinity;
     if (seed === 1) t.diagnostic(`${first} s, ${lanes} lanes, ${formatSize(median)} unfinished`);
-    assert(first <= 30 && lanes <= 4 && median <= 2 * line.blockBytes, `seed ${seed}: ${first} ${lanes}`);
+    assert(first <= 45 && lanes <= 4 && median <= 2 * line.blockBytes, `seed ${seed}: ${first} ${lanes}`);
     assert(meanOf(ticks) > 0.95 * line.bytesPerSecond);
   }
 });
@@ -182,14 +182,10 @@ test('a source slower than the line changes nothing about the number of lanes', 
   }
 });
 
-test('a line of 64 kbit/s gets no more lanes than it can keep moving: one in the end', () => {
-  const hourMs = 3_600_000;
+test('a line of 64 kbit/s never gets more than two lanes', () => {
   for (let seed = 1; seed <= 5; seed++) {
-    const lanes = runOn([[lineOf(0.064, 600, 0), 2 * hourMs]], seed).map((tick) => tick.lanes);
-    assert(Math.max(...lanes) <= 4, `seed ${seed}: ${Math.max(...lanes)}`);
-    // The first ones finish their blocks.
-    const last = lanes.slice(hourMs / TUNER_INTERVAL_MS);
-    assert.deepEqual([Math.min(...last), Math.max(...last)], [1, 1], `seed ${seed}`);
+    const lanes = runOn([[lineOf(0.064, 600, 0), 7_200_000]], seed).map((tick) => tick.lanes);
+    assert(Math.max(...lanes) <= 2, `seed ${seed}: ${Math.max(...lanes)}`);
   }
 });
 

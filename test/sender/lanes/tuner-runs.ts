@@ -54,7 +54,7 @@ export function runOn(
   const observe = (): void => {
     model.lanes = decide({
       atMs: model.nowMs,
-      acknowledgedBytes: model.deliveredBytes,
+      acknowledgedBytes: model.acknowledgedBytes,
       lanes: model.laneCount,
       sendingShare: model.takeSendingShare(),
       busyCount: model.busyCount,

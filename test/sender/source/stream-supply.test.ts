@@ -222,7 +222,7 @@ test('durable blocks that were lost cannot be sent again, and are named', () => 
       ]),
     coded('source-spent', {
       message: /^the receiver lost 3 blocks: 3-4, 9, and a pipe can't be read again$/,
-      hint: /^run the same pipe again: 3 blocks are missing$/,
+      hint: /^run the same pipe again to resume: 3 blocks are missing$/,
     }),
   );
   assert.throws(

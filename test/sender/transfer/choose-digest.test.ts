@@ -47,16 +47,16 @@ test('an algorithm that one end lacks is refused with a hint', () => {
   assert.throws(() => chosen('blake3', 'alone', 'both'), {
     code,
     message: 'blake3 digests cannot be computed here',
-    hint: /^npm ci in the folder of dd-transfer .*; without --digest /,
+    hint: /^npm ci in the folder of dd-transfer .*; or leave --digest out /,
   });
   assert.throws(() => chosen('blake3', 'both', 'alone'), {
     code,
     message: 'the receiver cannot compute blake3 digests',
-    hint: /^npm ci where ddt-receive is installed; without --digest /,
+    hint: /^run npm ci where ddt-receive is installed, or leave --digest out /,
   });
   assert.throws(() => chosen('auto', 'alone', 'both', 'blake3'), {
     code,
-    message: 'this transfer was begun with blake3 digests, which cannot be computed here',
+    message: 'this transfer uses blake3 digests, which cannot be computed here',
     hint: /^npm ci in the folder of dd-transfer .*--discard-transfer/,
   });
 });

@@ -52,7 +52,7 @@ test('a receiver that refuses the encoding gets plain blocks from then on', asyn
   });
   await sendThrough(app, memorySource(BLOCKS), { putBlock }, encoder(warnings));
   assert.deepEqual(puts, ['0 encoded', '0 plain', '1 plain', '2 plain', '3 plain'].slice(0, puts.length));
-  assert.deepEqual(warnings, ['the receiver does not take zstd: blocks are sent uncompressed']);
+  assert.deepEqual(warnings, ['the receiver does not support zstd: blocks are sent uncompressed']);
 });
 
 test('a block that was damaged on the way is sent again, plain', async () => {
