@@ -14,7 +14,7 @@ import {
   type Claim,
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
-import { Turns } from '../../common/semaphore.ts';
+import { Semaphore } from '../../common/semaphore.ts';
 import type { DurabilityEvents } from '../durability/durability-events.ts';
 import type { Journal } from '../journal/journal.ts';
 import { openClaimed, type OpenTransfer } from './open-transfer.ts';
@@ -58,7 +58,7 @@ export class Transfer {
   readonly target: Target;
   readonly journal: Journal;
   /** Claims take turns: only for `claim.ts`. */
-  readonly claimTurns = new Turns(1);
+  readonly claimTurns = new Semaphore(1);
   readonly #options: TransferOptions;
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
