@@ -1,8 +1,8 @@
-/** Names new unreadable areas to people: soon, once, and a thousand of them not in a thousand lines. */
+/** Reports new unreadable areas: soon, once, and a thousand of them in a few lines. */
 import { joinAreas, type Area } from './areas.ts';
 import type { Clock } from './clock.ts';
 
-/** What comes in between is told in one line with what comes next. */
+/** Areas found in between are reported in the next line. */
 const LINE_INTERVAL_MS = 5000;
 /** Areas that one line names. */
 export const AREAS_NAMED_MAX = 8;
@@ -22,16 +22,16 @@ export class AreaReport {
   add(areas: readonly Area[]): void {
     if (areas.length === 0) return;
     this.#pending = joinAreas([...this.#pending, ...areas]);
-    this.tellIfDue();
+    this.reportIfDue();
   }
 
-  /** To be called now and then. */
-  tellIfDue(): void {
-    if (this.#clock.monotonicMs() - this.#lastMs >= LINE_INTERVAL_MS) this.tell();
+  /** To be called regularly. */
+  reportIfDue(): void {
+    if (this.#clock.monotonicMs() - this.#lastMs >= LINE_INTERVAL_MS) this.report();
   }
 
-  /** Whatever was not told yet. */
-  tell(): void {
+  /** Reports the rest. */
+  report(): void {
     const areas = this.#pending;
     if (areas.length === 0) return;
     this.#pending = [];

@@ -1,15 +1,15 @@
-/** Areas of the source that could not be read: bytes as `[offset, length]`, offsets from its start. Pure. */
+/** Unreadable areas of the source: `[offset, length]` in bytes, offsets from its start. Pure. */
 import { TransferError } from './errors.ts';
 import { parseRanges } from './ranges.ts';
 
 export type Area = readonly [offset: number, length: number];
 
-/** The smallest sector of any disk, and the kernel's unit (Documentation/ABI/stable/sysfs-block). */
+/** The smallest sector of any disk, and the unit of the kernel (Documentation/ABI/stable/sysfs-block). */
 export const SECTOR_BYTES = 512;
 
 /**
- * Areas that one block can have on the wire: in the worst case 7 KB of a request's head, which Node limits to
- * 16 KiB (`--max-http-header-size`).
+ * Areas of one block on the wire: at worst 7 KB in the head of a request, which Node limits to 16 KiB
+ * (`--max-http-header-size`).
  */
 export const SOURCE_ERROR_RANGES_MAX = 256;
 
@@ -26,7 +26,7 @@ export function joinAreas(areas: Iterable<Area>): Area[] {
 }
 
 /**
- * At most `most` areas, that hold all of these: the narrowest gaps are given up.
+ * At most `most` areas that cover all of these: the narrowest gaps are closed.
  * @param areas joined.
  */
 export function coarsened(areas: readonly Area[], most: number): readonly Area[] {
@@ -41,11 +41,11 @@ function endOf(area: Area | undefined): number {
   return area === undefined ? 0 : area[0] + area[1];
 }
 
-/** What of them lies within `lengthBytes` from `offset`. @param areas joined. */
+/** Their parts within `lengthBytes` from `offset`. @param areas joined. */
 export function areasWithin(areas: readonly Area[], offset: number, lengthBytes: number): Area[] {
   const end = offset + lengthBytes;
   const found: Area[] = [];
-  for (let at = firstBehind(areas, offset); at < areas.length; at++) {
+  for (let at = firstEndingPast(areas, offset); at < areas.length; at++) {
     const [start, length] = areas[at] ?? [end, 0];
     if (start >= end) break;
     const from = Math.max(start, offset);
@@ -54,8 +54,8 @@ export function areasWithin(areas: readonly Area[], offset: number, lengthBytes:
   return found;
 }
 
-/** Of the first area that ends behind `offset`: there may be very many. */
-function firstBehind(areas: readonly Area[], offset: number): number {
+/** The index of the first area that ends past `offset`, by bisection: there may be very many. */
+function firstEndingPast(areas: readonly Area[], offset: number): number {
   let low = 0;
   let high = areas.length;
   while (low < high) {
@@ -66,7 +66,7 @@ function firstBehind(areas: readonly Area[], offset: number): number {
   return low;
 }
 
-/** What of `areas` is not in `others`. @param others joined. */
+/** The parts of `areas` that are not in `others`. @param others joined. */
 export function areasOutside(areas: readonly Area[], others: readonly Area[]): Area[] {
   return areas.flatMap(([offset, length]) => {
     const left: Area[] = [];
@@ -91,7 +91,7 @@ export function isSameAreas(some: readonly Area[], others: readonly Area[]): boo
   );
 }
 
-/** `5120+512, 8192+1024 and 3 more`, for messages; as in the header when none is left out. */
+/** `5120+512, 8192+1024 and 3 more`, for messages; the form of the header if none is left out. */
 export function formatAreas(areas: readonly Area[], most = Infinity): string {
   const shown = areas.slice(0, most).map(([offset, length]) => `${offset}+${length}`);
   const more = areas.length - shown.length;
@@ -124,7 +124,7 @@ export function parseSourceErrors(
     const [offset, length] = [Number(match?.[1]), Number(match?.[2])];
     if (match === null) throw invalid(`'${item.slice(0, 40)}' is not of the form <offset>+<length>`);
     if (offset < end || offset + length > blockEnd) {
-      throw invalid(`${item} is not behind the one before and within ${block.offset}+${block.lengthBytes}`);
+      throw invalid(`${item} is not past the previous one and within ${block.offset}+${block.lengthBytes}`);
     }
     end = offset + length;
     const isWhole = offset % SECTOR_BYTES === 0 && (length % SECTOR_BYTES === 0 || end === block.sizeBytes);
@@ -135,10 +135,10 @@ export function parseSourceErrors(
 }
 
 function invalid(why: string): TransferError {
-  return new TransferError('bad-request', `Ddt-Source-Errors can't be used: ${why}`);
+  return new TransferError('bad-request', `cannot use Ddt-Source-Errors: ${why}`);
 }
 
-/** Areas in JSON that came from outside: `[[offset,length],…]`, ascending, apart, within the source. */
+/** Checks areas in JSON from outside: `[[offset,length],…]`, ascending, apart, within the source. */
 export function parseAreas(value: unknown, sizeBytes: number, areasMax: number): Area[] | undefined {
   const areas = parseRanges(value, sizeBytes, areasMax);
   const isApart = areas?.every(([offset], at) => at === 0 || offset > endOf(areas[at - 1]));

@@ -1,12 +1,12 @@
-/** Time as a port, so that tests and simulations own it. */
+/** Time as a port, so that tests and simulations control it. */
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Clock {
-  /** Monotonic milliseconds; only differences mean something. Never jumps with the wall clock. */
+  /** Monotonic milliseconds; only differences mean anything. Does not jump with the wall clock. */
   monotonicMs(): number;
-  /** Milliseconds since 1970, as the machine believes. */
+  /** Milliseconds since 1970, according to the machine. */
   wallMs(): number;
-  /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
+  /** Resolves after `ms`. @throws the signal's reason if it aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -15,7 +15,7 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   async sleep(ms, signal) {
     try {
-      // Not `ref: false`: a sender that only waits for a retry must stay alive.
+      // Not `ref: false`: a sender that only waits for a retry has to stay alive.
       await delay(ms, undefined, signal === undefined ? {} : { signal });
     } catch (error) {
       signal?.throwIfAborted();

@@ -1,11 +1,11 @@
 /**
- * Every failure that the world can cause has a code. The code alone decides what is done about it: its kind
- * says who acts and which exit status follows, its status is the HTTP answer. Nobody matches on message text.
+ * Every failure that the world can cause has a code. The code alone decides what happens: its kind determines
+ * who acts and the exit status, its status is that of the HTTP response. Nothing matches on message text.
  */
 
 export type ErrorKind = 'usage' | 'refused' | 'transient' | 'corrupt' | 'device' | 'interrupted';
 
-/** code → what it means for retries, exit status and HTTP status. A code is stable once released. */
+/** Kind and HTTP status of each code. Codes are stable once released. */
 export const ERROR_CODES = {
   usage: { kind: 'usage', status: 400 },
   interrupted: { kind: 'interrupted', status: 503 },
@@ -18,7 +18,7 @@ export const ERROR_CODES = {
   'pin-mismatch': { kind: 'refused', status: 403 },
   'unsafe-environment': { kind: 'refused', status: 403 },
 
-  // what was asked for does not exist or does not fit
+  // requests for what does not exist or does not fit
   'not-found': { kind: 'refused', status: 404 },
   'method-not-allowed': { kind: 'refused', status: 405 },
   'block-absent': { kind: 'refused', status: 404 },
@@ -132,7 +132,7 @@ export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === 'string' && Object.hasOwn(ERROR_CODES, value);
 }
 
-/** The exit status that a failure of this kind ends the process with. */
+/** The exit status for a failure of this kind. */
 export function exitStatusOf(kind: ErrorKind): number {
   switch (kind) {
     case 'usage':
@@ -173,13 +173,14 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'operation not permitted',
   EPIPE: 'the connection was closed',
   EROFS: 'the file system is read-only',
-  ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC: 'the line damaged the data',
+  ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC: 'the data was damaged on the line',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'something answers there that is not TLS',
   ETIMEDOUT: 'timed out',
   UND_ERR_CONNECT_TIMEOUT: 'timed out',
   UND_ERR_SOCKET: 'the connection was closed',
 };
 
-/** The system's error code (`EIO`), from an error or from one of its causes. */
+/** The system's error code (`EIO`) of an error or of one of its causes. */
 export function errnoOf(error: unknown): string | undefined {
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
     if ('code' in at && typeof at.code === 'string' && !(at instanceof TransferError)) return at.code;
@@ -187,7 +188,7 @@ export function errnoOf(error: unknown): string | undefined {
   return undefined;
 }
 
-/** What went wrong in plain words, for the end of a message. */
+/** The reason in plain words, for the end of a message. */
 export function reasonOf(error: unknown): string {
   const errno = errnoOf(error);
   if (errno !== undefined) return REASONS[errno] ?? errno;

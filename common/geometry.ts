@@ -1,7 +1,7 @@
-/** How a disk is cut into blocks. Pure arithmetic; every offset is a safe integer. */
+/** How a disk is divided into blocks. Pure arithmetic; every offset is a safe integer. */
 import assert from 'node:assert/strict';
 
-/** 0-based number of a block; made by {@link blockIndexOf} only. */
+/** 0-based number of a block; made only by {@link blockIndexOf}. */
 export type BlockIndex = number & { readonly __blockIndex: true };
 
 /** Sizes in bytes. `blockSizeBytes` is a power of two within the two limits below. */
@@ -10,13 +10,30 @@ export interface Geometry {
   readonly blockSizeBytes: number;
 }
 
-/** Below 64 KiB the index of a large disk outgrows memory, and requests outweigh data. */
+/** Below this the table of a large disk outgrows memory, and requests outweigh data. */
 export const BLOCK_SIZE_BYTES_MIN = 64 * 1024;
-/** Above 16 MiB a slow line repeats too much after a cut, and few blocks fill the memory budget. */
+/** Above this a slow line repeats too much after a cut, and few blocks fill the memory budget. */
 export const BLOCK_SIZE_BYTES_MAX = 16 * 1024 * 1024;
+/** Of pipes, and of disks that have more than {@link BLOCKS_WANTED} blocks of this size. */
 export const BLOCK_SIZE_BYTES_DEFAULT = 4 * 1024 * 1024;
+/** Below this, on a fast line, a request costs more than what is in it. */
+const SMALL_BLOCK_BYTES = 256 * 1024;
+/**
+ * 16 for each of 64 connections: enough to keep them busy to the end, and to lose little with each of them.
+ */
+const BLOCKS_WANTED = 1024;
 /** 2^32 blocks: 256 TiB at the smallest block size; keeps every index in a 32-bit field. */
 export const BLOCK_COUNT_MAX = 2 ** 32;
+
+/** @param sizeBytes of the source; null while it is not known. */
+export function defaultBlockSizeFor(sizeBytes: number | null): number {
+  if (sizeBytes === null) return BLOCK_SIZE_BYTES_DEFAULT;
+  let blockSizeBytes = BLOCK_SIZE_BYTES_DEFAULT;
+  while (blockSizeBytes > SMALL_BLOCK_BYTES && sizeBytes / blockSizeBytes < BLOCKS_WANTED) {
+    blockSizeBytes /= 2;
+  }
+  return blockSizeBytes;
+}
 
 export function isBlockSize(bytes: number): boolean {
   return (
@@ -40,7 +57,7 @@ export function blockCountOf(geometry: Geometry): number {
   return Math.ceil(geometry.sizeBytes / geometry.blockSizeBytes);
 }
 
-/** @throws AssertionError when the block does not exist: callers check what comes from outside first. */
+/** @throws AssertionError if the block does not exist: callers check input from outside first. */
 export function blockIndexOf(index: number, geometry: Geometry): BlockIndex {
   assert(Number.isSafeInteger(index) && index >= 0 && index < blockCountOf(geometry), `block ${index}`);
   return index as BlockIndex;

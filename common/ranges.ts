@@ -1,8 +1,8 @@
-/** Sets of block indexes written as `[first, count]` pairs, sorted and without overlap. Pure. */
+/** Sets of block indexes as `[first, count]` pairs, sorted and without overlap. Pure. */
 
 export type Range = readonly [first: number, count: number];
 
-/** Joins neighbours; `indexes` may come in any order, repeats are dropped. */
+/** Joins neighbours. @param indexes in any order; duplicates are dropped. */
 export function rangesOf(indexes: Iterable<number>): Range[] {
   const sorted = [...indexes].sort((a, b) => a - b);
   const ranges: [number, number][] = [];
@@ -39,7 +39,7 @@ export function formatRanges(ranges: readonly Range[], most = 8): string {
     : shown.join(', ');
 }
 
-/** Checks what came from outside: whole numbers, in order or not, each within `[0, blockCount)`. */
+/** Checks ranges from outside: whole numbers, in any order, each within `[0, blockCount)`. */
 export function parseRanges(value: unknown, blockCount: number, rangesMax: number): Range[] | undefined {
   if (!Array.isArray(value) || value.length > rangesMax) return undefined;
   const ranges: Range[] = [];

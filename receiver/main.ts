@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
-import { markWithHeap } from '../common/io/garbage.ts';
+import { countExternalMemory } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
@@ -134,7 +134,7 @@ function nameProcess(target: string): void {
 
 async function receive(options: ReceiveOptions): Promise<number> {
   nameProcess(options.target);
-  markWithHeap();
+  countExternalMemory();
   const end = Promise.withResolvers<number>();
   const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
   const receiver = await startReceiver(options, {

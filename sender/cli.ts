@@ -10,6 +10,7 @@ import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
+import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 /** In a message of commander; a piece of a token has capitals and digits. */
@@ -25,11 +26,13 @@ export interface SendOptions {
   /** Instead of the ticket's address; without a port the ticket's. */
   readonly connect: { readonly host: string; readonly port: number | undefined } | undefined;
   readonly connections: number | 'auto';
-  /** undefined: what the transfer was claimed with, else the default. */
+  /** undefined: what the transfer was claimed with, or else one that suits the size of the source. */
   readonly blockSizeBytes: number | undefined;
   /** What the user says that standard input has. */
   readonly sourceSizeBytes: number | null;
   readonly retryForMs: number;
+  /** The same until the receiver has answered for the first time. */
+  readonly firstContactForMs: number;
   readonly memoryBytes: number;
   /** A limit or a timetable, or `@` and the path of a file that holds one; undefined: no limit. */
   readonly bwlimit: string | undefined;
@@ -92,7 +95,7 @@ function makeCommand(print: (text: string) => void): Command {
       )
       .option('--connect <host[:port]>', "connect to this address instead of the ticket's")
       .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
-      .option('--block-size <size>', '64KiB to 16MiB, a power of two; fixed once claimed (default: 4MiB)')
+      .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
       .option('--source-size <size>', 'size of standard input: an earlier end is an error')
       .addOption(
         new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros')
@@ -106,7 +109,11 @@ function makeCommand(print: (text: string) => void): Command {
       )
       .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
       .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
-      .option('--retry-for <duration>', 'how long to keep trying without progress', '24h')
+      .option(
+        '--retry-for <duration>',
+        'how long without progress; until first contact 2m if not given',
+        '24h',
+      )
       .option('--memory <size>', 'memory for block buffers', '512MiB')
       .addOption(
         new Option('--progress <format>', 'auto: tty on a terminal, else plain')
@@ -131,6 +138,8 @@ function readOptions(command: Command): SendOptions {
   const { dryRun, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
   const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize } = raw;
   const memoryBytes = parseSize(memory, '--memory');
+  const retryForMs = parseDuration(raw['retryFor'] ?? '', '--retry-for');
+  const isRetryForGiven = command.getOptionValueSource('retryFor') !== 'default';
   if (memoryBytes < BLOCK_SIZE_BYTES_MAX) {
     throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
@@ -142,7 +151,8 @@ function readOptions(command: Command): SendOptions {
       connections === 'auto' ? 'auto' : parseWhole(connections, '--connections', 1, CONNECTIONS_MAX),
     blockSizeBytes: blockSize === undefined ? undefined : parseBlockSize(blockSize),
     sourceSizeBytes: sourceSize === undefined ? null : parseSize(sourceSize, '--source-size'),
-    retryForMs: parseDuration(raw['retryFor'] ?? '', '--retry-for'),
+    retryForMs,
+    firstContactForMs: isRetryForGiven ? retryForMs : FIRST_CONTACT_MS,
     memoryBytes,
     bwlimit: raw['bwlimit'],
     compress: parseCompression(raw['compress'] ?? 'auto'),

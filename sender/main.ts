@@ -4,17 +4,17 @@ import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
-import { markWithHeap } from '../common/io/garbage.ts';
+import { countExternalMemory } from '../common/io/garbage.ts';
 import { failureText, redact } from '../common/text.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
-import { LinePacer } from './bandwidth/body-pacer.ts';
+import { BodyPacer } from './bandwidth/body-pacer.ts';
 import { formatLimit } from './bandwidth/bandwidth-schedule.ts';
-import { LimitSource } from './bandwidth/schedule-source.ts';
+import { ScheduleSource } from './bandwidth/schedule-source.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
-import { LineProbe } from './client/connection/reachability.ts';
-import { SendQueues } from './client/connection/unacked-bytes.ts';
-import { HttpReceiverClient } from './client/http-receiver.ts';
+import { Reachability } from './client/connection/reachability.ts';
+import { UnackedBytes } from './client/connection/unacked-bytes.ts';
+import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
@@ -33,7 +33,7 @@ import { send, type SendContext, type SendRequest } from './transfer/send.ts';
 async function main(): Promise<number> {
   const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
   if (options === 'help') return 0;
-  markWithHeap();
+  countExternalMemory();
   const reporter = makeReporter(options.progress);
   const signals = new Signals((status) => process.exit(status));
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
@@ -110,9 +110,12 @@ async function checkOutputs({ source, receiptFile, mapfile }: SendOptions): Prom
 }
 
 /** @returns undefined: no limit. */
-async function openLimit(argument: string | undefined, reporter: Reporter): Promise<LimitSource | undefined> {
+async function openLimit(
+  argument: string | undefined,
+  reporter: Reporter,
+): Promise<ScheduleSource | undefined> {
   if (argument === undefined) return undefined;
-  return await LimitSource.open(argument, {
+  return await ScheduleSource.open(argument, {
     clock: systemClock,
     onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
     onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
@@ -131,7 +134,7 @@ function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOpti
 
 interface RequestParts {
   readonly ticket: Ticket;
-  readonly limits: LimitSource | undefined;
+  readonly limits: ScheduleSource | undefined;
   readonly reporter: Reporter;
 }
 
@@ -139,31 +142,32 @@ function requestFor(
   options: SendOptions,
   { ticket, limits, reporter }: RequestParts,
 ): Omit<SendRequest, 'source' | 'meet'> {
-  const { connections, blockSizeBytes, digest, retryForMs, memoryBytes } = options;
+  const { connections, blockSizeBytes, digest, retryForMs, firstContactForMs, memoryBytes } = options;
   const pacer = limits === undefined ? undefined : makePacer(limits, reporter);
   const shared = {
     ticket,
     senderId: randomUUID(),
     pacer,
-    queues: new SendQueues(),
-    probe: new LineProbe(ticket),
+    unacked: new UnackedBytes(),
+    reachability: new Reachability(ticket),
   };
   return {
-    connect: (onReply) => new HttpReceiverClient({ ...shared, onReply }),
+    connect: (onResponse) => new HttpReceiver({ ...shared, onResponse }),
     receiverName: ticket.host,
     connections,
     blockSizeBytes,
     digest,
     retryForMs,
+    firstContactForMs,
     memoryBytes,
     ...encoderFor(options, reporter),
   };
 }
 
-function makePacer(limits: LimitSource, reporter: Reporter): LinePacer {
-  const limit = (): LimitSource['bytesPerSecond'] => limits.bytesPerSecond;
+function makePacer(limits: ScheduleSource, reporter: Reporter): BodyPacer {
+  const limit = (): ScheduleSource['bytesPerSecond'] => limits.bytesPerSecond;
   reporter.showLimit(limit);
-  return new LinePacer({ clock: systemClock, limit });
+  return new BodyPacer({ clock: systemClock, limit });
 }
 
 function encoderFor({ compress }: SendOptions, reporter: Reporter): { encoder?: BlockEncoder } {

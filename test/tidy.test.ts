@@ -1,4 +1,4 @@
-/** Holds the rules of how this code is written, and holds the rules to catching what they are for. */
+/** Applies the rules of this code base, and checks that the rules find what they are for. */
 import assert from 'node:assert/strict';
 import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ async function projectFiles(): Promise<SourceFile[]> {
 /** Rules of language, which hold for the documents too. */
 const PROSE_RULES: Readonly<Record<string, Rule>> = {};
 
-/** Twenty statements that a careless reader of braces stumbles over. */
+/** Braces in strings, templates, comments and regular expressions, which are not blocks. */
 const CONFUSING = `
 const a = '{{{' + "}" + \`{\${b ? \`}\${c({ d: '{' })}{\` : '}'}}\`; // {{{
 const e = /[/{]\\/{/.test(f) ? g / 2 : h / 3; /* { */ const i = '\\'{';
@@ -182,10 +182,10 @@ test('a file of the product that only tests import is found', () => {
     { path: 'common/unused.ts', text: '' },
     { path: 'test/unused.test.ts', text: "import '../common/unused.ts';" },
   ];
-  assert.deepEqual(unusedFiles(files), ['common/unused.ts:1: nothing that runs imports it']);
+  assert.deepEqual(unusedFiles(files), ['common/unused.ts:1: only tests import it']);
 });
 
-test('the table of arrows has no circle and no arrow that nothing goes along', async () => {
+test('the table of arrows has no circle and no unused arrow', async () => {
   assert.deepEqual(arrowCircles({ a: ['b'], b: ['c', 'd'], c: ['a'], d: [] }), ['a → b → c → a']);
   assert.deepEqual(arrowCircles(ARROWS), []);
   assert.deepEqual(unusedArrows(await projectFiles()), []);
@@ -267,7 +267,7 @@ for (const [name, rule] of Object.entries(RULES)) {
   });
 }
 
-test('every file of the product is imported by another that runs', async () => {
+test('every file of the product is imported by code that runs', async () => {
   assert.deepEqual(unusedFiles(await projectFiles()), []);
 });
 

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { blake3, type Blake3 } from './blake3.ts';
 import { lengthOf, blockIndexOf, type Geometry } from '../geometry.ts';
 
-/** Of each of them. */
+/** Of both algorithms. */
 export const DIGEST_BYTES = 32;
 
 /** As RFC 9530 names them; BLAKE3 is not in its registry. */
@@ -12,12 +12,12 @@ export const DIGEST_ALGORITHMS = ['sha-256', 'blake3'] as const;
 export type DigestAlgorithm = (typeof DIGEST_ALGORITHMS)[number];
 
 /**
- * How the operations hash a block; a simulation brings its own, which takes no real time.
+ * Hashes a block; a simulation passes its own, which takes no real time.
  * @param bytes must not change until the promise settles. @returns 32 bytes.
  */
 export type DigestBlock = (bytes: Uint8Array<ArrayBuffer>) => Promise<Buffer<ArrayBuffer>>;
 
-/** SHA-256 at once, for small inputs. */
+/** SHA-256, synchronously, for small inputs. */
 export function digestNow(bytes: Uint8Array): Buffer<ArrayBuffer> {
   return hash('sha256', bytes, 'buffer');
 }
@@ -25,15 +25,16 @@ export function digestNow(bytes: Uint8Array): Buffer<ArrayBuffer> {
 /** One way to hash the blocks of a transfer. */
 export interface BlockDigest {
   readonly algorithm: DigestAlgorithm;
-  /** Of a block, where that holds up others least. 32 bytes. */
+  /** Of a block, where it blocks the event loop least. 32 bytes. */
   readonly of: DigestBlock;
-  /** The same at once, for small inputs. */
+  /** The same synchronously, for small inputs. */
   readonly now: (bytes: Uint8Array) => Buffer;
 }
 
 /**
- * On libuv's pool where that has processors of its own: 4 MiB would hold up the event loop for 2.5 ms, their
- * copy for the pool takes 1.6 ms. Both sides keep two processors busy anyway: the copy is a loss there.
+ * On libuv's pool if there are processors for it: hashing 4 MiB would block the event loop for 2.5 ms,
+ * copying them for the pool takes 1.6 ms. With two processors, which both sides keep busy anyway, the copy is
+ * a loss.
  */
 export const SHA256: BlockDigest =
   availableParallelism() > 2
@@ -44,7 +45,7 @@ async function onPool(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer<ArrayBuffe
   return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
 }
 
-/** On the event loop: 4 MiB take 0.65 ms; in a thread of their own 0.73 ms, and memory that threads share. */
+/** On the event loop: 4 MiB take 0.65 ms; a separate thread would take 0.73 ms, and need shared memory. */
 export const BLAKE3: BlockDigest | undefined = blake3 === undefined ? undefined : atOnce('blake3', blake3);
 
 function atOnce(algorithm: DigestAlgorithm, now: Blake3): BlockDigest {
@@ -52,10 +53,10 @@ function atOnce(algorithm: DigestAlgorithm, now: Blake3): BlockDigest {
   return { algorithm, now, of: async (bytes) => now(bytes) };
 }
 
-/** What this machine can compute. */
+/** Those that this machine can compute. */
 export const DIGESTS: readonly BlockDigest[] = BLAKE3 === undefined ? [SHA256] : [SHA256, BLAKE3];
 
-/** @param name as a person or another program gives it. */
+/** @param name from a person or another program. */
 export function digestIn(digests: readonly BlockDigest[], name: string | undefined): BlockDigest | undefined {
   return digests.find(({ algorithm }) => algorithm === name);
 }
@@ -64,7 +65,7 @@ export function isDigestAlgorithm(value: unknown): value is DigestAlgorithm {
   return DIGEST_ALGORITHMS.some((algorithm) => algorithm === value);
 }
 
-/** Digests of all-zero blocks, of the two lengths that a geometry has; follows it when its size changes. */
+/** Digests of all-zero blocks of the two lengths in a geometry; follows changes of its size. */
 export class ZeroDigests {
   readonly full: Buffer;
   readonly #geometry: Geometry;
@@ -92,13 +93,13 @@ export class ZeroDigests {
   }
 }
 
-/** Takes digests in any order and hashes them in index order; holds only those that came early. */
+/** Takes digests in any order and hashes them in index order; keeps only those that arrive early. */
 export class RootDigest {
   readonly #hash = createHash('sha256');
   readonly #early = new Map<number, Buffer>();
   #next = 0;
 
-  /** @param digest 32 bytes, copied when it has to wait. */
+  /** @param digest 32 bytes, copied if it has to wait. */
   add(index: number, digest: Buffer): void {
     if (index !== this.#next) {
       this.#early.set(index, Buffer.from(digest));
@@ -113,12 +114,12 @@ export class RootDigest {
     }
   }
 
-  /** How many digests are in, without a gap. */
+  /** How many digests have been hashed, without a gap. */
   get count(): number {
     return this.#next;
   }
 
-  /** @returns 32 bytes. Ends the object's life. */
+  /** @returns 32 bytes. Nothing can be added afterwards. */
   finish(): Buffer {
     return this.#hash.digest();
   }

@@ -4,7 +4,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES } from './buffers.ts';
 import { errnoOf } from '../errors.ts';
 
-/** @returns undefined where the file system does not do it. @throws as open(2) does. */
+/** @returns undefined if the file system does not support it. @throws as open(2) does. */
 export async function openDirect(
   path: string,
   access: 'read' | 'read-write',
@@ -19,11 +19,11 @@ export async function openDirect(
 }
 
 /**
- * Reads towards the end of `into`, from its byte `done` on, which lies at `offset + done` of the file. The
- * tail is asked for rounded up to whole sectors: what follows `into` in its slab may be overwritten.
- * @param sectorBytes of the file's disk: places and lengths have to be multiples of it.
- * @returns how many bytes of `into` came, 0 at the end; undefined where O_DIRECT can't read: an odd place, a
- * buffer that is no slab, a file system that does not do it. @throws as pread(2) does.
+ * Reads from `offset + done` of the file to byte `done` of `into`, up to its end. The length is rounded up to
+ * whole sectors: what follows `into` in its slab may be overwritten.
+ * @param sectorBytes of the file's disk: offsets and lengths have to be multiples of it.
+ * @returns how many bytes of `into` were read, 0 at the end; undefined if O_DIRECT cannot do it: an unaligned
+ * offset, a buffer that is not a slab, a file system without it. @throws as pread(2) does.
  */
 export async function readDirect(
   handle: FileHandle,

@@ -1,6 +1,6 @@
 /**
- * Small files that survive a power cut whole or not at all: written under another name, synced, then given
- * their name, and the folder synced too, for a name is the folder's data (fsync(2)). Errors are the system's
+ * Small files that survive a power cut whole or not at all: written under another name, synced, renamed, and
+ * the folder synced as well, because names are the data of the folder (fsync(2)). Errors are the system's
  * own; callers wrap them.
  */
 import { randomBytes } from 'node:crypto';
@@ -8,7 +8,7 @@ import { link, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
 /**
- * Puts `data` into the file, replacing what it held; durable when it resolves.
+ * Replaces the content of the file by `data`; durable when it resolves.
  * @param mode permission bits, which the umask does not change.
  */
 export async function writeFileDurably(path: string, data: string | Buffer, mode: number): Promise<void> {
@@ -16,8 +16,8 @@ export async function writeFileDurably(path: string, data: string | Buffer, mode
 }
 
 /**
- * The same for a file that must not exist yet, even when two processes try at once.
- * @returns false, with the file as it was, when it exists.
+ * The same for a file that must not exist yet, even if two processes try at once.
+ * @returns false, with the file unchanged, if it exists.
  */
 export async function createFileDurably(path: string, data: string | Buffer, mode: number): Promise<boolean> {
   try {
@@ -34,7 +34,7 @@ export async function createFileDurably(path: string, data: string | Buffer, mod
 }
 
 /**
- * Makes the folder and its missing parents, with this mode as the umask leaves it; durable when it resolves.
+ * Makes the folder and its missing parents with this mode, less the umask; durable when it resolves.
  */
 export async function makeFolderDurably(path: string, mode: number): Promise<void> {
   const folder = resolve(path);

@@ -1,21 +1,21 @@
-/** When two claims are of one transfer. */
+/** Whether two claims belong to the same transfer. */
 import type { DigestAlgorithm } from '../digest/digest.ts';
 import type { Claim, SourceDescription } from './protocol.ts';
 import { formatSize } from '../units.ts';
 
-/** Of a pipe: read once, in order, and its size may be known only when it ends. */
+/** Of a pipe: read once, in order, and its size may become known only at its end. */
 export function isStream(claim: Claim): boolean {
   return claim.size === null || claim.stream === true;
 }
 
-/** Claims were made before there was a choice. */
+/** Claims from before BLAKE3 was supported name none. */
 export function digestNameOf(claim: Claim): DigestAlgorithm {
   return claim.digest ?? 'sha-256';
 }
 
 /**
- * What makes two claims different transfers, in words; undefined when they are the same. A pipe's claim may
- * leave out the size, before it is known and after.
+ * The difference between two claims that makes them different transfers, in words; undefined if there is
+ * none. The claim of a pipe may leave out the size, before and after it is known.
  */
 export function claimDifference(before: Claim, after: Claim): string | undefined {
   if (isStream(before) !== isStream(after)) {
@@ -27,33 +27,33 @@ export function claimDifference(before: Claim, after: Claim): string | undefined
     return `its source has ${before.size} bytes (${formatSize(before.size)}), this one has ${after.size}`;
   }
   if (before.blockSize !== after.blockSize) {
-    return `it is cut into blocks of ${formatSize(before.blockSize)}, not ${formatSize(after.blockSize)}`;
+    return `it uses blocks of ${formatSize(before.blockSize)}, not ${formatSize(after.blockSize)}`;
   }
   const serials = [serialOf(before.source), serialOf(after.source)];
   if (serials[0] !== undefined && serials[1] !== undefined && serials[0] !== serials[1]) {
     return `its source is ${serials[0]}, this one is ${serials[1]}`;
   }
   if (digestNameOf(before) !== digestNameOf(after)) {
-    return `its blocks have ${digestNameOf(before)} digests, not ${digestNameOf(after)}`;
+    return `it uses ${digestNameOf(before)} digests, not ${digestNameOf(after)}`;
   }
   return undefined;
 }
 
-/** Names change with every boot, serial numbers do not. */
+/** Names may change with every boot, serial numbers do not. */
 function serialOf(source: SourceDescription): string | undefined {
   if (source.serial === null) return undefined;
   return source.model === null ? source.serial : `${source.model} ${source.serial}`;
 }
 
-/** What to type next when they differ. */
+/** The hint when they differ. */
 export function hintFor(before: Claim, after: Claim): string {
   const isSameSource = isStream(before) === isStream(after) && before.size === after.size;
   if (isSameSource && before.blockSize !== after.blockSize) {
-    return 'leave --block-size out: then the transfer goes on with its own';
+    return 'leave --block-size out to resume with the block size of the transfer';
   }
   const digest = digestNameOf(before);
   if (digest !== digestNameOf(after) && claimDifference(before, { ...after, digest }) === undefined) {
-    return 'leave --digest out: then the transfer goes on with its own';
+    return 'leave --digest out to resume with the digests of the transfer';
   }
-  return 'start ddt-receive with --discard-transfer if the earlier transfer is not wanted any more';
+  return 'if the earlier transfer is not needed, start ddt-receive with --discard-transfer';
 }

@@ -134,7 +134,7 @@ export interface TransferStatus {
 }
 
 /** Success of `PUT /blocks/:index`: what was done, all of it. */
-export interface BlockReceipt {
+export interface BlockResult {
   readonly transferId: string;
   readonly epoch: string;
   readonly index: number;
@@ -148,7 +148,7 @@ export interface BlockReceipt {
 }
 
 /** Success of `POST /zero`. */
-export interface ZeroReceipt {
+export interface ZeroResult {
   readonly transferId: string;
   readonly epoch: string;
   readonly ranges: readonly Range[];

@@ -1,4 +1,4 @@
-/** What `--version` prints: what a report of a bug needs to say of both ends. */
+/** The text of `--version`: what a bug report needs to name for both ends. */
 import { PROTOCOL_VERSION } from './protocol.ts';
 
 /** As in package.json. */

@@ -105,7 +105,7 @@ export class Activity implements Disposable {
   }
 
   sealed(blockCount: number, root: string, unreadable: readonly Area[]): void {
-    this.#areas.tell();
+    this.#areas.report();
     const zeros = unreadable.length === 0 ? '' : `, ${countAreas(unreadable)} of the source unreadable`;
     this.#log.info(`sealed: ${blockCount} blocks, root ${root}${zeros}`);
   }

@@ -2,7 +2,7 @@
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { Slab } from '../../common/io/buffers.ts';
-import type { BlockReceipt } from '../../common/protocol/protocol.ts';
+import type { BlockResult } from '../../common/protocol/protocol.ts';
 import type { Transfer } from './transfer.ts';
 import { writeBlock } from './write-block.ts';
 
@@ -17,7 +17,7 @@ export async function copyBlock(
   transfer: Transfer,
   copy: { from: BlockIndex; to: BlockIndex; digest: Buffer; isFlushed: boolean },
   takeSlab: () => Promise<Slab>,
-): Promise<{ receipt: BlockReceipt; isNew: boolean }> {
+): Promise<{ receipt: BlockResult; isNew: boolean }> {
   const { from, to, digest, isFlushed } = copy;
   const open = transfer.writable();
   const lengthBytes = lengthOf(from, open.geometry);

@@ -16,7 +16,7 @@ import {
   type Claim,
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
-import { Turns } from '../../common/semaphore.ts';
+import { Semaphore } from '../../common/semaphore.ts';
 import type { DurabilityEvents } from '../durability/durability-events.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Adoption, AdoptionEvents } from './adopt.ts';
@@ -75,7 +75,7 @@ export class Transfer {
   readonly target: Target;
   readonly journal: Journal;
   /** Claims take turns: only for `claim.ts`. */
-  readonly claimTurns = new Turns(1);
+  readonly claimTurns = new Semaphore(1);
   readonly events: TransferEvents;
   /** What the target held before is being read: only for `adopt.ts`. */
   adoption: Adoption | undefined;

@@ -4,7 +4,7 @@ import { isSameAreas, type Area } from '../../common/areas.ts';
 import { digestMember } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
-import type { BlockReceipt, ZeroReceipt } from '../../common/protocol/protocol.ts';
+import type { BlockResult, ZeroResult } from '../../common/protocol/protocol.ts';
 import { formatBlocks, rangesOf, type Range } from '../../common/ranges.ts';
 import type { WritePermit } from '../durability/durability.ts';
 import { lengthMismatch } from './refusals.ts';
@@ -26,7 +26,7 @@ export async function writeBlock(
     unreadable?: readonly Area[];
     isFlushed: boolean;
   },
-): Promise<{ receipt: BlockReceipt; isNew: boolean }> {
+): Promise<{ receipt: BlockResult; isNew: boolean }> {
   const { index, bytes, digest, unreadable = [] } = block;
   const open = transfer.writable();
   const offset = offsetOf(index, open.geometry);
@@ -68,7 +68,7 @@ export async function writeZeroBlocks(
   transfer: Transfer,
   ranges: readonly Range[],
   isFlushed: boolean,
-): Promise<ZeroReceipt> {
+): Promise<ZeroResult> {
   const open = transfer.writable();
   let generation = 0;
   let { epoch } = open.durability;

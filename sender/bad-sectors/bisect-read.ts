@@ -1,35 +1,37 @@
-/** Reads around bad sectors: what can be read comes to its place, what can't is named, sector by sector. */
+/**
+ * Reads around bad sectors: what can be read is read to its place, what cannot is reported sector by sector.
+ */
 
-/** The system's error of a read of which nothing came. */
+/** The system's error for a read that returned nothing. */
 export interface FailedRead {
   readonly error: unknown;
 }
 
-export interface CarefulReading {
-  /** First byte and the one behind the last, in bytes of the source. */
+export interface BisectRead {
+  /** First byte and the one past the last, in bytes of the source. */
   readonly from: number;
   readonly end: number;
-  /** The least that the device reads; divides every offset at which a block begins. */
+  /** The smallest unit that the device reads; divides the offset of every block. */
   readonly sectorBytes: number;
   /**
-   * Reads at least a byte of `[at, end)` to its place.
-   * @returns how many came, 0 at the end of the source. What it throws ends the reading.
+   * Reads at least one byte of `[at, end)` to its place.
+   * @returns how many, 0 at the end of the source. An exception ends the reading.
    */
   readSome(at: number, end: number): Promise<number | FailedRead>;
-  /** `[at, end)`, a sector or what there is of it, could not be read. What it throws ends the reading. */
+  /** `[at, end)`, a sector or a part of one, is unreadable. An exception ends the reading. */
   onUnreadable(at: number, end: number, error: unknown): void;
 }
 
 /**
- * In one go where that works. What fails is halved, the first half first, down to single sectors: a bad one
- * costs itself, and nothing around it is shifted, dropped or padded.
- * @returns the end of what was tried: less than `end` where the source ends before.
+ * In one read if that works. A range that fails is halved, first half first, down to single sectors: a bad
+ * sector costs only itself, and nothing around it is shifted, dropped or padded.
+ * @returns the end of what was tried: less than `end` if the source ends before.
  */
-export async function readCarefully(reading: CarefulReading): Promise<number> {
+export async function bisectRead(reading: BisectRead): Promise<number> {
   return await readRange(reading, reading.from, reading.end);
 }
 
-async function readRange(reading: CarefulReading, from: number, end: number): Promise<number> {
+async function readRange(reading: BisectRead, from: number, end: number): Promise<number> {
   let at = from;
   while (at < end) {
     // A read may be short before a bad sector, and at the end of a file.
@@ -41,16 +43,11 @@ async function readRange(reading: CarefulReading, from: number, end: number): Pr
   return end;
 }
 
-async function readHalves(
-  reading: CarefulReading,
-  from: number,
-  end: number,
-  error: unknown,
-): Promise<number> {
+async function readHalves(reading: BisectRead, from: number, end: number, error: unknown): Promise<number> {
   const { sectorBytes } = reading;
   const sectorStart = from - (from % sectorBytes);
   if (end <= sectorStart + sectorBytes) {
-    // From its start on, should a short read have ended within it: half a sector is not to be believed.
+    // From its start, even if a short read has ended within it: half a sector cannot be trusted.
     reading.onUnreadable(Math.max(sectorStart, reading.from), end, error);
     return end;
   }

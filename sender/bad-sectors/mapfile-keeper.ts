@@ -1,4 +1,4 @@
-/** The mapfile on disk: read at the start, written now and then and at the end, whole or not at all. */
+/** The mapfile on disk: read at the start, written regularly and at the end, atomically. */
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -7,7 +7,7 @@ import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { formatMapfile, parseMapfile } from './mapfile.ts';
 import type { ReadMap } from './read-map.ts';
 
-/** A crash costs the reading of so much time again: as ddrescue has it. */
+/** After a crash, so much time of reading is repeated; as in ddrescue. */
 const SAVE_INTERVAL_MS = 30_000;
 
 export class MapfileKeeper {
@@ -33,9 +33,9 @@ export class MapfileKeeper {
   }
 
   /**
-   * Takes an existing mapfile into `map`; a new one is written at once, to see that it can be.
-   * @param comments lines about the source. @param warn is told when it can't be written later.
-   * @throws TransferError `usage`; the file is as it was then.
+   * Loads an existing mapfile into `map`; a new one is written at once, to see that it can be.
+   * @param comments lines about the source. @param warn called when it cannot be written later.
+   * @throws TransferError `usage`; the file is unchanged then.
    */
   static async open(
     path: string,
@@ -59,7 +59,7 @@ export class MapfileKeeper {
     return new MapfileKeeper({ path: absolute, map, comments, warn });
   }
 
-  /** Never rejects: a copy does not end for the want of its mapfile. */
+  /** Never rejects: a copy continues without its mapfile. */
   async save(): Promise<void> {
     this.#saving = this.#saving.then(async () => await this.#saveNow());
     await this.#saving;

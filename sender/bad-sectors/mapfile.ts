@@ -5,12 +5,12 @@
 import { TransferError } from '../../common/errors.ts';
 import type { MapArea, ReadStatus } from './read-map.ts';
 
-/** What ddrescue writes; `*` and `/` are failed blocks whose sectors it has not tried one by one yet. */
+/** As in ddrescue; `*` and `/` are failed blocks whose sectors it has not tried one by one yet. */
 const STATUS_OF: Readonly<Record<string, ReadStatus>> = { '+': '+', '-': '-', '?': '?', '*': '?', '/': '?' };
-/** Of the whole: what ddrescue was doing. */
+/** Of the whole mapfile: what ddrescue was doing. */
 const CURRENT_STATUS = /^[?*/\-FG+]$/;
 
-/** @param comments lines for people, without `#`. */
+/** @param comments lines without `#`. */
 export function formatMapfile(areas: readonly MapArea[], comments: readonly string[]): string {
   const shown = joined(areas);
   const untried = shown.find(({ status }) => status === '?');
@@ -27,7 +27,7 @@ export function formatMapfile(areas: readonly MapArea[], comments: readonly stri
   ].join('\n');
 }
 
-/** As ddrescue writes them. */
+/** As ddrescue writes them: neighbours differ. */
 function joined(areas: readonly MapArea[]): MapArea[] {
   const found: { offset: number; length: number; status: ReadStatus }[] = [];
   for (const { offset, length, status } of areas) {
@@ -58,23 +58,24 @@ export function parseMapfile(text: string, name: string, sizeBytes: number): Map
       throw refusal(`cannot use the mapfile ${name}: line ${at + 1} ${why}`);
     };
     if (!hasStatus) {
-      if (!isStatusLine(words)) refuse('is not its line with the current position and status');
+      if (!isStatusLine(words)) refuse('is not the line with the current position and status');
       hasStatus = true;
       continue;
     }
     const area = areaOf(words) ?? refuse('is not an area: position, size and status');
-    if (area.offset !== end) refuse(`begins at ${area.offset}, the area before it ends at ${end}`);
+    if (area.offset !== end) refuse(`starts at ${area.offset}, but the area before it ends at ${end}`);
     areas.push(area);
     end += area.length;
   }
-  if (!hasStatus) throw refusal(`cannot use the mapfile ${name}: it has no line with the current status`);
+  if (!hasStatus)
+    throw refusal(`cannot use the mapfile ${name}: it has no line with the current position and status`);
   if (end === sizeBytes) return areas;
-  throw refusal(`cannot use the mapfile ${name}: it is of ${end} bytes, the source has ${sizeBytes}`);
+  throw refusal(`cannot use the mapfile ${name}: it covers ${end} bytes, but the source has ${sizeBytes}`);
 }
 
 function refusal(message: string): TransferError {
   return new TransferError('usage', message, {
-    hint: 'look whether it is the mapfile of this source; --mapfile with a new name begins another one',
+    hint: 'check that it is the mapfile of this source, or use --mapfile with a new name',
   });
 }
 
@@ -91,7 +92,7 @@ function areaOf([position = '', size = '', word = '', ...more]: readonly string[
   return { offset, length, status };
 }
 
-/** As strtoll(3) with base 0 reads it: decimal, `0x` hexadecimal, or octal behind a `0`. */
+/** As strtoll(3) with base 0: decimal, hexadecimal after `0x`, or octal after `0`. */
 function numberOf(text: string): number | undefined {
   const isOctal = /^0[0-7]+$/.test(text);
   if (!isOctal && !/^(0[xX][0-9a-fA-F]{1,14}|0|[1-9]\d{0,15})$/.test(text)) return undefined;

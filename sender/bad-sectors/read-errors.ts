@@ -1,4 +1,4 @@
-/** What is made of a read that fails: bad sectors, or a disk that is gone, and what the user wants then. */
+/** Decides about a failed read: a bad sector, or a disk that is gone, and what the user wants then. */
 import { errnoOf, reasonOf, TransferError } from '../../common/errors.ts';
 import { formatSize } from '../../common/units.ts';
 import { SECTOR_BYTES } from '../../common/areas.ts';
@@ -7,11 +7,11 @@ import { runOutText, type RunOut } from './optical-run-out.ts';
 
 /**
  * More unreadable bytes in a row than damage to a surface makes: a dead head, a broken cable, a disk that
- * hangs up on everything. Each sector may take many seconds to fail, the rest of the disk would take months.
+ * fails every read. Each sector may take many seconds to fail; the rest of the disk would take months.
  */
 export const UNREADABLE_RUN_BYTES_MAX = 16 * 1024 * 1024;
 
-/** The device is not there any more: no disk, no medium, no server behind a mount (errno(3)). */
+/** The device is gone: no disk, no medium, no server behind a mount (errno(3)). */
 const GONE: readonly string[] = ['ENXIO', 'ENODEV', 'ENOMEDIUM', 'ENOTCONN', 'ESTALE'];
 /** Failures of this process or machine, which say nothing about the disk (read(2)). */
 const NOT_THE_DISK: readonly string[] = [
@@ -32,7 +32,7 @@ export interface ReadErrorOptions {
   readonly onReadError: OnReadError;
   readonly map: ReadMap;
   readonly runOut: RunOut | undefined;
-  /** Whether the device has left the machine: some drivers say EIO then, as for a bad sector. */
+  /** Whether the device was removed: some drivers report EIO then, as for a bad sector. */
   readonly isGone: () => boolean;
 }
 
@@ -43,7 +43,7 @@ export class ReadErrors {
     this.#options = options;
   }
 
-  /** Before anything smaller is tried. @throws TransferError `source-read` when that makes no sense. */
+  /** Before smaller reads are tried. @throws TransferError `source-read` if they make no sense. */
   refuse(at: number, lengthBytes: number, error: unknown): void {
     const errno = errnoOf(error) ?? '';
     const { path } = this.#options;
@@ -51,17 +51,19 @@ export class ReadErrors {
       const reason = errno === 'ENOMEDIUM' ? reasonOf(error) : 'the device is gone';
       throw new TransferError('source-read', `cannot read ${path} at offset ${at}: ${reason}`, {
         cause: error,
-        hint: 'see to its cable and to its name (lsblk); what was sent is safe, the same command goes on',
+        hint:
+          'check its cable and its name (lsblk), then run the same command again to resume; ' +
+          'what was sent is safe',
       });
     }
     if (NOT_THE_DISK.includes(errno)) {
       const message = `cannot read ${lengthBytes} bytes at offset ${at} of ${path}: ${reasonOf(error)}`;
-      const hint = 'what was sent is safe; run the same command again to go on';
+      const hint = 'run the same command again to resume; what was sent is safe';
       throw new TransferError('source-read', message, { cause: error, hint });
     }
   }
 
-  /** One sector, or what there is of it. @throws TransferError `source-read` unless the copy goes on. */
+  /** A bad sector, or a part of one. @throws TransferError `source-read` unless the copy continues. */
   note(at: number, lengthBytes: number, error: unknown): void {
     const { path, map, runOut, onReadError } = this.#options;
     const runBytes = map.noteUnreadable(at, lengthBytes);
@@ -69,8 +71,8 @@ export class ReadErrors {
     if (onReadError === 'stop') {
       const place = `offset ${at} of ${path}: ${reason} (sector ${Math.floor(at / SECTOR_BYTES)})`;
       const ways =
-        'run the same command again to try once more, or with --on-read-error zero to go on: ' +
-        'what cannot be read becomes zeros then, and is listed';
+        'run the same command again to retry, or with --on-read-error zero to continue: ' +
+        'unreadable sectors are then replaced by zeros, and listed';
       const note = runOutText(runOut, path, [[at, map.sizeBytes - at]]);
       throw new TransferError('source-read', `cannot read ${lengthBytes} bytes at ${place}`, {
         cause: error,
@@ -85,8 +87,8 @@ export class ReadErrors {
       {
         cause: error,
         hint:
-          'that is no bad sector: try another cable or port, or copy the disk with ddrescue first; ' +
-          'with --mapfile a later run reads again only what is not on the target yet',
+          'this is more than bad sectors: try another cable or port, or copy the disk with ddrescue first; ' +
+          'with --mapfile a later run reads only what is not on the target yet',
       },
     );
   }

@@ -1,12 +1,12 @@
 /**
- * What of the source has been read and is on the target, in this run or as a mapfile says: a sorted list of
- * neighbouring areas of equal status. Pure.
+ * Which parts of the source have been read and are on the target, in this run or according to a mapfile: a
+ * sorted list of adjacent areas of equal status. Pure.
  */
 import assert from 'node:assert/strict';
 
 /**
- * GNU ddrescue's: read; could not be read; not tried, or not to its end. One of ours besides: could not be
- * read when the mapfile was written, and has not been tried in this run.
+ * Those of GNU ddrescue: read; unreadable; not tried, or not completely. `was-` is our own: unreadable when
+ * the mapfile was written, and not tried in this run.
  */
 export type ReadStatus = '+' | '-' | '?' | 'was-';
 
@@ -32,12 +32,12 @@ export class ReadMap {
     this.#runs = sizeBytes === 0 ? [] : [{ from: 0, status: '?' }];
   }
 
-  /** Counts up with each change. */
+  /** Incremented with each change. */
   get changes(): number {
     return this.#changes;
   }
 
-  /** Takes over what a mapfile says. @param areas tile the source. */
+  /** Loads a mapfile. @param areas tile the source. */
   load(areas: readonly MapArea[]): void {
     for (const { offset, length, status } of areas) {
       this.#set(offset, offset + length, status === '-' ? 'was-' : status);
@@ -50,25 +50,25 @@ export class ReadMap {
     });
   }
 
-  /** Whether all of it was read and was on the target then. */
+  /** Whether all of it was read, and was on the target then. */
   isRead(offset: number, length: number): boolean {
     const at = this.#at(offset);
     return this.#runs[at]?.status === '+' && this.#endOf(at) >= offset + length;
   }
 
-  /** @returns how many bytes in a row, these among them, could not be read in this run. */
+  /** @returns how many bytes in a row, including these, were unreadable in this run. */
   noteUnreadable(offset: number, length: number): number {
     this.#set(offset, offset + length, '-');
     const at = this.#at(offset);
     return this.#endOf(at) - (this.#runs[at]?.from ?? offset);
   }
 
-  /** This was read; or it is on the target from an earlier reading, and stays. */
+  /** It was read, or the target keeps it from an earlier run. */
   noteRead(offset: number, length: number): void {
     this.#set(offset, offset + length, '+');
   }
 
-  /** The block is on the target: all of it but what could not be read in this run counts as read. */
+  /** The block is on the target: all of it counts as read, except what was unreadable in this run. */
   noteDurable(offset: number, length: number): void {
     const end = offset + length;
     const bad: MapArea[] = [];
@@ -86,7 +86,7 @@ export class ReadMap {
     return this.#runs[at + 1]?.from ?? this.sizeBytes;
   }
 
-  /** Which run has this byte. */
+  /** The index of the run with this byte. */
   #at(offset: number): number {
     let low = 0;
     let high = this.#runs.length - 1;
@@ -103,8 +103,8 @@ export class ReadMap {
     const first = this.#at(from);
     const last = this.#at(end - 1);
     const before = this.#runs[first];
-    const behind = this.#runs[last];
-    assert(before !== undefined && behind !== undefined);
+    const after = this.#runs[last];
+    assert(before !== undefined && after !== undefined);
     if (first === last && before.status === status) return;
     this.#changes++;
     const isJoined = before.from === from && this.#runs[first - 1]?.status === status;
@@ -112,7 +112,7 @@ export class ReadMap {
     const replaced: Run[] = keepsStart ? [before] : [];
     if (!isJoined && !(keepsStart && before.status === status)) replaced.push({ from, status });
     const endOfLast = this.#endOf(last);
-    if (endOfLast > end && behind.status !== status) replaced.push({ from: end, status: behind.status });
+    if (endOfLast > end && after.status !== status) replaced.push({ from: end, status: after.status });
     const joinsNext = endOfLast === end && this.#runs[last + 1]?.status === status;
     this.#runs.splice(first, last - first + 1 + (joinsNext ? 1 : 0), ...replaced);
   }

@@ -1,20 +1,20 @@
 /**
- * `--bwlimit` as rclone has it (https://rclone.org/docs/#bwlimit-bwtimetable): one limit, or limits by the
- * time of the day or of the week. Pure, but for the time zone.
+ * `--bwlimit` as in rclone (https://rclone.org/docs/#bwlimit-bwtimetable): one limit, or limits by the time
+ * of the day or week. Pure, except for the time zone.
  */
 import { TransferError } from '../../common/errors.ts';
 import { formatRate, formatSize } from '../../common/units.ts';
 
-/** Bytes a second; undefined: no limit. */
+/** Bytes a second; undefined for no limit. */
 export type Limit = number | undefined;
 
-/** Below this a body would stand still for longer than a receiver waits. */
+/** Below this a body would stand still for longer than the receiver waits. */
 export const LIMIT_BYTES_PER_SECOND_MIN = 1024;
 
 const DAYS = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'];
 const MINUTES_A_DAY = 24 * 60;
 const MINUTES_A_WEEK = 7 * MINUTES_A_DAY;
-/** All powers of 1024; a number alone counts KiB. */
+/** All are powers of 1024; a number alone counts KiB. */
 const FACTORS: Readonly<Record<string, number>> = {
   '': 2 ** 10,
   b: 1,
@@ -25,21 +25,21 @@ const FACTORS: Readonly<Record<string, number>> = {
   p: 2 ** 50,
 };
 
-/** From this minute of the week on, counted from Sunday 00:00, until that of another slot. */
+/** Applies from this minute of the week, counted from Sunday 00:00, until the next slot. */
 interface Slot {
   readonly minute: number;
   readonly limit: Limit;
 }
 
 /** Never empty. */
-export type Timetable = readonly Slot[];
+export type BandwidthSchedule = readonly Slot[];
 
 /**
- * `2M`, `512` (KiB), `off`; `08:00,512K 19:00,off`; `Mon-00:00,512K Sat-10:00,1M`; between the entries white
- * space or semicolons. Of `<up>:<down>` the first counts: nothing but answers comes down.
+ * `2M`, `512` (KiB), `off`; `08:00,512K 19:00,off`; `Mon-00:00,512K Sat-10:00,1M`; entries are separated by
+ * white space or semicolons. Of `<up>:<down>` only the first counts: only responses come down.
  * @throws TransferError `usage`.
  */
-export function parseTimetable(text: string): Timetable {
+export function parseSchedule(text: string): BandwidthSchedule {
   const entries = text.trim().split(/[\s;]+/);
   const [only = ''] = entries;
   if (entries.length === 1 && !only.includes(',')) return [{ minute: 0, limit: parseLimit(only) }];
@@ -52,16 +52,15 @@ export function parseTimetable(text: string): Timetable {
 }
 
 /**
- * What holds at that moment by the clock on this machine's wall: the entry that began last. Where clocks are
- * set back an hour repeats itself; where they are set forward, what would have begun in the hour that is left
- * out begins after it.
+ * The limit of the entry that began last, by local time. When clocks are set back, an hour repeats itself;
+ * when they are set forward, entries of the skipped hour begin after it.
  * @param wallMs milliseconds since 1970.
  */
-export function limitAt(timetable: Timetable, wallMs: number): Limit {
+export function limitAt(schedule: BandwidthSchedule, wallMs: number): Limit {
   const wall = new Date(wallMs);
   const now = wall.getDay() * MINUTES_A_DAY + wall.getHours() * 60 + wall.getMinutes();
   let latest: { readonly age: number; readonly limit: Limit } = { age: Infinity, limit: undefined };
-  for (const { minute, limit } of timetable) {
+  for (const { minute, limit } of schedule) {
     const age = (now - minute + MINUTES_A_WEEK) % MINUTES_A_WEEK;
     if (age <= latest.age) latest = { age, limit };
   }
@@ -94,18 +93,18 @@ function parseBytes(text: string, whole: string): Limit {
   const bytes = Math.round(Number(match[1]) * factor);
   if (bytes === 0) return undefined;
   if (bytes >= LIMIT_BYTES_PER_SECOND_MIN && Number.isSafeInteger(bytes)) return bytes;
-  throw new TransferError('usage', `the limit '${whole}' is not between 1K and 8191T a second`, {
-    hint: 'off means no limit',
+  throw new TransferError('usage', `the bandwidth limit '${whole}' is not between 1K and 8191T a second`, {
+    hint: 'write off for no limit',
   });
 }
 
-/** `2 MiB/s (16.8 Mbit/s)`: as it is given, and as rates are told. */
+/** `2 MiB/s (16.8 Mbit/s)`: in the unit of the option and in that of the progress line. */
 export function formatLimit(limit: Limit): string {
   return limit === undefined ? 'off' : `${formatSize(limit)}/s (${formatRate(limit)})`;
 }
 
 function notALimit(text: string): TransferError {
-  return new TransferError('usage', `'${text}' is not a limit`, {
-    hint: "write for example 2M, off or '08:00,512K 19:00,off'; see --bwlimit in the README",
+  return new TransferError('usage', `'${text}' is not a bandwidth limit`, {
+    hint: "examples: 2M, off, '08:00,512K 19:00,off'; see --bwlimit in the README",
   });
 }

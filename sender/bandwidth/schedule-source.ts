@@ -1,62 +1,62 @@
-/** Where the limit comes from: the command line, or a file that may be edited while the transfer runs. */
+/** The bandwidth schedule: from the command line, or from a file that may be edited during the transfer. */
 import { readFile, stat } from 'node:fs/promises';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
-import { limitAt, parseTimetable, type Limit, type Timetable } from './bandwidth-schedule.ts';
+import { limitAt, parseSchedule, type Limit, type BandwidthSchedule } from './bandwidth-schedule.ts';
 
 const LOOK_INTERVAL_MS = 1000;
 
-export interface LimitSourceOptions {
+export interface ScheduleSourceOptions {
   readonly clock: Clock;
-  /** Told when another limit holds from now on, by the clock or by an edit. */
+  /** Called when the limit changes, by the clock or by an edit. */
   readonly onChange: (limit: Limit) => void;
-  /** Told once of each edit that can't be used. */
+  /** Called once for each edit that cannot be used. */
   readonly onBroken: (error: TransferError) => void;
 }
 
-export class LimitSource implements Disposable {
-  readonly #options: LimitSourceOptions;
+export class ScheduleSource implements Disposable {
+  readonly #options: ScheduleSourceOptions;
   readonly #path: string | undefined;
   readonly #timer: NodeJS.Timeout;
-  #timetable: Timetable;
-  #told: Limit;
-  /** Of the file as it was last read. */
+  #schedule: BandwidthSchedule;
+  #reported: Limit;
+  /** Of the file when it was last read. */
   #stamp: string;
   #brokenStamp: string | undefined;
   #lastLook: Promise<void> = Promise.resolve();
 
   private constructor(
-    options: LimitSourceOptions,
-    found: { path: string | undefined; timetable: Timetable; stamp: string },
+    options: ScheduleSourceOptions,
+    found: { path: string | undefined; schedule: BandwidthSchedule; stamp: string },
   ) {
     this.#options = options;
     this.#path = found.path;
-    this.#timetable = found.timetable;
+    this.#schedule = found.schedule;
     this.#stamp = found.stamp;
-    this.#told = this.bytesPerSecond;
+    this.#reported = this.bytesPerSecond;
     this.#timer = setInterval(() => void this.reload(), LOOK_INTERVAL_MS);
     this.#timer.unref();
   }
 
   /**
-   * @param argument of `--bwlimit`: a limit, a timetable, or `@` and the path of a file that holds one.
+   * @param argument of `--bwlimit`: a limit, a schedule, or `@` and the path of a file with one.
    * @throws TransferError `usage`.
    */
-  static async open(argument: string, options: LimitSourceOptions): Promise<LimitSource> {
+  static async open(argument: string, options: ScheduleSourceOptions): Promise<ScheduleSource> {
     if (!argument.startsWith('@'))
-      return new LimitSource(options, { path: undefined, timetable: parseTimetable(argument), stamp: '' });
+      return new ScheduleSource(options, { path: undefined, schedule: parseSchedule(argument), stamp: '' });
     const path = argument.slice(1);
     const stamp = await stampOf(path);
-    return new LimitSource(options, { path, timetable: await readTimetable(path), stamp });
+    return new ScheduleSource(options, { path, schedule: await readSchedule(path), stamp });
   }
 
-  /** What holds now. */
+  /** The limit at this moment. */
   get bytesPerSecond(): Limit {
-    return limitAt(this.#timetable, this.#options.clock.wallMs());
+    return limitAt(this.#schedule, this.#options.clock.wallMs());
   }
 
   /**
-   * Looks at the file and at the clock; also on SIGHUP. @param isForced read it although it looks the same.
+   * Checks file and clock. @param isForced reads the file even if it looks unchanged, as after SIGHUP.
    */
   async reload(isForced = false): Promise<void> {
     this.#lastLook = this.#lastLook.then(async () => await this.#lookAgain(isForced));
@@ -70,8 +70,8 @@ export class LimitSource implements Disposable {
   async #lookAgain(isForced: boolean): Promise<void> {
     if (this.#path !== undefined) await this.#readAgain(this.#path, isForced);
     const limit = this.bytesPerSecond;
-    if (limit === this.#told) return;
-    this.#told = limit;
+    if (limit === this.#reported) return;
+    this.#reported = limit;
     this.#options.onChange(limit);
   }
 
@@ -80,12 +80,12 @@ export class LimitSource implements Disposable {
     if (stamp === this.#stamp && !isForced) return;
     const wasBroken = stamp === this.#brokenStamp;
     try {
-      this.#timetable = await readTimetable(path);
+      this.#schedule = await readSchedule(path);
       this.#stamp = stamp;
     } catch (error) {
       if (!(error instanceof TransferError)) throw error;
       this.#brokenStamp = stamp;
-      // Perhaps it is being written: only what stays broken is told.
+      // It may be being written: only what stays broken is reported.
       if (!wasBroken && !isForced) return;
       this.#stamp = stamp;
       this.#options.onBroken(error);
@@ -93,7 +93,7 @@ export class LimitSource implements Disposable {
   }
 }
 
-/** Differs after each edit; empty while there is no such file. */
+/** Differs after each edit; empty while the file does not exist. */
 async function stampOf(path: string): Promise<string> {
   try {
     const { ino, size, mtimeNs } = await stat(path, { bigint: true });
@@ -103,21 +103,21 @@ async function stampOf(path: string): Promise<string> {
   }
 }
 
-async function readTimetable(path: string): Promise<Timetable> {
+async function readSchedule(path: string): Promise<BandwidthSchedule> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    throw new TransferError('usage', `cannot read the limit from ${path}: ${reasonOf(error)}`, {
+    throw new TransferError('usage', `cannot read the bandwidth limit from ${path}: ${reasonOf(error)}`, {
       cause: error,
     });
   }
   try {
-    return parseTimetable(text);
+    return parseSchedule(text);
   } catch (error) {
     if (!(error instanceof TransferError)) throw error;
     const hint = error.hint === undefined ? {} : { hint: error.hint };
-    throw new TransferError('usage', `cannot use the limit in ${path}: ${error.message}`, {
+    throw new TransferError('usage', `cannot use the bandwidth limit in ${path}: ${error.message}`, {
       cause: error,
       ...hint,
     });

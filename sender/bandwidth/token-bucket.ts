@@ -1,16 +1,16 @@
-/** How much may go over the line, and when: so many bytes a second, and little more at once. Pure. */
+/** A token bucket: so many bytes a second, and little more at once. Pure. */
 import assert from 'node:assert/strict';
 
-/** What was not used in this time is not made up for later. */
+/** Only what was unused for this long can be made up for later. */
 const SAVED_SECONDS = 0.25;
 
 export class TokenBucket {
   #bytesPerSecond = 0;
-  /** Below zero is what has been taken in advance. */
+  /** Below zero: taken in advance. */
   #tokens = 0;
   #atMs = 0;
 
-  /** What was saved or owed at the former rate is forgotten: it may be many seconds at the new one. */
+  /** Forgets what was saved or owed at the previous rate: at the new one it may be many seconds. */
   setRate(bytesPerSecond: number, nowMs: number): void {
     assert(bytesPerSecond > 0);
     if (bytesPerSecond === this.#bytesPerSecond) return;
@@ -19,13 +19,13 @@ export class TokenBucket {
     this.#atMs = nowMs;
   }
 
-  /** Milliseconds until something may be taken; 0: now. */
+  /** Milliseconds until something may be taken; 0 for now. */
   waitMs(nowMs: number): number {
     this.#fill(nowMs);
     return Math.max(0, (-this.#tokens * 1000) / this.#bytesPerSecond);
   }
 
-  /** Takes the whole at once, and lets those who come after wait for it. */
+  /** Takes all of it at once; later callers wait for it. */
   take(bytes: number, nowMs: number): void {
     this.#fill(nowMs);
     this.#tokens -= bytes;

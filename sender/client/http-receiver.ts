@@ -1,11 +1,13 @@
 /**
- * One connection to the receiver, one method per request of the protocol. No retries here, and none below:
- * undici's own are not installed, redirects are not followed, proxies are not asked.
+ * One connection to the receiver, one method for each request of the protocol. Nothing is retried here or
+ * below: undici's retries are not installed, redirects are not followed, proxies are not used.
  */
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
+import { formatAreas } from '../../common/areas.ts';
+import { digestField } from '../../common/digest/digest-names.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
-import { TransferError, reasonOf } from '../../common/errors.ts';
+import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import {
   HEADER_BLOCK_STATE,
@@ -21,23 +23,23 @@ import {
 import type { Range } from '../../common/ranges.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
 import { bodyOf } from './connection/body-chunks.ts';
-import { makeConnector } from './connection/connector.ts';
-import type { LinePacer } from '../bandwidth/body-pacer.ts';
-import type { LineProbe } from './connection/reachability.ts';
-import { putRequestOf } from './put-request.ts';
-import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from './replies.ts';
-import { parseClaimAnswer, parseTransferStatus } from './status-reply.ts';
-import { isCount } from './answer-values.ts';
-import { failureOf, type Reply } from './problem.ts';
-import type { BlockHead, OutgoingBlock, ReceiverClient, ReplyInfo, SealRequest } from './receiver-port.ts';
-import { ArrivedBytes, type SendQueues } from './connection/unacked-bytes.ts';
-import { ProgressWatch, STALL_MS, standstillOf } from './connection/stall-watch.ts';
+import { makeConnector, protocolMissingBy } from './connection/connector.ts';
+import type { BodyPacer } from '../bandwidth/body-pacer.ts';
+import type { Reachability } from './connection/reachability.ts';
+import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
+import { parseBlockResult, parseHead, parseSeal, parseZeroResult } from './responses.ts';
+import { parseClaimResponse, parseTransferStatus } from './status-response.ts';
+import type { BlockHead, OutgoingBlock, ReceiverClient, ResponseInfo, SealRequest } from './receiver-port.ts';
+import { AcknowledgedBytes, type UnackedBytes } from './connection/unacked-bytes.ts';
+import { StallWatch, STALL_MS, standstillOf } from './connection/stall-watch.ts';
 
-/** Flushing or zeroing on a slow disk may take minutes in which no byte moves. */
+/** Flushing or zeroing a slow disk may take minutes in which no byte moves. */
 const PATIENT_STALL_MS = 600_000;
-/** The largest answer is a block of the largest size. */
+/** The largest response is a block of the largest size. */
 const REPLY_BYTES_MAX = 16 * 1024 * 1024;
-/** Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection. */
+/**
+ * Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection open.
+ */
 const KEEP_ALIVE_MS = 60_000;
 
 interface RequestOptions {
@@ -46,46 +48,48 @@ interface RequestOptions {
   readonly headers?: Record<string, string>;
   readonly body?: Buffer | string;
   readonly signal: AbortSignal;
-  readonly answerMs?: number;
+  readonly responseMsMax?: number;
 }
 
 export interface HttpReceiverOptions {
   readonly ticket: Ticket;
-  /** This, `queues`, `probe` and `pacer` are the same for all connections of a run. */
+  /** This, `unacked`, `reachability` and `pacer` are the same for all connections of a run. */
   readonly senderId: string;
-  readonly queues: SendQueues;
-  readonly probe: LineProbe;
-  readonly onReply: (info: ReplyInfo) => void;
-  /** None, no limit. */
-  readonly pacer?: LinePacer | undefined;
+  readonly unacked: UnackedBytes;
+  readonly reachability: Reachability;
+  readonly onResponse: (info: ResponseInfo) => void;
+  /** undefined: no rate limit. */
+  readonly pacer?: BodyPacer | undefined;
 }
 
-export class HttpReceiverClient implements ReceiverClient {
+export class HttpReceiver implements ReceiverClient {
   readonly #client: Client;
+  readonly #ticket: Ticket;
   readonly #address: string;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #onReply: (info: ReplyInfo) => void;
-  readonly #pacer: LinePacer | undefined;
+  readonly #onResponse: (info: ResponseInfo) => void;
+  readonly #pacer: BodyPacer | undefined;
   #socket: Socket | undefined;
-  readonly #queues: SendQueues;
-  readonly #probe: LineProbe;
-  readonly #watches = new Set<ProgressWatch>();
-  readonly #arrived: ArrivedBytes;
+  readonly #unacked: UnackedBytes;
+  readonly #reachability: Reachability;
+  readonly #watches = new Set<StallWatch>();
+  readonly #acknowledged: AcknowledgedBytes;
   #closedBytes = 0;
 
   constructor(options: HttpReceiverOptions) {
+    this.#ticket = options.ticket;
     this.#pacer = options.pacer;
-    this.#queues = options.queues;
-    this.#probe = options.probe;
-    this.#arrived = new ArrivedBytes(options.queues);
+    this.#unacked = options.unacked;
+    this.#reachability = options.reachability;
+    this.#acknowledged = new AcknowledgedBytes(options.unacked);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
-    this.#onReply = options.onReply;
+    this.#onResponse = options.onResponse;
     this.#address = options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
       allowH2: false,
       pipelining: 1,
-      // Both end slow lines; the progress of the connection is watched instead.
+      // Both would end requests on slow lines; a stall watch does it by progress.
       headersTimeout: 0,
       bodyTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -103,15 +107,15 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   get acknowledgedBytes(): number {
-    return this.#arrived.bytes;
+    return this.#acknowledged.bytes;
   }
 
   get standstillMs(): number | undefined {
     return standstillOf(this.#watches);
   }
 
-  async look(): Promise<void> {
-    await this.#arrived.look();
+  async refreshAcknowledged(): Promise<void> {
+    await this.#acknowledged.refresh();
   }
 
   async transfer(signal: AbortSignal): ReturnType<ReceiverClient['transfer']> {
@@ -119,21 +123,21 @@ export class HttpReceiverClient implements ReceiverClient {
   }
 
   async claim(claim: Claim, signal: AbortSignal): ReturnType<ReceiverClient['claim']> {
-    return parseClaimAnswer(await this.#postJson('PUT', '/transfer', claim, signal), claim);
+    return parseClaimResponse(await this.#postJson('PUT', '/transfer', claim, signal), claim);
   }
 
   async listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer> {
     const path = `/blocks?from=${from}&count=${count}`;
     const { body } = await this.#request({ method: 'GET', path, headers: { accept: TYPE_DIGESTS }, signal });
     if (body.length === count * DIGEST_BYTES) return body;
-    throw new TransferError('bad-answer', `the listing of ${count} blocks came with ${body.length} bytes`);
+    throw badResponse(`a listing of ${count} blocks in ${body.length} bytes`);
   }
 
   async headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'> {
-    const reply = await this.#send({ method: 'HEAD', path: `/blocks/${index}`, signal });
-    if (reply.status === 404) return 'absent';
-    if (reply.status !== 200) throw failureOf(reply, `HEAD /blocks/${index}`);
-    const { header } = reply;
+    const response = await this.#send({ method: 'HEAD', path: `/blocks/${index}`, signal });
+    if (response.status === 404) return 'absent';
+    if (response.status !== 200) throw failureOf(response, `HEAD /blocks/${index}`);
+    const { header } = response;
     return parseHead({
       etag: header('etag'),
       state: header(HEADER_BLOCK_STATE),
@@ -150,23 +154,23 @@ export class HttpReceiverClient implements ReceiverClient {
   async putBlock(block: OutgoingBlock, signal: AbortSignal): ReturnType<ReceiverClient['putBlock']> {
     const { index, bytes, digest, algorithm } = block;
     const path = `/blocks/${index}?flush=n`;
-    const reply = await this.#request({ method: 'PUT', path, ...putRequestOf(block), signal });
-    return parseBlockReceipt(reply, { index, lengthBytes: bytes.length, digest, algorithm });
+    const response = await this.#request({ method: 'PUT', path, ...putRequestOf(block), signal });
+    return parseBlockResult(response, { index, lengthBytes: bytes.length, digest, algorithm });
   }
 
   async zero(ranges: readonly Range[], signal: AbortSignal): ReturnType<ReceiverClient['zero']> {
-    return parseZeroReceipt(await this.#postJson('POST', '/zero?flush=n', { ranges }, signal), ranges);
+    return parseZeroResult(await this.#postJson('POST', '/zero?flush=n', { ranges }, signal), ranges);
   }
 
   async flush(signal: AbortSignal): Promise<void> {
-    await this.#request({ method: 'POST', path: '/flush', signal, answerMs: PATIENT_STALL_MS });
+    await this.#request({ method: 'POST', path: '/flush', signal, responseMsMax: PATIENT_STALL_MS });
   }
 
   async complete(request: SealRequest, signal: AbortSignal): ReturnType<ReceiverClient['complete']> {
     const { geometry, root } = request;
     const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
-    const reply = await this.#postJson('POST', '/complete', body, signal);
-    return reply.status === 202 ? 'verifying' : parseSeal(reply, request);
+    const response = await this.#postJson('POST', '/complete', body, signal);
+    return response.status === 202 ? 'verifying' : parseSeal(response, request);
   }
 
   async reopen(signal: AbortSignal): Promise<void> {
@@ -179,41 +183,46 @@ export class HttpReceiverClient implements ReceiverClient {
 
   #adopt(socket: Socket): void {
     this.#socket = socket;
-    this.#arrived.adopt(socket);
+    this.#acknowledged.adopt(socket);
     socket.once('close', () => {
       this.#closedBytes += socket.bytesWritten;
       if (this.#socket === socket) this.#socket = undefined;
     });
   }
 
-  async #postJson(method: 'PUT' | 'POST', path: string, value: object, signal: AbortSignal): Promise<Reply> {
+  async #postJson(
+    method: 'PUT' | 'POST',
+    path: string,
+    value: object,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     const headers = { 'content-type': 'application/json' };
     const body = JSON.stringify(value);
-    return await this.#request({ method, path, headers, body, signal, answerMs: PATIENT_STALL_MS });
+    return await this.#request({ method, path, headers, body, signal, responseMsMax: PATIENT_STALL_MS });
   }
 
-  /** @throws TransferError by the problem's code for every answer that is not 2xx. */
-  async #request(options: RequestOptions): Promise<Reply> {
-    const reply = await this.#send(options);
-    if (reply.status >= 200 && reply.status < 300) return reply;
-    throw failureOf(reply, `${options.method} ${options.path}`);
+  /** @throws TransferError for every response that is not 2xx. */
+  async #request(options: RequestOptions): Promise<HttpResponse> {
+    const response = await this.#send(options);
+    if (response.status >= 200 && response.status < 300) return response;
+    throw failureOf(response, `${options.method} ${options.path}`);
   }
 
-  async #send(options: RequestOptions): Promise<Reply> {
+  async #send(options: RequestOptions): Promise<HttpResponse> {
     using paced = Buffer.isBuffer(options.body)
       ? await this.#pacer?.enter(options.body, options.signal)
       : undefined;
     const stall = new AbortController();
-    using watch = this.#watch(options.answerMs ?? STALL_MS, stall);
+    using watch = this.#watch(options.responseMsMax ?? STALL_MS, stall);
     this.#watches.add(watch);
     try {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
         path: options.path,
         headers: { ...this.#headers, ...options.headers, ...paced?.headers },
-        body: bodyOf(options.body, paced?.pieces),
+        body: bodyOf(options.body, paced?.chunks),
         signal: AbortSignal.any([options.signal, stall.signal]),
-        // undici closes the connection after every HEAD otherwise.
+        // Otherwise undici closes the connection after every HEAD.
         reset: false,
       });
       const header = (name: string): string | undefined => [headers[name]].flat()[0];
@@ -221,20 +230,46 @@ export class HttpReceiverClient implements ReceiverClient {
       this.#report(header);
       return { status: statusCode, header, body: bytes };
     } catch (error) {
-      if (error instanceof TransferError) throw error;
-      const message = `cannot reach the receiver at ${this.#address}: ${reasonOf(error)}`;
-      throw new TransferError('connection-failed', message, { cause: error });
+      throw error instanceof TransferError ? error : this.#connectionFailure(error);
     } finally {
       this.#watches.delete(watch);
     }
   }
 
-  #watch(answerMs: number, stall: AbortController): ProgressWatch {
-    return new ProgressWatch({
-      queues: this.#queues,
+  #connectionFailure(error: unknown): TransferError {
+    const address = this.#address;
+    const protocol = protocolMissingBy(error);
+    if (protocol !== undefined) {
+      return new TransferError(
+        'connection-failed',
+        `${address} does not speak ${protocol}: it is not a ddt-receive`,
+        {
+          cause: error,
+          hint: 'check the host and port in the ticket against what ddt-receive printed',
+          details: { isOtherService: true },
+        },
+      );
+    }
+    const { host, port } = this.#ticket;
+    const isNameUnknown = errnoOf(error) === 'ENOTFOUND' || errnoOf(error) === 'EAI_AGAIN';
+    return new TransferError(
+      'connection-failed',
+      `cannot reach the receiver at ${address}: ${reasonOf(error)}`,
+      {
+        cause: error,
+        hint: isNameUnknown
+          ? `check the host name in the ticket: ${host}`
+          : `is TCP ${port} open in the firewall, and is ddt-receive running?`,
+      },
+    );
+  }
+
+  #watch(responseMsMax: number, stall: AbortController): StallWatch {
+    return new StallWatch({
+      unacked: this.#unacked,
       socketNow: () => this.#socket,
-      answerMs,
-      isReachable: async () => await this.#probe.isReachable(),
+      responseMsMax,
+      isReachable: async () => await this.#reachability.isReachable(),
       onStall: (error) => stall.abort(error),
     });
   }
@@ -244,6 +279,24 @@ export class HttpReceiverClient implements ReceiverClient {
     const durableGeneration = Number(header(HEADER_DURABLE_GENERATION));
     const verifiedCount = Number(header(HEADER_VERIFIED_COUNT) ?? 0);
     if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
-    this.#onReply({ epoch, durableGeneration, verifiedCount });
+    this.#onResponse({ epoch, durableGeneration, verifiedCount });
   }
+}
+
+/**
+ * The digest is always that of the plain block; its field says so where the body is encoded (PROTOCOL.md).
+ */
+function putRequestOf(block: OutgoingBlock): { headers: Record<string, string>; body: Buffer } {
+  const { bytes, digest, algorithm, unreadable, encoded } = block;
+  const body = encoded ?? bytes;
+  const field = digestField(algorithm, digest);
+  const headers = {
+    'content-type': 'application/octet-stream',
+    'content-length': String(body.length),
+    ...(encoded === undefined
+      ? { 'content-digest': field }
+      : { 'content-encoding': 'zstd', 'unencoded-digest': field }),
+    ...(unreadable.length === 0 ? {} : { [HEADER_SOURCE_ERRORS]: formatAreas(unreadable) }),
+  };
+  return { headers, body };
 }

@@ -1,90 +1,92 @@
-/** What the sender asks of a receiver. Implementations: HTTPS (receiver-client.ts). */
+/** The port to the receiver, implemented over HTTPS by http-receiver.ts. */
 import type { Area } from '../../common/areas.ts';
 import type { DigestAlgorithm } from '../../common/digest/digest.ts';
 import type {
-  BlockReceipt,
+  BlockResult,
   BlockState,
   Claim,
   TransferStatus,
-  ZeroReceipt,
+  ZeroResult,
 } from '../../common/protocol/protocol.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
 
-/** Carried by every reply: how far the receiver has flushed, and in which epoch. */
-export interface ReplyInfo {
+/** Comes with every response: how far the receiver has flushed, and in which epoch. */
+export interface ResponseInfo {
   readonly epoch: string;
   readonly durableGeneration: number;
-  /** Blocks that the receiver has read back and found equal so far. */
+  /** Blocks read back and equal so far. */
   readonly verifiedCount: number;
 }
 
-/** What is on the target in place of a block. */
+/** What the target holds at the place of a block. */
 export interface BlockHead {
   readonly digest: Buffer;
   readonly algorithm: DigestAlgorithm;
   readonly state: BlockState;
   readonly generation: number;
   readonly epoch: string;
-  /** `Ddt-Source-Errors`: areas that its sender could not read; empty for none. */
+  /** The value of `Ddt-Source-Errors`: areas that its sender could not read; empty for none. */
   readonly sourceErrors: string;
 }
 
-/** A block on its way; `bytes` and `digest` must not change until it is there. */
+/** A block to send; `bytes` and `digest` must not change until the request has settled. */
 export interface OutgoingBlock {
   readonly index: number;
   readonly bytes: Buffer;
   readonly digest: Buffer;
   readonly algorithm: DigestAlgorithm;
   readonly unreadable: readonly Area[];
-  /** The same in zstd's format, to be sent in place of `bytes`; must not change either. */
+  /** The block as a zstd frame, sent instead of `bytes`; must not change either. */
   readonly encoded?: Buffer | undefined;
 }
 
-/** A sealed transfer: what was compared, and the receiver's signature over it. */
+/** The receipt of a sealed transfer: what was verified, and the receiver's signature over it. */
 export interface Seal {
   readonly verified: 'read-back' | 'none';
-  /** Areas of the source that could not be read, and are zeros on the target. */
+  /** Unreadable areas of the source, which are zeros on the target. */
   readonly unreadable: readonly Area[];
   /** The exact bytes that are signed. */
   readonly text: string;
   readonly signature: string;
 }
 
-/** What the sender says it has sent; the receipt has to repeat it. */
+/** What the sender has sent; the receipt has to repeat it. */
 export interface SealRequest {
   readonly transferId: string;
   readonly geometry: Geometry;
-  /** Of its blocks. */
+  /** Of the digests of its blocks. */
   readonly algorithm: DigestAlgorithm;
   /** 32 bytes. */
   readonly root: Buffer;
 }
 
-/** Each method is one request on one connection; failures are TransferErrors, whose kind says what to do. */
+/** Each method is one request on one connection. Failures are TransferErrors, whose kind says what to do. */
 export interface ReceiverClient {
-  /** Bytes written to the line so far, requests and bodies. */
+  /** Bytes written to the connection so far, requests and bodies. */
   readonly bytesWire: number;
   readonly isConnected: boolean;
-  /** For how long the request under way has not moved, in coarse steps; undefined: none is, or not known. */
+  /**
+   * For how long the current request has not moved, in coarse steps; undefined without one, or if not known.
+   */
   readonly standstillMs: number | undefined;
-  /** Bytes that have reached the other end's kernel, when {@link look} was last called. Never shrinks. */
+  /** Bytes that the other end's kernel had at the last {@link refreshAcknowledged}. Never shrinks. */
   readonly acknowledgedBytes: number;
-  look(): Promise<void>;
+  refreshAcknowledged(): Promise<void>;
   transfer(signal: AbortSignal): Promise<TransferStatus>;
   claim(claim: Claim, signal: AbortSignal): Promise<TransferStatus>;
-  /** 32 bytes a block, zeros where it is not durable. */
+  /** @returns 32 bytes for each block, zeros where it is not durable. */
   listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer>;
   headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'>;
-  /** The block's bytes as they are on the target. */
+  /** @returns the bytes on the target. */
   readBlock(index: number, signal: AbortSignal): Promise<Buffer>;
-  /** Resolves when written; durable is told later, by {@link ReplyInfo}. */
-  putBlock(block: OutgoingBlock, signal: AbortSignal): Promise<BlockReceipt>;
-  zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroReceipt>;
+  /** Resolves when written; {@link ResponseInfo} tells later when it is durable. */
+  putBlock(block: OutgoingBlock, signal: AbortSignal): Promise<BlockResult>;
+  zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroResult>;
   flush(signal: AbortSignal): Promise<void>;
-  /** `verifying`: ask again after a moment. */
+  /** `verifying`: to be asked again. */
   complete(request: SealRequest, signal: AbortSignal): Promise<Seal | 'verifying'>;
-  /** A sealed transfer with unreadable areas takes blocks again. */
+  /** Lets a sealed transfer with unreadable areas take blocks again. */
   reopen(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,12 +1,12 @@
-/** `--compress`: what the user may ask for. Pure. */
+/** Values of `--compress`. Pure. */
 import { TransferError } from '../../common/errors.ts';
 
-/** A number: zstd at that level, for every block. */
+/** A number is the level of zstd for every block. */
 export type Compression = 'auto' | 'none' | number;
 
 /** zstd's own default (zstd(1)). */
 const LEVEL_DEFAULT = 3;
-/** Higher ones are zstd's `--ultra`: much memory, and hardly a byte less in blocks of 16 MiB at most. */
+/** Higher levels are zstd's `--ultra`: much memory, and hardly a byte less in blocks of 16 MiB or less. */
 export const LEVEL_MAX = 19;
 
 /** `auto`, `none`, `zstd` or `zstd:<level>`. @throws TransferError `usage`. */

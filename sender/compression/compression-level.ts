@@ -1,6 +1,6 @@
 /**
- * `--compress auto`: which level pays. The slower of two decides how fast a transfer goes, the processor that
- * encodes and the line that carries what is left. Pure: what was seen goes in, a level comes out.
+ * `--compress auto`: which level pays. The slower of two decides the rate of a transfer: the processor that
+ * encodes, or the line that carries what is left. A pure function from observations to a level.
  */
 
 /** 0 is plain. */
@@ -8,13 +8,13 @@ export const LEVELS = [0, 1, 2, 3, 5, 7, 9] as const;
 export type Level = (typeof LEVELS)[number];
 
 interface LevelCost {
-  /** Speed, as a part of level 1's. */
+  /** Speed relative to level 1. */
   readonly speed: number;
-  /** Bytes that are left, as a part of level 1's. */
+  /** Encoded size relative to level 1. */
   readonly size: number;
 }
 
-/** Measured: see ARCHITECTURE.md. What they are on this machine and disk is learned as one factor for all. */
+/** Measured. How they differ on this machine and disk is learned as one factor for all levels. */
 export const LEVEL_COSTS: Readonly<Record<Exclude<Level, 0>, LevelCost>> = {
   1: { speed: 1, size: 1 },
   2: { speed: 0.9, size: 0.93 },
@@ -24,27 +24,27 @@ export const LEVEL_COSTS: Readonly<Record<Exclude<Level, 0>, LevelCost>> = {
   9: { speed: 0.31, size: 0.78 },
 };
 
-/** Of the cores; the rest reads, hashes and encrypts. */
+/** This part of the cores encodes; the rest reads, hashes and encrypts. */
 const CORES_PART = 0.7;
-/** What a higher level has to gain at least, and encoding at all: estimates are not better than that. */
+/** The least gain for a higher level, and for encoding at all: estimates are no better than that. */
 const GAIN_MIN = 1.02;
 const GAIN_MIN_OVER_PLAIN = 1.05;
 /**
- * The same where the processor is what limits: it sends as well, so that what a plain block takes among
- * encoded ones says too little of what plain ones alone would.
+ * The same where the processor is the limit: it sends as well, so that a plain block among encoded ones says
+ * too little about plain blocks alone.
  */
 const GAIN_MIN_OF_PROCESSOR = 1.25;
 
 export interface Observed {
-  /** The level before; the next one is a neighbour of it, so that one odd measurement does little harm. */
+  /** The current level; the next one is a neighbour, so that one odd measurement does little harm. */
   readonly level: Level;
-  /** Encoded bytes for one plain byte, at level 1. */
+  /** Encoded bytes for each plain byte, at level 1. */
   readonly share: number;
-  /** Plain bytes that one core encodes in a second at level 1, decoding and comparing included. */
+  /** Plain bytes that one core encodes in a second at level 1, including decoding and comparing. */
   readonly encodeBytesPerSecond: number;
-  /** Cores that can be at it at once. */
+  /** Cores that can encode at once. */
   readonly cores: number;
-  /** Bytes a second that the line takes while all lanes send; undefined while nothing was sent. */
+  /** Bytes a second on the line while all lanes send; undefined before anything was sent. */
   readonly lineBytesPerSecond: number | undefined;
 }
 
@@ -67,7 +67,7 @@ function gainMinOverPlain(level: Level, observed: Observed): number {
   return plainRateAt(level, observed) < onEndlessLine ? GAIN_MIN_OVER_PLAIN : GAIN_MIN_OF_PROCESSOR;
 }
 
-/** Plain bytes a second that get through, as far as processor and line let them. */
+/** Plain bytes a second that processor and line allow. */
 export function plainRateAt(level: Level, observed: Observed): number {
   const { lineBytesPerSecond = 0, encodeBytesPerSecond, cores, share } = observed;
   if (level === 0) return lineBytesPerSecond;

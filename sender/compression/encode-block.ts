@@ -1,38 +1,38 @@
 /**
- * Blocks made smaller for the line. Whether it pays is told from a small sample; what was encoded is decoded
- * and compared before it is sent, so that an error of this machine's memory costs nothing but a warning.
+ * Compresses blocks. Whether it pays is decided by a small sample. The encoded block is decoded and compared
+ * before it is sent, so that an error in this machine's memory costs no more than a warning.
  */
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
 import type { Clock } from '../../common/clock.ts';
 import { oneStep, release } from '../../common/io/garbage.ts';
 import { LEVEL_COSTS, chooseLevel, type Level } from './compression-level.ts';
-import { Turns } from '../../common/semaphore.ts';
+import { Semaphore } from '../../common/semaphore.ts';
 
 const compressAsync = promisify(zstdCompress);
 const decompressAsync = promisify(zstdDecompress);
 
-const SAMPLE_PIECE_BYTES = 4096;
-const SAMPLE_PIECES_MAX = 8;
-/** A piece for so much of a block. */
+const SAMPLE_CHUNK_BYTES = 4096;
+const SAMPLE_CHUNKS_MAX = 8;
+/** One chunk for so much of a block. */
 const SAMPLE_EVERY_BYTES = 64 * 1024;
-/** What does not become smaller than this is sent plain: the receiver need not decode it then. */
+/** Blocks that shrink less than this are sent plain, which saves the receiver decoding them. */
 const SHARE_MAX = 0.95;
-/** While samples do not shrink, the next 1, 3, 7 and at last so many blocks are sent without one. */
+/** While samples do not shrink, the next 1, 3, 7 and finally so many blocks are sent without a sample. */
 const UNSAMPLED_BLOCKS_MAX = 15;
-/** A line is slow when the processors could encode so many times what it takes. */
+/** A line is slow if the processors could encode so many times its rate. */
 const SLOW_LINE_TIMES = 5;
-/** One block of so many that shrink goes plain, to see what the line takes; the first of them is early. */
+/** One in so many blocks that shrink is sent plain, to measure the line; the first of them early. */
 const PROBE_EVERY_BLOCKS = 64;
 const PROBE_FIRST = 6;
-/** Of what was learned before, with each block. */
+/** Weight of earlier measurements, with each block. */
 const DECAY = 0.9;
-/** Until one block was encoded. */
+/** Assumed until a block was encoded. */
 const ENCODE_BYTES_PER_SECOND_START = 120e6;
 
 export interface Codec {
   encode(bytes: Buffer, level: number): Promise<Buffer>;
-  /** @param bytesMax more is an error. @returns a buffer of the caller's own. */
+  /** @param bytesMax more is an error. @returns a buffer that the caller owns. */
   decode(encoded: Buffer, bytesMax: number): Promise<Buffer<ArrayBuffer>>;
 }
 
@@ -42,7 +42,7 @@ const ZSTD: Codec = {
       params: { [constants.ZSTD_c_compressionLevel]: level },
       chunkSize: oneStep(bytes.length),
     });
-    // As large as the block, whatever is in it, and on its way for minutes.
+    // Its memory is as large as the block, whatever it holds, and would be in use for minutes.
     const encoded = Buffer.from(step);
     release(step);
     return encoded;
@@ -52,7 +52,7 @@ const ZSTD: Codec = {
 };
 
 export interface BlockEncoderOptions {
-  /** A number: zstd at this level, wherever that is smaller at all. */
+  /** A number is the level of zstd for every block that shrinks at all. */
   readonly compression: 'auto' | number;
   /** So many blocks are encoded at once. */
   readonly cores: number;
@@ -66,21 +66,21 @@ export interface SentBlock {
   readonly wireBytes: number;
   readonly isEncoded: boolean;
   readonly sendingMs: number;
-  /** Blocks that were read and under way or being encoded at that time. */
+  /** Blocks in flight or being encoded at that time. */
   readonly lanes: number;
 }
 
 export class BlockEncoder {
   readonly #options: BlockEncoderOptions;
   readonly #codec: Codec;
-  readonly #turns: Turns;
+  readonly #cores: Semaphore;
   #isRefused = false;
   #level: Level = 1;
-  /** Samples in a row that did not shrink, and blocks to come that are sent without one. */
+  /** Samples in a row that did not shrink, and the number of next blocks that are sent without one. */
   #failedSamples = 0;
   #unsampled = 0;
   #encodeBytesPerSecond = ENCODE_BYTES_PER_SECOND_START;
-  /** Sums that forget: of blocks sent, and of the lanes that sent them. */
+  /** Decaying sums over the blocks that were sent. */
   readonly #plain = { bytes: 0, ms: 0 };
   readonly #encoded = { bytes: 0, ms: 0 };
   #shrinking = 0;
@@ -89,18 +89,17 @@ export class BlockEncoder {
   constructor(options: BlockEncoderOptions) {
     this.#options = options;
     this.#codec = options.codec ?? ZSTD;
-    this.#turns = new Turns(options.cores);
+    this.#cores = new Semaphore(options.cores);
   }
 
   /**
-   * @param bytes must not change until this has settled; they are left as they are.
-   * @returns the block in zstd's format, a buffer of its own and smaller than the block; undefined where the
-   * block is better sent plain.
+   * @param bytes must not change until this settles; they are not changed here.
+   * @returns a zstd frame that is smaller than the block; undefined if the block is better sent plain.
    */
   async encode(index: number, bytes: Buffer): Promise<Buffer | undefined> {
     const level = this.#isRefused ? 0 : this.#levelFor(bytes);
     if (level === 0) return undefined;
-    using _turn = await this.#turns.take();
+    using _core = await this.#cores.take();
     const startMs = this.#options.clock.monotonicMs();
     const encoded = await this.#codec.encode(bytes, level);
     const isAuto = this.#options.compression === 'auto';
@@ -113,15 +112,16 @@ export class BlockEncoder {
     this.#noteSpeed(level, bytes.length, this.#options.clock.monotonicMs() - startMs);
     if (isEqual) return encoded;
     this.#options.warn(
-      `block ${index} was not itself after compressing and decompressing: it is sent uncompressed; ` +
+      `block ${index} differed after compressing and decompressing, and is sent uncompressed: ` +
         "this machine's memory or processor may be faulty",
     );
     return undefined;
   }
 
-  /** The receiver does not know the coding: nothing is encoded any more. */
+  /** The receiver does not support the encoding: nothing is encoded any more. */
   refuse(): void {
-    if (!this.#isRefused) this.#options.warn('the receiver does not take zstd: blocks are sent uncompressed');
+    if (!this.#isRefused)
+      this.#options.warn('the receiver does not support zstd: blocks are sent uncompressed');
     this.#isRefused = true;
   }
 
@@ -153,12 +153,12 @@ export class BlockEncoder {
       cores: Math.min(cores, Math.max(1, this.#lanes)),
       lineBytesPerSecond: this.#lineBytesPerSecond(),
     });
-    // Small bodies take as long as large ones at first: that a line is slow is only believed of a plain one.
+    // At first small bodies take as long as large ones: only a plain one proves that a line is slow.
     this.#level = this.#plain.ms === 0 && level > 1 ? 1 : level;
     return this.#level;
   }
 
-  /** So slow that encoding in vain costs nothing: what a sample has missed is worth more. */
+  /** So slow that encoding in vain costs nothing, while a sample may have missed what shrinks. */
   #isLineSlow(): boolean {
     if (this.#plain.ms === 0) return false;
     const cores = Math.min(this.#options.cores, Math.max(1, this.#lanes));
@@ -167,7 +167,7 @@ export class BlockEncoder {
 
   /** @returns undefined while nothing was sent. */
   #lineBytesPerSecond(): number | undefined {
-    // A small body takes as long as a large one where the receiver is the limit: the better one tells.
+    // If the receiver is the limit, a small body takes as long as a large one: the higher rate counts.
     const rates = [this.#plain, this.#encoded].map(({ bytes, ms }) => (ms > 0 ? (bytes * 1000) / ms : 0));
     const rate = Math.max(...rates);
     return rate > 0 ? this.#lanes * rate : undefined;
@@ -197,14 +197,14 @@ export class BlockEncoder {
   }
 }
 
-/** Encoded bytes for one plain byte, in pieces from all over the block, at level 1. */
+/** Encoded bytes for each plain byte at level 1, in chunks from all over the block. */
 export function shareOfSample(bytes: Buffer): number {
-  const count = Math.max(1, Math.min(SAMPLE_PIECES_MAX, Math.floor(bytes.length / SAMPLE_EVERY_BYTES)));
+  const count = Math.max(1, Math.min(SAMPLE_CHUNKS_MAX, Math.floor(bytes.length / SAMPLE_EVERY_BYTES)));
   const stride = Math.floor(bytes.length / count);
-  const pieces = Array.from({ length: count }, (_, at) =>
-    bytes.subarray(at * stride, at * stride + SAMPLE_PIECE_BYTES),
+  const chunks = Array.from({ length: count }, (_, at) =>
+    bytes.subarray(at * stride, at * stride + SAMPLE_CHUNK_BYTES),
   );
-  const sample = Buffer.concat(pieces);
+  const sample = Buffer.concat(chunks);
   const encoded = zstdCompressSync(sample, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
   return encoded.length / Math.max(1, sample.length);
 }

@@ -103,7 +103,7 @@ export class Reporter implements SendReporter {
   stop(): void {
     this.connected();
     clearInterval(this.#timer);
-    this.#unreadable.tell();
+    this.#unreadable.report();
     this.#observed = undefined;
     this.#options.live?.area.end();
   }
@@ -184,7 +184,7 @@ export class Reporter implements SendReporter {
   #tick(): void {
     const observed = this.#observed;
     if (observed === undefined) return;
-    this.#unreadable.tellIfDue();
+    this.#unreadable.reportIfDue();
     const waiting = this.#outages.follow(observed);
     const snapshot = this.#snapshot(observed, waiting);
     this.#connections = snapshot.connections;

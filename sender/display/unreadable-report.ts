@@ -19,14 +19,14 @@ export class UnreadableReport {
   }
 
   /** Call it every second. */
-  tellIfDue(): void {
-    this.zeroed.tellIfDue();
-    this.kept.tellIfDue();
+  reportIfDue(): void {
+    this.zeroed.reportIfDue();
+    this.kept.reportIfDue();
   }
 
   /** Call it at the end. */
-  tell(): void {
-    this.zeroed.tell();
-    this.kept.tell();
+  report(): void {
+    this.zeroed.report();
+    this.kept.report();
   }
 }

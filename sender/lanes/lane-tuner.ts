@@ -1,10 +1,9 @@
 /**
- * How many lanes: more while that helps, one step back when it did not, and a look up or down now and then.
- * A pure function of what was observed. It asks only whether the goodput of all lanes together has changed
- * with their number: it needs no round trip time, no loss rate and no knowledge of the congestion control.
- * ARCHITECTURE.md tells why it is made so.
+ * How many lanes send: more as long as that helps, a step back when it did not, and a probe up or down now
+ * and then. A pure function of the observations. It only compares the goodput of all lanes with different
+ * numbers of them: it needs no round-trip time, no loss rate and no knowledge of the congestion control.
  */
-import { climbOn } from './tuner-ramp.ts';
+import { continueRamp } from './tuner-ramp.ts';
 import { ratioOf, summaryOf } from './tuner-samples.ts';
 import {
   JUDGE_MS_MAX,
@@ -17,33 +16,44 @@ import {
   startProbe,
 } from './tuner-probe.ts';
 import {
-  PACE_INTERVAL_MS,
+  TUNER_INTERVAL_MS,
   REST_MS_MIN,
   SETTLE_UP_MS,
   STEADY_SAMPLES_MAX,
-  startClimb,
+  isSlow,
+  startRamp,
   withLanes,
   type Observation,
-  type PaceState,
+  type TunerState,
 } from './tuner-state.ts';
 
-/** A change is told from so many samples. */
+/** Samples needed to detect a change. */
 const RECENT_SAMPLES = 6;
-/** The line is another one: the recent goodput differs by this much at least, and clearly. */
+/** The line has changed if the recent goodput differs by at least this much, and clearly. */
 const CHANGE = 0.15;
 const CHANGE_CLEAR = 4;
-/** More than this between the halves of what was measured is no steady line. */
+/** The line is not steady while the halves of the samples differ by more than this. */
 const MOVING = 0.1;
-/** Lanes that wait for the source, or for a connection, tell nothing about the line. */
+/** Without a byte for so long the line is down. */
+const SILENCE_MS = 10_000;
+/**
+ * A slow line is measured for this long before a probe: samples are noisy, and until its first losses a
+ * connection is several times as fast as in the long run.
+ */
+const SLOW_MS_MIN = 5000;
+/** Lanes that wait for the source, or for a connection, say nothing about the line. */
 const SENDING_SHARE_MIN = 0.6;
-/** After the receiver had no memory for more, so many are not tried again for a while. */
+/**
+ * When the receiver has no memory for more, this part of the lanes remains, and more are not tried for a
+ * minute.
+ */
 const BUSY_STEP = 0.75;
 const CEILING_MS = 60_000;
-/** Answers that come together have one cause. */
+/** Refusals within this time have one cause. */
 const YIELD_MS = 3000;
 
-/** @returns the next state; its `lanes` is how many there should be from now on. */
-export function pace(state: PaceState, seen: Observation): PaceState {
+/** @returns the next state; its `lanes` is the number to use from now on. */
+export function tune(state: TunerState, seen: Observation): TunerState {
   const { last } = state;
   if (last === undefined) return { ...state, last: seen };
   const spanMs = seen.atMs - last.atMs;
@@ -51,11 +61,13 @@ export function pace(state: PaceState, seen: Observation): PaceState {
   const next = { ...state, last: seen };
   if (seen.busyCount > last.busyCount && seen.atMs >= state.yieldedUntilMs) return yieldTo(next, seen);
   const bytes = seen.acknowledgedBytes - last.acknowledgedBytes;
-  // No byte at all: the line is down, or nothing has to be sent here.
-  if (bytes <= 0 || seen.sendingShare < SENDING_SHARE_MIN) return next;
+  if (seen.sendingShare < SENDING_SHARE_MIN) return next;
+  // On a slow line acknowledgements come in bursts; after longer the line is down, and there is nothing to
+  // learn.
+  if (bytes <= 0) return spanMs < SILENCE_MS ? state : next;
   const timed = { ...next, lineMs: state.lineMs + spanMs };
   const sample = (bytes * 1000) / spanMs;
-  if (state.climb !== undefined) return climbOn(timed, state.climb, sample);
+  if (state.ramp !== undefined) return continueRamp(timed, state.ramp, sample);
   if (seen.lanes !== state.lanes) return awaitLanes(timed, seen.lanes, sample);
   if (timed.lineMs <= state.settledAtMs) return timed;
   const samples = [...state.samples, sample].slice(-STEADY_SAMPLES_MAX);
@@ -64,14 +76,15 @@ export function pace(state: PaceState, seen: Observation): PaceState {
 }
 
 /**
- * Those that are to go are still there: a block may take a minute on a slow line, and the line may change
- * meanwhile. Or the fewer they are the less comes through: then those that are left stay.
+ * Surplus lanes are still finishing their blocks, which may take a minute on a slow line. If the line changes
+ * meanwhile, or fewer lanes are clearly slower, those that are left stay.
  */
-function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState {
+function awaitLanes(state: TunerState, lanes: number, sample: number): TunerState {
   const settledAtMs = Math.max(state.settledAtMs, state.lineMs + SETTLE_UP_MS);
   const waiting = [...state.waiting, sample].slice(-RECENT_SAMPLES);
   const { probe } = state;
-  if (probe !== undefined && isCostly(waiting, probe)) return giveUp(state, probe);
+  if (probe !== undefined && isCostly(waiting, probe))
+    return giveUp(state, probe, { lanes, samples: waiting });
   const before = probe?.base ?? state.samples;
   if (lanes < state.lanes || !hasChanged([...before, ...waiting])) return { ...state, settledAtMs, waiting };
   return search({
@@ -81,25 +94,28 @@ function awaitLanes(state: PaceState, lanes: number, sample: number): PaceState 
   });
 }
 
-/** Nothing is being tried: is the line another one, or is it time to try something? */
-function steady(state: PaceState): PaceState {
+/** No probe is running: has the line changed, or is it time for one? */
+function steady(state: TunerState): TunerState {
   const { samples } = state;
   if (hasChanged(samples)) {
     const recent = samples.slice(-RECENT_SAMPLES / 2);
     const before = summaryOf(samples.slice(0, -RECENT_SAMPLES)).mean;
     const searching = search({ ...state, samples: recent, doubt: undefined });
-    // Where it carried more before, losses may have come.
+    // It carried more before: it may have become lossy.
     const isLess = summaryOf(recent).mean < before;
-    return isLess ? { ...searching, climb: startClimb(state.lineMs, before) } : searching;
+    return isLess ? { ...searching, ramp: startRamp(state.lineMs, before) } : searching;
   }
   if (state.doubt !== undefined) return lookBack(state, state.doubt);
-  const isMeasured = samples.length * PACE_INTERVAL_MS >= JUDGE_MS_MIN;
+  const measuredMs = samples.length * TUNER_INTERVAL_MS;
+  const isMeasured = measuredMs >= (isSlow(state, summaryOf(samples).mean) ? SLOW_MS_MIN : JUDGE_MS_MIN);
   if (!isMeasured || state.lineMs < state.nextProbeAtMs) return state;
   const isYoung = state.lineMs < state.settledAtMs + JUDGE_MS_MAX;
   return isYoung && isMoving(samples) ? { ...state, samples: samples.slice(1) } : startProbe(state);
 }
 
-/** New connections still get faster, or slower: a probe would be compared with what is over already. */
+/**
+ * New connections are still getting faster or slower: a probe would be compared with what no longer holds.
+ */
 function isMoving(samples: readonly number[]): boolean {
   const half = Math.floor(samples.length / 2);
   const ratio = ratioOf(samples.slice(half), samples.slice(0, half));
@@ -113,12 +129,12 @@ function hasChanged(samples: readonly number[]): boolean {
   return difference > CHANGE && difference > CHANGE_CLEAR * ratio.error;
 }
 
-/** The receiver takes no more now: fewer lanes, and not so many again soon. */
-function yieldTo(state: PaceState, seen: Observation): PaceState {
+/** The receiver has no memory for so many: fewer lanes, and not more again soon. */
+function yieldTo(state: TunerState, seen: Observation): TunerState {
   const lanes = Math.max(1, Math.floor(Math.min(state.lanes, seen.lanes) * BUSY_STEP));
   return {
     ...withLanes(state, lanes),
-    climb: undefined,
+    ramp: undefined,
     probe: undefined,
     ceiling: lanes,
     ceilingUntilMs: state.lineMs + CEILING_MS,

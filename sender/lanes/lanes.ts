@@ -1,20 +1,20 @@
 /** The connections that pull blocks: as many as are wanted at the moment. */
 import assert from 'node:assert/strict';
+import { Semaphore } from '../../common/semaphore.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
 import { standstillOf } from '../client/connection/stall-watch.ts';
-
 /** More never helped on any line that was measured, and a receiver has its own limit. */
 export const CONNECTIONS_MAX = 64;
 
 /**
- * What a lane does until there is nothing left, or until it is not wanted any more, which it asks after each
- * block. @returns whether it was sent away.
+ * What a lane does until nothing is left, or until it is not wanted any more, which it asks after each block.
+ * @returns whether it was dismissed.
  */
-export type LaneWork = (lane: ReceiverClient, isWanted: () => boolean) => Promise<'done' | 'sent away'>;
+export type LaneWork = (lane: ReceiverClient, isWanted: () => boolean) => Promise<'done' | 'dismissed'>;
 
 interface Run {
   readonly work: LaneWork;
-  /** Nothing is left, or something has failed: no lane begins any more. */
+  /** Nothing is left, or something has failed: no further lane starts. */
   isOver: boolean;
   readonly failures: unknown[];
   readonly ended: { readonly promise: Promise<void>; readonly resolve: () => void };
@@ -23,13 +23,16 @@ interface Run {
 export class Lanes implements AsyncDisposable {
   readonly #connect: () => ReceiverClient;
   readonly #all: ReceiverClient[] = [];
-  /** The last one was at work last: its connection is the warmest. Idle ones are closed by their client. */
+  /**
+   * The last one was used last: its connection is the warmest. Idle connections are closed by their client.
+   */
   readonly #idle: ReceiverClient[] = [];
   readonly #running = new Set<ReceiverClient>();
+  readonly #sending = new Semaphore(1);
   #wanted = 1;
   #run: Run | undefined;
 
-  /** @param connect makes one that connects when it is used. */
+  /** @param connect makes a client that connects when it is used. */
   constructor(connect: () => ReceiverClient) {
     this.#connect = connect;
     this.#idle.push(this.#add());
@@ -42,9 +45,14 @@ export class Lanes implements AsyncDisposable {
     return first;
   }
 
-  /** At work, those that finish their last block included. */
+  /** At work, including those that finish their last block. */
   get runningCount(): number {
     return this.#running.size;
+  }
+
+  /** Those of them that may send, and surplus ones that still do. */
+  get sendingCount(): number {
+    return Math.max(this.#sending.takenCount, Math.min(this.#running.size, this.#sending.limit));
   }
 
   get connectedCount(): number {
@@ -52,7 +60,7 @@ export class Lanes implements AsyncDisposable {
     return inUse.filter((lane) => lane.isConnected).length;
   }
 
-  /** For how long nothing has moved on any lane that has something under way; undefined: none has. */
+  /** For how long nothing has moved on any lane with a request; undefined without one. */
   get standstillMs(): number | undefined {
     return standstillOf(this.#all);
   }
@@ -63,20 +71,30 @@ export class Lanes implements AsyncDisposable {
 
   /** Bytes that have reached the other end so far. */
   async acknowledgedBytes(): Promise<number> {
-    await Promise.all(this.#all.map(async (lane) => await lane.look()));
+    await Promise.all(this.#all.map(async (lane) => await lane.refreshAcknowledged()));
     return this.#all.reduce((sum, lane) => sum + lane.acknowledgedBytes, 0);
   }
 
-  /** @param count from now on, at least 1. Of those too many the first that have finished their block go. */
-  want(count: number): void {
-    assert(count >= 1);
+  /**
+   * If more are running, those that finish their block first go.
+   * @param count lanes to run from now on, at least 1: they read and compare. @param senders of them may
+   * send.
+   */
+  want(count: number, senders = count): void {
+    assert(senders >= 1 && count >= senders);
     this.#wanted = count;
+    this.#sending.limit = senders;
     if (this.#run !== undefined) this.#start(this.#run);
+  }
+
+  /** To be held while a block is in flight. @throws the signal's reason. */
+  async permitToSend(signal: AbortSignal): Promise<Disposable> {
+    return await this.#sending.take(signal);
   }
 
   /**
    * Resolves when all lanes have ended because nothing was left.
-   * @throws the first failure, when the other lanes have ended too: `work` has to see to it that they do.
+   * @throws the first failure, when the other lanes have ended too: `work` has to make sure that they do.
    */
   async run(work: LaneWork): Promise<void> {
     assert(this.#run === undefined);

@@ -1,57 +1,56 @@
-/** Looks at the lanes every half second, and has as many at work as the pace says. */
+/** Feeds the lane tuner every half second, and uses as many lanes as it says. */
 import type { Clock } from '../../common/clock.ts';
+import { tune } from './lane-tuner.ts';
 import type { Lanes } from './lanes.ts';
-import { PACE_INTERVAL_MS, startPace, type PaceState } from './tuner-state.ts';
-import { pace } from './lane-tuner.ts';
+import { LANES_USUAL, TUNER_INTERVAL_MS, startTuner } from './tuner-state.ts';
 
-/** While nothing moves, as when the line is down for hours, there is little to see. */
+/** While nothing moves, as during an outage of hours, there is little to see. */
 const QUIET_INTERVAL_MS = 5000;
 const QUIET_LOOKS = 20;
 
-export interface PaceParts {
+export interface TuneLanesOptions {
   readonly lanes: Lanes;
   readonly lanesMax: number;
   readonly blockBytes: number;
-  /** Milliseconds that blocks have been under way so far, all lanes together. */
+  /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
   readonly sendingMs: () => number;
-  /** Answers so far that said that the receiver takes no more now. */
+  /** Responses so far by which the receiver refused a block for want of memory. */
   readonly busyCount: () => number;
   readonly clock: Clock;
 }
 
-/** @returns to be disposed when all is sent. */
-export function keepPace(parts: PaceParts): Disposable {
+/** Runs until the result is disposed. */
+export function tuneLanes(options: TuneLanesOptions): Disposable {
   const end = new AbortController();
-  void follow(parts, end.signal);
+  void follow(options, end.signal);
   return { [Symbol.dispose]: () => end.abort() };
 }
 
-async function follow(parts: PaceParts, signal: AbortSignal): Promise<void> {
-  const { lanes, clock } = parts;
-  let state = startPace(parts.lanesMax, parts.blockBytes);
+async function follow(options: TuneLanesOptions, signal: AbortSignal): Promise<void> {
+  const { lanes, clock } = options;
+  let state = startTuner(options.lanesMax, options.blockBytes);
   let sendingMs = 0;
+  let lookedMs = clock.monotonicMs();
   for (let quiet = 0; !signal.aborted;) {
-    lanes.want(state.lanes);
-    const before: PaceState = state;
+    // Fewer than usual may send on a slow line, but comparing with what is on the target needs no line.
+    lanes.want(Math.max(state.lanes, Math.min(LANES_USUAL, options.lanesMax)), state.lanes);
+    const before = state.last?.acknowledgedBytes;
     const acknowledgedBytes = await lanes.acknowledgedBytes();
     const atMs = clock.monotonicMs();
-    const sentForMs = parts.sendingMs() - sendingMs;
+    const sentForMs = options.sendingMs() - sendingMs;
+    const laneMs = (atMs - lookedMs) * lanes.sendingCount;
     sendingMs += sentForMs;
-    state = pace(state, {
+    lookedMs = atMs;
+    state = tune(state, {
       atMs,
       acknowledgedBytes,
-      lanes: lanes.runningCount,
-      sendingShare: shareOf(sentForMs, before, atMs, lanes.runningCount),
-      busyCount: parts.busyCount(),
+      lanes: lanes.sendingCount,
+      sendingShare: laneMs > 0 ? Math.min(1, sentForMs / laneMs) : 0,
+      busyCount: options.busyCount(),
     });
-    quiet = acknowledgedBytes === before.last?.acknowledgedBytes ? quiet + 1 : 0;
-    const waitMs = quiet < QUIET_LOOKS ? PACE_INTERVAL_MS : QUIET_INTERVAL_MS;
-    // Its only failure is that it is over.
+    quiet = acknowledgedBytes === before ? quiet + 1 : 0;
+    const waitMs = quiet < QUIET_LOOKS ? TUNER_INTERVAL_MS : QUIET_INTERVAL_MS;
+    // Rejects only when it is disposed.
     await clock.sleep(waitMs, signal).catch(() => {});
   }
-}
-
-function shareOf(sentForMs: number, { last }: PaceState, atMs: number, lanes: number): number {
-  const laneMs = (atMs - (last?.atMs ?? atMs)) * lanes;
-  return laneMs > 0 ? Math.min(1, sentForMs / laneMs) : 0;
 }

@@ -1,42 +1,45 @@
-/** Trying another number of lanes, and judging it by the goodput of all together. Pure. */
+/** Tries another number of lanes, and judges it by the goodput of all of them. Pure. */
 import { ratioOf, summaryOf, type Ratio } from './tuner-samples.ts';
 import {
-  LANES_START,
-  PACE_INTERVAL_MS,
+  LANES_USUAL,
+  TUNER_INTERVAL_MS,
   REST_MS_MIN,
   STEADY_SAMPLES_MAX,
   STEP_LARGE,
+  STEP_SMALL,
   ceilingOf,
+  isSlow,
   withLanes,
   type Doubt,
-  type PaceState,
+  type TunerState,
   type Probe,
 } from './tuner-state.ts';
 
-/** A probe is judged as soon as it is clear, and then at the latest. */
+/** A probe is judged as soon as it is clear, within these limits. */
 export const JUDGE_MS_MIN = 2000;
 export const JUDGE_MS_MAX = 12_000;
-/** How many standard errors are clear. */
+/** So many standard errors are clear. */
 const CLEAR = 2.7;
-/** Twice the lanes have to bring this much more to be worth keeping, fewer of them less. */
+/** Twice the lanes have to bring this much more to be kept, smaller steps accordingly less. */
 const GAIN_WANTED = 0.05;
 /** Fewer lanes may cost this much at most. */
 const COST_TAKEN = 0.025;
-/** This part of the wanted gain is some gain. */
+/** On a slow line a gain has to be this many standard errors. */
+const SURE = 2;
+/** A doubtful gain is kept if it is this part of the wanted one. */
 const HOPEFUL = 0.8;
-const STEP_SMALL = 1.5;
 const STEP_DOWN = 0.7;
-/** A step that brought at least this part of what was hoped for is followed by one as large. */
+/** A step that brought at least this part of what was hoped for is followed by an equally large one. */
 const HOPE = 0.6;
 const REST_MS_MAX = 120_000;
 /**
- * One lane has twice this on a line of 64 kbit/s. With less for each, blocks take half an hour, all are
- * lost when the line is cut, and some lane gets no byte across in a minute, which looks like a broken line.
+ * One lane has twice this at 64 kbit/s. With less for each, some lane gets no byte across in a minute, which
+ * looks like a broken line.
  */
 const LANE_BYTES_PER_SECOND_MIN = 4096;
 
-/** As at the start, from where it is. */
-export function search(state: PaceState): PaceState {
+/** Probes upwards as at the start, from the current number. */
+export function search(state: TunerState): TunerState {
   if (ceilingOf(state) <= state.lanes) return state;
   return {
     ...state,
@@ -48,15 +51,15 @@ export function search(state: PaceState): PaceState {
   };
 }
 
-export function startProbe(state: PaceState): PaceState {
+export function startProbe(state: TunerState): TunerState {
   const enough = Math.max(1, Math.floor(summaryOf(state.samples).mean / LANE_BYTES_PER_SECOND_MIN));
   if (state.lanes > enough) return withLanes(state, enough);
   const up = Math.min(ceilingOf(state), enough, Math.ceil(state.lanes * state.step));
-  const down = Math.max(Math.min(LANES_START, state.lanes), Math.floor(state.lanes * STEP_DOWN));
+  const down = Math.max(lanesMin(state), Math.floor(state.lanes * STEP_DOWN));
   const canUp = up > state.lanes;
   const canDown = down < state.lanes;
   if (!canUp && !canDown) return { ...state, nextProbeAtMs: state.lineMs + state.restMs };
-  // As many as may be, and the last ones helped: fewer are not tried in the same breath.
+  // At the maximum, and the last step up helped: do not probe downwards at once.
   if (state.nextIsUp && !canUp && state.wasUp === true && state.lineMs < state.nextProbeAtMs + state.restMs)
     return state;
   const isUp = canUp && (state.nextIsUp || !canDown);
@@ -64,25 +67,34 @@ export function startProbe(state: PaceState): PaceState {
   return { ...withLanes(state, isUp ? up : down), probe };
 }
 
-export function judge(state: PaceState, probe: Probe): PaceState {
-  const measuredMs = state.samples.length * PACE_INTERVAL_MS;
+/** Fewer than usual are tried only on a slow line. */
+function lanesMin(state: TunerState): number {
+  return isSlow(state, summaryOf(state.samples).mean) ? 1 : Math.min(LANES_USUAL, state.lanes);
+}
+
+export function judge(state: TunerState, probe: Probe): TunerState {
+  const measuredMs = state.samples.length * TUNER_INTERVAL_MS;
   if (measuredMs < JUDGE_MS_MIN) return state;
   const ratio = ratioOf(state.samples, probe.base);
   const grown = state.lanes / probe.from - 1;
   const wanted = probe.isUp ? 1 + GAIN_WANTED * grown : 1 - COST_TAKEN;
   const isClear = Math.abs(ratio.value - wanted) > CLEAR * ratio.error;
   if (!isClear && measuredMs < JUDGE_MS_MAX) return state;
-  // In doubt for more of them, if there was some gain: too many cost little, too few cost goodput.
+  // On a slow line too many cost more than too few.
+  if (probe.isUp && isSlow(state, summaryOf(state.samples).mean)) {
+    return ratio.value - 1 > SURE * ratio.error ? keep(state, probe, ratio) : giveUp(state, probe, state);
+  }
+  // If in doubt, keep them when there was some gain: too many cost little, too few cost goodput.
   const isHopeful =
     probe.isUp && ratio.value + ratio.error > wanted && ratio.value > 1 + HOPEFUL * (wanted - 1);
-  return isHopeful || ratio.value > wanted ? keep(state, probe, ratio) : giveUp(state, probe);
+  return isHopeful || ratio.value > wanted ? keep(state, probe, ratio) : giveUp(state, probe, state);
 }
 
 /**
- * It helped, or fewer did as well: further the same way, at once. Back and forth between two numbers that do
- * equally well would go on for ever: the way back makes a rest, as a failure does.
+ * It helped, or fewer did as well: continue in the same direction at once. After a reversal it rests, as
+ * after a failure: otherwise it would go back and forth for ever between two numbers that do equally well.
  */
-function keep(state: PaceState, probe: Probe, ratio: Ratio): PaceState {
+function keep(state: TunerState, probe: Probe, ratio: Ratio): TunerState {
   const isAsHoped = ratio.value - 1 > HOPE * (state.lanes / probe.from - 1);
   const isReversal = state.wasUp !== undefined && state.wasUp !== probe.isUp;
   return {
@@ -100,35 +112,44 @@ function longer(restMs: number): number {
   return Math.min(REST_MS_MAX, restMs * 2);
 }
 
-/** Fewer lanes are being tried, and they are not even that few yet. */
+/** Whether fewer lanes are already clearly slower, although surplus ones have not finished yet. */
 export function isCostly(samples: readonly number[], { isUp, base }: Probe): boolean {
-  if (isUp || samples.length * PACE_INTERVAL_MS < JUDGE_MS_MIN) return false;
+  if (isUp || samples.length * TUNER_INTERVAL_MS < JUDGE_MS_MIN) return false;
   const ratio = ratioOf(samples, base);
   return 1 - COST_TAKEN - ratio.value > CLEAR * ratio.error;
 }
 
-export function giveUp(state: PaceState, probe: Probe): PaceState {
+/** @param tried the lanes of the probe as far as they were reached, and their goodput. */
+export function giveUp(
+  state: TunerState,
+  probe: Probe,
+  tried: { readonly lanes: number; readonly samples: readonly number[] },
+): TunerState {
   const base = probe.base.slice(-STEADY_SAMPLES_MAX / 2);
+  const lost = 1 - ratioOf(tried.samples, probe.base).value;
+  // Each lane that is missing is missed: the line is not full, and more of them help.
+  const isFarFromFull =
+    !probe.isUp && probe.from < ceilingOf(state) && lost > HOPE * (1 - tried.lanes / probe.from);
   return {
     ...withLanes(state, probe.from),
-    // What was measured before it still holds; if not, that is a change.
+    // Earlier samples still apply; if they do not, that is a change of the line.
     samples: base,
     probe: undefined,
     doubt: probe.isUp ? { lanes: state.lanes, samples: state.samples, baseCount: base.length } : undefined,
     nextIsUp: !probe.isUp,
     step: STEP_SMALL,
     restMs: longer(state.restMs),
-    nextProbeAtMs: state.lineMs + state.restMs,
+    nextProbeAtMs: isFarFromFull ? state.lineMs : state.lineMs + state.restMs,
   };
 }
 
 /**
- * New connections run faster than a lossy line lets them, until their first losses: what a probe was compared
- * with may have been too good. So it is compared once more, with what came after it.
+ * Until their first losses, new connections are faster than a lossy line allows in the long run: the base of
+ * a failed probe may have been too good. So the probe is compared once more, with the samples after it.
  */
-export function lookBack(state: PaceState, doubt: Doubt): PaceState {
+export function lookBack(state: TunerState, doubt: Doubt): TunerState {
   const after = state.samples.slice(doubt.baseCount);
-  const afterMs = after.length * PACE_INTERVAL_MS;
+  const afterMs = after.length * TUNER_INTERVAL_MS;
   if (afterMs < JUDGE_MS_MIN) return state;
   const ratio = ratioOf(doubt.samples, after);
   const excess = ratio.value - 1 - GAIN_WANTED * (doubt.lanes / state.lanes - 1);

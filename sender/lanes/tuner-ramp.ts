@@ -1,12 +1,22 @@
 /**
- * The first seconds: more lanes at once until they carry what the line has been seen to carry. It is quick
- * and rough; what comes after it is not. Pure.
+ * The first seconds: more lanes at once until they carry what the line has been seen to carry. Quick and
+ * rough; the probes that follow are not. Pure.
  */
-import { SETTLE_UP_MS, ceilingOf, withLanes, type Climb, type PaceState } from './tuner-state.ts';
+import {
+  LANES_USUAL,
+  SETTLE_UP_MS,
+  ceilingOf,
+  isSlow,
+  lanesInTime,
+  startRamp,
+  withLanes,
+  type Ramp,
+  type TunerState,
+} from './tuner-state.ts';
 
-/** Connecting, and the first rounds of slow start: nothing is told from less. */
+/** Connecting, and the first rounds of slow start: shorter looks say nothing. */
 const LOOK_MS_MIN = 1000;
-/** Whatever it looks like then, it is judged. */
+/** Then it is judged, whatever it looks like. */
 const LOOK_MS_MAX = 4000;
 /** From one sample to the next: new connections still get faster by themselves. */
 const GROWING = 1.15;
@@ -15,32 +25,35 @@ const SHORT = 0.8;
 /** Samples that differ by no more are those of a full line. */
 const LEVEL = 0.1;
 const LEVEL_SAMPLES = 3;
-/** A part of what was hoped for: then more lanes are worth a try though nothing more was seen of the line. */
+/** After a step that brought this part of what was hoped for, more lanes are worth a try. */
 const HOPE = 0.8;
 const STEP_MIN = 2;
-/** At once; the highest goodput may have been a moment's, out of somebody's buffer. */
+/** In one step; the highest goodput may have been a burst out of somebody's buffer. */
 const STEP_MAX = 4;
-/** So long may a block take with the lanes added here: those too many finish theirs before they go. */
-const BLOCK_SECONDS_MAX = 60;
 
 /** With one more sample. */
-export function climbOn(state: PaceState, before: Climb, sample: number): PaceState {
+export function continueRamp(state: TunerState, before: Ramp, sample: number): TunerState {
+  const usual = Math.min(LANES_USUAL, ceilingOf(state));
+  if (state.lanes < usual && lanesInTime(state, sample) >= usual) {
+    return { ...withLanes(state, usual), ramp: startRamp(state.lineMs, Math.max(before.highest, sample)) };
+  }
   const samples = [...before.samples, sample];
-  const climb = { ...before, samples, highest: Math.max(before.highest, sample) };
-  const next = { ...state, climb };
-  const elapsedMs = state.lineMs - climb.sinceMs;
+  const ramp = { ...before, samples, highest: Math.max(before.highest, sample) };
+  const next = { ...state, ramp };
+  const elapsedMs = state.lineMs - ramp.sinceMs;
   const [last = 0, previous = 0] = samples.toReversed();
   const isOver = elapsedMs >= LOOK_MS_MAX;
   if (elapsedMs < LOOK_MS_MIN || samples.length < 2) return next;
   const rate = (last + previous) / 2;
-  if (rate < SHORT * climb.highest) return stepUp(next, climb, Math.min(last, rate));
+  if (isSlow(next, ramp.highest)) return end(next);
+  if (rate < SHORT * ramp.highest) return stepUp(next, ramp, Math.min(last, rate));
   const isGrowing = last > GROWING * previous;
   if (!isOver && (isGrowing || !isLevel(samples))) return next;
-  const { from } = climb;
+  const { from } = ramp;
   if (from === undefined) return end(next);
   const gain = rate / from.rate - 1;
-  if (gain > HOPE * (state.lanes / from.lanes - 1)) return stepUp(next, climb, rate);
-  // They have blocks in hand: whether fewer do as well is seen when it is steady.
+  if (gain > HOPE * (state.lanes / from.lanes - 1)) return stepUp(next, ramp, rate);
+  // They have begun a block each: whether fewer do as well is seen when it is steady.
   return end({ ...next, nextIsUp: gain > 0 });
 }
 
@@ -49,15 +62,20 @@ function isLevel(samples: readonly number[]): boolean {
   return last.length === LEVEL_SAMPLES && Math.min(...last) >= (1 - LEVEL) * Math.max(...last);
 }
 
-function stepUp(state: PaceState, climb: Climb, rate: number): PaceState {
-  const step = Math.min(STEP_MAX, Math.max(STEP_MIN, climb.highest / rate));
-  const bearable = (climb.highest * BLOCK_SECONDS_MAX) / state.blockBytes;
-  const lanes = Math.floor(Math.min(ceilingOf(state), state.lanes * step, bearable));
+function stepUp(state: TunerState, ramp: Ramp, rate: number): TunerState {
+  const step = Math.min(STEP_MAX, Math.max(STEP_MIN, ramp.highest / rate));
+  const lanes = Math.floor(
+    Math.min(
+      ceilingOf(state),
+      state.lanes * step,
+      Math.max(LANES_USUAL, 2 * lanesInTime(state, ramp.highest)),
+    ),
+  );
   if (lanes < STEP_MIN * state.lanes) return end(state);
   const from = { lanes: state.lanes, rate };
-  return { ...withLanes(state, lanes), climb: { ...climb, from, sinceMs: state.lineMs, samples: [] } };
+  return { ...withLanes(state, lanes), ramp: { ...ramp, from, sinceMs: state.lineMs, samples: [] } };
 }
 
-function end(state: PaceState): PaceState {
-  return { ...state, climb: undefined, samples: [], settledAtMs: state.lineMs + SETTLE_UP_MS };
+function end(state: TunerState): TunerState {
+  return { ...state, ramp: undefined, samples: [], settledAtMs: state.lineMs + SETTLE_UP_MS };
 }

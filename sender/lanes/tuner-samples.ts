@@ -1,6 +1,6 @@
-/** What a few measurements of a fluctuating line allow to say. Pure. */
+/** What a few measurements of a fluctuating line allow to conclude. Pure. */
 
-/** Neighbouring samples are alike, as TCP's window is: they say less than independent ones would. */
+/** Neighbouring samples are alike, as TCP's window is: they say less than independent ones. */
 const ALIKE = 1.5;
 /** No line is steadier than this, whatever a few equal samples say. */
 const ERROR_MIN = 0.005;
@@ -32,7 +32,7 @@ export function ratioOf(samples: readonly number[], base: readonly number[]): Ra
   const now = summaryOf(samples);
   const before = summaryOf(base);
   const value = now.mean / before.mean;
-  // First-order propagation of errors that have nothing to do with each other.
+  // First-order propagation of independent errors.
   const relative = Math.hypot(now.error / Math.max(now.mean, 1), before.error / before.mean);
   return { value, error: value * relative };
 }

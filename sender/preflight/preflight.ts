@@ -6,7 +6,7 @@ import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import type { Reporter } from '../display/reporter.ts';
 import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
-import { noteRest } from '../transfer/send-plan.ts';
+import { remainderNote } from '../transfer/send-plan.ts';
 import { hintAfter, pairCaveats, refuseOverlap, sourceLine, targetLine } from './disk-lines.ts';
 import { useCaveats, watchSource, writeCaveats, type WatchedSource } from './source-watch.ts';
 
@@ -49,7 +49,8 @@ export class Preflight {
     const { receiverName, reporter } = this.#parts;
     this.#found = found;
     reporter.fact(targetLine(found, receiverName));
-    noteRest(found, this.#source.sizeBytes, reporter);
+    const note = remainderNote(found.target, this.#source.sizeBytes);
+    if (note !== undefined) reporter.fact(note);
     if (this.#watched !== undefined) {
       refuseOverlap(this.#watched, found);
       for (const caveat of pairCaveats(this.#watched, found)) reporter.warning(caveat);

@@ -3,20 +3,20 @@ import type { TransferError } from '../../common/errors.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { BlockDescriber, ReadBlock } from './read-block.ts';
 
-/** A block to be compared or sent; disposed when its lane is done with it. */
+/** A block to compare or send; its lane disposes it when it is done. */
 export interface SuppliedBlock extends Disposable {
   readonly block: ReadBlock;
   /** Read for the first time in this run. */
   readonly isFirst: boolean;
 }
 
-/** A block that need not be read: it is on the target, as an earlier run has read it. */
+/** A block that need not be read: the target has it as an earlier run has read it. */
 export interface KnownBlock extends Disposable {
   readonly known: { readonly index: number; readonly digest: Buffer };
 }
 
 export interface NextOptions {
-  /** Makes durable what the receiver has written, and tells which blocks that settles. */
+  /** Makes durable what the receiver has written, and settles which blocks that are. */
   readonly flush: () => Promise<void>;
   /** The digest of a block that need not be read. */
   readonly readBefore: (index: number) => Promise<Buffer | undefined>;
@@ -29,21 +29,21 @@ export interface BlockSupply {
   readonly isEmpty: boolean;
   /**
    * The next block: those that were put back first, then the source in order.
-   * @returns undefined when there is nothing to do now.
+   * @returns undefined if there is nothing to do now.
    * @throws TransferError `source-read`, `source-changed`, …; the signal's reason.
    */
   next(options: NextOptions): Promise<SuppliedBlock | KnownBlock | undefined>;
-  /** Once more, before anything new. @param digest as it was read, where that is known. */
+  /** To be supplied again, before anything new. @param digest of the block as it was read, if known. */
   putBack(index: number, digest: Buffer | undefined): void;
-  /** These, all durable before, are missing now. @throws TransferError `source-spent` of a pipe. */
+  /** To be supplied again although they were durable. @throws TransferError `source-spent` of a pipe. */
   sendAgain(ranges: readonly Range[]): void;
-  /** These are durable, or need not be kept for another reason. */
+  /** They are durable, or need not be kept for another reason. */
   release(ranges: readonly Range[]): void;
   /**
-   * The receiver got other bytes than were meant: looks whether they are in memory as they were read.
+   * The receiver got other bytes than it should have: checks whether the block has changed in memory.
    * @throws TransferError `source-changed`, `source-read`.
    */
   check(block: ReadBlock, signal: AbortSignal): Promise<void>;
-  /** For a block that is not what a sealed transfer holds. */
+  /** The error for a block that differs from that of a sealed transfer. */
   differsFromSealed(index: number): TransferError;
 }

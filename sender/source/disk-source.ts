@@ -1,6 +1,6 @@
 /**
- * A block device or a regular file as the source. Read with O_DIRECT where that works: the cache is left to
- * others.
+ * A block device or a regular file as the source. Read with O_DIRECT where that works, to leave the page
+ * cache to others.
  */
 import { constants, existsSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { openDirect, readDirect } from '../../common/io/direct-io.ts';
 import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../../common/disk/disks.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
-import { readCarefully, type FailedRead } from '../bad-sectors/bisect-read.ts';
+import { bisectRead, type FailedRead } from '../bad-sectors/bisect-read.ts';
 import { ReadErrors, type OnReadError } from '../bad-sectors/read-errors.ts';
 import { ReadMap } from '../bad-sectors/read-map.ts';
 import {
@@ -58,7 +58,7 @@ export class DiskSource implements Source {
       const runOut = await findRunOut(disk, buffered);
       return new DiskSource(disk, { buffered, direct }, { onReadError, runOut });
     } catch (error) {
-      const hint = errnoOf(error) === 'EACCES' ? 'disks are read as root: sudo ddt-send …' : undefined;
+      const hint = errnoOf(error) === 'EACCES' ? 'reading disks needs root: sudo ddt-send …' : undefined;
       throw new TransferError('source-refused', `cannot open ${path} for reading: ${reasonOf(error)}`, {
         cause: error,
         ...(hint === undefined ? {} : { hint }),
@@ -68,12 +68,12 @@ export class DiskSource implements Source {
 
   async read(into: Buffer<ArrayBuffer>, offset: number, signal?: AbortSignal): Promise<readonly Area[]> {
     const unreadable: Area[] = [];
-    const reached = await readCarefully({
+    const reached = await bisectRead({
       from: offset,
       end: offset + into.length,
       sectorBytes: this.disk.logicalSectorBytes,
       readSome: async (at, end) => {
-        // A bad area may take hours.
+        // Reading a bad area may take hours.
         signal?.throwIfAborted();
         return await this.#readSome(into.subarray(0, end - offset), at - offset, offset);
       },
@@ -87,7 +87,7 @@ export class DiskSource implements Source {
     const { path } = this.description;
     throw new TransferError(
       'source-changed',
-      `${path} ends at ${reached} now, it had ${this.sizeBytes} bytes before`,
+      `${path} ends at ${reached} now; it had ${this.sizeBytes} bytes before`,
     );
   }
 
@@ -97,7 +97,7 @@ export class DiskSource implements Source {
     try {
       return (await this.#buffered.stat()).size;
     } catch (error) {
-      const message = `cannot see how large ${path} is now: ${reasonOf(error)}`;
+      const message = `cannot read the size of ${path}: ${reasonOf(error)}`;
       throw new TransferError('source-read', message, { cause: error });
     }
   }
@@ -115,7 +115,7 @@ export class DiskSource implements Source {
         this.#direct === undefined
           ? 0
           : await readDirect(this.#direct, into, done, offset, this.#alignmentOf(at, at + left));
-      // At the end, or where O_DIRECT can't read, the page cache has the last word.
+      // At the end, or if O_DIRECT cannot read here, the page cache decides.
       if (direct !== undefined && direct > 0) return direct;
       return (await this.#buffered.read(into, done, left, at)).bytesRead;
     } catch (error) {
@@ -124,7 +124,9 @@ export class DiskSource implements Source {
     }
   }
 
-  /** Only where a part of a block is read again, single sectors: not every file system takes those. */
+  /**
+   * Whole pages, unless a part of a block is read again sector by sector: not every file system takes those.
+   */
   #alignmentOf(at: number, end: number): number {
     const isWhole = (place: number): boolean =>
       place % SLAB_ALIGNMENT_BYTES === 0 || place === this.sizeBytes;
@@ -132,7 +134,7 @@ export class DiskSource implements Source {
   }
 }
 
-/** A device that was pulled out leaves sysfs at once, whatever its open descriptors say. */
+/** A device that was unplugged leaves sysfs at once, whatever errors its open descriptors give. */
 function isGone({ majorMinor }: DiskDescription): boolean {
   return majorMinor !== null && !existsSync(`${SYS_FOLDER}/dev/block/${majorMinor}`);
 }
@@ -144,7 +146,7 @@ async function findRunOut(disk: DiskDescription, handle: FileHandle): Promise<Ru
     await handle.read(descriptor, 0, descriptor.length, VOLUME_DESCRIPTOR_OFFSET);
     return runOutOf(disk, descriptor);
   } catch {
-    // It will be met again as a bad sector.
+    // It will be found again as a bad sector.
     return undefined;
   }
 }

@@ -4,7 +4,42 @@ import type { TransferError } from '../../common/errors.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
 import type { BlockDescriber, BlockReader, ReadBlock } from './read-block.ts';
-import { WorkQueue, type WorkItem } from './work-queue.ts';
+
+export interface WorkItem {
+  readonly index: number;
+  /** Of a block that was read before: it must not have changed since. */
+  readonly digest: Buffer | undefined;
+  /** Read for the first time in this run. */
+  readonly isFirst: boolean;
+}
+
+/** Which block is next: those to send again, then the disk in order. Never lists all blocks of the disk. */
+export class WorkQueue {
+  readonly #blockCount: number;
+  #next = 0;
+  readonly #again: WorkItem[] = [];
+
+  constructor(blockCount: number) {
+    this.#blockCount = blockCount;
+  }
+
+  /** undefined if there is nothing to do now; lanes that are still busy may put something back. */
+  take(): WorkItem | undefined {
+    const again = this.#again.shift();
+    if (again !== undefined) return again;
+    if (this.#next >= this.#blockCount) return undefined;
+    return { index: this.#next++, digest: undefined, isFirst: true };
+  }
+
+  /** To be supplied again, before anything new. */
+  putBack(index: number, digest: Buffer | undefined): void {
+    this.#again.push({ index, digest, isFirst: false });
+  }
+
+  get isEmpty(): boolean {
+    return this.#again.length === 0 && this.#next >= this.#blockCount;
+  }
+}
 
 export class DiskSupply implements BlockSupply {
   readonly #queue: WorkQueue;
@@ -51,7 +86,7 @@ export class DiskSupply implements BlockSupply {
   }
 
   release(): void {
-    // Its lane gives the slab back; the disk has the bytes.
+    // Nothing is kept: the lane has given its slab back, and the disk has the bytes.
   }
 
   async check(block: ReadBlock, signal: AbortSignal): Promise<void> {
@@ -62,7 +97,7 @@ export class DiskSupply implements BlockSupply {
     return this.#reader.differsFromSealed(index);
   }
 
-  /** What was read before in this run must be what it was. */
+  /** A block that was read before in this run must not have changed. */
   async #read(
     { index, digest }: Omit<WorkItem, 'isFirst'>,
     into: Buffer<ArrayBuffer>,
@@ -71,7 +106,7 @@ export class DiskSupply implements BlockSupply {
     const block = await this.#reader.read(index, into, signal);
     const wasDamaged = this.#damaged.has(index);
     if (digest !== undefined && !digest.equals(block.digest)) throw this.#reader.changed(block, wasDamaged);
-    // These very bytes were read without an error before: zeros.
+    // The same bytes were read without an error before: they are zeros.
     if (digest !== undefined && !wasDamaged) return { ...block, unreadable: [] };
     if (block.unreadable.length > 0) this.#damaged.add(index);
     return block;

@@ -1,4 +1,4 @@
-/** Which supply a source has, and what is wrong with a pipe that does not end where it should. */
+/** The supply for a source, and the errors of a pipe that does not end where it should. */
 import { SlabPool } from '../../common/io/buffers.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
@@ -13,7 +13,7 @@ import type { Source } from './source.ts';
 import { StreamSupply } from './stream-supply.ts';
 import type { Stream } from './stream.ts';
 
-/** One block is read while another one waits to become durable. */
+/** One block is read while another waits to become durable. */
 const STREAM_SLABS_MIN = 2;
 
 export interface SupplyOptions {
@@ -22,7 +22,7 @@ export interface SupplyOptions {
   readonly geometry: Geometry;
   readonly digest: BlockDigest;
   readonly clock: Clock;
-  /** See {@link StreamSupplyOptions}; called with a size that fits. */
+  /** As in {@link StreamSupplyOptions}; only called with a size that fits the claim. */
   readonly onEnd: (sizeBytes: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export function makeSupply(
   const slabSizeBytes = geometry.blockSizeBytes;
   const affordable = Math.floor(memoryBytes / slabSizeBytes);
   if (source.canReread) {
-    // One block for each lane, or fewer when memory is short.
+    // One block for each lane, or fewer if memory is short.
     const slabCount = Math.max(1, Math.min(connections, affordable));
     return new DiskSupply({
       reader: new BlockReader(source, geometry, digest),
@@ -58,14 +58,14 @@ export function makeSupply(
 }
 
 /**
- * Waits for the first byte. @throws TransferError `source-refused` when there is none, unless that was
- * announced.
+ * Waits for the first byte.
+ * @throws TransferError `source-refused` if there is none, unless the size is given as 0.
  */
 export async function refuseEmpty(stream: Stream, signal: AbortSignal): Promise<void> {
   if (stream.sizeBytes === 0 || !(await stream.isAtEnd(signal))) return;
   throw new TransferError(
     'source-refused',
-    `${stream.description.path} is empty: the command before the pipe has failed, or has nothing to say`,
+    `${stream.description.path} is empty: the command before the pipe has failed, or wrote nothing`,
   );
 }
 
@@ -75,13 +75,15 @@ function tooShort({ description, sizeBytes }: Stream, got: number, expected: num
     return new TransferError(
       'source-size',
       `${ended}, before the ${expected} of --source-size: the command before the pipe has failed`,
-      { hint: 'run the same pipe again: it goes on' },
+      { hint: 'run the same pipe again to resume' },
     );
   }
   return new TransferError(
     'transfer-mismatch',
     `${ended}, but the source of this transfer has ${expected} bytes (${formatSize(expected)})`,
-    { hint: 'run the pipe that this transfer began with; or start ddt-receive with --discard-transfer' },
+    {
+      hint: 'run the pipe that this transfer was started with, or start ddt-receive with --discard-transfer',
+    },
   );
 }
 
@@ -90,18 +92,20 @@ function tooLong({ description, sizeBytes }: Stream, { size }: TransferStatus, m
   if (sizeBytes !== null) {
     return new TransferError(
       'source-size',
-      `${description.path} goes on after the ${bytes} of --source-size`,
+      `${description.path} continues after the ${bytes} of --source-size`,
     );
   }
   if (size === null) {
     return new TransferError(
       'target-too-small',
-      `the target is too small: it can take ${bytes}, and ${description.path} goes on after them`,
+      `the target is too small: it can take ${bytes}, and ${description.path} continues after them`,
     );
   }
   return new TransferError(
     'transfer-mismatch',
-    `${description.path} goes on after the ${bytes} that the source of this transfer has`,
-    { hint: 'run the pipe that this transfer began with; or start ddt-receive with --discard-transfer' },
+    `${description.path} continues after the ${bytes} that the source of this transfer has`,
+    {
+      hint: 'run the pipe that this transfer was started with, or start ddt-receive with --discard-transfer',
+    },
   );
 }

@@ -1,4 +1,4 @@
-/** One block of the source in memory, with its digest, and what is said when it is not what it was. */
+/** One block of the source in memory with its digest, and the errors for a block that has changed. */
 import { SOURCE_ERROR_RANGES_MAX, coarsened, type Area } from '../../common/areas.ts';
 import { ZeroDigests, type BlockDigest, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
@@ -8,16 +8,16 @@ import type { Source } from './source.ts';
 
 export interface ReadBlock {
   readonly index: number;
-  /** Exactly the block; a view of the slab it was read into. */
+  /** Exactly the block; a view of the slab that it was read into. */
   readonly bytes: Buffer<ArrayBuffer>;
   readonly digest: Buffer;
   readonly algorithm: DigestAlgorithm;
   readonly isZero: boolean;
-  /** Areas that are zeros because they could not be read, as they go over the line. */
+  /** Unreadable areas, which are zeros, as they are sent. */
   readonly unreadable: readonly Area[];
 }
 
-/** Tells what a block's bytes are. */
+/** Computes what describes a block. */
 export class BlockDescriber {
   readonly zeroDigests: ZeroDigests;
   readonly #digest: BlockDigest;
@@ -33,7 +33,7 @@ export class BlockDescriber {
   }
 
   /**
-   * Tells by comparing bytes, never from maps of holes, whether the block is zero.
+   * Whether it is zero is found by comparing bytes, never from maps of holes.
    * @param bytes exactly the block.
    */
   async describe(
@@ -46,7 +46,7 @@ export class BlockDescriber {
     return { index, bytes, isZero: false, digest: await this.#digest.of(bytes), algorithm, unreadable };
   }
 
-  /** Of zeros nothing but the digest has to be kept. */
+  /** A block of zeros; its bytes need not be kept. */
   zeros(index: number, bytes: Buffer<ArrayBuffer>): ReadBlock {
     const digest = this.zeroDigests.of(index);
     const { algorithm } = this.#digest;
@@ -73,21 +73,21 @@ export class BlockReader {
     return await this.describer.describe(index, bytes, coarsened(areas, SOURCE_ERROR_RANGES_MAX));
   }
 
-  /** For a block that was read twice in this run, with different results. */
+  /** The error for a block that was read twice in this run with different results. */
   changed({ index, unreadable }: ReadBlock, wasUnreadable = false): TransferError {
     const offset = index * this.#geometry.blockSizeBytes;
     const { path } = this.#source.description;
     if (wasUnreadable || unreadable.length > 0) {
       const what = `block ${index} (offset ${offset}) of ${path} had other unreadable areas`;
       return new TransferError('source-changed', `${what} when it was read again`, {
-        hint: 'run the same command again: it reads that block anew',
+        hint: 'run the same command again: it reads that block again',
       });
     }
     return new TransferError(
       'source-changed',
       `block ${index} (offset ${offset}) of ${path} changed while it was copied`,
       {
-        hint: 'copy a snapshot or an unmounted disk; the same command sends what has changed',
+        hint: 'copy a snapshot or an unmounted disk; running the same command again sends what has changed',
       },
     );
   }
@@ -97,13 +97,13 @@ export class BlockReader {
   }
 }
 
-/** For a block that is not what a sealed transfer holds. */
+/** The error for a block that differs from that of a sealed transfer. */
 export function differsFromSealed(path: string, index: number): TransferError {
   return new TransferError(
     'sealed',
     `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
     {
-      hint: 'to copy anew, start ddt-receive with --discard-transfer --overwrite-target',
+      hint: 'to start over, start ddt-receive with --discard-transfer --overwrite-target',
     },
   );
 }

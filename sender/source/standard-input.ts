@@ -4,12 +4,13 @@ import { readlink } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isatty } from 'node:tty';
+import { abortable } from '../../common/abortable.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
 import type { Stream } from './stream.ts';
 
 const FD = 0;
-/** Of files and devices; a pipe gives what it holds, 64 KiB as a rule (pipe(7)). */
+/** From files and devices; a pipe gives what it holds, usually 64 KiB (pipe(7)). */
 const READ_BYTES = 1024 * 1024;
 
 export class StandardInput implements Stream {
@@ -17,8 +18,8 @@ export class StandardInput implements Stream {
   readonly description: SourceDescription;
   readonly sizeBytes: number | null;
   readonly #stream: Readable;
-  readonly #pieces: AsyncIterator<Buffer>;
-  /** What has come and was not asked for yet. */
+  readonly #chunks: AsyncIterator<Buffer>;
+  /** Read but not consumed yet. */
   #rest: Buffer | undefined;
   #doneBytes = 0;
 
@@ -26,12 +27,12 @@ export class StandardInput implements Stream {
     this.description = { description, path: 'standard input', model: null, serial: null };
     this.sizeBytes = sizeBytes;
     this.#stream = stream;
-    this.#pieces = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    this.#chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
   /**
-   * @param sizeBytes what the user says that it has.
-   * @throws TransferError `usage` when it is a terminal, `source-refused`.
+   * @param sizeBytes `--source-size`.
+   * @throws TransferError `usage` if it is a terminal, `source-refused`.
    */
   static async open(sizeBytes: number | null): Promise<StandardInput> {
     if (isatty(FD)) {
@@ -41,7 +42,7 @@ export class StandardInput implements Stream {
     }
     const stats = fstatSync(FD);
     if (stats.isDirectory()) throw new TransferError('source-refused', 'standard input is a directory');
-    // A socket's reads can be given up. A read of a pipe that hangs in libuv's pool would hold up the end of
+    // Reads of a socket can be cancelled. A read of a pipe that hangs in libuv's pool would block the exit of
     // the process (uv_library_shutdown joins its threads).
     const stream =
       stats.isFIFO() || stats.isSocket()
@@ -53,10 +54,10 @@ export class StandardInput implements Stream {
   async fill(into: Buffer, signal: AbortSignal): Promise<number> {
     let done = 0;
     while (done < into.length) {
-      const piece = await this.#piece(signal);
-      if (piece === undefined) break;
-      const taken = piece.copy(into, done);
-      this.#rest = taken < piece.length ? piece.subarray(taken) : undefined;
+      const chunk = await this.#chunk(signal);
+      if (chunk === undefined) break;
+      const taken = chunk.copy(into, done);
+      this.#rest = taken < chunk.length ? chunk.subarray(taken) : undefined;
       done += taken;
     }
     this.#doneBytes += done;
@@ -64,7 +65,7 @@ export class StandardInput implements Stream {
   }
 
   async isAtEnd(signal: AbortSignal): Promise<boolean> {
-    this.#rest = await this.#piece(signal);
+    this.#rest = await this.#chunk(signal);
     return this.#rest === undefined;
   }
 
@@ -73,25 +74,20 @@ export class StandardInput implements Stream {
     return await Promise.resolve();
   }
 
-  /** The rest of the last piece, or the next one; undefined at the end. */
-  async #piece(signal: AbortSignal): Promise<Buffer | undefined> {
+  /** The rest of the last chunk, or the next one; undefined at the end. */
+  async #chunk(signal: AbortSignal): Promise<Buffer | undefined> {
     signal.throwIfAborted();
     if (this.#rest !== undefined) return this.#rest;
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
     try {
-      const next = await Promise.race([this.#pieces.next(), aborted.promise]);
+      const next = await abortable(this.#chunks.next(), signal);
       return next.done === true ? undefined : next.value;
     } catch (error) {
       signal.throwIfAborted();
       throw new TransferError(
         'source-read',
         `cannot read standard input after ${this.#doneBytes} bytes: ${reasonOf(error)}`,
-        { cause: error, hint: 'what was sent is safe; run the same pipe again to go on' },
+        { cause: error, hint: 'run the same pipe again to resume; what was sent is safe' },
       );
-    } finally {
-      signal.removeEventListener('abort', abort);
     }
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Blocks of a pipe, which can't be read again: each stays in memory until it is durable at the receiver. When
- * all memory is taken the receiver is asked to flush; then either some of it is free, or blocks are lost and
+ * Blocks of a pipe, which cannot be read again: each stays in memory until it is durable at the receiver.
+ * When all memory is taken the receiver is asked to flush; then either memory is free, or blocks are lost and
  * are sent again.
  */
 import assert from 'node:assert/strict';
+import { abortable } from '../../common/abortable.ts';
 import type { Slab, SlabPool } from '../../common/io/buffers.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
@@ -15,8 +16,8 @@ import { BlockDescriber, differsFromSealed, type ReadBlock } from './read-block.
 import type { Stream } from './stream.ts';
 
 /**
- * Ctrl-C reaches every program of a pipeline: the pipe may end a moment before our own signal is seen, and
- * that end would be taken for the source's.
+ * Ctrl-C reaches every program of a pipeline: the pipe may end a moment before our own signal arrives, and
+ * that would be taken for the end of the source.
  */
 export const END_GRACE_MS = 500;
 
@@ -24,15 +25,15 @@ const NO_BYTES = Buffer.alloc(0);
 
 export interface StreamSupplyOptions {
   readonly stream: Stream;
-  /** Its size is the most that is possible, until `onEnd` has been told another one. */
+  /** Its size is the maximum until `onEnd` has set the real one. */
   readonly geometry: Geometry;
   /** Two slabs at least. */
   readonly slabs: SlabPool;
   readonly digest: BlockDigest;
   readonly clock: Clock;
-  /** The source has ended: called once, before its last block is handed out. */
+  /** Called once when the source has ended, before its last block is supplied. */
   readonly onEnd: (sizeBytes: number, signal: AbortSignal) => Promise<void>;
-  /** What is wrong when it goes on behind the last byte of `geometry`. */
+  /** The error if it continues past the last byte of `geometry`. */
   readonly tooLong: () => TransferError;
 }
 
@@ -64,7 +65,7 @@ export class StreamSupply implements BlockSupply {
   }
 
   async next({ flush, signal }: NextOptions): Promise<SuppliedBlock | undefined> {
-    // A lane has come back: what it sent is written.
+    // A lane has returned: what it sent is written.
     this.#noteChange();
     const again = this.#takeAgain();
     if (again !== undefined) return again;
@@ -102,7 +103,7 @@ export class StreamSupply implements BlockSupply {
     throw new TransferError(
       'source-changed',
       `block ${index} of ${this.#path} changed in the memory of this machine`,
-      { hint: 'the memory may be broken: run the same pipe again, better on another machine' },
+      { hint: 'its memory may be faulty: run the same pipe again, preferably on another machine' },
     );
   }
 
@@ -126,7 +127,7 @@ export class StreamSupply implements BlockSupply {
     return supplied(kept ?? this.describer.zeros(index, NO_BYTES), false);
   }
 
-  /** In its turn: what was put back meanwhile, or a slab with what comes next; undefined at the end. */
+  /** In turn: a block that was put back meanwhile, or a slab with the next one; undefined at the end. */
   async #read(
     flush: () => Promise<void>,
     signal: AbortSignal,
@@ -135,8 +136,8 @@ export class StreamSupply implements BlockSupply {
       const changed = this.#changed.promise;
       await flush();
       if (this.#options.slabs.freeCount > 0 || this.#again.length > 0) break;
-      // All is in the hands of other lanes.
-      await unlessAborted(changed, signal);
+      // Other lanes hold all of it.
+      await abortable(changed, signal);
     }
     const again = this.#takeAgain();
     if (again !== undefined || this.#hasEnded) return again;
@@ -163,30 +164,20 @@ export class StreamSupply implements BlockSupply {
   }
 }
 
-/** A block that was durable is not kept, and a pipe can't be read again. */
+/** A durable block is not kept, and a pipe cannot be read again. */
 function spent(ranges: readonly Range[]): TransferError {
   const count = countOf(ranges);
   const blocks = count === 1 ? 'block' : `${count} blocks:`;
   return new TransferError(
     'source-spent',
     `the receiver lost ${blocks} ${formatRanges(ranges)}, and a pipe can't be read again`,
-    { hint: `run the same pipe again: ${count} ${count === 1 ? 'block is' : 'blocks are'} missing` },
+    {
+      hint: `run the same pipe again to resume: ${count} ${count === 1 ? 'block is' : 'blocks are'} missing`,
+    },
   );
 }
 
-/** Its slab stays where it is until it is released. */
+/** Its slab is kept until it is released. */
 function supplied(block: ReadBlock, isFirst: boolean): SuppliedBlock {
   return { block, isFirst, [Symbol.dispose]: () => {} };
-}
-
-async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

@@ -5,14 +5,14 @@ export interface Stream extends AsyncDisposable {
   /** Tells it from a {@link Source}. */
   readonly canReread: false;
   readonly description: SourceDescription;
-  /** What it must have (`--source-size`); null: that is known when it ends. */
+  /** The size that it must have (`--source-size`); null if it becomes known at its end. */
   readonly sizeBytes: number | null;
   /**
-   * Fills `into` with what comes next, for as long as that takes.
-   * @returns how many bytes came: fewer than asked for at the end, 0 behind it.
-   * @throws TransferError `source-read`; the signal's reason, and then nothing more can be read.
+   * Fills `into` with the next bytes, however long that takes.
+   * @returns the number of bytes: fewer at the end, 0 past it.
+   * @throws TransferError `source-read`; the signal's reason, after which nothing more can be read.
    */
   fill(into: Buffer, signal: AbortSignal): Promise<number>;
-  /** Waits for a byte, which stays where it is. @throws as {@link fill}. */
+  /** Waits for a byte without consuming it. @throws as {@link fill}. */
   isAtEnd(signal: AbortSignal): Promise<boolean>;
 }

@@ -1,4 +1,4 @@
-/** Which digest the blocks of a transfer have: that of its claim, else the fastest that both ends have. */
+/** The digest algorithm of a transfer: that of its claim, or else the fastest that both ends have. */
 import { BLAKE3_HINT } from '../../common/digest/blake3.ts';
 import {
   DIGEST_ALGORITHMS,
@@ -10,7 +10,7 @@ import {
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
 
-/** What `--digest` takes. */
+/** Values of `--digest`. */
 const DIGEST_CHOICES = ['auto', ...DIGEST_ALGORITHMS] as const;
 export type DigestChoice = (typeof DIGEST_CHOICES)[number];
 
@@ -18,13 +18,13 @@ export type DigestChoice = (typeof DIGEST_CHOICES)[number];
 export function parseDigestChoice(text: string): DigestChoice {
   const choice = DIGEST_CHOICES.find((each) => each === text);
   if (choice !== undefined) return choice;
-  throw new TransferError('usage', `--digest ${text} is none of ${DIGEST_CHOICES.join(', ')}`);
+  throw new TransferError('usage', `--digest ${text} is not one of ${DIGEST_CHOICES.join(', ')}`);
 }
 
 /**
+ * Whether the choice fits the claim of the transfer is checked by claimDifference.
  * @param digests that can be computed here. @returns one of them.
- * @throws TransferError `digest-unsupported`. What was asked for and is not what the transfer has is refused
- * by whoever compares the claims.
+ * @throws TransferError `digest-unsupported`.
  */
 export function chooseDigest(
   choice: DigestChoice,
@@ -42,12 +42,12 @@ export function chooseDigest(
 }
 
 const BEGUN = {
-  message: (name: string) => `this transfer was begun with ${name} digests, which cannot be computed here`,
-  hint: `${BLAKE3_HINT}; to begin anew without: ddt-receive --discard-transfer --overwrite-target`,
+  message: (name: string) => `this transfer uses ${name} digests, which cannot be computed here`,
+  hint: `${BLAKE3_HINT}; to start over without them: ddt-receive --discard-transfer --overwrite-target`,
 };
 const WANTED = {
   message: (name: string) => `${name} digests cannot be computed here`,
-  hint: `${BLAKE3_HINT}; without --digest it goes on with what both ends have`,
+  hint: `${BLAKE3_HINT}; or leave --digest out to use what both ends have`,
 };
 
 function required(
@@ -62,6 +62,6 @@ function required(
 
 function lackedThere(algorithm: DigestAlgorithm): TransferError {
   return new TransferError('digest-unsupported', `the receiver cannot compute ${algorithm} digests`, {
-    hint: 'npm ci where ddt-receive is installed; without --digest it goes on with what both ends have',
+    hint: 'run npm ci where ddt-receive is installed, or leave --digest out to use what both ends have',
   });
 }

@@ -1,6 +1,6 @@
 /**
- * What a block that was read is compared with: what the target has of it already, and which areas of it an
- * earlier run could not read. Better bytes are never replaced by worse ones.
+ * Compares a block that was read with what the target has, including the areas that an earlier run could not
+ * read. Bytes that were read are never replaced by zeros.
  */
 import { areasOutside, isSameAreas, type Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
@@ -14,7 +14,7 @@ import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter-port.ts';
 
 export interface ComparisonParts {
-  /** What was read of the source, and in which run; none of a pipe. */
+  /** What has been read of the source, and in which run; undefined for a pipe. */
   readonly map: ReadMap | undefined;
   readonly geometry: Geometry;
   readonly describer: BlockDescriber;
@@ -34,8 +34,8 @@ export class BlockComparison {
   }
 
   /**
-   * Its digest, when it need not be read: a mapfile says that an earlier run has read all of it, the target
-   * has it, and has it without unreadable areas.
+   * @returns its digest if it need not be read: according to the mapfile an earlier run has read all of it,
+   * and the target has it without unreadable areas.
    */
   async readBefore(index: number): Promise<Buffer | undefined> {
     const { map, geometry, listing, recorded } = this.#parts;
@@ -45,8 +45,8 @@ export class BlockComparison {
   }
 
   /**
-   * @param block in a slab, which may be changed. @param lane asks about this block.
-   * @returns the block as it is to be on the target, and whether it is there like that.
+   * @param block in a slab, which may be changed. @param lane for requests about this block.
+   * @returns the block as it should be on the target, and whether the target has it like that.
    */
   async compare(block: ReadBlock, lane: ReceiverClient): Promise<{ block: ReadBlock; isThere: boolean }> {
     const { listing, recorded, reporter } = this.#parts;
@@ -63,7 +63,7 @@ export class BlockComparison {
     return { block: kept, isThere };
   }
 
-  /** The target has these now. */
+  /** The target has these blocks now. */
   noteDurable(ranges: readonly Range[]): void {
     const { map, geometry } = this.#parts;
     if (map === undefined) return;
@@ -74,7 +74,7 @@ export class BlockComparison {
     }
   }
 
-  /** Sectors that have gone bad since an earlier run read them: the target has their bytes. */
+  /** Takes the bytes of sectors that have gone bad since an earlier run from the target. */
   async #keep(
     block: ReadBlock,
     lost: readonly Area[],
@@ -97,7 +97,7 @@ export class BlockComparison {
     return await describer.describe(index, bytes, left);
   }
 
-  /** @returns nothing where the target has lost the block since it was listed: it read back wrong. */
+  /** @returns no bytes if the target has lost the block since it was listed, as it read back wrong. */
   async #readThere(index: number, lane: ReceiverClient): Promise<Uint8Array<ArrayBuffer>> {
     const { retrying, signal } = this.#parts;
     try {

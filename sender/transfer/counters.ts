@@ -1,13 +1,13 @@
-/** What a run counts, and what it says at its end. */
+/** What a run counts, and its final figures. */
 import type { Area } from '../../common/areas.ts';
 
-/** Counted in blocks; only `durable` and `verified` are progress. */
+/** In blocks; only `durable` and `verified` are progress. */
 export interface BlockCounters {
-  /** Of a source whose size is not known: the most that is possible. */
+  /** The maximum while the size of the source is not known. */
   total: number;
   read: number;
   durable: number;
-  /** As the receiver last said. */
+  /** As last reported by the receiver. */
   verified: number;
   sent: number;
   skipped: number;
@@ -22,7 +22,7 @@ export interface DoneFacts {
   readonly seconds: number;
   readonly root: string;
   readonly verified: 'read-back' | 'none';
-  /** As the receipt says: not only those that this run met. */
+  /** Those in the receipt, not only those that this run found. */
   readonly unreadable: readonly Area[];
 }
 
@@ -31,7 +31,7 @@ export interface DryRunFacts {
   /** On the target and equal. */
   readonly blocksSkipped: number;
   readonly blocksToSend: number;
-  /** Of those to send, the blocks of zeros, which do not travel; null where the source was not read. */
+  /** Blocks of zeros among those to send, which do not travel; null if the source was not read. */
   readonly blocksZero: number | null;
   readonly bytesTotal: number;
 }

@@ -1,55 +1,61 @@
-/** One block on its way, on one lane or, when it is late, on two. */
+/** A block in flight: on one lane or, when it is overdue, hedged on a second one. */
 import { TransferError } from '../../common/errors.ts';
 import type { ReadBlock } from '../source/read-block.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
 
-/** A block is late when it takes this many times what as many bytes take. */
-const LATE_TIMES = 2;
-/** Not worth a second copy of the block on the line. */
-const LATE_MS_MIN = 2000;
-/** How fast it goes now is told from so long: a timeout of TCP's is shorter. */
+/** A block is overdue when it takes this many times what as many bytes take. */
+const OVERDUE_TIMES = 2;
+/** Sooner, a second copy of the block is not worth its bytes on the line. */
+const OVERDUE_MS_MIN = 2000;
+/** Its current speed is measured over this time, which is longer than a timeout of TCP's. */
 const RATE_MS = 2000;
 
-interface Look {
+interface Sample {
   readonly atMs: number;
-  readonly arrivedBytes: number;
+  readonly acknowledgedBytes: number;
 }
 
-export interface FlightOptions {
+export interface InFlightOptions {
+  readonly block: ReadBlock;
+  readonly lane: ReceiverClient;
+  /** Sent instead of the bytes of the block, on every lane. */
+  readonly encoded: Buffer | undefined;
   readonly startMs: number;
   readonly signal: AbortSignal;
-  readonly encoded?: Buffer | undefined;
+  /** No lane uses the block's bytes any more. */
+  readonly onEnd: (block: InFlightBlock) => void;
 }
 
-export class Flight {
+export class InFlightBlock implements AsyncDisposable {
   readonly block: ReadBlock;
   readonly lane: ReceiverClient;
   readonly startMs: number;
-  /** What is sent in place of the block's bytes, on every lane; the flight's own. */
   encoded: Buffer | undefined;
   /** Of the lane that has the block. */
   readonly signal: AbortSignal;
-  /** Another lane has it, too, or is about to. */
-  isHelped = false;
-  readonly #arrivedBefore: number;
+  /** No further lane may send it. */
+  isHedged = false;
+  readonly #onEnd: InFlightOptions['onEnd'];
+  readonly #acknowledgedBefore: number;
   #attemptFrom: number;
-  readonly #lost = new AbortController();
-  readonly #end = new AbortController();
-  #helper: Promise<void> | undefined;
-  #isWon = false;
-  /** The oldest is the last that is older than {@link RATE_MS}. */
-  readonly #looks: Look[] = [];
+  readonly #overtaken = new AbortController();
+  readonly #ended = new AbortController();
+  #hedge: Promise<void> | undefined;
+  #isSettled = false;
+  /** The first is the youngest that is older than {@link RATE_MS}. */
+  readonly #samples: Sample[] = [];
 
-  constructor(block: ReadBlock, lane: ReceiverClient, options: FlightOptions) {
+  constructor({ block, lane, encoded, startMs, signal, onEnd }: InFlightOptions) {
     this.block = block;
     this.lane = lane;
-    this.startMs = options.startMs;
-    this.encoded = options.encoded;
-    this.signal = AbortSignal.any([options.signal, this.#lost.signal]);
-    this.#arrivedBefore = this.#attemptFrom = lane.acknowledgedBytes;
+    this.startMs = startMs;
+    this.encoded = encoded;
+    this.signal = AbortSignal.any([signal, this.#overtaken.signal]);
+    this.#onEnd = onEnd;
+    this.#acknowledgedBefore = this.#attemptFrom = lane.acknowledgedBytes;
   }
 
-  /** Bytes of the body that is sent. */
+  /** Length of the body that is sent. */
   get wireBytes(): number {
     return (this.encoded ?? this.block.bytes).length;
   }
@@ -59,78 +65,84 @@ export class Flight {
     this.#attemptFrom = this.lane.acknowledgedBytes;
   }
 
-  /** Of the block's own bytes, as far as the lane was looked at. */
+  /** Of the block's own bytes, as of the last look at the lane. */
   get bytesArrived(): number {
     const share = (this.lane.acknowledgedBytes - this.#attemptFrom) / Math.max(1, this.wireBytes);
     return Math.min(1, share) * this.block.bytes.length;
   }
 
-  get isWon(): boolean {
-    return this.#isWon;
+  get isSettled(): boolean {
+    return this.#isSettled;
   }
 
-  /**
-   * To be asked with a receipt in hand, and at once before it is counted. @returns whether it is the first.
-   */
-  win(): boolean {
-    if (this.#isWon) return false;
-    this.#isWon = true;
-    return true;
+  /** @returns whether this is the first result for the block: only that one counts. */
+  settle(): boolean {
+    const isFirst = !this.#isSettled;
+    this.#isSettled = true;
+    return isFirst;
   }
 
-  async look(nowMs: number): Promise<void> {
-    await this.lane.look();
-    this.#looks.push({ atMs: nowMs, arrivedBytes: this.lane.acknowledgedBytes - this.#arrivedBefore });
-    while ((this.#looks[1]?.atMs ?? nowMs) <= nowMs - RATE_MS) this.#looks.shift();
+  async sample(nowMs: number): Promise<void> {
+    await this.lane.refreshAcknowledged();
+    const acknowledgedBytes = this.lane.acknowledgedBytes - this.#acknowledgedBefore;
+    this.#samples.push({ atMs: nowMs, acknowledgedBytes });
+    while ((this.#samples[1]?.atMs ?? nowMs) <= nowMs - RATE_MS) this.#samples.shift();
   }
 
-  /** How long it still takes as it goes now; Infinity when it stands still, 0 when all has arrived. */
+  /** How long it still takes at its current speed: Infinity if it stands still, 0 if all has arrived. */
   remainingMs(): number {
-    const [first, last] = [this.#looks[0], this.#looks.at(-1)];
+    const [first, last] = [this.#samples[0], this.#samples.at(-1)];
     if (first === undefined || last === undefined || last.atMs - first.atMs < RATE_MS) return 0;
-    const leftBytes = Math.max(0, this.wireBytes - last.arrivedBytes);
+    const leftBytes = Math.max(0, this.wireBytes - last.acknowledgedBytes);
     if (leftBytes === 0) return 0;
-    return (leftBytes * (last.atMs - first.atMs)) / Math.max(0, last.arrivedBytes - first.arrivedBytes);
+    const movedBytes = Math.max(0, last.acknowledgedBytes - first.acknowledgedBytes);
+    return (leftBytes * (last.atMs - first.atMs)) / movedBytes;
   }
 
   /**
-   * @param usualMs what as many bytes take at present. @returns whether this one takes so much longer that a
-   * lane that begins now would be done before; where all has arrived and no answer comes nobody knows.
+   * @param usualMs what as many bytes take at present. @returns whether it takes so much longer that a lane
+   * that starts now would overtake it. If all bytes have arrived and no response comes, that is guessed.
    */
-  isLate(usualMs: number, nowMs: number): boolean {
+  isOverdue(usualMs: number, nowMs: number): boolean {
     const elapsedMs = nowMs - this.startMs;
-    if (elapsedMs < LATE_MS_MIN) return false;
+    if (elapsedMs < OVERDUE_MS_MIN) return false;
     const remainingMs = this.remainingMs();
-    const isOverdue = elapsedMs + remainingMs > LATE_TIMES * usualMs;
-    return isOverdue && (remainingMs > usualMs || (remainingMs === 0 && elapsedMs > LATE_TIMES * usualMs));
+    const limitMs = OVERDUE_TIMES * usualMs;
+    const isUnanswered = remainingMs === 0 && elapsedMs > limitMs;
+    return elapsedMs + remainingMs > limitMs && (remainingMs > usualMs || isUnanswered);
   }
 
   /**
-   * One attempt on another lane. Its failure is nobody's business: the block has a lane that tries on.
-   * @throws what is no TransferError.
+   * One request on another lane; if it fails, the block's own lane still has it.
+   * @param request settles the block. @throws whatever is not a TransferError.
    */
-  async help(signal: AbortSignal, attempt: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async hedge(signal: AbortSignal, request: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#helper = promise;
+    this.#hedge = promise;
     try {
-      await attempt(AbortSignal.any([signal, this.#end.signal]));
-      if (this.#isWon) this.#lost.abort(faster());
+      await request(AbortSignal.any([signal, this.#ended.signal]));
+      if (this.#isSettled) this.#overtaken.abort(overtaken());
     } catch (error) {
       if (!(error instanceof TransferError)) throw error;
     } finally {
-      this.#helper = undefined;
+      this.#hedge = undefined;
       resolve();
     }
   }
 
-  /** When it resolves nobody but the block's own lane uses its bytes, and nobody will. */
-  async endHelper(): Promise<void> {
-    this.isHelped = true;
-    this.#end.abort(faster());
-    await this.#helper;
+  /** When it resolves, no other lane uses the bytes of the block, and none will. */
+  async endHedge(): Promise<void> {
+    this.isHedged = true;
+    this.#ended.abort(overtaken());
+    await this.#hedge;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.endHedge();
+    this.#onEnd(this);
   }
 }
 
-function faster(): TransferError {
+function overtaken(): TransferError {
   return new TransferError('interrupted', 'another lane was faster');
 }

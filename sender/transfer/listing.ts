@@ -1,24 +1,23 @@
 /**
- * What is on the target already: the receiver's bulk listing, a page at a time, because a disk has millions.
+ * The digests that the target already has: the bulk listing of the receiver, page by page, as a disk has
+ * millions of blocks.
  */
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { LISTING_COUNT_MAX, isAbsentDigest } from '../../common/protocol/protocol.ts';
 
-/** The lanes work within a few blocks of each other: the page at hand, and the one before or after it. */
+/** Lanes work within a few blocks of each other: the current page, and the one before or after it. */
 const PAGES_MAX = 2;
 
 export class Listing {
   readonly #fetchPage: (from: number) => Promise<Buffer>;
   readonly #pages = new Map<number, Promise<Buffer>>();
 
-  /** @param fetchPage gets `LISTING_COUNT_MAX` digests from a block on, fewer where the blocks end. */
+  /** @param fetchPage gets `LISTING_COUNT_MAX` digests from a block on, fewer at the end. */
   constructor(fetchPage: (from: number) => Promise<Buffer>) {
     this.#fetchPage = fetchPage;
   }
 
-  /**
-   * Digest of what is durable in this place, undefined when nothing is. Failures of the fetch come through.
-   */
+  /** @returns the digest of the durable block, undefined if there is none. @throws as `fetchPage` does. */
   async digestAt(index: number): Promise<Buffer | undefined> {
     const from = index - (index % LISTING_COUNT_MAX);
     let page = this.#pages.get(from);

@@ -1,8 +1,8 @@
-/** The claim that a source makes on what was found, or why it can't. */
+/** The claim that a source makes on the transfer that was found, or why it cannot. */
 import { claimDifference, hintFor } from '../../common/protocol/claim.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { BLOCK_SIZE_BYTES_DEFAULT } from '../../common/geometry.ts';
+import { defaultBlockSizeFor } from '../../common/geometry.ts';
 import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
 import { chooseDigest, type DigestChoice } from './choose-digest.ts';
@@ -12,23 +12,23 @@ import type { Stream } from '../source/stream.ts';
 export interface ClaimRequest {
   readonly source: Source | Stream;
   readonly receiverName: string;
-  /** undefined: what the transfer has been claimed with, else the default. */
+  /** undefined: that of the transfer's claim, or else one that suits the size of the source. */
   readonly blockSizeBytes: number | undefined;
   readonly digest: DigestChoice;
 }
 
 export interface ChosenClaim {
   readonly claim: Claim;
-  /** What its `digest` names. */
+  /** The one that the claim names. */
   readonly digest: BlockDigest;
 }
 
 /**
- * The receiver decides; what can be seen from here is said before anything is asked or claimed.
+ * The receiver decides; what can be seen from here is refused before anything is asked or claimed.
  * @param digests that can be computed here.
  * @throws TransferError `target-too-small`, `transfer-mismatch`, `digest-unsupported`.
  */
-export function claimFor(
+export function makeClaim(
   request: ClaimRequest,
   found: TransferStatus,
   digests: readonly BlockDigest[],
@@ -42,10 +42,11 @@ export function claimFor(
         `(${formatSize(target.size)}), the source has ${size} (${formatSize(size)})`,
     );
   }
-  const blockSize = request.blockSizeBytes ?? found.blockSize ?? BLOCK_SIZE_BYTES_DEFAULT;
+  const sizeKnown = request.source.canReread ? size : null;
+  const blockSize = request.blockSizeBytes ?? found.blockSize ?? defaultBlockSizeFor(sizeKnown);
   const digest = chooseDigest(request.digest, digests, found);
   const claim: Claim = { size, blockSize, source: description, digest: digest.algorithm };
-  // Whether it goes on with a pipe's transfer only the receiver knows.
+  // Only the receiver knows whether it resumes the transfer of a pipe.
   if (!request.source.canReread) return { claim: { ...claim, stream: true }, digest };
   const { size: claimedSize, blockSize: claimedBlockSize, source } = found;
   if (claimedSize === null || claimedBlockSize === null || source === null) return { claim, digest };

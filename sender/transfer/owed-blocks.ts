@@ -1,17 +1,16 @@
 /**
- * Blocks that the receiver has written but not yet made durable. A block is owed until a reply of the same
- * epoch carries a durable generation at or past the block's own; when the epoch is over it has to be sent
+ * Blocks that the receiver has written but not yet made durable. A block is owed until a response of the same
+ * epoch reports a durable generation at or past the block's own; when the epoch is over it has to be sent
  * again. Holds no data: the blocks are read again from the source.
  */
 import { countOf, type Range } from '../../common/ranges.ts';
-import type { ReplyInfo } from '../client/receiver-port.ts';
+import type { ResponseInfo } from '../client/receiver-port.ts';
 
 /**
- * How many replies of an epoch that is over can still be under way: one for each connection (cli.ts). More
- * than that prove that it is the other one that is over: a reply that was overtaken by those of the next
- * epoch looked new.
+ * So many responses of an epoch that is over can still arrive: one for each connection. More of them prove
+ * that it is the other epoch that is over: a response overtaken by those of the next epoch looked new.
  */
-const LATE_REPLIES_MAX = 64;
+const STALE_RESPONSES_MAX = 64;
 
 export interface OwedBlocks {
   readonly ranges: readonly Range[];
@@ -21,7 +20,7 @@ export interface OwedBlocks {
   readonly digest: Buffer | undefined;
 }
 
-/** What a reply settles: these are durable, those are lost. */
+/** What a response settles. */
 export interface Settled {
   readonly durable: readonly OwedBlocks[];
   readonly lost: readonly OwedBlocks[];
@@ -29,19 +28,19 @@ export interface Settled {
 
 export class OwedLedger {
   #owed: OwedBlocks[] = [];
-  /** The current one is the last; replies of an older one may still be under way. */
+  /** The last one is current; responses of older ones may still arrive. */
   #epochs: string[] = [];
-  /** In a row, without any of the current epoch between them. */
-  #lateReplies = 0;
+  /** In a row, without any of the current epoch in between. */
+  #staleResponses = 0;
 
   get blockCount(): number {
     return this.#owed.reduce((sum, { ranges }) => sum + countOf(ranges), 0);
   }
 
   /**
-   * To be called after {@link settle} with the reply that brought the receipt, whose epoch may have ended
-   * before that reply was made.
-   * @returns whether it is owed; false when its epoch is over already, so that it is lost.
+   * To be called after {@link settle} with the response that brought the result, whose epoch may have ended
+   * before that response was made.
+   * @returns whether it is owed; false if its epoch is over already, so that it is lost.
    */
   add(blocks: OwedBlocks): boolean {
     if (this.#epochs.length === 0) this.#noteEpoch(blocks.epoch);
@@ -50,20 +49,20 @@ export class OwedLedger {
     return true;
   }
 
-  /** What is owed now. */
+  /** Everything that is owed now. */
   all(): ReadonlySet<OwedBlocks> {
     return new Set(this.#owed);
   }
 
-  /** Gives up what of these is owed still: to be sent again. */
+  /** Gives up those of these that are still owed, to be sent again. */
   take(blocks: ReadonlySet<OwedBlocks>): OwedBlocks[] {
     const taken = this.#owed.filter((owed) => blocks.has(owed));
     this.#owed = this.#owed.filter((owed) => !blocks.has(owed));
     return taken;
   }
 
-  /** Takes what any reply says. */
-  settle({ epoch, durableGeneration }: Omit<ReplyInfo, 'verifiedCount'>): Settled {
+  /** To be called with every response. */
+  settle({ epoch, durableGeneration }: Omit<ResponseInfo, 'verifiedCount'>): Settled {
     this.#noteEpoch(epoch);
     const current = this.#epochs.at(-1);
     const durable: OwedBlocks[] = [];
@@ -79,9 +78,9 @@ export class OwedLedger {
   }
 
   #noteEpoch(epoch: string): void {
-    const isLate = this.#epochs.includes(epoch) && epoch !== this.#epochs.at(-1);
-    if (isLate && ++this.#lateReplies <= LATE_REPLIES_MAX) return;
-    this.#lateReplies = 0;
+    const isStale = this.#epochs.includes(epoch) && epoch !== this.#epochs.at(-1);
+    if (isStale && ++this.#staleResponses <= STALE_RESPONSES_MAX) return;
+    this.#staleResponses = 0;
     this.#epochs = [...this.#epochs.filter((known) => known !== epoch), epoch];
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Which areas of a block the receiver has on record as unreadable. Its list may be too long to be sent as it
- * is: what it names then holds all of them and more, and the receiver is asked for the block.
+ * The areas of a block that the receiver has recorded as unreadable. A list that is too long to be sent is
+ * coarsened: it covers all of them and more, and the receiver has to be asked about each block.
  */
 import { areasWithin, parseSourceErrors, type Area } from '../../common/areas.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../../common/geometry.ts';
@@ -15,7 +15,7 @@ export class RecordedAreas {
   readonly #isExact: boolean;
   readonly #geometry: Geometry;
 
-  /** @param recorded as the receiver said at the start. */
+  /** @param recorded the receiver's list at the start. */
   constructor({ unreadable, unreadableCount }: Recorded, geometry: Geometry) {
     this.#areas = unreadable;
     this.#isExact = unreadableCount === unreadable.length;

@@ -1,9 +1,9 @@
-/** What the use case tells a reporter, and lets it look at. */
+/** The port through which a running transfer reports. */
 import type { Area } from '../../common/areas.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { BlockCounters } from './counters.ts';
 
-/** What the reporter looks at when it is time for a line. */
+/** What the reporter reads when it is time for a line. */
 export interface Observed {
   readonly counters: Readonly<BlockCounters>;
   /** null while it is not known. */
@@ -17,18 +17,18 @@ export interface Observed {
   /** Brings `bytesUnderWay` and `bytesAcknowledged` up to date. */
   readonly look: () => Promise<void>;
   readonly connections: () => number;
-  /** For how long nothing has moved although something is under way; undefined: nothing is. */
+  /** For how long nothing has moved although a request is open; undefined without one. */
   readonly standstillMs: () => number | undefined;
 }
 
-/** What the use case tells while it runs. */
+/** What the operation reports. */
 export interface SendReporter {
   fact(text: string): void;
   start(observed: Observed): void;
-  /** @param giveUpInMs when that ends without progress; Infinity where not time decides. */
+  /** @param giveUpInMs time left without progress; Infinity if time does not decide. */
   noteRetry(error: TransferError, giveUpInMs?: number): void;
-  /** Areas of the source that cannot be read, and that the target has nothing better for: zeros. */
+  /** Unreadable areas of the source that become zeros on the target. */
   noteUnreadable(areas: readonly Area[]): void;
-  /** Areas that cannot be read any more, and that the target has from an earlier run. */
+  /** Areas that have become unreadable, and whose bytes the target has from an earlier run. */
   noteKept(areas: readonly Area[]): void;
 }

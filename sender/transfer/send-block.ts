@@ -1,111 +1,138 @@
 /**
- * One block to the receiver, until it is written there: tried again, and near the end on two lanes at once.
+ * One block to the receiver until it is written there: encoded, in flight, retried, near the end on two
+ * lanes.
  */
 import { formatAreas } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
-import type { BlockReceipt } from '../../common/protocol/protocol.ts';
+import type { BlockResult } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
-import type { Attempts } from './retry.ts';
+import type { Retries } from './retry.ts';
 import type { BlockEncoder } from '../compression/encode-block.ts';
-import type { Flight } from './in-flight-block.ts';
-import { Flights } from './in-flight-blocks.ts';
+import type { InFlightBlock } from './in-flight-block.ts';
+import { InFlightBlocks } from './in-flight-blocks.ts';
+import type { Lanes } from '../lanes/lanes.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
 import type { ReadBlock } from '../source/read-block.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient } from '../client/receiver-port.ts';
 import type { SendReporter } from './reporter-port.ts';
 
-/** A block that was cut off after so long, and then again, may never get through between two cuts. */
+/** A block that was cut off after this long, and then again, may never get through between two cuts. */
 const LONG_MS = 60_000;
 const LONG_CUTS = 2;
 
 export interface BlockSenderOptions {
   readonly transferId: string;
-  /** The block may have been damaged in our memory. @throws when it is not what it was. */
+  /** The block may have been damaged in our memory. @throws if it is not what it was. */
   readonly check: (block: ReadBlock) => Promise<void>;
-  readonly attempts: Attempts;
+  readonly lanes: Pick<Lanes, 'permitToSend'>;
+  readonly retries: Retries;
   readonly counters: BlockCounters;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** None: every block is sent plain. */
+  /** undefined: every block is sent plain. */
   readonly encoder?: BlockEncoder | undefined;
-  /** Told once of each block that the receiver has written. */
-  readonly owe: (blocks: OwedBlocks) => void;
   readonly reporter: Pick<SendReporter, 'fact'>;
 }
 
 export class BlockSender {
   readonly #options: BlockSenderOptions;
-  readonly #flights: Flights;
-  /** Blocks that are encoded or under way. */
-  #busyLanes = 0;
-  #isToldToBeSmaller = false;
+  readonly #inFlight: InFlightBlocks;
+  #encodingCount = 0;
+  #hasAdvisedSmaller = false;
 
   constructor(options: BlockSenderOptions) {
     this.#options = options;
-    this.#flights = new Flights(options.clock, options.signal);
+    this.#inFlight = new InFlightBlocks(options.clock, options.signal);
   }
 
-  /** Milliseconds that blocks have been under way so far, all lanes together. */
+  /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
   get sendingMs(): number {
-    return this.#flights.sendingMs;
+    return this.#inFlight.sendingMs;
   }
 
-  /** Bytes of blocks under way that have arrived, as far as their lanes were looked at. */
+  /** Bytes of blocks in flight that have arrived, as of the last look at their lanes. */
   get bytesArrived(): number {
-    return this.#flights.bytesArrived;
+    return this.#inFlight.bytesArrived;
   }
 
-  /** The block's bytes are not used any more when it has settled. @throws TransferError as attempts do. */
-  async send(lane: ReceiverClient, block: ReadBlock): Promise<void> {
-    const { encoder } = this.#options;
-    this.#busyLanes++;
+  /**
+   * When it settles, nobody uses the bytes of the block any more.
+   * @returns what the receiver owes now; undefined if a hedged request was faster, which has returned it.
+   * @throws TransferError as {@link Retries.run}.
+   */
+  async send(lane: ReceiverClient, block: ReadBlock): Promise<OwedBlocks | undefined> {
+    const { lanes, signal } = this.#options;
+    // Before it is in flight: its time in flight tells how fast the line is.
+    const encoded = await this.#encode(block);
+    using _permit = await lanes.permitToSend(signal);
+    await using inFlight = this.#inFlight.add({ block, lane, encoded });
     try {
-      // Before it is under way: how long it takes on the line is told from that.
-      const encoded = encoder === undefined ? undefined : await encoder.encode(block.index, block.bytes);
-      await this.#flights.fly({ block, encoded }, lane, async (flight) => await this.#sendOn(lane, flight));
-    } finally {
-      this.#busyLanes--;
+      const owed = await this.#putUntilWritten(lane, inFlight);
+      this.#inFlight.noteWritten(inFlight);
+      return owed;
+    } catch (error) {
+      // A hedged request has won, and has aborted this one.
+      if (inFlight.isSettled && !signal.aborted) return undefined;
+      throw error;
     }
   }
 
   /**
-   * For a lane that has nothing left to do: sends a block that is late elsewhere.
-   * @param hasWork ends the waiting for such a block. @returns whether there was one.
+   * For a lane that has nothing left to do: sends an overdue block of another lane once more.
+   * @param hasWork ends the waiting for such a block.
+   * @returns whether there was one, and what the receiver owes if its result came first.
    */
-  async help(lane: ReceiverClient, hasWork: () => boolean): Promise<boolean> {
+  async hedge(
+    lane: ReceiverClient,
+    hasWork: () => boolean,
+  ): Promise<{ wasOverdue: boolean; owed?: OwedBlocks }> {
     const { signal, counters } = this.#options;
-    const flight = await this.#flights.late(lane, hasWork);
-    if (flight === undefined) return false;
+    const inFlight = await this.#inFlight.nextOverdue(lane, hasWork);
+    if (inFlight === undefined) return { wasOverdue: false };
     counters.resent++;
-    await flight.help(signal, async (helping) => await this.#put(lane, flight, helping));
-    return true;
+    let owed: OwedBlocks | undefined;
+    await inFlight.hedge(signal, async (hedging) => {
+      owed = await this.#put(lane, inFlight, hedging);
+    });
+    return owed === undefined ? { wasOverdue: true } : { wasOverdue: true, owed };
   }
 
-  async #sendOn(lane: ReceiverClient, flight: Flight): Promise<void> {
-    const { check, attempts, counters, clock } = this.#options;
-    const { block } = flight;
+  async #encode({ index, bytes }: ReadBlock): Promise<Buffer | undefined> {
+    const { encoder } = this.#options;
+    if (encoder === undefined) return undefined;
+    this.#encodingCount++;
+    try {
+      return await encoder.encode(index, bytes);
+    } finally {
+      this.#encodingCount--;
+    }
+  }
+
+  async #putUntilWritten(lane: ReceiverClient, inFlight: InFlightBlock): Promise<OwedBlocks | undefined> {
+    const { check, retries, counters, clock } = this.#options;
+    const { block, signal } = inFlight;
     let longCuts = 0;
-    await attempts.run(flight.signal, async (failure) => {
+    return await retries.run(signal, async (failure) => {
       if (failure?.code === 'digest-mismatch') {
-        // It may be read into its place once more: when nobody else reads there.
-        await flight.endHelper();
+        // It may be read into the same memory again, which no other lane may be sending.
+        await inFlight.endHedge();
         await check(block);
       }
-      // Encoded from damaged bytes, or damaged itself: what is left out cannot be wrong.
-      if (failure?.kind === 'corrupt') flight.encoded = undefined;
+      // Encoded from damaged bytes, or damaged itself: sending it plain excludes both.
+      if (failure?.kind === 'corrupt') inFlight.encoded = undefined;
       if (failure !== undefined && isFateUnknown(failure)) {
-        const head = await lane.headBlock(block.index, flight.signal);
-        if (head !== 'absent' && isAsSent(head, block)) return this.#owe(flight, head);
+        const head = await lane.headBlock(block.index, signal);
+        if (head !== 'absent' && isAsSent(head, block)) return settle(inFlight, head);
       }
       if (failure !== undefined) counters.resent++;
-      flight.beginAttempt();
+      inFlight.beginAttempt();
       const startMs = clock.monotonicMs();
       try {
-        await this.#put(lane, flight, flight.signal);
+        return await this.#put(lane, inFlight, signal);
       } catch (error) {
-        const isCut = error instanceof TransferError && isFateUnknown(error) && !flight.isWon;
+        const isCut = error instanceof TransferError && isFateUnknown(error) && !inFlight.isSettled;
         if (isCut && clock.monotonicMs() - startMs >= LONG_MS) longCuts++;
         if (longCuts >= LONG_CUTS) this.#adviseSmaller(block.bytes.length);
         throw error;
@@ -113,43 +140,46 @@ export class BlockSender {
     });
   }
 
-  #adviseSmaller(lengthBytes: number): void {
-    if (this.#isToldToBeSmaller) return;
-    this.#isToldToBeSmaller = true;
-    const what = `a block of ${formatSize(lengthBytes)} was cut off twice after more than a minute`;
-    this.#options.reporter.fact(`note     ${what}: smaller ones get through (README, "Slow lines")`);
-  }
-
-  async #put(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<void> {
-    const receipt = await this.#putEncoded(lane, flight, signal);
-    if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
-    this.#owe(flight, receipt);
-  }
-
-  async #putEncoded(lane: ReceiverClient, flight: Flight, signal: AbortSignal): Promise<BlockReceipt> {
-    const { encoder, clock } = this.#options;
-    const { block, encoded, wireBytes } = flight;
+  async #put(
+    lane: ReceiverClient,
+    inFlight: InFlightBlock,
+    signal: AbortSignal,
+  ): Promise<OwedBlocks | undefined> {
+    const { encoder, clock, transferId } = this.#options;
+    const { block, encoded, wireBytes } = inFlight;
     const body: OutgoingBlock = encoded === undefined ? block : { ...block, encoded };
+    const lanes = this.#encodingCount + this.#inFlight.count;
+    const startMs = clock.monotonicMs();
     try {
-      const startMs = clock.monotonicMs();
-      const receipt = await lane.putBlock(body, signal);
+      const result = await lane.putBlock(body, signal);
       const sendingMs = clock.monotonicMs() - startMs;
-      encoder?.noteSent({ wireBytes, isEncoded: encoded !== undefined, sendingMs, lanes: this.#busyLanes });
-      return receipt;
+      encoder?.noteSent({ wireBytes, isEncoded: encoded !== undefined, sendingMs, lanes });
+      if (result.transferId !== transferId) throw otherTransfer();
+      return settle(inFlight, result);
     } catch (error) {
       const isRefused = error instanceof TransferError && error.code === 'unsupported-encoding';
       if (!isRefused || encoded === undefined) throw error;
       encoder?.refuse();
-      flight.encoded = undefined;
-      return await lane.putBlock(block, signal);
+      inFlight.encoded = undefined;
+      return await this.#put(lane, inFlight, signal);
     }
   }
 
-  /** Of two receipts for one block the first counts. */
-  #owe(flight: Flight, { epoch, generation }: { epoch: string; generation: number }): void {
-    const { index, digest } = flight.block;
-    if (flight.win()) this.#options.owe({ ranges: [[index, 1]], digest, epoch, generation });
+  #adviseSmaller(lengthBytes: number): void {
+    if (this.#hasAdvisedSmaller) return;
+    this.#hasAdvisedSmaller = true;
+    const what = `a block of ${formatSize(lengthBytes)} was cut off twice after more than a minute`;
+    this.#options.reporter.fact(`note     ${what}: smaller blocks would get through (README, "Slow lines")`);
   }
+}
+
+/** @returns what the receiver owes; undefined if another lane's result came first. */
+function settle(
+  inFlight: InFlightBlock,
+  { epoch, generation }: Pick<BlockResult, 'epoch' | 'generation'>,
+): OwedBlocks | undefined {
+  const { index, digest } = inFlight.block;
+  return inFlight.settle() ? { ranges: [[index, 1]], digest, epoch, generation } : undefined;
 }
 
 function isAsSent({ digest, algorithm, sourceErrors }: BlockHead, block: ReadBlock): boolean {
@@ -157,7 +187,7 @@ function isAsSent({ digest, algorithm, sourceErrors }: BlockHead, block: ReadBlo
   return isSame && sourceErrors === formatAreas(block.unreadable);
 }
 
-/** The request may have been carried out although no answer came. */
+/** The request may have been carried out although no response came. */
 function isFateUnknown({ code }: TransferError): boolean {
   return code === 'connection-failed' || code === 'bad-answer' || code === 'too-slow';
 }

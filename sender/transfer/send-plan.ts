@@ -1,10 +1,10 @@
-/** What is to be sent: blocks, how many, and what becomes known when a pipe ends. */
+/** What to send: the blocks, how many, and what becomes known when a pipe ends. */
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
-import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
+import type { Claim, TargetDescription, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
-import type { Attempts } from './retry.ts';
+import type { Retries } from './retry.ts';
 import type { BlockSupply } from '../source/block-supply.ts';
 import type { BlockCounters } from './counters.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
@@ -13,35 +13,34 @@ import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
 import { makeSupply } from '../source/make-supply.ts';
 
-/** What a claim needs. */
-export interface ClaimParts {
+/** What fixing the size of a pipe needs. */
+export interface PlanParts {
   readonly control: ReceiverClient;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly reporter: SendReporter;
   readonly signal: AbortSignal;
 }
 
-export interface ContentRequest {
+export interface PlanRequest {
   readonly source: Source | Stream;
   readonly connections: number;
   readonly memoryBytes: number;
 }
 
-export interface Content {
+export interface SendPlan {
   readonly supply: BlockSupply;
   readonly counters: BlockCounters;
-  /** Of a pipe its size is the most that is possible, until it ends. */
+  /** The size of a pipe is the maximum until it has ended. */
   readonly geometry: Geometry;
   readonly bytesTotal: number | null;
 }
 
-/** What is to be sent. */
-export function contentOf(
-  request: ContentRequest,
+export function planSend(
+  request: PlanRequest,
   status: TransferStatus,
   { clock, digest }: { readonly clock: Clock; readonly digest: BlockDigest },
-  parts: ClaimParts,
-): Content {
+  parts: PlanParts,
+): SendPlan {
   const geometry = { sizeBytes: status.size ?? status.sizeMax ?? 0, blockSizeBytes: status.blockSize ?? 0 };
   const counters = newCounters(blockCountOf(geometry));
   let isSizeKnown = status.size !== null;
@@ -66,12 +65,12 @@ function newCounters(total: number): BlockCounters {
   return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
 }
 
-/** Tells the receiver the size of a source that has ended. */
+/** Claims the size of a source that has ended. */
 async function fixSize(
   size: number,
-  { source }: ContentRequest,
+  { source }: PlanRequest,
   status: TransferStatus,
-  { control, attempts, reporter, signal }: ClaimParts,
+  { control, retries, reporter, signal }: PlanParts,
 ): Promise<void> {
   const { blockSize, digest } = status;
   const claimed: Claim = {
@@ -81,11 +80,19 @@ async function fixSize(
     stream: true,
     ...(digest === null ? {} : { digest }),
   };
-  await attempts.run(signal, async () => await control.claim(claimed, signal));
-  noteRest(status, size, reporter);
+  await retries.run(signal, async () => await control.claim(claimed, signal));
+  const note = remainderNote(status.target, size);
+  if (note !== undefined) reporter.fact(note);
 }
 
-export function noteRest({ target }: TransferStatus, sizeBytes: number | null, reporter: SendReporter): void {
-  if (target.size === null || sizeBytes === null || target.size <= sizeBytes) return;
-  reporter.fact(`note     the last ${formatSize(target.size - sizeBytes)} of the target stay as they are`);
+/**
+ * What the copy leaves unchanged; undefined if the target has no room after it, or takes the size of the
+ * source.
+ */
+export function remainderNote(
+  { size }: Pick<TargetDescription, 'size'>,
+  sizeBytes: number | null,
+): string | undefined {
+  if (size === null || sizeBytes === null || size <= sizeBytes) return undefined;
+  return `note     the last ${formatSize(size - sizeBytes)} of the target stay as they are`;
 }

@@ -1,18 +1,18 @@
-/** The sender's use case: describe, claim, transmit, complete. */
+/** The operation of the sender: claim, transmit, seal. */
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { MISSING_RANGES_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
-import { Attempts } from './retry.ts';
-import { claimFor } from './make-claim.ts';
+import { Retries } from './retry.ts';
+import { makeClaim } from './make-claim.ts';
 import type { DigestChoice } from './choose-digest.ts';
-import { contentOf } from './send-plan.ts';
+import { planSend, type SendPlan } from './send-plan.ts';
 import type { BlockEncoder } from '../compression/encode-block.ts';
-import { keepPace } from '../lanes/tune-lanes.ts';
+import { tuneLanes } from '../lanes/tune-lanes.ts';
 import { CONNECTIONS_MAX, Lanes } from '../lanes/lanes.ts';
 import type { BlockCounters, DoneFacts } from './counters.ts';
-import type { ReceiverClient, ReplyInfo, Seal, SealRequest } from '../client/receiver-port.ts';
+import type { ReceiverClient, ResponseInfo, Seal, SealRequest } from '../client/receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import type { Observed, SendReporter } from './reporter-port.ts';
 import type { Source } from '../source/source.ts';
@@ -20,38 +20,40 @@ import type { Stream } from '../source/stream.ts';
 import { refuseEmpty } from '../source/make-supply.ts';
 import { Transmission } from './transmission.ts';
 
-/** How often the receiver may say at the end that blocks are missing before that is taken for a failure. */
+/** So often the receiver may report missing blocks at the end before that counts as a failure. */
 const INCOMPLETE_ROUNDS_MAX = 10;
-/** The receiver itself waits about a second before it says that it is not done reading back. */
+/** The receiver itself waits about a second before it responds that it is still reading back. */
 const VERIFYING_POLL_MS = 250;
 
 export interface SendRequest {
   readonly source: Source | Stream;
-  readonly connect: (onReply: (info: ReplyInfo) => void) => ReceiverClient;
-  /** For people: where the receiver is. */
+  readonly connect: (onResponse: (info: ResponseInfo) => void) => ReceiverClient;
+  /** Where the receiver is, for messages. */
   readonly receiverName: string;
-  /** Told what was found, before the claim; throws to stop there. */
+  /** Called before the claim with the transfer that was found; throws to stop. */
   readonly meet?: (found: TransferStatus) => Promise<void>;
   /** `auto`: as many as help, up to {@link CONNECTIONS_MAX}. */
   readonly connections: number | 'auto';
   readonly blockSizeBytes: number | undefined;
   readonly digest: DigestChoice;
   readonly retryForMs: number;
+  /** The same until the receiver has answered for the first time; `retryForMs` by default. */
+  readonly firstContactForMs?: number | undefined;
   readonly memoryBytes: number;
-  /** None: blocks are sent plain. */
+  /** undefined: blocks are sent plain. */
   readonly encoder?: BlockEncoder;
 }
 
 export interface SendContext {
   readonly clock: Clock;
-  /** That can be computed here. */
+  /** Those that can be computed here. */
   readonly digests: readonly BlockDigest[];
   readonly random: () => number;
   readonly signal: AbortSignal;
   readonly reporter: SendReporter;
 }
 
-/** @throws TransferError; whatever became durable before is safe, and the same request goes on from there. */
+/** @throws TransferError; what is durable by then is safe, and the same request resumes from there. */
 export async function send(
   request: SendRequest,
   context: SendContext,
@@ -60,26 +62,26 @@ export async function send(
   const { clock, reporter, signal } = context;
   const startMs = clock.monotonicMs();
   const busy = { count: 0 };
-  const attempts = makeAttempts(request, context, busy);
-  const noteReply: { current?: (info: ReplyInfo) => void } = {};
-  await using lanes = new Lanes(() => request.connect((info) => noteReply.current?.(info)));
+  const retries = makeRetries(request, context, busy);
+  const noteResponse: { current?: (info: ResponseInfo) => void } = {};
+  await using lanes = new Lanes(() => request.connect((info) => noteResponse.current?.(info)));
   const { control } = lanes;
-  const { status, digest } = await claim(request, { control, attempts, digests: context.digests, signal });
+  const { status, digest } = await claim(request, { control, retries, digests: context.digests, signal });
   if (!status.encodings.includes('zstd')) request.encoder?.refuse();
   const lanesMax = lanesMaxOf(request, status);
   const { memoryBytes } = request;
-  const claimParts = { control, attempts, reporter, signal };
-  const contentRequest = { source, memoryBytes, connections: lanesMax };
-  const content = contentOf(contentRequest, status, { clock, digest }, claimParts);
-  const { counters, geometry } = content;
+  const claimParts = { control, retries, reporter, signal };
+  const planRequest = { source, memoryBytes, connections: lanesMax };
+  const plan = planSend(planRequest, status, { clock, digest }, claimParts);
+  const { counters, geometry } = plan;
   const transmission = new Transmission({
-    supply: content.supply,
+    supply: plan.supply,
     geometry,
     transferId: status.transferId,
     isSealed: status.state === 'sealed',
     recorded: new RecordedAreas(status, geometry),
     lanes,
-    attempts,
+    retries,
     counters,
     clock,
     map: source.canReread ? source.map : undefined,
@@ -87,19 +89,19 @@ export async function send(
     encoder: request.encoder,
     signal,
   });
-  noteReply.current = (info) => {
-    attempts.noteAnswer();
-    transmission.noteReply(info);
+  noteResponse.current = (info) => {
+    retries.noteResponse();
+    transmission.noteResponse(info);
   };
-  reporter.start(observedOf(content, lanes, transmission));
+  reporter.start(observedOf(plan, lanes, transmission));
   lanes.want(lanesMax);
   const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
-  const pace = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
-  using _pace = request.connections === 'auto' ? keepPace(pace) : undefined;
+  const tuning = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
+  using _tuning = request.connections === 'auto' ? tuneLanes(tuning) : undefined;
   const root = await transmission.run();
   await refuseResized(source);
   const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
-  const parts = { control, attempts, clock, counters, request: sealRequest, signal };
+  const parts = { control, retries, clock, counters, request: sealRequest, signal };
   const seal = await complete(transmission, parts);
   const facts: DoneFacts = {
     counters,
@@ -113,18 +115,14 @@ export async function send(
   return { facts, seal, targetPath: status.target.path };
 }
 
-function observedOf(
-  content: ReturnType<typeof contentOf>,
-  lanes: Lanes,
-  transmission: Transmission,
-): Observed {
+function observedOf(plan: SendPlan, lanes: Lanes, transmission: Transmission): Observed {
   let bytesAcknowledged = 0;
   return {
-    counters: content.counters,
+    counters: plan.counters,
     get bytesTotal() {
-      return content.bytesTotal;
+      return plan.bytesTotal;
     },
-    blockSizeBytes: content.geometry.blockSizeBytes,
+    blockSizeBytes: plan.geometry.blockSizeBytes,
     bytesUnderWay: () => transmission.bytesUnderWay,
     bytesWire: () => lanes.bytesWire,
     bytesAcknowledged: () => bytesAcknowledged,
@@ -136,33 +134,34 @@ function observedOf(
   };
 }
 
-/** @param busy counts the answers that the receiver takes no more now. */
-function makeAttempts(request: SendRequest, context: SendContext, busy: { count: number }): Attempts {
-  return new Attempts({
+/** @param busy counts the blocks that the receiver refused for want of memory. */
+function makeRetries(request: SendRequest, context: SendContext, busy: { count: number }): Retries {
+  return new Retries({
     clock: context.clock,
     random: context.random,
     retryForMs: request.retryForMs,
+    firstContactForMs: request.firstContactForMs,
     onRetry: (error, _delayMs, giveUpInMs) => {
       if (error.code === 'busy') busy.count++;
-      // What the pace of the lanes answers to is nothing to worry about.
+      // The lane tuner reacts to it.
       if (error.code === 'busy' && request.connections === 'auto') return;
       context.reporter.noteRetry(error, giveUpInMs);
     },
   });
 }
 
-/** One block for each lane: fewer when memory is short. */
+/** At most one lane for each block that fits into memory. */
 function lanesMaxOf(
   { connections, memoryBytes }: SendRequest,
   { blockSize, limits }: TransferStatus,
 ): number {
   if (connections !== 'auto') return connections;
   const blocksMax = Math.floor(memoryBytes / (blockSize ?? 1));
-  // One connection is left to whoever looks at the transfer by hand.
+  // One connection is left for looking at the transfer by hand.
   return Math.max(1, Math.min(CONNECTIONS_MAX, blocksMax, limits.connections - 1));
 }
 
-/** What was read fits what was claimed; what has come behind its end since was not read. */
+/** What was appended to the source during the copy was not read. */
 async function refuseResized(source: Source | Stream): Promise<void> {
   if (!source.canReread) return;
   const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
@@ -177,29 +176,29 @@ async function refuseResized(source: Source | Stream): Promise<void> {
 
 interface ClaimParts {
   readonly control: ReceiverClient;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly digests: readonly BlockDigest[];
   readonly signal: AbortSignal;
 }
 
 async function claim(
   request: SendRequest,
-  { control, attempts, digests, signal }: ClaimParts,
+  { control, retries, digests, signal }: ClaimParts,
 ): Promise<{ status: TransferStatus; digest: BlockDigest }> {
-  const found = await attempts.run(signal, async () => await control.transfer(signal));
-  attempts.noteProgress();
-  const { claim: wanted, digest } = claimFor(request, found, digests);
+  const found = await retries.run(signal, async () => await control.transfer(signal));
+  retries.noteProgress();
+  const { claim: wanted, digest } = makeClaim(request, found, digests);
   await request.meet?.(found);
   if (!request.source.canReread) await refuseEmpty(request.source, signal);
-  // Whoever was asked there may have taken his time.
-  attempts.noteProgress();
-  const status = await attempts.run(signal, async () => await control.claim(wanted, signal));
+  // A person who was asked a question may have taken long to answer.
+  retries.noteProgress();
+  const status = await retries.run(signal, async () => await control.claim(wanted, signal));
   return { status, digest };
 }
 
 interface CompleteParts {
   readonly control: ReceiverClient;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly clock: Clock;
   readonly counters: BlockCounters;
   readonly request: SealRequest;
@@ -207,10 +206,10 @@ interface CompleteParts {
 }
 
 async function complete(transmission: Transmission, parts: CompleteParts): Promise<Seal> {
-  const { control, attempts, clock, request, counters, signal } = parts;
+  const { control, retries, clock, request, counters, signal } = parts;
   for (let round = 1; ;) {
     try {
-      const answer = await attempts.run(signal, async () => await control.complete(request, signal));
+      const answer = await retries.run(signal, async () => await control.complete(request, signal));
       if (answer !== 'verifying') return answer;
       await clock.sleep(VERIFYING_POLL_MS, signal);
     } catch (error) {
@@ -225,8 +224,8 @@ async function complete(transmission: Transmission, parts: CompleteParts): Promi
 }
 
 /**
- * An earlier `/complete` of ours, given up when its connection broke, may seal what is missing only for a
- * moment.
+ * An earlier `/complete`, given up when its connection broke, may seal the transfer while blocks are missing
+ * only for a moment.
  */
 async function sendMissing(
   transmission: Transmission,
@@ -237,7 +236,7 @@ async function sendMissing(
     await transmission.sendAgain(missing);
   } catch (error) {
     if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;
-    // All of it is durable; the receipt is asked for next, and has to be for our root.
+    // All of it is durable. The receipt is requested next, and has to have our root.
     counters.durable = counters.total;
   }
 }

@@ -1,6 +1,8 @@
 /**
- * The sending of one source to one receiver: lanes pull blocks, compare them with what is there, send what
- * differs, and keep account until all of it is durable.
+ * Sends one source to one receiver. The way of a block: a free lane takes it from the supply (a disk or a
+ * pipe), compares it with what the target has (compare-block) and, if it differs, adds it to a batch of zeros
+ * (zero-batches) or sends it (send-block). Once the receiver has written it, it is owed (owed-blocks); a
+ * later response settles that: it is durable, or it was lost, and then the supply hands it out again.
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../common/clock.ts';
@@ -8,7 +10,7 @@ import { RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { countOf, type Range } from '../../common/ranges.ts';
-import type { Attempts } from './retry.ts';
+import type { Retries } from './retry.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from '../source/block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { LISTING_COUNT_MAX } from '../../common/protocol/protocol.ts';
@@ -17,32 +19,32 @@ import type { Lanes } from '../lanes/lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
-import type { ReceiverClient, ReplyInfo } from '../client/receiver-port.ts';
+import type { ReceiverClient, ResponseInfo } from '../client/receiver-port.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter-port.ts';
-import { BlockSender, otherTransfer } from './send-block.ts';
+import { BlockSender, otherTransfer, type BlockSenderOptions } from './send-block.ts';
 import { ZeroBatches } from './zero-batches.ts';
 
-/** Rounds of sending in which nothing became durable; then something is wrong at the other end. */
+/** After so many rounds in which nothing became durable, something is wrong at the other end. */
 const IDLE_ROUNDS_MAX = 5;
 
 export interface TransmissionOptions {
   readonly supply: BlockSupply;
-  /** Of a source that has not ended its size may still change. */
+  /** The size of a source that has not ended may still change. */
   readonly geometry: Geometry;
   readonly transferId: string;
-  /** Already: nothing may be sent, only compared. */
+  /** Nothing may be sent, only compared. */
   readonly isSealed: boolean;
   readonly recorded: RecordedAreas;
   readonly lanes: Lanes;
-  readonly attempts: Attempts;
+  readonly retries: Retries;
   readonly counters: BlockCounters;
   readonly clock: Clock;
-  /** Of a disk: what was read of it, and in which run. */
+  /** What has been read of a disk, and in which run; undefined for a pipe. */
   readonly map: ReadMap | undefined;
   readonly reporter: SendReporter;
-  /** None: blocks are sent plain. */
+  /** undefined: blocks are sent plain. */
   readonly encoder?: BlockEncoder | undefined;
   readonly signal: AbortSignal;
 }
@@ -65,7 +67,7 @@ export class Transmission {
     this.#signal = AbortSignal.any([options.signal, this.#failure.signal]);
     const signal = this.#signal;
     const retrying: ComparisonParts['retrying'] = async (attempt) => await this.#retrying(attempt);
-    // Counted anew in each attempt: a source that ends makes the listing shorter.
+    // Computed for each attempt: a source that ends shortens the listing.
     const countFrom = (from: number): number =>
       Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
     const list = async (from: number): Promise<Buffer> =>
@@ -74,15 +76,11 @@ export class Transmission {
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     const { describer } = options.supply;
     this.#comparison = new BlockComparison({ ...options, describer, listing, retrying, signal });
-    this.#blocks = new BlockSender({
-      ...options,
-      check: async (block) => await options.supply.check(block, signal),
-      signal,
-      owe: (blocks) => this.#owe(blocks),
-    });
+    const check: BlockSenderOptions['check'] = async (block) => await options.supply.check(block, signal);
+    this.#blocks = new BlockSender({ ...options, check, signal });
   }
 
-  /** Milliseconds that blocks have been under way so far, all lanes together. */
+  /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
   get sendingMs(): number {
     return this.#blocks.sendingMs;
   }
@@ -92,18 +90,10 @@ export class Transmission {
     return this.#owed.blockCount * this.#options.geometry.blockSizeBytes + this.#blocks.bytesArrived;
   }
 
-  /** To be called with every reply of every connection. */
-  noteReply(info: ReplyInfo): void {
-    const { counters, attempts } = this.#options;
-    if (info.verifiedCount > counters.verified) attempts.noteProgress();
-    counters.verified = Math.min(info.verifiedCount, counters.total);
-    this.#account(this.#owed.settle(info));
-  }
-
   /**
    * Sends until every block is durable.
    * @returns the root: 32 bytes over the digests of the blocks as they were read.
-   * @throws TransferError the first failure; the other lanes have stopped then.
+   * @throws TransferError the first failure; the other lanes have stopped by then.
    */
   async run(): Promise<Buffer> {
     await this.#drain();
@@ -111,7 +101,7 @@ export class Transmission {
     return this.#root.finish();
   }
 
-  /** The receiver misses these after all. They are read and sent once more. */
+  /** Reads and sends blocks again that the receiver misses after all. */
   async sendAgain(ranges: readonly Range[]): Promise<void> {
     this.#supply.sendAgain(ranges);
     this.#options.counters.durable -= countOf(ranges);
@@ -131,7 +121,7 @@ export class Transmission {
     throw new TransferError(
       'io-error',
       `the receiver wrote blocks ${IDLE_ROUNDS_MAX} times, but none became durable`,
-      { hint: 'look at the messages of ddt-receive and at its disk; the same command goes on' },
+      { hint: 'check the messages of ddt-receive and its disk, then run the same command again to resume' },
     );
   }
 
@@ -143,22 +133,26 @@ export class Transmission {
     }
   }
 
-  async #runLane(lane: ReceiverClient, isWanted: () => boolean): Promise<'done' | 'sent away'> {
+  async #runLane(lane: ReceiverClient, isWanted: () => boolean): Promise<'done' | 'dismissed'> {
     const hasWork = (): boolean => !this.#supply.isEmpty;
+    const next: NextOptions = {
+      flush: async () => await this.#flush(lane),
+      readBefore: async (index) => await this.#comparison.readBefore(index),
+      signal: this.#signal,
+    };
     try {
-      const next: NextOptions = {
-        flush: async () => await this.#flush(lane),
-        readBefore: async (index) => await this.#comparison.readBefore(index),
-        signal: this.#signal,
-      };
       while (isWanted()) {
         this.#signal.throwIfAborted();
         using supplied = await this.#supply.next(next);
         this.#signal.throwIfAborted();
-        if (supplied !== undefined) await this.#process(lane, supplied);
-        else if (!(await this.#blocks.help(lane, hasWork)) && !hasWork()) return 'done';
+        if (supplied !== undefined) await this.#carry(lane, supplied);
+        else {
+          const { wasOverdue, owed } = await this.#blocks.hedge(lane, hasWork);
+          this.#owe(owed);
+          if (!wasOverdue && !hasWork()) return 'done';
+        }
       }
-      return 'sent away';
+      return 'dismissed';
     } catch (error) {
       // The first reason wins; the other lanes see an aborted signal.
       this.#failure.abort(error);
@@ -166,16 +160,10 @@ export class Transmission {
     }
   }
 
-  /** All that was written when this was called is durable, or will be sent again. */
-  async #flush(lane: ReceiverClient): Promise<void> {
-    const owed = this.#owed.all();
-    await this.#retrying(async () => await lane.flush(this.#signal));
-    // Its reply has settled all that is durable; what is owed still was lost without our being told.
-    this.#account({ durable: [], lost: this.#owed.take(owed) });
-  }
-
-  async #process(lane: ReceiverClient, supplied: SuppliedBlock | KnownBlock): Promise<void> {
+  /** From the supply until it is known to be on the target, waits in a batch of zeros, or is owed. */
+  async #carry(lane: ReceiverClient, supplied: SuppliedBlock | KnownBlock): Promise<void> {
     if ('known' in supplied) return this.#skip(supplied.known.index, supplied.known.digest);
+    const { counters, isSealed } = this.#options;
     const { isFirst } = supplied;
     const { index } = supplied.block;
     const { block, isThere } = isFirst
@@ -184,34 +172,34 @@ export class Transmission {
     if (isThere) return this.#skip(index, block.digest);
     if (isFirst) {
       this.#root.add(index, block.digest);
-      this.#options.counters.read++;
-      if (this.#options.isSealed) await this.#reopen(lane, index);
-    } else this.#options.counters.resent++;
-    // What could not be read is no zero, though it looks like one: its place has to go along.
+      counters.read++;
+      if (isSealed) await this.#reopen(lane, index);
+    } else counters.resent++;
+    // Unreadable areas look like zeros, but their place has to be recorded.
     if (block.isZero && block.unreadable.length === 0) {
-      if (isFirst) this.#options.counters.zero++;
+      if (isFirst) counters.zero++;
       this.#supply.release([[index, 1]]);
       const full = this.#zeros.add(index);
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
-    await this.#blocks.send(lane, block);
-    if (isFirst) this.#options.counters.sent++;
+    this.#owe(await this.#blocks.send(lane, block));
+    if (isFirst) counters.sent++;
   }
 
-  /** It is there, just like that. */
+  /** Already on the target with the same digest. */
   #skip(index: number, digest: Buffer): void {
-    const { counters, attempts } = this.#options;
+    const { counters, retries } = this.#options;
     this.#root.add(index, digest);
     counters.read++;
     counters.skipped++;
     counters.durable++;
     this.#supply.release([[index, 1]]);
     this.#comparison.noteDurable([[index, 1]]);
-    attempts.noteProgress();
+    retries.noteProgress();
   }
 
-  /** Into a sealed transfer only what could not be read before. @throws TransferError `sealed`. */
+  /** A sealed transfer takes only blocks that could not be read before. @throws TransferError `sealed`. */
   async #reopen(lane: ReceiverClient, index: number): Promise<void> {
     if (!this.#options.recorded.has(index)) throw this.#supply.differsFromSealed(index);
     if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
@@ -222,24 +210,40 @@ export class Transmission {
     if (ranges.length === 0) return;
     await this.#retrying(async () => {
       const startMs = this.#options.clock.monotonicMs();
-      const receipt = await lane.zero(ranges, this.#signal);
-      if (receipt.transferId !== this.#options.transferId) throw otherTransfer();
+      const { transferId, epoch, generation } = await lane.zero(ranges, this.#signal);
+      if (transferId !== this.#options.transferId) throw otherTransfer();
       this.#zeros.noteDuration(this.#options.clock.monotonicMs() - startMs);
-      this.#owe({ ranges, digest: undefined, epoch: receipt.epoch, generation: receipt.generation });
+      this.#owe({ ranges, digest: undefined, epoch, generation });
     });
   }
 
-  #owe(blocks: OwedBlocks): void {
-    if (!this.#owed.add(blocks)) this.#account({ durable: [], lost: [blocks] });
+  #owe(blocks: OwedBlocks | undefined): void {
+    if (blocks !== undefined && !this.#owed.add(blocks)) this.#settle({ durable: [], lost: [blocks] });
   }
 
-  #account({ durable, lost }: Settled): void {
+  /** To be called with every response on every connection. */
+  noteResponse(info: ResponseInfo): void {
+    const { counters, retries } = this.#options;
+    if (info.verifiedCount > counters.verified) retries.noteProgress();
+    counters.verified = Math.min(info.verifiedCount, counters.total);
+    this.#settle(this.#owed.settle(info));
+  }
+
+  /** Everything that was written before this call is durable when it resolves, or will be sent again. */
+  async #flush(lane: ReceiverClient): Promise<void> {
+    const owed = this.#owed.all();
+    await this.#retrying(async () => await lane.flush(this.#signal));
+    // The response has settled all that is durable; what is still owed was lost without notice.
+    this.#settle({ durable: [], lost: this.#owed.take(owed) });
+  }
+
+  #settle({ durable, lost }: Settled): void {
     for (const { ranges } of durable) {
       this.#options.counters.durable += countOf(ranges);
       this.#supply.release(ranges);
       this.#comparison.noteDurable(ranges);
     }
-    if (durable.length > 0) this.#options.attempts.noteProgress();
+    if (durable.length > 0) this.#options.retries.noteProgress();
     for (const { ranges, digest } of lost) {
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
@@ -250,6 +254,6 @@ export class Transmission {
   }
 
   async #retrying<Result>(attempt: () => Promise<Result>): Promise<Result> {
-    return await this.#options.attempts.run(this.#signal, attempt);
+    return await this.#options.retries.run(this.#signal, attempt);
   }
 }

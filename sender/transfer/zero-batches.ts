@@ -1,11 +1,11 @@
-/** Collects blocks of zeros into ranges that go out as one request. */
+/** Collects blocks of zeros into ranges that are sent as one request. */
 import { ZERO_RANGES_MAX } from '../../common/protocol/protocol.ts';
 import { rangesOf, type Range } from '../../common/ranges.ts';
 
-/** Where the receiver has to write the zeros, a slow disk does this much in seconds. */
+/** If the receiver has to write the zeros, a slow disk takes seconds for this much. */
 const BATCH_BYTES_START = 128 * 1024 * 1024;
 const BATCH_BYTES_MIN = 16 * 1024 * 1024;
-/** Where it has not, a request of this size takes no time; more would only make the display jump. */
+/** If it does not, a request of this size takes no time; more would only make the progress jump. */
 const BATCH_BYTES_MAX = 16 * 1024 * 1024 * 1024;
 const QUICK_MS = 1000;
 const SLOW_MS = 5000;
@@ -19,7 +19,7 @@ export class ZeroBatches {
     this.#blockSizeBytes = blockSizeBytes;
   }
 
-  /** @returns the ranges to send now, if this block made the batch full. */
+  /** @returns the ranges to send now, if this block has filled the batch. */
   add(index: number): Range[] | undefined {
     this.#pending.push(index);
     const isFull =
@@ -28,7 +28,7 @@ export class ZeroBatches {
     return isFull ? this.takeAll() : undefined;
   }
 
-  /** What is left, at the end. */
+  /** The rest, at the end. */
   takeAll(): Range[] {
     const ranges = rangesOf(this.#pending);
     this.#pending = [];

@@ -77,9 +77,8 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     stderr: [
       'source   DIR/source: regular file, 1 MiB',
-      'ddt-send: error: this target belongs to another transfer: it is cut into blocks of ' +
-        '64 KiB, not 1 MiB',
-      'ddt-send: hint: leave --block-size out: then the transfer goes on with its own',
+      'ddt-send: error: this target belongs to another transfer: it uses blocks of 64 KiB, not 1 MiB',
+      'ddt-send: hint: leave --block-size out to resume with the block size of the transfer',
     ],
   },
   {
@@ -94,8 +93,7 @@ const MISTAKES: readonly Mistake[] = [
       'source   DIR/other: regular file, 2 MiB',
       'ddt-send: error: this target belongs to another transfer: its source has 1048576 ' +
         'bytes (1 MiB), this one has 2097152',
-      'ddt-send: hint: start ddt-receive with --discard-transfer if the earlier transfer ' +
-        'is not wanted any more',
+      'ddt-send: hint: if the earlier transfer is not needed, start ddt-receive with --discard-transfer',
     ],
   },
   {

@@ -133,7 +133,7 @@ const MISTAKES: readonly Mistake[] = [
     lines: [
       SOURCE,
       'ddt-send: error: HOST:ONE is not the receiver of this ticket: its pin is sha256//PIN, not sha256//PIN',
-      'ddt-send: hint: check the address; if the receiver was installed anew, use the ticket ' +
+      'ddt-send: hint: check the address; if the receiver was reinstalled, use the ticket ' +
         'that it prints now',
     ],
   },
@@ -156,9 +156,8 @@ const MISTAKES: readonly Mistake[] = [
     status: 6,
     lines: [
       SOURCE,
-      'ddt-send: error: gave up after 0 s without progress: cannot reach the receiver at ' +
-        'HOST:1: connection refused',
-      'ddt-send: hint: run the same command again to go on',
+      'ddt-send: error: gave up after 0 s: cannot reach the receiver at HOST:1: connection refused',
+      'ddt-send: hint: is TCP 1 open in the firewall, and is ddt-receive running?',
     ],
   },
 ];

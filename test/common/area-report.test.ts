@@ -4,7 +4,7 @@ import { AreaReport } from '../../common/area-report.ts';
 import type { Area } from '../../common/areas.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-test('each area is told once: the first at once, a thousand more in a line or two', async () => {
+test('each area is reported once: the first at once, a thousand more in a line or two', async () => {
   const clock = new FakeClock();
   const said: Area[][] = [];
   const report = new AreaReport(clock, (areas) => void said.push([...areas]));
@@ -13,16 +13,16 @@ test('each area is told once: the first at once, a thousand more in a line or tw
   assert.deepEqual(said, [[[0, 512]]]);
   for (let at = 1; at <= 1000; at++) report.add([[at * 1024, 512]]);
   report.add([[512_512, 512]]);
-  report.tellIfDue();
+  report.reportIfDue();
   assert.deepEqual(said, [[[0, 512]]]);
   await clock.advance(10_000);
-  report.tellIfDue();
+  report.reportIfDue();
   assert.equal(said.length, 2);
   assert.equal(said.at(-1)?.length, 999);
   await clock.advance(1000);
   report.add([[2_000_000, 512]]);
   assert.equal(said.length, 2);
-  report.tell();
-  report.tell();
+  report.report();
+  report.report();
   assert.deepEqual(said.slice(2), [[[2_000_000, 512]]]);
 });

@@ -20,12 +20,12 @@ const anyAreas = fc
   .array(fc.tuple(fc.nat(SIZE - 1), fc.integer({ min: 1, max: 20 })), { maxLength: 12 })
   .map((areas) => areas.map(([from, length]): Area => [from, Math.min(length, SIZE - from)]));
 
-/** Which bytes they hold. */
+/** The bytes that they cover. */
 function bytesIn(areas: readonly Area[]): Set<number> {
   return new Set(areas.flatMap(([offset, length]) => Array.from({ length }, (_, at) => offset + at)));
 }
 
-test('joined areas hold the same bytes, in order, with a gap between any two', () => {
+test('joined areas cover the same bytes, in order, with gaps between them', () => {
   fc.assert(
     fc.property(anyAreas, (areas) => {
       const joined = joinAreas(areas);
@@ -38,7 +38,7 @@ test('joined areas hold the same bytes, in order, with a gap between any two', (
   );
 });
 
-test('what lies within and what lies outside are told byte for byte', () => {
+test('the parts within and outside are exact to the byte', () => {
   fc.assert(
     fc.property(anyAreas, anyAreas, fc.nat(SIZE), fc.nat(SIZE), (areas, others, offset, length) => {
       const [some, rest] = [joinAreas(areas), joinAreas(others)];
@@ -49,7 +49,7 @@ test('what lies within and what lies outside are told byte for byte', () => {
   );
 });
 
-test('too many areas become few that hold them all, and the narrowest gaps go first', () => {
+test('too many areas become few that cover them all; the narrowest gaps are closed first', () => {
   fc.assert(
     fc.property(anyAreas, fc.integer({ min: 1, max: 12 }), (areas, most) => {
       const joined = joinAreas(areas);
@@ -75,7 +75,7 @@ test('too many areas become few that hold them all, and the narrowest gaps go fi
 const BLOCK = { offset: 65_536, lengthBytes: 65_536, sizeBytes: 10_000_000 };
 const LAST = { offset: 65_536, lengthBytes: 700, sizeBytes: 65_536 + 700 };
 
-test('the header is read as it was written, sectors of an odd end included', () => {
+test('the header is read as it was written, including an odd end', () => {
   assert.deepEqual(parseSourceErrors(undefined, BLOCK), []);
   const areas: Area[] = [
     [65_536, 512],
@@ -88,7 +88,7 @@ test('the header is read as it was written, sectors of an odd end included', () 
   assert.equal(formatAreas(areas, 1), '65536+512 and 1 more');
 });
 
-test('a header that can not be true is a bad request', () => {
+test('an impossible header is a bad request', () => {
   const many = Array.from({ length: SOURCE_ERROR_RANGES_MAX + 1 }, (_, at) => `${at * 1024}+512`).join();
   for (const value of [
     '',
@@ -119,7 +119,7 @@ test('a header that can not be true is a bad request', () => {
   assert.throws(() => parseSourceErrors('66048+187', LAST), coded('bad-request'));
 });
 
-test('whatever stands in the header, it is areas of whole sectors within the block, or refused', () => {
+test('any header gives areas of whole sectors within the block, or is refused', () => {
   const item = fc.tuple(fc.nat(200_000), fc.nat(3000)).map(([offset, length]) => `${offset}+${length}`);
   const whole = fc
     .tuple(fc.integer({ min: 120, max: 260 }), fc.nat(5))
@@ -142,7 +142,7 @@ test('whatever stands in the header, it is areas of whole sectors within the blo
   );
 });
 
-test('areas of an answer are ascending, apart and within the source, or not believed', () => {
+test('areas in a response are ascending, apart and within the source, or are refused', () => {
   assert.deepEqual(
     parseAreas(
       [

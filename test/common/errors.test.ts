@@ -13,7 +13,7 @@ import {
   type ErrorKind,
 } from '../../common/errors.ts';
 
-/** What PROTOCOL names, and what never leaves the process: code, HTTP status, kind, exit status. */
+/** The codes in PROTOCOL.md, and those that never leave the process: code, HTTP status, kind, exit status. */
 const TABLE = `
   usage                400 usage       2
   interrupted          503 interrupted 130
@@ -67,7 +67,7 @@ const TABLE = `
   internal             500 device      5
 `;
 
-test('every code has the status, the kind and the exit status that PROTOCOL and the README name', () => {
+test('every code has the status, kind and exit status of the documents', () => {
   const lines = Object.keys(ERROR_CODES)
     .filter((code): code is ErrorCode => isErrorCode(code))
     .map((code) => {
@@ -80,7 +80,7 @@ test('every code has the status, the kind and the exit status that PROTOCOL and 
   assert.deepEqual(lines.sort(), expected.sort());
 });
 
-test('every kind has its exit status, and none of them is 0 or that of a bug', () => {
+test('every kind has its exit status, none of them 0 or that of a bug', () => {
   const kinds: Readonly<Record<ErrorKind, number>> = {
     usage: 2,
     refused: 4,
@@ -99,7 +99,7 @@ test('every kind has its exit status, and none of them is 0 or that of a bug', (
   assert.equal(EXIT_STATUS.bug, 1);
 });
 
-test('only a code of the table is one, whatever is asked', () => {
+test('only the codes of the table are codes', () => {
   assert(isErrorCode('io-error'));
   for (const value of [
     '',
@@ -117,7 +117,7 @@ test('only a code of the table is one, whatever is asked', () => {
   fc.assert(fc.property(fc.anything(), (value) => !isErrorCode(value) || typeof value === 'string'));
 });
 
-test('an error carries its message, cause, hint and details, and is named for what it is', () => {
+test('an error has its message, cause, hint and details, and its name', () => {
   const cause = new Error('below');
   const error = new TransferError('busy', 'the receiver is busy', {
     cause,
@@ -135,7 +135,7 @@ test('an error carries its message, cause, hint and details, and is named for wh
   assert.equal(Object.hasOwn(bare, 'cause'), false);
 });
 
-test('the reason of a failure is plain words, found through its causes', () => {
+test('the reason of a failure is in plain words, found in its causes', () => {
   const system = (code: string): Error => Object.assign(new Error(`${code}: whatever, read`), { code });
   for (const [error, errno, reason] of [
     [system('ENOSPC'), 'ENOSPC', 'no space left on device'],
@@ -153,7 +153,7 @@ test('the reason of a failure is plain words, found through its causes', () => {
   }
 });
 
-test('causes that go round in a circle end the search', () => {
+test('a cycle of causes ends the search', () => {
   const round = new Error('round');
   round.cause = round;
   assert.equal(errnoOf(round), undefined);

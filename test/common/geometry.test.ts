@@ -7,6 +7,7 @@ import {
   BLOCK_SIZE_BYTES_MAX,
   BLOCK_SIZE_BYTES_MIN,
   blockCountOf,
+  defaultBlockSizeFor,
   blockIndexOf,
   isBlockSize,
   isGeometry,
@@ -17,7 +18,7 @@ import {
 const PIB_8 = Number.MAX_SAFE_INTEGER;
 const blockSizes = fc.integer({ min: 16, max: 24 }).map((bits) => 2 ** bits);
 
-test('the number of blocks and the length of the last one, at the edges', () => {
+test('the number of blocks and the length of the last one at the boundaries', () => {
   const block = 4 * 1024 * 1024;
   for (const [id, sizeBytes, blockSizeBytes, count, lastLength] of [
     ['one byte', 1, block, 1, 1],
@@ -53,12 +54,12 @@ test('block sizes are the powers of two from 64 KiB to 16 MiB', () => {
   fc.assert(fc.property(fc.integer({ min: 2 ** 16, max: 2 ** 24 }), isPowerOfTwoOnly));
 });
 
-/** The bits say it without a logarithm. */
+/** From the bits, without a logarithm. */
 function isPowerOfTwoOnly(bytes: number): boolean {
   return isBlockSize(bytes) === ((bytes & (bytes - 1)) === 0);
 }
 
-test('an impossible geometry is not taken for one', () => {
+test('an impossible geometry is refused', () => {
   for (const [id, sizeBytes, blockSizeBytes, expected] of [
     ['nothing at all', 0, 2 ** 22, true],
     ['negative', -1, 2 ** 22, false],
@@ -101,7 +102,7 @@ test('blocks tile the disk exactly once', () => {
   );
 });
 
-test('every byte of a disk of any size is in the block that exact arithmetic says', () => {
+test('every byte of a disk of any size is in the block of exact arithmetic', () => {
   fc.assert(
     fc.property(blockSizes, fc.maxSafeNat(), fc.maxSafeNat(), (blockSizeBytes, size, byte) => {
       const geometry = { sizeBytes: Math.max(1, size), blockSizeBytes };
@@ -114,4 +115,21 @@ test('every byte of a disk of any size is in the block that exact arithmetic say
       assert.equal(BigInt(blockCountOf(geometry)), count);
     }),
   );
+});
+
+test('a disk gets 1024 blocks or more where that makes them 256 KiB to 4 MiB', () => {
+  const [KIB, MIB, GIB] = [1024, 1024 ** 2, 1024 ** 3];
+  for (const [sizeBytes, blockSizeBytes] of [
+    [null, 4 * MIB],
+    [0, 256 * KIB],
+    [96 * MIB, 256 * KIB],
+    [512 * MIB - 1, 256 * KIB],
+    [512 * MIB, 512 * KIB],
+    [GIB, MIB],
+    [4 * GIB - 1, 2 * MIB],
+    [4 * GIB, 4 * MIB],
+    [2 ** 42, 4 * MIB],
+  ] as const) {
+    assert.equal(defaultBlockSizeFor(sizeBytes), blockSizeBytes, `${sizeBytes}`);
+  }
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { countOf, formatRanges, parseRanges, rangesOf, type Range } from '../../common/ranges.ts';
 
-/** The model: what the ranges stand for, one by one. */
+/** The model: the indexes, one by one. */
 function membersOf(ranges: readonly Range[]): number[] {
   return ranges.flatMap(([first, count]) => Array.from({ length: count }, (_, at) => first + at));
 }
@@ -14,7 +14,7 @@ const anyJson = fc.oneof(
   fc.array(fc.array(fc.oneof(fc.integer(), fc.double(), fc.jsonValue()), { maxLength: 3 }), { maxLength: 9 }),
 );
 
-test('ranges stand for exactly the indexes that went in, each once, joined as far as possible', () => {
+test('ranges contain exactly the given indexes, each once, joined as far as possible', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(60), { maxLength: 80 }), (indexes) => {
       const ranges = rangesOf(indexes);
@@ -24,13 +24,13 @@ test('ranges stand for exactly the indexes that went in, each once, joined as fa
       for (const [at, [first, count]] of ranges.entries()) {
         const before = ranges[at - 1];
         assert(count > 0);
-        assert(before === undefined || before[0] + before[1] < first, 'neighbours are one range');
+        assert(before === undefined || before[0] + before[1] < first, 'neighbours form one range');
       }
     }),
   );
 });
 
-test('indexes of large disks are joined like small ones', () => {
+test('indexes of large disks are joined as small ones are', () => {
   const edge = 2 ** 32 - 1;
   assert.deepEqual(rangesOf([edge, edge - 1, 0, 1, 1]), [
     [0, 2],
@@ -43,7 +43,7 @@ test('indexes of large disks are joined like small ones', () => {
   ]);
 });
 
-test('what was written as JSON is read back', () => {
+test('ranges written as JSON are read back', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(999)), (indexes) => {
       const ranges = rangesOf(indexes);
@@ -52,7 +52,7 @@ test('what was written as JSON is read back', () => {
   );
 });
 
-test('whatever comes from outside is read as ranges within the disk, or not at all', () => {
+test('any input is read as ranges within the disk, or refused', () => {
   fc.assert(
     fc.property(anyJson, fc.nat(100), (value, blockCount) => {
       const ranges = parseRanges(value, blockCount, 5);
@@ -64,7 +64,7 @@ test('whatever comes from outside is read as ranges within the disk, or not at a
   );
 });
 
-test('ranges from outside are refused as a whole when one of them is wrong', () => {
+test('ranges from outside are refused as a whole if one of them is invalid', () => {
   const good: readonly Range[] = [
     [0, 1],
     [7, 3],
@@ -72,7 +72,7 @@ test('ranges from outside are refused as a whole when one of them is wrong', () 
   ];
   assert.deepEqual(parseRanges(good, 10, 3), good);
   assert.deepEqual(parseRanges([], 0, 0), []);
-  assert.equal(parseRanges(good, 9, 3), undefined, 'beyond the last block');
+  assert.equal(parseRanges(good, 9, 3), undefined, 'past the last block');
   assert.equal(parseRanges(good, 10, 2), undefined, 'too many');
   const wrong: readonly unknown[] = [
     [0, 0],
@@ -100,7 +100,7 @@ test('ranges from outside are refused as a whole when one of them is wrong', () 
   }
 });
 
-test('messages show the first ranges and how many more there are', () => {
+test('messages show the first ranges and the number of others', () => {
   assert.equal(formatRanges([]), '');
   assert.equal(formatRanges(rangesOf([7, 12, 13, 14, 15])), '7, 12-15');
   const many = rangesOf(Array.from({ length: 11 }, (_, at) => at * 2));

@@ -25,7 +25,7 @@ interface Scene extends AsyncDisposable {
   readonly target: string;
   readonly receiver: Receiver;
   readonly relay: Relay;
-  /** With a ticket by way of the relay. */
+  /** With a ticket that leads through the relay. */
   send(...options: readonly string[]): Promise<Started>;
 }
 
@@ -54,7 +54,7 @@ async function scene(sourceBytes: number): Promise<Scene> {
   };
 }
 
-/** Bytes a second as the line saw them, TLS and all. */
+/** Bytes a second as the line sees them, TLS included. */
 async function rateOver(seconds: number, relay: Relay): Promise<number> {
   const [startMs, before] = [performance.now(), relay.bytes];
   await delay(seconds * 1000);
@@ -78,7 +78,7 @@ for (const { limit, wanted, connections, megabytes } of [
   });
 }
 
-test('a limited transfer arrives whole, odd last block and all', async () => {
+test('a limited transfer arrives whole, including an odd last block', async () => {
   await using all = await scene(3 * MIB + 12_345);
   const options = ['--bwlimit', '2M:100k', '--block-size', '256KiB', '--progress', 'json'];
   const ended = await (await all.send(...options)).ended;
@@ -88,18 +88,20 @@ test('a limited transfer arrives whole, odd last block and all', async () => {
   await assertEqualFiles(all.source, all.target);
 });
 
-test('an edit of the file changes the limit; a broken one is told once and changes nothing', async () => {
+test('an edit of the file changes the limit; a broken one is reported once and changes nothing', async () => {
   await using all = await scene(20 * MIB);
   const file = join(all.folder.path, 'limit');
   await writeFile(file, '00:00,256K\n');
   await using sender = await all.send('--bwlimit', `@${file}`);
   await all.relay.reach(300 * KIB);
   await writeFile(file, '5X\n');
-  await sender.waitForLine(/^ddt-send: warning: cannot use the limit in .*: '5X' is not a limit; the limit/);
+  await sender.waitForLine(
+    /^ddt-send: warning: cannot use the bandwidth limit in .*: '5X' is not a bandwidth limit; the limit/,
+  );
   const slow = await rateOver(3, all.relay);
   assert(slow < 300 * KIB, `${slow}`);
   assert.equal(sender.stderr.match(/warning/g)?.length, 1);
-  // As editors do it: another file takes its place.
+  // As editors do it: another file replaces it.
   await writeFile(`${file}.new`, '2M\n');
   await rename(`${file}.new`, file);
   await sender.waitForLine(/^limit {4}2 MiB\/s \(16\.8 Mbit\/s\) from now on$/);
@@ -111,7 +113,7 @@ test('an edit of the file changes the limit; a broken one is told once and chang
   await assertEqualFiles(all.source, all.target);
 });
 
-test('a hangup makes it read the file again, and does not end it', async () => {
+test('SIGHUP makes it read the file again, and does not end it', async () => {
   await using all = await scene(4 * MIB);
   const file = join(all.folder.path, 'limit');
   await writeFile(file, '64K');
@@ -119,14 +121,14 @@ test('a hangup makes it read the file again, and does not end it', async () => {
   await all.relay.reach(64 * KIB);
   await writeFile(file, 'nonsense');
   sender.kill('SIGHUP');
-  await sender.waitForLine(/'nonsense' is not a limit; the limit stays as it was$/);
+  await sender.waitForLine(/'nonsense' is not a bandwidth limit; the limit stays as it was$/);
   await writeFile(file, 'off');
   sender.kill('SIGHUP');
   await sender.waitForLine(/^limit {4}off from now on$/);
   assert.equal((await sender.ended).status, 0, sender.stderr);
 });
 
-test('a hangup does not end a transfer whose limit is on the command line either', async () => {
+test('SIGHUP does not end a transfer whose limit is on the command line either', async () => {
   await using all = await scene(2 * MIB);
   await using sender = await all.send('--bwlimit', '1M');
   await all.relay.reach(256 * KIB);
@@ -135,7 +137,7 @@ test('a hangup does not end a transfer whose limit is on the command line either
   await assertEqualFiles(all.source, all.target);
 });
 
-test('interrupted in the midst of a paced block it ends at once', async () => {
+test('an interruption in the middle of a paced block ends it at once', async () => {
   await using all = await scene(8 * MIB);
   await using sender = await all.send('--bwlimit', '16K', '--connections', '8');
   await all.relay.reach(32 * KIB);
@@ -145,9 +147,9 @@ test('interrupted in the midst of a paced block it ends at once', async () => {
   assert(performance.now() - startMs < 3000);
 });
 
-test('limits that are none are refused with a sentence before anything is sent', async () => {
+test('invalid limits are refused before anything is sent', async () => {
   for (const [limit, message] of [
-    ['fast', /^ddt-send: error: 'fast' is not a limit\nddt-send: hint: write for example 2M, off or /],
+    ['fast', /^ddt-send: error: 'fast' is not a bandwidth limit\nddt-send: hint: examples: 2M, off, /],
     ['100B', /^ddt-send: error: the limit '100B' is not between 1K and 8191T a second\n/],
     ['@/nowhere/limit', /error: cannot read the limit from \/nowhere\/limit: no such file or directory\n/],
   ] as const) {

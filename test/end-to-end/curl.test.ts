@@ -12,9 +12,11 @@ import {
   sha256sum,
   startReceiver,
 } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run, type Ended } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
+const skip = unlessInstalled('curl', 'openssl');
 const seed = freshSeed();
 const BLOCK_BYTES = 64 * KIB;
 const SIZE_BYTES = 5 * BLOCK_BYTES + 777;
@@ -77,61 +79,69 @@ const PUT_ALL = `for I in 0 1 2 3 4 5; do
   ddt -T b "$U/blocks/$I?digest=sha256:$(sha256sum <b | cut -c1-64)" || exit 1
 done`;
 
-test('the lines of --curl-help, pasted into a shell, show the transfer and repair one block', async (t) => {
-  t.diagnostic(`seed ${seed}`);
-  await using desk = await layDesk();
-  const [show, missing, look, read, put] = desk.examples;
-  const status: Record<string, unknown> = JSON.parse(await shOk(desk, show ?? ''));
-  assert.deepEqual(
-    [status['state'], status['size'], status['blockSize'], status['blockCount']],
-    ['open', SIZE_BYTES, BLOCK_BYTES, 6],
-  );
-  assert.equal(await shOk(desk, missing ?? ''), '0 1 2 3 4 5 '.replaceAll(' ', ' absent -\n'));
-  const absent = await desk.sh(look ?? '');
-  assert.match(absent.stdout, /^HTTP\/1\.1 404 /);
-  const done = await shOk(desk, `${read}\n${put}`);
-  const digest = await shOk(desk, `${read}\nsha256sum <b | cut -c1-64`);
-  const receipt: Record<string, unknown> = JSON.parse(done);
-  assert.deepEqual(
-    [receipt['index'], receipt['offset'], receipt['length'], receipt['state'], receipt['sha256']],
-    [2, 2 * BLOCK_BYTES, BLOCK_BYTES, 'durable', digest.trim()],
-  );
-  const head = await shOk(desk, look ?? '');
-  assert.match(head, /^HTTP\/1\.1 200 /);
-  assert.match(head, new RegExp(`^etag: "${digest.trim()}"\r$`, 'im'));
-  assert.match(head, /^ddt-block-state: (durable|verified)\r$/im);
-  assert.equal(await shOk(desk, missing ?? ''), '0 1 3 4 5 '.replaceAll(' ', ' absent -\n'));
-  await shOk(desk, `${read}\ndd if=target bs=$BS skip=2 count=1 status=none | cmp - b`);
-  const { mode } = await stat(join(desk.target, '..', 'ddt.hdr'));
-  assert.equal(mode & 0o777, 0o600, 'the token is for its owner only');
-  assert(!desk.examples.join('\n').includes(desk.receiver.token));
-  const pin = /PIN='([^']*)'/.exec(desk.preamble)?.[1] ?? '';
-  assert(isPin(pin));
-  assert.equal(pin, desk.receiver.pin);
-});
+test(
+  'the lines of --curl-help, pasted into a shell, show the transfer and repair one block',
+  { skip },
+  async (t) => {
+    t.diagnostic(`seed ${seed}`);
+    await using desk = await layDesk();
+    const [show, missing, look, read, put] = desk.examples;
+    const status: Record<string, unknown> = JSON.parse(await shOk(desk, show ?? ''));
+    assert.deepEqual(
+      [status['state'], status['size'], status['blockSize'], status['blockCount']],
+      ['open', SIZE_BYTES, BLOCK_BYTES, 6],
+    );
+    assert.equal(await shOk(desk, missing ?? ''), '0 1 2 3 4 5 '.replaceAll(' ', ' absent -\n'));
+    const absent = await desk.sh(look ?? '');
+    assert.match(absent.stdout, /^HTTP\/1\.1 404 /);
+    const done = await shOk(desk, `${read}\n${put}`);
+    const digest = await shOk(desk, `${read}\nsha256sum <b | cut -c1-64`);
+    const receipt: Record<string, unknown> = JSON.parse(done);
+    assert.deepEqual(
+      [receipt['index'], receipt['offset'], receipt['length'], receipt['state'], receipt['sha256']],
+      [2, 2 * BLOCK_BYTES, BLOCK_BYTES, 'durable', digest.trim()],
+    );
+    const head = await shOk(desk, look ?? '');
+    assert.match(head, /^HTTP\/1\.1 200 /);
+    assert.match(head, new RegExp(`^etag: "${digest.trim()}"\r$`, 'im'));
+    assert.match(head, /^ddt-block-state: (durable|verified)\r$/im);
+    assert.equal(await shOk(desk, missing ?? ''), '0 1 3 4 5 '.replaceAll(' ', ' absent -\n'));
+    await shOk(desk, `${read}\ndd if=target bs=$BS skip=2 count=1 status=none | cmp - b`);
+    const { mode } = await stat(join(desk.target, '..', 'ddt.hdr'));
+    assert.equal(mode & 0o777, 0o600, 'the token is for its owner only');
+    assert(!desk.examples.join('\n').includes(desk.receiver.token));
+    const pin = /PIN='([^']*)'/.exec(desk.preamble)?.[1] ?? '';
+    assert(isPin(pin));
+    assert.equal(pin, desk.receiver.pin);
+  },
+);
 
-test('a disk that was put by curl in every spelling needs nothing of ddt-send but the seal', async () => {
-  await using desk = await layDesk();
-  const hex = '?digest=sha256:$(sha256sum <b | cut -c1-64)"';
-  const base64 = 'sha-256=:$(openssl dgst -sha256 -binary b | base64):"';
-  const spellings = [
-    `ddt -T b "$U/blocks/$I${hex}`,
-    `ddt -T - "$U/blocks/$I${hex} <b`,
-    `ddt -T b -H "Content-Digest: ${base64} "$U/blocks/$I"`,
-    `zstd -qf b && ddt -T b.zst -H "Content-Encoding: zstd" "$U/blocks/$I${hex}`,
-    `zstd -qf b && ddt -T b.zst -H "Content-Encoding: zstd" -H "Unencoded-Digest: ${base64} "$U/blocks/$I"`,
-    `gzip -kf b && ddt -T b.gz -H "Content-Encoding: gzip" "$U/blocks/$I${hex}`,
-  ];
-  for (const [index, spelling] of spellings.entries()) {
-    const read = `I=${index}; dd if=source of=b bs=$BS skip=$I count=1 iflag=fullblock status=none`;
-    const receipt: Record<string, unknown> = JSON.parse(await shOk(desk, `${read}\n${spelling}`));
-    assert.deepEqual([receipt['index'], receipt['state']], [index, 'durable'], spelling);
-  }
-  assert.equal(await shOk(desk, desk.examples[1] ?? ''), '', 'nothing is missing');
-  await assertEqualFiles(desk.source, desk.target);
-  const done = await sendAll('--ticket-file', desk.receiver.ticketFile, desk.source);
-  assert.deepEqual([done.blocksSent, done.blocksZero, done.blocksSkipped], [0, 0, 6]);
-});
+test(
+  'a disk that was put by curl in every spelling needs nothing of ddt-send but the seal',
+  { skip },
+  async () => {
+    await using desk = await layDesk();
+    const hex = '?digest=sha256:$(sha256sum <b | cut -c1-64)"';
+    const base64 = 'sha-256=:$(openssl dgst -sha256 -binary b | base64):"';
+    const spellings = [
+      `ddt -T b "$U/blocks/$I${hex}`,
+      `ddt -T - "$U/blocks/$I${hex} <b`,
+      `ddt -T b -H "Content-Digest: ${base64} "$U/blocks/$I"`,
+      `zstd -qf b && ddt -T b.zst -H "Content-Encoding: zstd" "$U/blocks/$I${hex}`,
+      `zstd -qf b && ddt -T b.zst -H "Content-Encoding: zstd" -H "Unencoded-Digest: ${base64} "$U/blocks/$I"`,
+      `gzip -kf b && ddt -T b.gz -H "Content-Encoding: gzip" "$U/blocks/$I${hex}`,
+    ];
+    for (const [index, spelling] of spellings.entries()) {
+      const read = `I=${index}; dd if=source of=b bs=$BS skip=$I count=1 iflag=fullblock status=none`;
+      const receipt: Record<string, unknown> = JSON.parse(await shOk(desk, `${read}\n${spelling}`));
+      assert.deepEqual([receipt['index'], receipt['state']], [index, 'durable'], spelling);
+    }
+    assert.equal(await shOk(desk, desk.examples[1] ?? ''), '', 'nothing is missing');
+    await assertEqualFiles(desk.source, desk.target);
+    const done = await sendAll('--ticket-file', desk.receiver.ticketFile, desk.source);
+    assert.deepEqual([done.blocksSent, done.blocksZero, done.blocksSkipped], [0, 0, 6]);
+  },
+);
 
 /** `other` has another content than the block, `b` is the block, `D` the query that describes `b`. */
 const PREPARE = `I=2; dd if=source of=b bs=$BS skip=$I count=1 iflag=fullblock status=none
@@ -175,7 +185,7 @@ const REFUSALS: readonly (readonly [name: string, script: string, code: string |
 const EXITS_OF_REFUSAL: readonly (number | null)[] = [22, 55, 56];
 const EXIT_WRONG_PIN = 90;
 
-test('what is refused by curl leaves the target as it was', async (t) => {
+test('what is refused by curl leaves the target as it was', { skip }, async (t) => {
   await using desk = await layDesk();
   await shOk(desk, `${PREPARE}\n${PUT_ALL}`);
   const before = await sha256sum(desk.target);

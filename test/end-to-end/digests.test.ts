@@ -92,7 +92,7 @@ test('where both ends have BLAKE3 a new transfer has it, and --digest chooses', 
     const other = digest === 'blake3' ? 'sha-256' : 'blake3';
     const refused = await runSender(argumentsOf(scene, '--digest', other));
     assert.equal(refused.status, 4);
-    assert.match(refused.stderr, new RegExp(`its blocks have ${digest} digests, not ${other}`));
+    assert.match(refused.stderr, new RegExp(`it uses ${digest} digests, not ${other}`));
     assert.match(refused.stderr, /hint: leave --digest out/);
   }
 });

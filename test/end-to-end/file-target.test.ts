@@ -19,6 +19,7 @@ import {
   writeTicketVia,
 } from '../support/processes.ts';
 import { Relay } from '../support/relay.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -44,25 +45,29 @@ test('a file arrives equal on a file target, and every block is accounted for', 
   assert.deepEqual((await receiver.status()).state, 'sealed');
 });
 
-test('ssh-keygen verifies the receipt, which names the root that the sender computed', async () => {
-  await using folder = await tempDir();
-  const source = join(folder.path, 'source');
-  await writeFile(source, prng(seed).bytes(MIB));
-  await using receiver = await startReceiver({ folder: folder.path, target: join(folder.path, 'target') });
-  const { root } = await sendAll(...BLOCK, '--ticket-file', receiver.ticketFile, source);
-  const json = (await receiver.request('GET', '/receipt')).body;
-  const signature = (await receiver.request('GET', '/receipt?part=signature')).body;
-  const receipt: SealReceipt = JSON.parse(json.toString());
-  assert.deepEqual([receipt.root, receipt.size, receipt.blockSize], [root, MIB, 65_536]);
-  const signers = join(folder.path, 'signers');
-  await writeFile(signers, `receiver ${receipt.receiverKey}\n`);
-  await writeFile(join(folder.path, 'signature'), signature);
-  const place = ['-f', signers, '-I', 'receiver', '-s', join(folder.path, 'signature')];
-  const verify = ['-Y', 'verify', '-n', 'ddt-receipt-v1@dd-transfer', ...place];
-  assert.equal((await run('ssh-keygen', verify, { input: json })).status, 0);
-  const forged = Buffer.from(json.toString().replace(root, `sha256:${'0'.repeat(64)}`));
-  assert.notEqual((await run('ssh-keygen', verify, { input: forged })).status, 0);
-});
+test(
+  'ssh-keygen verifies the receipt, which names the root that the sender computed',
+  { skip: unlessInstalled('ssh-keygen') },
+  async () => {
+    await using folder = await tempDir();
+    const source = join(folder.path, 'source');
+    await writeFile(source, prng(seed).bytes(MIB));
+    await using receiver = await startReceiver({ folder: folder.path, target: join(folder.path, 'target') });
+    const { root } = await sendAll(...BLOCK, '--ticket-file', receiver.ticketFile, source);
+    const json = (await receiver.request('GET', '/receipt')).body;
+    const signature = (await receiver.request('GET', '/receipt?part=signature')).body;
+    const receipt: SealReceipt = JSON.parse(json.toString());
+    assert.deepEqual([receipt.root, receipt.size, receipt.blockSize], [root, MIB, 65_536]);
+    const signers = join(folder.path, 'signers');
+    await writeFile(signers, `receiver ${receipt.receiverKey}\n`);
+    await writeFile(join(folder.path, 'signature'), signature);
+    const place = ['-f', signers, '-I', 'receiver', '-s', join(folder.path, 'signature')];
+    const verify = ['-Y', 'verify', '-n', 'ddt-receipt-v1@dd-transfer', ...place];
+    assert.equal((await run('ssh-keygen', verify, { input: json })).status, 0);
+    const forged = Buffer.from(json.toString().replace(root, `sha256:${'0'.repeat(64)}`));
+    assert.notEqual((await run('ssh-keygen', verify, { input: forged })).status, 0);
+  },
+);
 
 test('a receiver with --once ends with status 0 when the transfer is sealed', async () => {
   await using folder = await tempDir();

@@ -28,9 +28,11 @@ import {
   writeTicketVia,
 } from '../support/processes.ts';
 import { Relay } from '../support/relay.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { runOk, type Started } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
+const skip = unlessInstalled('curl');
 const SIZE_BYTES = 64 * MIB;
 const BLOCK_BYTES = 64 * KIB;
 const BLOCK_COUNT = SIZE_BYTES / BLOCK_BYTES;
@@ -203,12 +205,16 @@ async function killAgainAndAgain(t: TestContext, folder: string, target: string)
   assert(againBytes <= loop.allowedBytes, `${againBytes} bytes were sent again, ${loop.allowedBytes} may be`);
 }
 
-test('a file target survives kills of either side, and hardly anything is sent twice', async (t) => {
-  await using folder = await tempDir();
-  await killAgainAndAgain(t, folder.path, join(folder.path, 'target'));
-});
+test(
+  'a file target survives kills of either side, and hardly anything is sent twice',
+  { skip },
+  async (t) => {
+    await using folder = await tempDir();
+    await killAgainAndAgain(t, folder.path, join(folder.path, 'target'));
+  },
+);
 
-test('a loop device does, too', { skip: skipUnlessLoop }, async (t) => {
+test('a loop device does, too', { skip: skip || skipUnlessLoop }, async (t) => {
   await using folder = await tempDir();
   await using device = await loopDevice(SIZE_BYTES, { directIo: true });
   await killAgainAndAgain(t, folder.path, device.path);

@@ -143,7 +143,7 @@ test('once the size is fixed, a pipe of another length is refused with both leng
   const longer = await pipeInto(the.receiver, 'cat "$0"; echo', the.source);
   assert.match(
     assertFailed(longer, 4, 'transfer-mismatch'),
-    /goes on after the 4194625 bytes \(4\.0 MiB\) that the source of this transfer has/,
+    /continues after the 4194625 bytes \(4\.0 MiB\) that the source of this transfer has/,
   );
   doneOf(await pipeInto(the.receiver, 'cat "$0"', the.source));
   await assertEqualFiles(the.source, the.target);

@@ -114,7 +114,7 @@ test('a device takes a pipe that fits to the last byte, and refuses one that is 
   );
   assert.match(
     longer,
-    /the target is too small: it can take 329216 bytes .*standard input goes on after them$/m,
+    /the target is too small: it can take 329216 bytes .*standard input continues after them$/m,
   );
   const done = doneOf(await pipeInto(the.receiver, 'cat "$0"', the.source));
   assert.equal(done.blocksTotal, 6);
@@ -154,7 +154,7 @@ test('--source-size: an early end is an error, seals nothing, and the same pipe 
   const said = assertFailed(early, 5, 'source-size');
   assert.match(said, /error: standard input ended after 300000 bytes \(293\.0 KiB\), before the 524297 of/);
   const longer = await pipeInto(the.receiver, 'cat "$0"; echo', the.source, ...size);
-  assert.match(assertFailed(longer, 5, 'source-size'), /goes on after the 524297 bytes/);
+  assert.match(assertFailed(longer, 5, 'source-size'), /continues after the 524297 bytes/);
   assert.equal((await the.receiver.status()).state, 'open');
   // What was written becomes durable a moment later, and the next run may or may not see that.
   await the.receiver.request('POST', '/flush');

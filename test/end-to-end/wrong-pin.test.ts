@@ -14,6 +14,7 @@ import {
   writeTicketVia,
 } from '../support/processes.ts';
 import { Relay, makeImpostor } from '../support/relay.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { start } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -67,12 +68,16 @@ test('a wrong key on a connection that replaces a lost one does, too', async () 
   await attack({ connections: 1, from: 2, cutAtBytes: MIB });
 });
 
-test('the impostor would have heard what a client without a pin tells it', async () => {
-  const impostor = await makeImpostor();
-  const nobody = { host: OWN_HOST, port: 9 };
-  await using relay = await Relay.start({ to: nobody, impostor: { from: 1, take: impostor.take } });
-  await using curl = await start('curl', ['-sk', `https://${OWN_HOST}:${relay.port}/`]);
-  await until('the request to come', () => impostor.requestBytes > 0);
-  relay.cut();
-  await bounded('curl to end', curl.ended);
-});
+test(
+  'the impostor would have heard what a client without a pin tells it',
+  { skip: unlessInstalled('curl') },
+  async () => {
+    const impostor = await makeImpostor();
+    const nobody = { host: OWN_HOST, port: 9 };
+    await using relay = await Relay.start({ to: nobody, impostor: { from: 1, take: impostor.take } });
+    await using curl = await start('curl', ['-sk', `https://${OWN_HOST}:${relay.port}/`]);
+    await until('the request to come', () => impostor.requestBytes > 0);
+    relay.cut();
+    await bounded('curl to end', curl.ended);
+  },
+);

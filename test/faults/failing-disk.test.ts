@@ -80,7 +80,8 @@ test(
     assert.equal(
       sending.stderr.split('\n').slice(-3).join('\n'),
       `ddt-send: error: the target fails again and again: cannot flush ${path}: input/output error\n` +
-        'ddt-send: hint: check the disk on the receiver; what is durable stays, the same command goes on\n',
+        "ddt-send: hint: check the disk on the receiver's machine, then run the same command again " +
+        'to resume; what is durable is safe\n',
     );
     await receiver.end('SIGKILL');
     assert.deepEqual((await assertJournalTrue(receiver.stateDir, disk.medium)).durable, []);

@@ -38,7 +38,7 @@ test(
     await using receiver = await startReceiver({ target, folder: folder.path });
     const command = [...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, disk.path];
     const note =
-      `the last 4 KiB of ${disk.path} lie behind the file system's end (isosize ${ISO_SECTORS * 2048}): ` +
+      `the last 4 KiB of ${disk.path} are past the end of the file system (isosize ${ISO_SECTORS * 2048}): ` +
       'run-out of the disc, not data';
     const stopped = await runSender(command);
     assert.equal(stopped.status, 5);

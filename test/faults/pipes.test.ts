@@ -92,7 +92,7 @@ test(
     const first = await pipeInto(receiver, 'cat "$0"', source);
     const said = assertFailed(first, 6, 'source-spent');
     assert.match(said, /^ddt-send: error: the receiver lost block 5, and a pipe can't be read again$/m);
-    assert.match(said, /^ddt-send: hint: run the same pipe again: 1 block is missing$/m);
+    assert.match(said, /^ddt-send: hint: run the same pipe again to resume: 1 block is missing$/m);
     await assertCopied(await pipeInto(receiver, 'cat "$0"', source), source, disk.medium);
   },
 );

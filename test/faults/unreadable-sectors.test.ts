@@ -102,9 +102,9 @@ test(
       sending.stderr.endsWith(
         `ddt-send: error: cannot read 512 bytes at offset 5120 of ${disk.path}: ` +
           'input/output error (sector 10)\n' +
-          'ddt-send: hint: run the same command again to try once more, ' +
-          'or with --on-read-error zero to go on: ' +
-          'what cannot be read becomes zeros then, and is listed\n',
+          'ddt-send: hint: run the same command again to retry, ' +
+          'or with --on-read-error zero to continue: ' +
+          'unreadable sectors are then replaced by zeros, and listed\n',
       ),
       sending.stderr,
     );

@@ -32,7 +32,7 @@ test(
     assert.equal(sending.status, 5, sending.stderr);
     const lines = sending.stderr.split('\n').slice(-3);
     assert.match(lines[0] ?? '', /^ddt-send: error: cannot read \S+ at offset \d+: the device is gone$/);
-    assert.match(lines[1] ?? '', /^ddt-send: hint: see to its cable and to its name \(lsblk\); /);
+    assert.match(lines[1] ?? '', /^ddt-send: hint: check its cable and its name \(lsblk\), then run /);
     assert.deepEqual((await receiver.status()).unreadable, []);
   },
 );

@@ -3,7 +3,7 @@ import type { Area } from '../../common/areas.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
-import type { ReplyInfo } from '../../sender/client/receiver-port.ts';
+import type { ResponseInfo } from '../../sender/client/receiver-port.ts';
 import type { Stamps } from './contents.ts';
 
 /** The body of a block as the receiver gets it. */
@@ -35,7 +35,7 @@ export type Request =
 
 /** `info` is in the head of every reply, of errors as well. */
 export interface Answer {
-  readonly info: ReplyInfo;
+  readonly info: ResponseInfo;
   readonly body: Buffer;
   readonly error: TransferError | undefined;
 }

@@ -11,12 +11,12 @@ import type {
   BlockHead,
   OutgoingBlock,
   ReceiverClient,
-  ReplyInfo,
+  ResponseInfo,
   Seal,
   SealRequest,
 } from '../../sender/client/receiver-port.ts';
-import { parseBlockReceipt, parseHead, parseSeal, parseZeroReceipt } from '../../sender/client/replies.ts';
-import { parseTransferStatus } from '../../sender/client/status-reply.ts';
+import { parseBlockResult, parseHead, parseSeal, parseZeroResult } from '../../sender/client/responses.ts';
+import { parseTransferStatus } from '../../sender/client/status-response.ts';
 import { readStamps, type Stamps } from './contents.ts';
 import { Line, PATIENT_STALL_MS, STALL_MS } from './line.ts';
 import type { Answer, Request, SentBlock } from './requests.ts';
@@ -29,15 +29,15 @@ export class SimClient implements ReceiverClient {
   readonly standstillMs = undefined;
   readonly #world: World;
   readonly #process: SimProcess;
-  readonly #onReply: (info: ReplyInfo) => void;
+  readonly #onResponse: (info: ResponseInfo) => void;
   readonly #line: Line;
   /** One request at a time, as on an HTTP/1.1 connection without pipelining. */
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(world: World, process: SimProcess, onReply: (info: ReplyInfo) => void) {
+  constructor(world: World, process: SimProcess, onResponse: (info: ResponseInfo) => void) {
     this.#world = world;
     this.#process = process;
-    this.#onReply = onReply;
+    this.#onResponse = onResponse;
     this.#line = new Line(world, process);
   }
 
@@ -45,7 +45,7 @@ export class SimClient implements ReceiverClient {
     return this.bytesWire;
   }
 
-  async look(): Promise<void> {
+  async refreshAcknowledged(): Promise<void> {
     // Nothing is between the process and the line here.
   }
 
@@ -105,7 +105,7 @@ export class SimClient implements ReceiverClient {
     this.bytesWire += bytes.length;
     try {
       const answer = await this.#ask({ kind: 'put', block }, signal);
-      return parseBlockReceipt(answer, { index, lengthBytes: bytes.length, digest, algorithm });
+      return parseBlockResult(answer, { index, lengthBytes: bytes.length, digest, algorithm });
     } finally {
       // From here on the buffer is another block's.
       sent.stamps();
@@ -113,7 +113,7 @@ export class SimClient implements ReceiverClient {
   }
 
   async zero(ranges: readonly Range[], signal: AbortSignal): ReturnType<ReceiverClient['zero']> {
-    return parseZeroReceipt(await this.#ask({ kind: 'zero', ranges }, signal, PATIENT_STALL_MS), ranges);
+    return parseZeroResult(await this.#ask({ kind: 'zero', ranges }, signal, PATIENT_STALL_MS), ranges);
   }
 
   async flush(signal: AbortSignal): Promise<void> {
@@ -174,7 +174,7 @@ export class SimClient implements ReceiverClient {
       if (!close()) return;
       this.isConnected = true;
       scheduler.trace('reply', answer.info.durableGeneration, answer.info.verifiedCount);
-      this.#onReply(answer.info);
+      this.#onResponse(answer.info);
       if (answer.error === undefined) resolve(answer);
       else reject(asReceived(answer.error, answer.info.epoch));
     };

@@ -6,7 +6,7 @@ import { formatAreas } from '../../common/areas.ts';
 import { digestText } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
-import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockReceipt } from '../../common/protocol/protocol.ts';
+import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockResult } from '../../common/protocol/protocol.ts';
 import type { Slab } from '../../common/io/buffers.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
@@ -187,7 +187,7 @@ export class SimReceiver implements ReceiverProcess {
   }
 
   /** Unless it has been written once more since, or the disk has lied. */
-  #checkDurable({ index, state }: BlockReceipt, digest: Buffer, writesBefore: number): void {
+  #checkDurable({ index, state }: BlockResult, digest: Buffer, writesBefore: number): void {
     const isListed = this.#world.journal.blocks.get(index)?.digest.equals(digest) === true;
     const isReplaced = this.#target.writesOf(index) > writesBefore + 1 || this.#world.mismatches > 0;
     if (state !== 'durable' || !(isListed || isReplaced))

@@ -54,7 +54,7 @@ export class SimSender implements SenderProcess {
     return await send(
       {
         source: this.source,
-        connect: (onReply) => new SimClient(this.#world, this.process, onReply),
+        connect: (onResponse) => new SimClient(this.#world, this.process, onResponse),
         receiverName: 'receiver',
         connections: profile.isAuto ? 'auto' : profile.connections,
         digest: profile.digest,

@@ -11,7 +11,7 @@ export function fakeLane(given: Partial<ReceiverClient> = {}): FakeLane {
     isConnected: true,
     standstillMs: undefined,
     acknowledgedBytes: 0,
-    look: async () => {},
+    refreshAcknowledged: async () => {},
     transfer: unasked,
     claim: unasked,
     listDigests: unasked,

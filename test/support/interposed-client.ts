@@ -6,10 +6,10 @@ import { systemClock } from '../../common/clock.ts';
 import { DIGESTS } from '../../common/digest/digest.ts';
 import type { BlockEncoder } from '../../sender/compression/encode-block.ts';
 import type { ReceiverClient } from '../../sender/client/receiver-port.ts';
-import { HttpReceiverClient } from '../../sender/client/http-receiver.ts';
-import { LineProbe } from '../../sender/client/connection/reachability.ts';
+import { HttpReceiver } from '../../sender/client/http-receiver.ts';
+import { Reachability } from '../../sender/client/connection/reachability.ts';
 import { send } from '../../sender/transfer/send.ts';
-import { SendQueues } from '../../sender/client/connection/unacked-bytes.ts';
+import { UnackedBytes } from '../../sender/client/connection/unacked-bytes.ts';
 import type { Source } from '../../sender/source/source.ts';
 import { BLOCK_BYTES, claimOf } from './open-transfer.ts';
 import type { ReceiverApp } from './receiver-app.ts';
@@ -22,7 +22,7 @@ export type Interposed = {
   ) => ReturnType<ReceiverClient[Name]>;
 };
 
-function interpose(client: HttpReceiverClient, { putBlock, complete }: Interposed): ReceiverClient {
+function interpose(client: HttpReceiver, { putBlock, complete }: Interposed): ReceiverClient {
   const askPut: ReceiverClient['putBlock'] = async (...args) => await client.putBlock(...args);
   const askComplete: ReceiverClient['complete'] = async (...args) => await client.complete(...args);
   return {
@@ -38,7 +38,7 @@ function interpose(client: HttpReceiverClient, { putBlock, complete }: Interpose
     get acknowledgedBytes() {
       return client.acknowledgedBytes;
     },
-    look: async () => await client.look(),
+    refreshAcknowledged: async () => await client.refreshAcknowledged(),
     transfer: async (signal) => await client.transfer(signal),
     claim: async (claim, signal) => await client.claim(claim, signal),
     listDigests: async (...args) => await client.listDigests(...args),
@@ -77,13 +77,15 @@ export async function sendThrough(
 ): ReturnType<typeof send> {
   const { port, pin, token } = app;
   const ticket = { origin: `https://127.0.0.1:${port}`, host: '127.0.0.1', port, pin, token };
-  const queues = new SendQueues();
-  const probe = new LineProbe(ticket);
+  const [unacked, reachability] = [new UnackedBytes(), new Reachability(ticket)];
   return await send(
     {
       source,
-      connect: (onReply) =>
-        interpose(new HttpReceiverClient({ ticket, senderId: 'test', queues, probe, onReply }), interposed),
+      connect: (onResponse) =>
+        interpose(
+          new HttpReceiver({ ticket, senderId: 'test', unacked, reachability, onResponse }),
+          interposed,
+        ),
       receiverName: 'receiver',
       connections: 1,
       blockSizeBytes: BLOCK_BYTES,

@@ -7,7 +7,7 @@ import { systemClock, type Clock } from '../../common/clock.ts';
 import { DIGESTS, digestNow } from '../../common/digest/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
-import type { BlockReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
+import type { BlockResult, SizedClaim } from '../../common/protocol/protocol.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
@@ -122,7 +122,7 @@ export async function putBlock(
   index: number,
   version: number,
   isFlushed = false,
-): Promise<BlockReceipt> {
+): Promise<BlockResult> {
   const bytes = contentOf(open, index, version);
   const block = { index: blockIndexOf(index, open.geometry), bytes, digest: digestNow(bytes), isFlushed };
   return (await writeBlock(transfer, block)).receipt;

@@ -1,4 +1,4 @@
-/** TypeScript as text: what of it is code, string or comment. Enough for rules about style; not a parser. */
+/** Tells code, strings and comments of TypeScript apart: enough for rules about style, but not a parser. */
 
 export interface Mask {
   /** The text with comments and the insides of strings, templates and regular expressions blanked. */
@@ -18,14 +18,14 @@ const REGULAR_EXPRESSION = /\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\
 const BEFORE_EXPRESSION = /(^|[(,=:[!&|?{};+\-*%<>~^]|\b(return|typeof|case|in|of|await|void))\s*$/;
 const TEMPLATE_TEXT = /(?:\\[^]|\$(?!\{)|[^`\\$])*/y;
 
-/** Same length and lines as the text, so that an offset means the same in all of them. */
+/** All have the length and lines of the text, so that an offset means the same in each. */
 export function maskOf(text: string): Mask {
   const kinds = Array.from({ length: text.length }, (): Kind => 'code');
   /** For each template that is open: how many braces are open in its `${`. */
   const templates: number[] = [];
   for (let at = 0; at < text.length;) {
     const piece = pieceAt(text, at, templates);
-    // The quotes of a string stay: it still is a value.
+    // The quotes stay in the code: a string is still a value.
     const margin = piece.kind === 'string' ? 1 : 0;
     if (piece.kind !== 'code') kinds.fill(piece.kind, at + margin, at + piece.length - margin);
     at += piece.length;

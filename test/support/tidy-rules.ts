@@ -1,4 +1,4 @@
-/** The rules of how this code is written, as functions from one file to the lines that break them. */
+/** The rules of this code base, as functions from one file to the lines that break them. */
 import { basename, dirname, join } from 'node:path/posix';
 import { importsOf, lineAt, maskOf, wordsOf } from './source-text.ts';
 
@@ -8,7 +8,7 @@ export interface SourceFile {
   readonly text: string;
 }
 
-/** @returns one sentence for each violation, beginning with its place: `common/x.ts:12: …`. */
+/** @returns one sentence per violation, starting with its place: `common/x.ts:12: …`. */
 export type Rule = (file: SourceFile) => string[];
 
 const FILE_LINES_MAX = 400;
@@ -39,8 +39,8 @@ export const lineLength: Rule = ({ path, text }) =>
   });
 
 /**
- * Each block of statements, function bodies above all, counted from the line that opens it to the one that
- * closes it. Bodies of classes and interfaces, object literals and lists of names are no blocks.
+ * Blocks of statements, function bodies above all, from the line that opens them to the one that closes them.
+ * Bodies of classes and interfaces, object literals and lists of names do not count.
  */
 export const functionLength: Rule = (file) => {
   const { code } = maskOf(file.text);
@@ -65,8 +65,8 @@ function opensBlock(before: string): boolean {
 }
 
 /**
- * Which folders a file may import from, besides its own and those of `common`: only such as stand further
- * down. A folder that is not listed here is not part of the house.
+ * The folders that a file may import from, besides its own and those of `common`: only ones further down. A
+ * folder that is not listed has no place yet.
  */
 export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   sender: [
@@ -122,8 +122,8 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * sender and receiver know only common, common knows neither, nothing that runs knows tests or scripts, and
- * within a side arrows between folders point down {@link ARROWS}.
+ * sender and receiver import only common, common imports neither, none of them imports tests or scripts, and
+ * within a side the arrows between folders point down {@link ARROWS}.
  */
 export const importLaw: Rule = (file) => {
   if (!isProduct(file.path)) return [];
@@ -140,7 +140,7 @@ export const importLaw: Rule = (file) => {
   });
 };
 
-/** Folders on a way that leads back to its start; the table must have none. */
+/** Circles of arrows; there must be none. */
 export function arrowCircles(arrows: Readonly<Record<string, readonly string[]>>): string[] {
   const isDone = new Set<string>();
   const circles: string[] = [];
@@ -154,7 +154,7 @@ export function arrowCircles(arrows: Readonly<Record<string, readonly string[]>>
   return circles;
 }
 
-/** Arrows of the table that no import goes along: the table says how it is, not how it might be. */
+/** Arrows that no import uses: the table describes the code as it is. */
 export function unusedArrows(files: readonly SourceFile[]): string[] {
   const used = new Set<string>();
   for (const { path, text } of files) {
@@ -178,14 +178,14 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   undici: /^sender\/client\/(http-receiver|connection\/connector)\.ts$/,
 };
 
-/** Replacing a package is then a change in one file. */
+/** Each package is used in one place, so that replacing it is a change of one file. */
 export const packageHomes: Rule = (file) =>
   importsOf(file.text).flatMap(({ specifier, offset }) => {
     if (!isProduct(file.path) || specifier.startsWith('.')) return [];
     const name = /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)?.[0] ?? specifier;
     const home = HOMES[specifier] ?? HOMES[name];
     const isFine = home === undefined ? specifier.startsWith('node:') : home.test(file.path);
-    return isFine ? [] : [at(file, offset, `${specifier} is not at home here`)];
+    return isFine ? [] : [at(file, offset, `${specifier} must not be used here`)];
   });
 
 /** Adapters that one file chooses among: whoever else imports one depends on a kind. */
@@ -220,15 +220,19 @@ export const soleCallers: Rule = (file) => {
       /\btarget\??\.flush\(/gi,
       'only durability.ts flushes a target',
     ),
-    ...only(isInstant, /\b(Date\.now|Math\.random)\b|\bnew Date\(\)/g, 'time and chance come from outside'),
+    ...only(
+      isInstant,
+      /\b(Date\.now|Math\.random)\b|\bnew Date\(\)/g,
+      'take time from a Clock and random numbers from a Prng',
+    ),
     ...only(/^$/, /\bconsole\./g, 'messages go through the log or standard output'),
   ];
 };
 
 const BANNED_WORDS = /^(src|dst|dest|todo|fixme)s?$/;
-/** Words that comments may need, of others' things; names may not. */
+/** Words that comments may use for other people's things, but names may not. */
 const BANNED_NAMES = /^(checksum|upload|session|worker)(s|ed|ing)?$/;
-/** Names that others gave. */
+/** Names in other people's interfaces. */
 const FOREIGN_NAMES = new Set(['maxCachedSessions', 'ZSTD_c_checksumFlag', 'isSessionReused', 'Worker']);
 
 export const bannedWords: Rule = (file) => {
@@ -247,7 +251,7 @@ export const bannedWords: Rule = (file) => {
 };
 
 export const exportsByName: Rule = (file) =>
-  matchesIn(file, /\bexport\s+default\b|\bas\s+default\b/g, 'exports have names');
+  matchesIn(file, /\bexport\s+default\b|\bas\s+default\b/g, 'no default exports');
 
 export const moduleState: Rule = (file) =>
   isProduct(file.path) ? matchesIn(file, /^(export\s+)?(let|var)\b.*/gm, 'modules have no state') : [];
@@ -255,7 +259,7 @@ export const moduleState: Rule = (file) =>
 export const fileNames: Rule = ({ path }) => {
   const name = basename(path).replace(/(\.test)?\.ts$/, '');
   if (/^(index|utils?|helpers?)$/.test(name)) return [`${path}:1: the name does not say what is in it`];
-  return /^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) ? [] : [`${path}:1: names of files are kebab-case`];
+  return /^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) ? [] : [`${path}:1: file names are kebab-case`];
 };
 
 export const RULES: Readonly<Record<string, Rule>> = {
@@ -272,7 +276,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   fileNames,
 };
 
-/** Files of the product that nothing which runs imports; the commands begin with main.ts. */
+/** Files of the product that no code but tests imports; main.ts is where the commands start. */
 export function unusedFiles(files: readonly SourceFile[]): string[] {
   const used = new Set<string>();
   for (const { path, text } of files.filter((file) => !file.path.startsWith('test/'))) {
@@ -280,10 +284,10 @@ export function unusedFiles(files: readonly SourceFile[]): string[] {
   }
   const isEntry = (path: string): boolean => /^(sender|receiver)\/main\.ts$/.test(path);
   const unused = files.filter(({ path }) => isProduct(path) && !isEntry(path) && !used.has(path));
-  return unused.map(({ path }) => `${path}:1: nothing that runs imports it`);
+  return unused.map(({ path }) => `${path}:1: only tests import it`);
 }
 
-/** A lockfile that names hosts sends everyone to one machine's registry. */
+/** A lockfile that names hosts sends everyone to the registry of one machine. */
 export function lockfileHosts(text: string): string[] {
   return text
     .split('\n')

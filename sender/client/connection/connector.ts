@@ -1,26 +1,42 @@
-/**
- * TLS connections to the receiver and to nobody else: the pin is checked before a byte of a request leaves.
- */
+/** TLS connections to the receiver and nobody else: the pin is checked before a byte of a request leaves. */
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 import { OWN_CIPHERS } from '../../../common/trust/ciphers.ts';
 import { TCP_KEEP_ALIVE_MS } from '../../../common/protocol/protocol.ts';
-import { TransferError } from '../../../common/errors.ts';
+import { TransferError, errnoOf } from '../../../common/errors.ts';
 import { pinOfPublicKey } from '../../../common/trust/ticket.ts';
 
-/** Connecting takes two round trips; behind the full queue of a slow line each is some nine seconds. */
+/**
+ * Connecting takes two round trips; behind the full queue of a slow line each of them takes some nine
+ * seconds.
+ */
 const CONNECT_TIMEOUT_MS = 30_000;
 /**
- * A name may have several addresses, which are tried one after the other. Node's half second ends each
- * attempt but the last on a line of 600 ms: where the last address is a dead one, none would come about.
+ * The addresses of a name are tried one after the other. Node's default of half a second would end every
+ * attempt but the last on a line of 600 ms: if the last address is dead, none would succeed.
  */
 const ADDRESS_TIMEOUT_MS = 10_000;
+
+/** What OpenSSL says of a peer that is no TLS 1.3 server. Damage on the line can look the same. */
+const MISSING_PROTOCOL: Readonly<Record<string, string>> = {
+  ERR_SSL_WRONG_VERSION_NUMBER: 'TLS',
+  ERR_SSL_UNEXPECTED_MESSAGE: 'TLS',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'TLS',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'TLS 1.3',
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'TLS 1.3',
+  'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE': 'TLS 1.3',
+};
+
+/** @returns the protocol that the peer does not speak; undefined if the error does not say that. */
+export function protocolMissingBy(error: unknown): string | undefined {
+  return MISSING_PROTOCOL[errnoOf(error) ?? ''];
+}
 
 /**
  * The pin is checked here and not in `checkServerIdentity`: Node does not call that when the chain is not
  * trusted, nor on resumed TLS sessions, which are off (`maxCachedSessions: 0`).
- * @param onSocket is told of each connection that passed.
+ * @param onSocket called with each connection that passed.
  */
 export function makeConnector(pin: string, onSocket: (socket: Socket) => void): buildConnector.connector {
   const connect = buildConnector({
@@ -54,12 +70,12 @@ export function makeConnector(pin: string, onSocket: (socket: Socket) => void): 
 
 function checkPin(socket: Socket, pin: string): TransferError | undefined {
   const key = socket instanceof TLSSocket ? socket.getPeerX509Certificate()?.publicKey : undefined;
-  const present = key === undefined ? 'none' : pinOfPublicKey(key);
-  if (present === pin) return undefined;
+  const found = key === undefined ? 'none' : pinOfPublicKey(key);
+  if (found === pin) return undefined;
   const { remoteAddress, remotePort } = socket;
   return new TransferError(
     'pin-mismatch',
-    `${remoteAddress}:${remotePort} is not the receiver of this ticket: its pin is ${present}, not ${pin}`,
-    { hint: 'check the address; if the receiver was installed anew, use the ticket that it prints now' },
+    `${remoteAddress}:${remotePort} is not the receiver of this ticket: its pin is ${found}, not ${pin}`,
+    { hint: 'check the address; if the receiver was reinstalled, use the ticket that it prints now' },
   );
 }

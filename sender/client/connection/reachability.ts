@@ -1,31 +1,28 @@
-/** Whether the receiver can be reached by a new connection, while old ones hang. */
+/** Whether a new connection gets through to the receiver while old ones hang. */
+import { SingleFlight } from '../../../common/single-flight.ts';
 import type { Ticket } from '../../../common/trust/ticket.ts';
 import { makeConnector } from './connector.ts';
 
-/** One connection at a time is enough for all who ask. */
-export class LineProbe {
-  readonly #connect: () => Promise<boolean>;
-  #underWay: Promise<boolean> | undefined;
+/** For all connections of a run: one attempt serves every lane that asks meanwhile. */
+export class Reachability {
+  readonly #attempt: SingleFlight<boolean>;
 
   constructor(ticket: Ticket) {
     const connect = makeConnector(ticket.pin, () => {});
     const place = { hostname: ticket.host, protocol: 'https:', port: String(ticket.port) };
-    this.#connect = async () =>
-      await new Promise((resolve) => {
-        connect(place, (error, socket) => {
-          socket?.destroy();
-          resolve(error === null);
-        });
-      });
+    this.#attempt = new SingleFlight(
+      async () =>
+        await new Promise((resolve) => {
+          connect(place, (error, socket) => {
+            socket?.destroy();
+            resolve(error === null);
+          });
+        }),
+    );
   }
 
-  /** TCP, TLS and the pin; no request. Takes as long as connecting may. */
+  /** TCP, TLS and the pin, without a request. Takes as long as connecting may. */
   async isReachable(): Promise<boolean> {
-    this.#underWay ??= this.#connect();
-    try {
-      return await this.#underWay;
-    } finally {
-      this.#underWay = undefined;
-    }
+    return await this.#attempt.run();
   }
 }

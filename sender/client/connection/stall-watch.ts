@@ -1,32 +1,31 @@
 /**
- * Whether a connection moves: seen from what the peer has acknowledged, not from what the kernel has
+ * Whether a connection moves, judged by what the peer has acknowledged and not by what the kernel has
  * buffered.
  */
 import type { Socket } from 'node:net';
 import { TransferError } from '../../../common/errors.ts';
-import type { SendQueues } from './unacked-bytes.ts';
+import type { UnackedBytes } from './unacked-bytes.ts';
 
-/** How often a connection is looked at. */
 const LOOK_INTERVAL_MS = 5000;
-/** A line of 64 kbit/s moves half a megabyte in a minute; no byte at all in that time is no line. */
+/** A line of 64 kbit/s moves half a megabyte in a minute; without a single byte in that time it is dead. */
 export const STALL_MS = 60_000;
 /**
- * A cut leaves the kernel's next attempt as far away as the cut was long. From here on it is tried whether a
- * new connection gets through.
+ * After an outage the kernel's next retransmission may be as far away as the outage was long. From here on a
+ * new connection is tried, to see whether it gets through.
  */
 const HANG_MS = 10_000;
 
-export interface Watched {
-  readonly queues: Pick<SendQueues, 'unacknowledgedBytes'>;
+export interface StallWatchOptions {
+  readonly unacked: Pick<UnackedBytes, 'of'>;
   readonly socketNow: () => Socket | undefined;
-  /** How long the receiver may take for its answer when it has the whole request. */
-  readonly answerMs: number;
+  /** How long the receiver may take to respond once it has the whole request. */
+  readonly responseMsMax: number;
   /** Whether a new connection gets through now. */
   readonly isReachable: () => Promise<boolean>;
   readonly onStall: (error: TransferError) => void;
 }
 
-/** @returns the shortest of those that are defined: who moves is not kept waiting. */
+/** @returns the shortest standstill; undefined if none is known. */
 export function standstillOf(
   all: Iterable<{ readonly standstillMs: number | undefined }>,
 ): number | undefined {
@@ -35,28 +34,25 @@ export function standstillOf(
 }
 
 /**
- * One request under way. Time is counted in looks, so that a process that was stopped has not missed
- * anything. Without a connection the connect timeout rules.
+ * Watches one request. Time is counted in looks, so that a process that was stopped has not missed anything.
+ * Until there is a connection only the connect timeout applies.
  */
-export class ProgressWatch implements Disposable {
-  readonly #watched: Watched;
+export class StallWatch implements Disposable {
+  readonly #options: StallWatchOptions;
   readonly #timer: NodeJS.Timeout;
   #seen: string | undefined;
-  /** From its begin to the last movement. */
+  /** From the start of the request to the last movement. */
   #movedForMs = 0;
   #standstillMs: number | undefined;
   #isEnded = false;
 
-  constructor(watched: Watched) {
-    this.#watched = watched;
+  constructor(options: StallWatchOptions) {
+    this.#options = options;
     this.#timer = setInterval(() => void this.#look(), LOOK_INTERVAL_MS);
     this.#timer.unref();
   }
 
-  /**
-   * Milliseconds in which nothing has moved, or in which it has not come to a connection; undefined until
-   * that is known.
-   */
+  /** For how long nothing has moved, or no connection has come about; undefined until that is known. */
   get standstillMs(): number | undefined {
     return this.#standstillMs;
   }
@@ -67,12 +63,14 @@ export class ProgressWatch implements Disposable {
   }
 
   async #look(): Promise<void> {
-    const { queues, socketNow, onStall, answerMs } = this.#watched;
+    const { unacked, socketNow, onStall, responseMsMax } = this.#options;
     const socket = socketNow();
-    const queued = socket === undefined ? undefined : await queues.unacknowledgedBytes(socket);
+    const unackedBytes = socket === undefined ? undefined : await unacked.of(socket);
     if (this.#isEnded) return;
     const seen =
-      socket === undefined ? '' : `${socket.localPort} ${socket.bytesWritten} ${socket.bytesRead} ${queued}`;
+      socket === undefined
+        ? ''
+        : `${socket.localPort} ${socket.bytesWritten} ${socket.bytesRead} ${unackedBytes}`;
     const [before, stillMs] = [this.#seen, (this.#standstillMs ?? 0) + LOOK_INTERVAL_MS];
     this.#seen = seen;
     if (seen !== before) {
@@ -82,18 +80,18 @@ export class ProgressWatch implements Disposable {
     }
     this.#standstillMs = stillMs;
     if (socket === undefined) return;
-    const isUnderWay = queued !== undefined && queued > 0;
-    const isLost = stillMs >= (isUnderWay ? STALL_MS : answerMs);
-    if (!isLost && !(isUnderWay && (await this.#hangs(stillMs)))) return;
+    const isSending = unackedBytes !== undefined && unackedBytes > 0;
+    const isDead = stillMs >= (isSending ? STALL_MS : responseMsMax);
+    if (!isDead && !(isSending && (await this.#hangs(stillMs)))) return;
     if (this.#isEnded) return;
-    const seconds = stillMs / 1000;
-    onStall(new TransferError('connection-failed', `the connection did not move for ${seconds} s`));
+    onStall(new TransferError('connection-failed', `no data on the connection for ${stillMs / 1000} s`));
   }
 
   /** A new connection gets through, and this one still does not move. */
   async #hangs(stillMs: number): Promise<boolean> {
-    // Not sooner than it has moved: what has come across is lost then, and on a slow line that is dear.
+    // Giving up loses what has come across already: not before it has stood still for as long as it has
+    // moved.
     if (stillMs < Math.max(HANG_MS, this.#movedForMs)) return false;
-    return (await this.#watched.isReachable()) && (this.#standstillMs ?? 0) > 0;
+    return (await this.#options.isReachable()) && (this.#standstillMs ?? 0) > 0;
   }
 }

@@ -18,8 +18,8 @@ function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-test('digests are SHA-256, on the pool and at once', async () => {
-  // FIPS 180-2, appendix B.1, and the digest of nothing.
+test('digests are SHA-256, on the pool and synchronously', async () => {
+  // FIPS 180-2, appendix B.1, and the digest of no bytes.
   const abc = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';
   const nothing = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
   for (const [text, hex] of [
@@ -30,11 +30,11 @@ test('digests are SHA-256, on the pool and at once', async () => {
     assert.equal(digestNow(Buffer.from(text)).toString('hex'), hex);
   }
   const view = Buffer.alloc(100, 7).subarray(10, 20);
-  assert.equal((await SHA256.of(view)).toString('hex'), sha256(view), 'a view, not what is around it');
+  assert.equal((await SHA256.of(view)).toString('hex'), sha256(view), 'only the view');
 });
 
-test('BLAKE3 is that of its published test vectors, and takes views for what they are', async () => {
-  assert.ok(BLAKE3 !== undefined, 'npm ci has brought @napi-rs/blake-hash');
+test('BLAKE3 agrees with its published test vectors, and hashes only the view', async () => {
+  assert.ok(BLAKE3 !== undefined, 'npm ci installs @napi-rs/blake-hash');
   // test_vectors.json of the BLAKE3 team: `input_len` bytes that count from 0 to 250, over and over.
   for (const [length, hex] of [
     [0, 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262'],
@@ -58,7 +58,7 @@ test('BLAKE3 is that of its published test vectors, and takes views for what the
   );
 });
 
-test('digests of zero blocks are those of that many zeros', () => {
+test('digests of zero blocks are those of as many zeros', () => {
   const block = 65_536;
   for (const [sizeBytes, index, zeros] of [
     [1, 0, 1],
@@ -79,7 +79,7 @@ test('digests of zero blocks are those of that many zeros', () => {
   assert.equal(known, '30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58');
 });
 
-test('the root is the SHA-256 of all digests in index order, in whatever order they come', () => {
+test('the root is the SHA-256 of all digests in index order, in whatever order they arrive', () => {
   const orders = fc.nat(40).chain((count) => {
     const indexes = Array.from({ length: count }, (_, at) => at);
     return fc.shuffledSubarray(indexes, { minLength: count });
@@ -92,7 +92,7 @@ test('the root is the SHA-256 of all digests in index order, in whatever order t
       for (const index of order) {
         const lent = Buffer.from(digests[index] ?? '');
         root.add(index, lent);
-        // The lender uses its buffer again.
+        // The caller reuses its buffer.
         lent.fill(0);
         seen.add(index);
         let complete = 0;
@@ -104,6 +104,6 @@ test('the root is the SHA-256 of all digests in index order, in whatever order t
   );
 });
 
-test('the root of an empty disk is the SHA-256 of nothing', () => {
+test('the root of an empty disk is the SHA-256 of no bytes', () => {
   assert.equal(new RootDigest().finish().toString('hex'), sha256(Buffer.alloc(0)));
 });

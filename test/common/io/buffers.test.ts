@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { SLAB_ALIGNMENT_BYTES, SlabPool, type Slab } from '../../../common/io/buffers.ts';
 import { TransferError } from '../../../common/errors.ts';
 
-/** What became of a `take` that may have to wait. */
+/** What has become of a `take`. */
 interface Asked {
   slab: Slab | undefined;
   error: unknown;
@@ -21,7 +21,7 @@ function ask(pool: SlabPool, signal?: AbortSignal): Asked {
   return asked;
 }
 
-test('slabs are page-aligned, at least of the size asked for, and apart from each other', async () => {
+test('slabs are page-aligned, at least of the requested size, and do not overlap', async () => {
   for (const [slabSizeBytes, rounded] of [
     [1, 4096],
     [4095, 4096],
@@ -41,7 +41,7 @@ test('slabs are page-aligned, at least of the size asked for, and apart from eac
   }
 });
 
-test('a pool of more than 4 GiB can be made: what is not touched takes no memory', async () => {
+test('a pool of more than 4 GiB is possible: untouched slabs take no memory', async () => {
   const size = 512 * 1024 * 1024;
   const pool = new SlabPool({ slabSizeBytes: size, slabCount: 17 });
   const slabs = await Promise.all(Array.from({ length: 17 }, async () => await pool.take()));
@@ -54,7 +54,7 @@ test('a pool of more than 4 GiB can be made: what is not touched takes no memory
   for (const [at, { bytes }] of slabs.entries()) assert.deepEqual([bytes[0], bytes[size - 1]], [at, at]);
 });
 
-test('no more slabs are lent than there are; who waits gets the very slab that comes back', async () => {
+test('no more slabs are lent than there are; a waiter gets the slab that is returned', async () => {
   const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 2 });
   const [first, second] = [await pool.take(), await pool.take()];
   const third = ask(pool);
@@ -69,7 +69,7 @@ test('no more slabs are lent than there are; who waits gets the very slab that c
   assert.equal(pool.freeCount, 2);
 });
 
-test('a slab that is disposed twice comes back once', async () => {
+test('a slab that is disposed twice is returned once', async () => {
   const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
   const first = await pool.take();
   first[Symbol.dispose]();
@@ -79,13 +79,13 @@ test('a slab that is disposed twice comes back once', async () => {
   const waiting = ask(pool);
   first[Symbol.dispose]();
   await turn();
-  assert.equal(waiting.slab, undefined, 'the slab belongs to another now');
+  assert.equal(waiting.slab, undefined, 'the slab has another owner now');
   second[Symbol.dispose]();
   await turn();
   assert.notEqual(waiting.slab, undefined);
 });
 
-test('a slab goes back at the end of its block, and when that fails', async () => {
+test('a slab is returned at the end of its scope, even after an exception', async () => {
   const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
   const use = async (): Promise<void> => {
     using _slab = await pool.take();
@@ -96,7 +96,7 @@ test('a slab goes back at the end of its block, and when that fails', async () =
   assert.equal(pool.freeCount, 1);
 });
 
-test('who is aborted while waiting leaves the line, and nobody else is woken for it', async () => {
+test('an aborted waiter leaves the line, and no other is woken', async () => {
   const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
   const held = await pool.take();
   const controllers = [new AbortController(), new AbortController(), new AbortController()];
@@ -110,7 +110,7 @@ test('who is aborted while waiting leaves the line, and nobody else is woken for
   await turn();
   assert.notEqual(asked[0]?.slab, undefined);
   const listeners = controllers.map(({ signal }) => getEventListeners(signal, 'abort').length);
-  assert.deepEqual(listeners, [0, 0, 1], 'only who waits listens: a signal lives as long as the process');
+  assert.deepEqual(listeners, [0, 0, 1], 'only waiters listen: a signal lives as long as the process');
   controllers[0]?.abort(reason);
   assert.equal(asked[0]?.error, undefined, 'too late: it has been lent');
   asked[0]?.slab?.[Symbol.dispose]();
@@ -119,7 +119,7 @@ test('who is aborted while waiting leaves the line, and nobody else is woken for
   assert.equal(pool.freeCount, 0);
 });
 
-test('a signal that is aborted already takes nothing; a reason that is no error becomes one', async () => {
+test('an aborted signal takes nothing; a reason that is not an error becomes one', async () => {
   const pool = new SlabPool({ slabSizeBytes: 4096, slabCount: 1 });
   await assert.rejects(pool.take(AbortSignal.abort(new Error('before'))), { message: 'before' });
   assert.equal(pool.freeCount, 1);
@@ -154,7 +154,7 @@ const steps = fc.array(
   { maxLength: 40 },
 );
 
-test('whatever is taken, given back and aborted: in order, within the bound, and nothing lost', async () => {
+test('for any sequence of calls: in order, within the bound, and nothing is lost', async () => {
   const property = fc.asyncProperty(fc.integer({ min: 1, max: 4 }), steps, async (slabCount, all) => {
     const pool = new SlabPool({ slabSizeBytes: 4096, slabCount });
     const lent: Asked[] = [];
@@ -168,7 +168,7 @@ test('whatever is taken, given back and aborted: in order, within the bound, and
       } else if (line[step.abort] !== undefined) {
         line.splice(step.abort, 1)[0]?.controller.abort();
       }
-      // The model: the first in line have what is free.
+      // The model: the first in line get what is free.
       while (lent.length < slabCount && line[0] !== undefined) {
         lent.push(line[0].asked);
         line = line.slice(1);

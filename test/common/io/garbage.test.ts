@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { release } from '../../../common/io/garbage.ts';
 
-test('the memory of a large buffer is given back, that of the common pool is left alone', () => {
+test('the memory of a large buffer is freed, that of the shared pool is left alone', () => {
   const large = zstdDecompressSync(zstdCompressSync(Buffer.alloc(2 ** 20, 7)), { chunkSize: 2 ** 20 });
   const view = large.subarray(5, 10);
   release(large);

@@ -4,7 +4,7 @@ import { isZero } from '../../../common/io/zeros.ts';
 
 const STEP = 64 * 1024;
 
-test('one bit anywhere tells a block from zeros', () => {
+test('one bit anywhere distinguishes a block from zeros', () => {
   for (const length of [1, 511, 512, STEP - 1, STEP, STEP + 1, 2 * STEP, 3 * STEP + 17]) {
     const bytes = Buffer.alloc(length);
     assert.equal(isZero(bytes), true, `${length}`);
@@ -19,7 +19,7 @@ test('one bit anywhere tells a block from zeros', () => {
   }
 });
 
-test('a view is judged by its own bytes alone', () => {
+test('only the bytes of the view count', () => {
   const bytes = Buffer.alloc(3 * STEP, 1);
   bytes.fill(0, STEP + 5, 2 * STEP + 9);
   assert.equal(isZero(bytes.subarray(STEP + 5, 2 * STEP + 9)), true);

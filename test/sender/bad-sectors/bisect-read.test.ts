@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { readCarefully, type FailedRead } from '../../../sender/bad-sectors/bisect-read.ts';
+import { bisectRead, type FailedRead } from '../../../sender/bad-sectors/bisect-read.ts';
 
 interface Disk {
   readonly sizeBytes: number;
   readonly sectorBytes: number;
-  /** Numbers of sectors. */
+  /** Sector numbers. */
   readonly bad: ReadonlySet<number>;
-  /** Reads are cut short after so many bytes. */
+  /** Reads return at most so many bytes. */
   readonly shortBytes: number;
 }
 
@@ -21,7 +21,7 @@ const anyDisk: fc.Arbitrary<Disk> = fc
   })
   .map((disk) => ({ ...disk, bad: new Set(disk.bad) }));
 
-/** A kernel's read: short before a bad sector, an error at one, nothing at the end. */
+/** Reads like the kernel: short before a bad sector, an error at one, nothing at the end. */
 function readOf(disk: Disk, at: number, end: number, hasShortReads: boolean): number | FailedRead {
   const { sizeBytes, sectorBytes, bad, shortBytes } = disk;
   let reached = Math.min(end, sizeBytes, at + shortBytes);
@@ -33,7 +33,7 @@ function readOf(disk: Disk, at: number, end: number, hasShortReads: boolean): nu
   return Math.max(0, reached - at);
 }
 
-test('every good byte comes to its place once, every bad sector is named once, in order', async () => {
+test('every good byte is read once to its place, every bad sector is reported once, in order', async () => {
   await fc.assert(
     fc.asyncProperty(anyDisk, fc.boolean(), fc.nat(2), async (disk, hasShortReads, skipped) => {
       const { sizeBytes, sectorBytes, bad } = disk;
@@ -47,7 +47,7 @@ test('every good byte comes to its place once, every bad sector is named once, i
           seen.set(byte, what);
         }
       };
-      const reached = await readCarefully({
+      const reached = await bisectRead({
         from,
         end: sizeBytes,
         sectorBytes,
@@ -71,10 +71,10 @@ test('every good byte comes to its place once, every bad sector is named once, i
   );
 });
 
-test('a source that ends before is told apart from one that cannot be read', async () => {
+test('a source that ends early is distinguished from one that cannot be read', async () => {
   const disk = { sizeBytes: 5000, sectorBytes: 512, bad: new Set([2]), shortBytes: Infinity };
   const bad: number[] = [];
-  const reached = await readCarefully({
+  const reached = await bisectRead({
     from: 0,
     end: 65_536,
     sectorBytes: 512,
@@ -84,7 +84,7 @@ test('a source that ends before is told apart from one that cannot be read', asy
   assert.deepEqual([reached, bad], [5000, [1024]]);
 });
 
-test('one bad sector of a block costs a few reads, and what ends the reading ends it at once', async () => {
+test('one bad sector of a block costs a few reads, and an exception ends the reading at once', async () => {
   const disk = { sizeBytes: 4 * 2 ** 20, sectorBytes: 512, bad: new Set([5000]), shortBytes: Infinity };
   let reads = 0;
   const reading = {
@@ -96,13 +96,13 @@ test('one bad sector of a block costs a few reads, and what ends the reading end
       return readOf(disk, at, end, false);
     },
   };
-  await readCarefully({ ...reading, onUnreadable: () => {} });
+  await bisectRead({ ...reading, onUnreadable: () => {} });
   assert.equal(reads, 1 + 2 * 13);
   reads = 0;
   const stop = new Error('stop');
   const onUnreadable = (): never => {
     throw stop;
   };
-  await assert.rejects(readCarefully({ ...reading, onUnreadable }), stop);
+  await assert.rejects(bisectRead({ ...reading, onUnreadable }), stop);
   assert(reads < 27);
 });

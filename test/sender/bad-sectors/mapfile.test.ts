@@ -10,7 +10,7 @@ import { ReadMap, type MapArea, type ReadStatus } from '../../../sender/bad-sect
 import { coded } from '../../support/coded.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
-/** As the manual of ddrescue 1.27 shows it, with every status. */
+/** From the manual of ddrescue 1.27, with every status. */
 const FROM_DDRESCUE = `# Mapfile. Created by GNU ddrescue version 1.27
 # Command line: ddrescue -d -c18 /dev/fd0 fdimage mapfile
 # Start time:   2015-07-21 09:37:44
@@ -27,7 +27,7 @@ const FROM_DDRESCUE = `# Mapfile. Created by GNU ddrescue version 1.27
 `;
 const SIZE = 0x168000;
 
-test("ddrescue's mapfile is read; what it has not tried sector by sector is not tried", () => {
+test("ddrescue's mapfile is read; areas not yet tried sector by sector count as not tried", () => {
   assert.deepEqual(
     parseMapfile(FROM_DDRESCUE, 'map', SIZE).map(({ offset, length, status }) => [offset, length, status]),
     [
@@ -42,7 +42,7 @@ test("ddrescue's mapfile is read; what it has not tried sector by sector is not 
   assert.deepEqual(parseMapfile('0 +\n0 010 +\n8 0x8 -\n', 'map', 16).length, 2);
 });
 
-test('what is written is read again', () => {
+test('a written mapfile can be read again', () => {
   const pieces = fc.array(
     fc.record({
       length: fc.integer({ min: 1, max: 2 ** 40 }),
@@ -67,19 +67,19 @@ test('what is written is read again', () => {
   );
 });
 
-test('what is no mapfile of this source is refused with the line that is wrong', () => {
+test('a file that is not a mapfile of this source is refused, naming the line', () => {
   const good = FROM_DDRESCUE.split('\n');
   for (const [line, text, message] of [
-    [7, 'garbage', 'line 7 is not its line with the current position and status'],
-    [7, '0x0 ?  1 1', 'line 7 is not its line with'],
+    [7, 'garbage', 'line 7 is not the line with the current position and status'],
+    [7, '0x0 ?  1 1', 'line 7 is not the line with'],
     [9, '0x0 0x117000', 'line 9 is not an area'],
     [9, '0x0 0x117000 x', 'line 9 is not an area'],
     [9, '0x0 0 +', 'line 9 is not an area'],
     [9, '0x0 -1 +', 'line 9 is not an area'],
     [9, '0x0 0xFFFFFFFFFFFFFFFF +', 'line 9 is not an area'],
-    [9, '0x200 0x116E00 +', 'line 9 begins at 512, the area before it ends at 0'],
-    [10, '0x117200 0x200 -', 'line 10 begins at 1143296, the area before it ends at 1142784'],
-    [13, '', 'it is of 1179648 bytes, the source has 1474560'],
+    [9, '0x200 0x116E00 +', 'line 9 starts at 512, but the area before it ends at 0'],
+    [10, '0x117200 0x200 -', 'line 10 starts at 1143296, but the area before it ends at 1142784'],
+    [13, '', 'it covers 1179648 bytes, but the source has 1474560'],
   ] as const) {
     const lines = good.with(line - 1, text).join('\n');
     assert.throws(
@@ -98,7 +98,7 @@ test('what is no mapfile of this source is refused with the line that is wrong',
   }
 });
 
-test('whatever stands in the file, it tiles the source or is refused', () => {
+test('any text either tiles the source or is refused', () => {
   const line = fc.oneof(fc.string(), fc.constantFrom(...FROM_DDRESCUE.split('\n')));
   fc.assert(
     fc.property(fc.array(line), (lines) => {
@@ -115,7 +115,7 @@ test('whatever stands in the file, it tiles the source or is refused', () => {
   );
 });
 
-test('a mapfile that cannot be used is left as it was, and a new one is there at once', async () => {
+test('a mapfile that cannot be used is left unchanged, and a new one is written at once', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'map');
   const warnings: string[] = [];
@@ -137,7 +137,7 @@ test('a mapfile that cannot be used is left as it was, and a new one is there at
   assert.deepEqual([await readdir(folder.path), warnings], [['map', 'new'], []]);
 });
 
-test('a mapfile that cannot be written is refused at the start, and a warning later', async () => {
+test('a mapfile that cannot be written is refused at the start, and warned of later', async () => {
   await using folder = await tempDir();
   const place = join(folder.path, 'sub');
   const warnings: string[] = [];

@@ -20,20 +20,20 @@ function errorsOf(onReadError: OnReadError, isGone = false): { errors: ReadError
   return { errors: new ReadErrors(options), map };
 }
 
-test('a bad sector stops the copy with its place, and the map has it', () => {
+test('a bad sector stops the copy, and is named and recorded in the map', () => {
   const { errors, map } = errorsOf('stop');
   errors.refuse(0, 65_536, failure('EIO'));
   assert.throws(
     () => errors.note(5120, 512, failure('EIO')),
     coded('source-read', {
       message: /^cannot read 512 bytes at offset 5120 of \/dev\/sdc: input\/output error \(sector 10\)$/,
-      hint: /^run the same command again to try once more, or with --on-read-error zero to go on: /,
+      hint: /^run the same command again to retry, or with --on-read-error zero to continue: /,
     }),
   );
   assert.deepEqual(map.areas()[1], { offset: 5120, length: 512, status: '-' });
 });
 
-test('for zeros it goes on, until too much in a row cannot be read, whichever lane reads it', () => {
+test('with zeros the copy continues until too much in a row is unreadable, over all lanes', () => {
   const { errors } = errorsOf('zero');
   const half = UNREADABLE_RUN_BYTES_MAX / 2;
   errors.note(half, half, failure('ENODATA'));
@@ -48,7 +48,7 @@ test('for zeros it goes on, until too much in a row cannot be read, whichever la
   );
 });
 
-test('a disk that is gone is never a disk with bad sectors', () => {
+test('a disk that is gone is not taken for one with bad sectors', () => {
   for (const onReadError of ['stop', 'zero'] as const) {
     for (const code of ['ENXIO', 'ENODEV', 'ENOMEDIUM', 'ENOTCONN', 'ESTALE']) {
       const { errors, map } = errorsOf(onReadError);

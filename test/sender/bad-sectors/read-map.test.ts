@@ -19,7 +19,7 @@ const anyStep: fc.Arbitrary<Step> = fc
   })
   .map(({ kind, offset, length }) => ({ kind, offset, length: Math.min(length, SIZE - offset) }));
 
-/** A status for each byte. */
+/** One status for each byte. */
 function expand(map: ReadMap): ReadStatus[] {
   return map.areas().flatMap(({ length, status }) => Array.from({ length }, () => status));
 }
@@ -44,7 +44,7 @@ function run(map: ReadMap, model: ReadStatus[], { kind, offset, length }: Step):
   }
 }
 
-test('whatever happens in whatever order, every byte has the status that it was given last', () => {
+test('after any sequence of changes every byte has its last status', () => {
   fc.assert(
     fc.property(fc.array(anyStep, { maxLength: 30 }), (steps) => {
       const map = new ReadMap(SIZE);
@@ -66,6 +66,6 @@ test('whatever happens in whatever order, every byte has the status that it was 
   );
 });
 
-test('an empty source has nothing to be read', () => {
+test('an empty source has no areas', () => {
   assert.deepEqual(new ReadMap(0).areas(), []);
 });

@@ -5,14 +5,14 @@ import { TransferError } from '../../../common/errors.ts';
 import {
   formatLimit,
   limitAt,
-  parseTimetable,
+  parseSchedule,
   type Limit,
 } from '../../../sender/bandwidth/bandwidth-schedule.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Node looks at it anew whenever it is set. */
+/** Node reads TZ again whenever it is set. */
 function inZone<Result>(zone: string, work: () => Result): Result {
   const before = process.env['TZ'];
   process.env['TZ'] = zone;
@@ -26,7 +26,7 @@ function inZone<Result>(zone: string, work: () => Result): Result {
 
 /** @param when local time of the zone, as `2026-11-22T08:00`; a Sunday. */
 function limitOf(text: string, when: string, zone = 'UTC'): Limit {
-  return inZone(zone, () => limitAt(parseTimetable(text), new Date(when).getTime()));
+  return inZone(zone, () => limitAt(parseSchedule(text), new Date(when).getTime()));
 }
 
 test('one limit holds always; a number alone counts KiB, and suffixes are powers of 1024', () => {
@@ -55,7 +55,7 @@ test('one limit holds always; a number alone counts KiB, and suffixes are powers
   }
 });
 
-test('what is no limit is refused, naming it', () => {
+test('anything that is not a limit is refused by name', () => {
   for (const text of [
     '',
     'fast',
@@ -76,16 +76,19 @@ test('what is no limit is refused, naming it', () => {
     '2MB/s',
   ]) {
     assert.throws(
-      () => parseTimetable(text),
-      (error) => error instanceof TransferError && /^'.*' is not a limit$/.test(error.message),
+      () => parseSchedule(text),
+      (error) => error instanceof TransferError && /^'.*' is not a bandwidth limit$/.test(error.message),
       text,
     );
   }
-  assert.throws(() => parseTimetable('1023B'), /the limit '1023B' is not between 1K and 8191T a second/);
-  assert.throws(() => parseTimetable('9999999P'), /the limit '9999999P' is not between/);
+  assert.throws(
+    () => parseSchedule('1023B'),
+    /the bandwidth limit '1023B' is not between 1K and 8191T a second/,
+  );
+  assert.throws(() => parseSchedule('9999999P'), /the bandwidth limit '9999999P' is not between/);
 });
 
-test('of a day, the entry that began last holds, before the first the last of the day before', () => {
+test('the entry that began last applies; before the first one, the last one of the day before', () => {
   const table = '08:00,512K 12:00,10M 13:00,512K 18:00,30M 23:00,off';
   for (const [time, limit] of [
     ['00:00', undefined],
@@ -109,7 +112,7 @@ test('of a day, the entry that began last holds, before the first the last of th
   }
 });
 
-test('of a week, days may be named, in short or in full, and mixed with entries of every day', () => {
+test('days may be named, in short or in full, and mixed with daily entries', () => {
   const table = 'Mon-00:00,512K Friday-23:59,10M SAT-10:00,1M sun-20:00,off';
   for (const [when, limit] of [
     ['2026-11-22T19:59', MIB],
@@ -127,12 +130,16 @@ test('of a week, days may be named, in short or in full, and mixed with entries 
   assert.equal(limitOf(mixed, '2026-11-23T11:59'), 512 * KIB);
   assert.equal(limitOf(mixed, '2026-11-23T12:00'), MIB);
   assert.equal(limitOf(mixed, '2026-11-24T11:59'), MIB);
-  assert.equal(limitOf('08:00,1M 08:00,2M', '2026-11-23T12:00'), 2 * MIB, 'of two the later one');
+  assert.equal(
+    limitOf('08:00,1M 08:00,2M', '2026-11-23T12:00'),
+    2 * MIB,
+    'of two at the same time the later one',
+  );
 });
 
-test('the wall clock of the time zone counts, also where it is set forward or back', () => {
+test('local time counts, also when clocks are set forward or back', () => {
   // Berlin: 2026-03-29 02:00 becomes 03:00; 2026-10-25 03:00 becomes 02:00. Both are Sundays.
-  const table = parseTimetable('02:30,1M 04:00,off');
+  const table = parseSchedule('02:30,1M 04:00,off');
   const at = (utc: string): Limit => inZone('Europe/Berlin', () => limitAt(table, Date.parse(utc)));
   assert.equal(at('2026-03-29T00:59Z'), undefined, '01:59');
   assert.equal(at('2026-03-29T01:00Z'), MIB, '03:00: 02:30 never was');
@@ -144,7 +151,7 @@ test('the wall clock of the time zone counts, also where it is set forward or ba
   assert.equal(limitOf('08:00,1M 19:00,off', '2026-07-01T08:00', 'Asia/Kolkata'), MIB);
 });
 
-test('any text is a timetable or refused as one; each limit can be told', () => {
+test('any text is a schedule or is refused as one; each limit can be formatted', () => {
   const piece = fc.constantFrom('08:00', 'Mon-', ',', ' ', ';', '2M', 'off', ':', '512', '.', '-', 'K', '\n');
   fc.assert(
     fc.property(
@@ -153,7 +160,7 @@ test('any text is a timetable or refused as one; each limit can be told', () => 
       (text, when) => {
         try {
           assert.match(
-            formatLimit(limitAt(parseTimetable(text), when.getTime())),
+            formatLimit(limitAt(parseSchedule(text), when.getTime())),
             /^(off|.* .iB\/s \(.* .bit\/s\))$/,
           );
         } catch (error) {

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LimitSource, type LimitSourceOptions } from '../../../sender/bandwidth/schedule-source.ts';
+import { ScheduleSource, type ScheduleSourceOptions } from '../../../sender/bandwidth/schedule-source.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const MIB = 1024 * 1024;
 
-interface Heard extends LimitSourceOptions {
+interface Heard extends ScheduleSourceOptions {
   readonly clock: FakeClock;
   readonly changes: (number | undefined)[];
   readonly broken: string[];
@@ -25,9 +25,9 @@ function listen(clock = new FakeClock()): Heard {
   };
 }
 
-test('a timetable switches when its time has come, and tells it once', async () => {
+test('a schedule changes the limit on time, and reports it once', async () => {
   const heard = listen(new FakeClock(new Date('2026-11-22T07:59:58').getTime()));
-  using limits = await LimitSource.open('08:00,1M 19:00,off', heard);
+  using limits = await ScheduleSource.open('08:00,1M 19:00,off', heard);
   assert.equal(limits.bytesPerSecond, undefined);
   await heard.clock.advance(1999);
   await limits.reload();
@@ -42,24 +42,24 @@ test('a timetable switches when its time has come, and tells it once', async () 
   assert.deepEqual(heard.changes, [MIB, undefined]);
 });
 
-test('an edited file counts; a broken or missing one changes nothing and is told once', async () => {
+test('an edited file is used; a broken or missing one changes nothing and is reported once', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'limit');
   await writeFile(path, '1M\n');
   const heard = listen();
-  using limits = await LimitSource.open(`@${path}`, heard);
+  using limits = await ScheduleSource.open(`@${path}`, heard);
   assert.equal(limits.bytesPerSecond, MIB);
   await writeFile(path, '00:00,2M\n12:00,2M\n');
   await limits.reload();
   assert.deepEqual(heard.changes, [2 * MIB]);
   await writeFile(path, '');
   await limits.reload();
-  assert.deepEqual(heard.broken, [], 'it may be being written');
+  assert.deepEqual(heard.broken, [], 'the file may be being written');
   for (let times = 0; times < 3; times++) await limits.reload();
-  assert.deepEqual(heard.broken, [`cannot use the limit in ${path}: '' is not a limit`]);
+  assert.deepEqual(heard.broken, [`cannot use the bandwidth limit in ${path}: '' is not a bandwidth limit`]);
   await rm(path);
   for (let times = 0; times < 3; times++) await limits.reload();
-  const gone = `cannot read the limit from ${path}: no such file or directory`;
+  const gone = `cannot read the bandwidth limit from ${path}: no such file or directory`;
   assert.deepEqual(heard.broken.slice(1), [gone]);
   assert.equal(limits.bytesPerSecond, 2 * MIB);
   await writeFile(path, 'off');
@@ -67,19 +67,19 @@ test('an edited file counts; a broken or missing one changes nothing and is told
   assert.deepEqual(heard.changes, [2 * MIB, undefined]);
   await writeFile(path, 'bad');
   await limits.reload(true);
-  assert.equal(heard.broken.length, 3, 'who asks is answered at once');
+  assert.equal(heard.broken.length, 3, 'a forced reload reports at once');
 });
 
-test('at the start a file that is missing or broken is a mistake of usage', async () => {
+test('at the start a missing or broken file is a usage error', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'limit');
-  await assert.rejects(LimitSource.open(`@${path}`, listen()), {
+  await assert.rejects(ScheduleSource.open(`@${path}`, listen()), {
     code: 'usage',
-    message: /^cannot read the limit/,
+    message: /^cannot read the bandwidth limit/,
   });
   await writeFile(path, '2X');
-  await assert.rejects(LimitSource.open(`@${path}`, listen()), {
+  await assert.rejects(ScheduleSource.open(`@${path}`, listen()), {
     code: 'usage',
-    message: /'2X' is not a limit$/,
+    message: /'2X' is not a bandwidth limit$/,
   });
 });

@@ -1,4 +1,4 @@
-/** Levels chosen on modelled lines and processors: what gets through is nearly what the best one would. */
+/** Levels on model lines and processors: the rate comes close to that of the best level. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -19,11 +19,11 @@ function settle(observed: Omit<Observed, 'level'>, from: Level): Level {
   return level;
 }
 
-test('before anything was sent it is the cheapest', () => {
+test('before anything was sent the cheapest level is used', () => {
   assert.equal(chooseLevel({ ...FAST, level: 9, lineBytesPerSecond: undefined }), 1);
 });
 
-test('a slow line has the highest level, a faster one a lower, one faster than the processor none', () => {
+test('a slow line gets the highest level, a faster one a lower, one faster than the processor none', () => {
   for (const from of LEVELS) {
     const levels = [1e6, 20e6, 35e6, 70e6, 1e9].map((line) =>
       settle({ ...FAST, lineBytesPerSecond: line }, from),
@@ -47,19 +47,19 @@ test('one odd measurement moves the level by one step', () => {
   }
 });
 
-test('where the processor is the limit a little gain is none, where the line is it is one', () => {
+test('a small gain counts where the line is the limit, not where the processor is', () => {
   const atLimit = (gain: number): number => (2 * 0.7 * FAST.encodeBytesPerSecond) / gain;
   assert.equal(settle({ ...FAST, lineBytesPerSecond: atLimit(1.2) }, 1), 0);
   assert.equal(settle({ ...FAST, lineBytesPerSecond: atLimit(1.3) }, 0), 1);
   assert.notEqual(settle({ ...FAST, share: 0.9, lineBytesPerSecond: 20e6 }, 0), 0);
 });
 
-test('what does not shrink is sent plain on every line', () => {
+test('incompressible data is sent plain on every line', () => {
   for (const line of [1e3, 1e6, 1e9])
     assert.equal(settle({ ...FAST, share: 1, lineBytesPerSecond: line }, 0), 0);
 });
 
-test('on any line, processor and data it settles within a twelfth of the best, or near plain', (t) => {
+test('for any line, processor and data it settles within a twelfth of the best, or near plain', (t) => {
   t.diagnostic(`seed ${seed}`);
   const random = prng(seed);
   for (let run = 0; run < 2000; run++) {
@@ -73,7 +73,7 @@ test('on any line, processor and data it settles within a twelfth of the best, o
     for (const from of LEVELS) {
       const level = settle(observed, from);
       const rate = plainRateAt(level, { ...observed, level });
-      // Where the processor is the limit plain is preferred up to a quarter more.
+      // Where the processor is the limit, plain is preferred up to a gain of a quarter.
       assert(
         rate > best * (level === 0 ? 0.79 : 11 / 12),
         `${JSON.stringify(observed)}: ${from} to ${level}`,

@@ -25,7 +25,7 @@ function encoderOf(
   };
 }
 
-/** Writes down what is asked of it. */
+/** Records the calls. */
 function counting(encode: Codec['encode']): { codec: Codec; levels: number[] } {
   const levels: number[] = [];
   const codec: Codec = {
@@ -38,7 +38,7 @@ function counting(encode: Codec['encode']): { codec: Codec; levels: number[] } {
   return { codec, levels };
 }
 
-test('auto, none, zstd and a level are understood, nothing else', () => {
+test('auto, none, zstd and a level are accepted, nothing else', () => {
   assert.deepEqual(['auto', 'none', 'zstd', 'zstd:1', 'zstd:19'].map(parseCompression), [
     'auto',
     'none',
@@ -51,7 +51,7 @@ test('auto, none, zstd and a level are understood, nothing else', () => {
   }
 });
 
-test('what is encoded decodes to the block and is smaller, at every length', async (t) => {
+test('an encoded block decodes to the block and is smaller, at every length', async (t) => {
   t.diagnostic(`seed ${seed}`);
   const random = prng(seed);
   for (const compression of ['auto', 1, 3, 19] as const) {
@@ -76,7 +76,7 @@ function mixed(length: number): Buffer {
   return Buffer.concat([TEXT.subarray(0, half), NOISE.subarray(half, length)]);
 }
 
-test('text is encoded and noise is not', async () => {
+test('text is encoded, noise is not', async () => {
   for (const compression of ['auto', 3] as const) {
     const { encoder } = encoderOf(compression);
     assert(((await encoder.encode(0, TEXT))?.length ?? Infinity) < MIB / 100);
@@ -88,7 +88,7 @@ test('text is encoded and noise is not', async () => {
   assert(half > 0.45 && half < 0.6, `${half}`);
 });
 
-test('among noise the next text is found within sixteen blocks', async () => {
+test('after noise the next text is found within sixteen blocks', async () => {
   const { encoder } = encoderOf('auto');
   for (let index = 0; index < 100; index++) assert.equal(await encoder.encode(index, NOISE), undefined);
   let missed = 0;
@@ -97,7 +97,7 @@ test('among noise the next text is found within sixteen blocks', async () => {
   for (let index = 0; index < 4; index++) assert.notEqual(await encoder.encode(index, TEXT), undefined);
 });
 
-test('a block that a faulty machine encodes wrongly is sent plain, and that is said', async () => {
+test('a block that a faulty machine encodes wrongly is sent plain, with a warning', async () => {
   const faults: readonly Codec['decode'][] = [
     async () => await Promise.resolve(Buffer.concat([TEXT.subarray(1), TEXT.subarray(0, 1)])),
     async () => await Promise.resolve(Buffer.from(TEXT.subarray(1))),
@@ -108,13 +108,13 @@ test('a block that a faulty machine encodes wrongly is sent plain, and that is s
     const { encoder, warnings } = encoderOf(3, { encode, decode });
     assert.equal(await encoder.encode(812, TEXT), undefined);
     assert.deepEqual(warnings, [
-      'block 812 was not itself after compressing and decompressing: it is sent uncompressed; ' +
+      'block 812 differed after compressing and decompressing, and is sent uncompressed: ' +
         "this machine's memory or processor may be faulty",
     ]);
   }
 });
 
-test('the slower the line the higher the level, and a very fast one has none', async () => {
+test('the slower the line the higher the level; a very fast one gets none', async () => {
   for (const [sendingMs, expected] of [
     [1e6, 9],
     [0.001, 0],
@@ -131,7 +131,7 @@ test('the slower the line the higher the level, and a very fast one has none', a
   }
 });
 
-test('that a line is slow is not believed before a plain block has told', async () => {
+test('a line counts as slow only after a plain block was sent', async () => {
   const { codec, levels } = counting(async () => await Promise.resolve(Buffer.from('x')));
   const { encoder } = encoderOf('auto', codec);
   for (let block = 0; block < 12; block++) {
@@ -144,9 +144,9 @@ test('that a line is slow is not believed before a plain block has told', async 
   assert((levels.at(-1) ?? 0) > 1, levels.join());
 });
 
-test('on a slow line what the sample has missed is encoded, too', async () => {
+test('on a slow line blocks are encoded even if the sample missed what shrinks', async () => {
   const { encoder } = encoderOf('auto');
-  // Where the sample looks there is noise.
+  // The sample sees only noise.
   const missed = Buffer.concat([NOISE.subarray(0, MIB / 8), TEXT]).subarray(0, MIB);
   NOISE.copy(missed, 0);
   for (let at = 4096; at < MIB; at += MIB / 8) TEXT.copy(missed, at, 0, MIB / 16);
@@ -162,7 +162,7 @@ test('on a slow line what the sample has missed is encoded, too', async () => {
   }
 });
 
-test('no more blocks than there are cores are encoded at once', async () => {
+test('no more blocks are encoded at once than there are cores', async () => {
   let [running, most] = [0, 0];
   const { codec } = counting(async () => {
     most = Math.max(most, ++running);

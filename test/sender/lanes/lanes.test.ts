@@ -28,12 +28,12 @@ function scene(): {
         if (result instanceof Error) throw result;
         if (result === 'done') return 'done';
       }
-      return 'sent away';
+      return 'dismissed';
     });
   return { lanes, made, blocks, run };
 }
 
-test('as many lanes are at work as are wanted, and more at once when more are', async () => {
+test('as many lanes run as are wanted, and more at once when more are wanted', async () => {
   const { lanes, made, blocks, run } = scene();
   lanes.want(2);
   const ended = run();
@@ -45,12 +45,12 @@ test('as many lanes are at work as are wanted, and more at once when more are', 
   assert.equal(lanes.runningCount, 0);
 });
 
-test('of lanes too many those go that finish their block first, and they come back first', async () => {
+test('surplus lanes go when they finish their block, and are the first to come back', async () => {
   const { lanes, made, blocks, run } = scene();
   lanes.want(4);
   const ended = run();
   lanes.want(2);
-  assert.equal(lanes.runningCount, 4, 'nobody drops a block');
+  assert.equal(lanes.runningCount, 4, 'no lane drops its block');
   blocks[3]?.end('more');
   await turn();
   blocks[1]?.end('more');
@@ -58,15 +58,15 @@ test('of lanes too many those go that finish their block first, and they come ba
   assert.equal(lanes.runningCount, 2);
   blocks[0]?.end('more');
   await turn();
-  assert.equal(lanes.runningCount, 2, 'those that are left go on');
+  assert.equal(lanes.runningCount, 2, 'the remaining ones continue');
   lanes.want(3);
-  assert.equal(blocks.at(-1)?.lane, blocks[1]?.lane, 'with the connection that was used last');
+  assert.equal(blocks.at(-1)?.lane, blocks[1]?.lane, 'with the connection used last');
   assert.equal(made.length, 4);
   for (const { end } of blocks) end('done');
   await ended;
 });
 
-test('when one has found nothing left no lane begins any more', async () => {
+test('when a lane finds nothing left, no further lane starts', async () => {
   const { lanes, blocks, run } = scene();
   lanes.want(2);
   const ended = run();
@@ -77,12 +77,12 @@ test('when one has found nothing left no lane begins any more', async () => {
   blocks[1]?.end('done');
   await ended;
   const again = run();
-  assert.equal(lanes.runningCount, 8, 'the next round has them');
+  assert.equal(lanes.runningCount, 8, 'the next round starts them');
   for (const { end } of blocks) end('done');
   await again;
 });
 
-test('the first failure is thrown when all lanes have ended, and none begins any more', async () => {
+test('the first failure is thrown when all lanes have ended, and no further lane starts', async () => {
   const { lanes, blocks, run } = scene();
   lanes.want(3);
   const ended = run();
@@ -98,10 +98,29 @@ test('the first failure is thrown when all lanes have ended, and none begins any
   await rejected;
 });
 
-test('without lanes at work the connection that counts is the control one', () => {
+test('while no lane runs, the control connection counts', () => {
   const lane = fakeLane({ isConnected: false });
   const lanes = new Lanes(() => lane);
   assert.equal(lanes.connectedCount, 0);
   lane.isConnected = true;
   assert.equal(lanes.connectedCount, 1);
+});
+
+test('fewer lanes may send than run; surplus permits end with their blocks', async () => {
+  const { lanes, blocks, run } = scene();
+  const never = new AbortController().signal;
+  lanes.want(4, 2);
+  const ended = run();
+  assert.deepEqual([lanes.runningCount, lanes.sendingCount], [4, 2]);
+  const [first, second] = [await lanes.permitToSend(never), await lanes.permitToSend(never)];
+  const waiting = lanes.permitToSend(never);
+  lanes.want(4, 1);
+  assert.equal(lanes.sendingCount, 2, 'no block is dropped');
+  first[Symbol.dispose]();
+  assert.equal(lanes.sendingCount, 1);
+  second[Symbol.dispose]();
+  using _third = await waiting;
+  assert.equal(lanes.sendingCount, 1);
+  for (const { end } of blocks) end('done');
+  await ended;
 });

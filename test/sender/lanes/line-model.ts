@@ -1,7 +1,7 @@
 /**
- * A line with TCP connections on it, as a fluid: each has a congestion window that grows as cubic's does
- * (RFC 9438) and is cut by random loss and by overflow of the common queue. Lanes send blocks over it, one
- * after the other.
+ * A fluid model of a line with TCP connections: each has a congestion window that grows as cubic's (RFC 9438)
+ * and is cut by random loss and by overflow of the shared queue. Lanes send one block after the other over
+ * it.
  */
 import type { Prng } from '../../support/prng.ts';
 
@@ -10,24 +10,25 @@ const PACKET_BYTES = 1448;
 const WINDOW_START = 10;
 const CUT = 0.7;
 const CUBIC_C = 0.4;
-/**
- * Below it three duplicate acknowledgements do not come together: a timeout (RFC 6298 via Linux's 200 ms).
- */
+/** Below this there are no three duplicate acknowledgements, only a timeout (RFC 6298, Linux's 200 ms). */
 const WINDOW_FAST = 4;
 const TIMEOUT_MS_MIN = 200;
 const SWAY_MS = 1000;
-export const BLOCK_BYTES = 4 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Of a large disk. */
+export const BLOCK_BYTES = 4 * MIB;
 
 export interface LineParameters {
   readonly bytesPerSecond: number;
   readonly rttMs: number;
-  /** Of each packet, 0 to 1. */
+  /** Probability for each packet. */
   readonly loss: number;
-  /** How fast the source can be read, all lanes together. */
+  readonly blockBytes: number;
+  /** How fast the source can be read by all lanes together. */
   readonly sourceBytesPerSecond: number;
   /** More blocks at once are refused as `busy`. */
   readonly receiverBlocks: number;
-  /** Of what it carries others take up to this part, 0 to 1, another one each second. */
+  /** Other traffic takes up to this part of the line, 0 to 1; it changes every second. */
   readonly sway: number;
 }
 
@@ -35,11 +36,14 @@ interface Flow {
   window: number;
   threshold: number;
   windowMax: number;
-  /** When it was cut last, and until when it stands still: connecting, after a timeout, reading. */
+  /** When the window was last cut, and until when the flow is still: connecting, in a timeout, reading. */
   cutAtMs: number;
   stillUntilMs: number;
   isReading: boolean;
   leftBytes: number;
+  /** Arrived after a packet that was lost: not acknowledged until that has been sent again. */
+  heldBytes: number;
+  heldUntilMs: number;
 }
 
 export class LineModel {
@@ -55,6 +59,9 @@ export class LineModel {
   #sendingMs = 0;
   #laneMs = 0;
   deliveredBytes = 0;
+  /** As the sender sees it: acknowledgements are cumulative. */
+  acknowledgedBytes = 0;
+  finishedBlocks = 0;
   busyCount = 0;
 
   constructor(line: LineParameters, prng: Prng) {
@@ -74,13 +81,19 @@ export class LineModel {
     this.#line = line;
   }
 
-  /** Lanes too many finish their block first. */
+  /** Surplus lanes finish their block first. */
   set lanes(wanted: number) {
     this.#wanted = wanted;
     while (this.#flows.length < wanted) this.#flows.push(this.#connect());
   }
 
-  /** Since it was last asked. */
+  /** Of blocks in flight: what an interruption would lose. */
+  get unfinishedBytes(): number {
+    const { blockBytes } = this.#line;
+    return this.#flows.reduce((sum, { leftBytes }) => sum + blockBytes - leftBytes, 0);
+  }
+
+  /** Since the last call. */
   takeSendingShare(): number {
     const share = this.#laneMs === 0 ? 0 : this.#sendingMs / this.#laneMs;
     this.#sendingMs = this.#laneMs = 0;
@@ -110,7 +123,7 @@ export class LineModel {
     }
     const capacity = perMs * ms;
     const taken = Math.min(offered + this.#queueBytes, capacity);
-    // A queue of a bandwidth-delay product, as routers are said to have.
+    // One bandwidth-delay product, as routers are said to have.
     const queueMax = Math.max(64 * 1024, perMs * rttMs);
     const queued = this.#queueBytes + offered - taken;
     const overflow = Math.max(0, queued - queueMax);
@@ -130,6 +143,11 @@ export class LineModel {
     const bytes = Math.min(flow.leftBytes, packets * PACKET_BYTES * share);
     flow.leftBytes -= bytes;
     this.deliveredBytes += bytes;
+    flow.heldBytes += bytes;
+    if (flow.heldUntilMs <= this.#nowMs) {
+      this.acknowledgedBytes += flow.heldBytes;
+      flow.heldBytes = 0;
+    }
     const lost = 1 - (1 - Math.min(0.9, this.#line.loss + dropped)) ** packets;
     if (this.#nowMs - flow.cutAtMs > roundMs && this.#unit() < lost) this.#cut(flow, roundMs);
     else this.#grow(flow, ms, roundMs);
@@ -137,6 +155,7 @@ export class LineModel {
 
   #cut(flow: Flow, roundMs: number): void {
     flow.cutAtMs = this.#nowMs;
+    flow.heldUntilMs = this.#nowMs + roundMs;
     flow.windowMax = flow.window;
     if (flow.window < WINDOW_FAST) {
       flow.stillUntilMs = this.#nowMs + Math.max(TIMEOUT_MS_MIN, 1.5 * roundMs);
@@ -149,7 +168,7 @@ export class LineModel {
   }
 
   #grow(flow: Flow, ms: number, roundMs: number): void {
-    // Hystart (RFC 9406): slow start ends when the queue is felt.
+    // HyStart (RFC 9406): slow start ends when the queue grows.
     if (roundMs > this.#line.rttMs * 1.125) flow.threshold = Math.min(flow.threshold, flow.window);
     if (flow.window < flow.threshold) {
       flow.window *= 2 ** (ms / roundMs);
@@ -159,14 +178,16 @@ export class LineModel {
     const turn = Math.cbrt((flow.windowMax * (1 - CUT)) / CUBIC_C);
     const cubic = CUBIC_C * (seconds - turn) ** 3 + flow.windowMax;
     const friendly = flow.window + (((3 * (1 - CUT)) / (1 + CUT)) * ms) / roundMs;
-    // Not faster than half a window a round.
+    // At most half a window a round.
     const most = flow.window * (1 + (0.5 * ms) / roundMs);
     flow.window = Math.min(most, Math.max(friendly, cubic, flow.window));
   }
 
   #nextBlock(flow: Flow | undefined, at: number): void {
     if (flow === undefined || flow.leftBytes > 0) return;
+    this.finishedBlocks++;
     if (this.#flows.length > this.#wanted) {
+      this.acknowledgedBytes += flow.heldBytes;
       this.#flows.splice(at, 1);
       return;
     }
@@ -175,10 +196,11 @@ export class LineModel {
   }
 
   #read(flow: Flow): void {
-    flow.leftBytes = BLOCK_BYTES;
+    const { blockBytes } = this.#line;
+    flow.leftBytes = blockBytes;
     flow.isReading = true;
     const startMs = Math.max(this.#sourceFreeAtMs, this.#nowMs);
-    this.#sourceFreeAtMs = startMs + (BLOCK_BYTES * 1000) / this.#line.sourceBytesPerSecond;
+    this.#sourceFreeAtMs = startMs + (blockBytes * 1000) / this.#line.sourceBytesPerSecond;
     flow.stillUntilMs = this.#sourceFreeAtMs;
     if (this.#flows.length > this.#line.receiverBlocks) {
       this.busyCount++;
@@ -195,6 +217,8 @@ export class LineModel {
       stillUntilMs: 0,
       isReading: true,
       leftBytes: 0,
+      heldBytes: 0,
+      heldUntilMs: 0,
     };
     this.#read(flow);
     flow.stillUntilMs += 3 * this.#line.rttMs;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keepPace } from '../../../sender/lanes/tune-lanes.ts';
+import { tuneLanes } from '../../../sender/lanes/tune-lanes.ts';
 import { Lanes } from '../../../sender/lanes/lanes.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { fakeLane } from '../../support/fake-lane.ts';
@@ -9,7 +9,7 @@ const LANES_MAX = 20;
 const BLOCK_BYTES = 4 * 1024 * 1024;
 const RATE = 1_000_000;
 
-/** Lanes that send without end, each as fast as the others; how much in all is up to the test. */
+/** Lanes that send endlessly, all equally fast. */
 function scene(): {
   clock: FakeClock;
   lanes: Lanes;
@@ -21,9 +21,9 @@ function scene(): {
   let lookedMs = 0;
   const lanes = new Lanes(() => {
     const lane = fakeLane({
-      look: async () => {
+      refreshAcknowledged: async () => {
         if (!line.isDown && lanes.control === lane) {
-          lane.acknowledgedBytes += (RATE * lanes.runningCount * (clock.monotonicMs() - lookedMs)) / 1000;
+          lane.acknowledgedBytes += (RATE * lanes.sendingCount * (clock.monotonicMs() - lookedMs)) / 1000;
         }
         if (lanes.control === lane) lookedMs = clock.monotonicMs();
         await Promise.resolve();
@@ -36,18 +36,18 @@ function scene(): {
     for (;;) {
       const block = Promise.race([over.promise, clock.sleep(100).then(() => 'more' as const)]);
       if ((await block) === 'done') return 'done';
-      if (!isWanted()) return 'sent away';
+      if (!isWanted()) return 'dismissed';
     }
   });
   return { clock, lanes, line, end: () => over.resolve('done') };
 }
 
-test('the lanes follow the pace: all where each helps, fewer when the receiver is busy', async () => {
+test('lanes follow the tuner: all of them while each helps, fewer when the receiver is busy', async () => {
   const { clock, lanes, line, end } = scene();
   const busyCount = (): number => line.busyCount;
   const sendingMs = (): number => clock.monotonicMs() * 100;
   {
-    using _pace = keepPace({
+    using _tuning = tuneLanes({
       lanes,
       lanesMax: LANES_MAX,
       blockBytes: BLOCK_BYTES,
@@ -55,7 +55,7 @@ test('the lanes follow the pace: all where each helps, fewer when the receiver i
       busyCount,
       clock,
     });
-    assert.equal(lanes.runningCount, 4, 'at once');
+    assert.deepEqual([lanes.runningCount, lanes.sendingCount], [4, 2], 'at once');
     await clock.advance(16_000);
     assert.equal(lanes.runningCount, LANES_MAX);
     line.busyCount++;
@@ -66,10 +66,10 @@ test('the lanes follow the pace: all where each helps, fewer when the receiver i
   const quiet = clock.sleeperCount;
   end();
   await clock.advance(1000);
-  assert(quiet <= LANES_MAX && clock.sleeperCount === 0, 'nothing goes on when it is disposed');
+  assert(quiet <= LANES_MAX && clock.sleeperCount === 0, 'it stops when it is disposed');
 });
 
-test('while nothing moves for long it looks more seldom', async () => {
+test('while nothing moves for long it looks less often', async () => {
   const { clock, lanes, line, end } = scene();
   line.isDown = true;
   let looks = 0;
@@ -77,7 +77,7 @@ test('while nothing moves for long it looks more seldom', async () => {
     looks++;
     return 0;
   };
-  using _pace = keepPace({
+  using _tuning = tuneLanes({
     lanes,
     lanesMax: LANES_MAX,
     blockBytes: BLOCK_BYTES,

@@ -1,6 +1,6 @@
-/** Runs of a pace on model lines, and what is asked of them. */
-import { pace } from '../../../sender/lanes/lane-tuner.ts';
-import { PACE_INTERVAL_MS, startPace, type Observation } from '../../../sender/lanes/tuner-state.ts';
+/** Runs of a lane tuner on model lines, and their figures. */
+import { tune } from '../../../sender/lanes/lane-tuner.ts';
+import { TUNER_INTERVAL_MS, startTuner, type Observation } from '../../../sender/lanes/tuner-state.ts';
 import { prng } from '../../support/prng.ts';
 import { BLOCK_BYTES, LineModel, type LineParameters } from './line-model.ts';
 
@@ -8,19 +8,21 @@ export const LANES_MAX = 64;
 const FIXED_COUNTS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64] as const;
 const FIXED_WARM_UP_MS = 15_000;
 const FIXED_MS = 40_000;
-const TICKS_A_MINUTE = 60_000 / PACE_INTERVAL_MS;
+const TICKS_A_MINUTE = 60_000 / TUNER_INTERVAL_MS;
 
-/** What decides: lanes wanted, from one observation to the next. */
+/** @returns the lanes wanted after an observation. */
 export type Decide = (seen: Observation) => number;
 
-export function decideByPace(): Decide {
-  let state = startPace(LANES_MAX, BLOCK_BYTES);
-  return (seen) => (state = pace(state, seen)).lanes;
+export function decideByTuner(blockBytes = BLOCK_BYTES): Decide {
+  let state = startTuner(LANES_MAX, blockBytes);
+  return (seen) => (state = tune(state, seen)).lanes;
 }
 
 export interface Tick {
   readonly lanes: number;
   readonly bytesPerSecond: number;
+  readonly finishedBlocks: number;
+  readonly unfinishedBytes: number;
 }
 
 export function lineOf(
@@ -33,6 +35,7 @@ export function lineOf(
     bytesPerSecond: (mbitPerSecond * 1e6) / 8,
     rttMs,
     loss: lossPercent / 100,
+    blockBytes: BLOCK_BYTES,
     sourceBytesPerSecond: 200e6,
     receiverBlocks: LANES_MAX,
     sway: 0,
@@ -44,14 +47,14 @@ export function lineOf(
 export function runOn(
   lines: readonly (readonly [LineParameters, number])[],
   seed: number,
-  decide: Decide = decideByPace(),
+  decide: Decide = decideByTuner(lines[0]?.[0].blockBytes),
 ): Tick[] {
   const ticks: Tick[] = [];
   const model = new LineModel(lines[0]?.[0] ?? lineOf(1, 1, 0), prng(seed));
   const observe = (): void => {
     model.lanes = decide({
       atMs: model.nowMs,
-      acknowledgedBytes: model.deliveredBytes,
+      acknowledgedBytes: model.acknowledgedBytes,
       lanes: model.laneCount,
       sendingShare: model.takeSendingShare(),
       busyCount: model.busyCount,
@@ -60,11 +63,13 @@ export function runOn(
   observe();
   for (const [line, lastsMs] of lines) {
     model.line = line;
-    for (let leftMs = lastsMs; leftMs > 0; leftMs -= PACE_INTERVAL_MS) {
+    for (let leftMs = lastsMs; leftMs > 0; leftMs -= TUNER_INTERVAL_MS) {
       const before = model.deliveredBytes;
-      model.run(PACE_INTERVAL_MS);
+      model.run(TUNER_INTERVAL_MS);
       const bytes = model.deliveredBytes - before;
-      ticks.push({ lanes: model.laneCount, bytesPerSecond: (bytes * 1000) / PACE_INTERVAL_MS });
+      const { laneCount: lanes, finishedBlocks, unfinishedBytes } = model;
+      const bytesPerSecond = (bytes * 1000) / TUNER_INTERVAL_MS;
+      ticks.push({ lanes, bytesPerSecond, finishedBlocks, unfinishedBytes });
       observe();
     }
   }
@@ -75,13 +80,13 @@ export function meanOf(ticks: readonly Tick[]): number {
   return ticks.reduce((sum, { bytesPerSecond }) => sum + bytesPerSecond, 0) / ticks.length;
 }
 
-/** By the number of lanes, in bytes a second: what a number that never changes gives. */
+/** Goodput in bytes a second for each fixed number of lanes. */
 export function fixedGoodputs(line: LineParameters): Map<number, number> {
   const counts = FIXED_COUNTS.filter((count) => count <= line.receiverBlocks);
   return new Map(
     counts.map((count) => {
       const ticks = runOn([[line, FIXED_WARM_UP_MS + FIXED_MS]], 1, () => count);
-      return [count, meanOf(ticks.slice(FIXED_WARM_UP_MS / PACE_INTERVAL_MS))];
+      return [count, meanOf(ticks.slice(FIXED_WARM_UP_MS / TUNER_INTERVAL_MS))];
     }),
   );
 }
@@ -90,7 +95,7 @@ export function bestOf(line: LineParameters): number {
   return Math.max(...fixedGoodputs(line).values());
 }
 
-/** Changes of direction up or down a minute: a step upwards that is kept is not counted twice. */
+/** Changes of direction per minute: consecutive steps in one direction count once. */
 export function turnsPerMinute(ticks: readonly Tick[]): number {
   let turns = 0;
   let direction = 0;
@@ -102,12 +107,12 @@ export function turnsPerMinute(ticks: readonly Tick[]): number {
   return (turns * TICKS_A_MINUTE) / ticks.length;
 }
 
-/** Seconds until five seconds in a row bring this share of `best` on the average; Infinity if never. */
+/** Seconds until five seconds in a row reach this share of `best` on average; Infinity if never. */
 export function secondsUntil(share: number, best: number, ticks: readonly Tick[]): number {
-  const span = 5000 / PACE_INTERVAL_MS;
+  const span = 5000 / TUNER_INTERVAL_MS;
   for (let at = 0; at + span <= ticks.length; at++) {
     if (meanOf(ticks.slice(at, at + span)) >= share * best) {
-      return ((at + span) * PACE_INTERVAL_MS) / 1000;
+      return ((at + span) * TUNER_INTERVAL_MS) / 1000;
     }
   }
   return Infinity;

@@ -15,7 +15,7 @@ const BLOCK = 65_536;
 const never = new AbortController().signal;
 const noFlush = async (): Promise<void> => await Promise.reject(new Error('nothing to flush'));
 
-/** Gives these bytes and ends; the pieces have no say in how blocks are cut. */
+/** Gives these bytes, then ends. */
 function streamOf(bytes: Buffer): Stream {
   let at = 0;
   return {
@@ -41,7 +41,7 @@ interface Scene {
   readonly clock: FakeClock;
   readonly slabs: SlabPool;
   readonly ends: number[];
-  /** The next block, with all the time that it takes. */
+  /** The next block; lets all the time pass that it takes. */
   readonly next: (flush?: () => Promise<void>) => Promise<SuppliedBlock | undefined>;
 }
 
@@ -68,14 +68,14 @@ function scene(bytes: Buffer, options: { slabCount?: number; sizeMax?: number } 
   return { supply, clock, slabs, ends, next };
 }
 
-/** Index, length, digest and whether it is zero, and whether it is new. */
+/** Index, length, digest, whether it is zero, and whether it is new. */
 function shown(supplied: SuppliedBlock | undefined): unknown[] {
   assert(supplied !== undefined);
   const { index, bytes, digest, isZero } = supplied.block;
   return [index, bytes.length, digest.toString('hex'), isZero, supplied.isFirst];
 }
 
-test('blocks come in order, whole but for the last; the end is told before that one', async () => {
+test('blocks come in order, all whole except the last; the end is reported before that one', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 0, max: 3 * BLOCK }), fc.integer(), async (length, seed) => {
       const bytes = prng(seed).bytes(length);
@@ -96,13 +96,13 @@ test('blocks come in order, whole but for the last; the end is told before that 
       }
       assert.equal(await next(), undefined);
       assert.deepEqual([ends, supply.isEmpty], [[length], true]);
-      assert.equal(await next(), undefined, 'and stays ended');
+      assert.equal(await next(), undefined, 'and it stays ended');
     }),
     { numRuns: 20 },
   );
 });
 
-test('many lanes at once get all blocks, each once, and one of them is told the end', async () => {
+test('concurrent lanes get all blocks, each once, and the end is reported once', async () => {
   const bytes = prng(5).bytes(7 * BLOCK + 1);
   const { supply, clock, ends } = scene(bytes, { slabCount: 10 });
   const lanes = Array.from({ length: 10 }, async () => await supply.next(nextOptions(noFlush, never)));
@@ -114,7 +114,7 @@ test('many lanes at once get all blocks, each once, and one of them is told the 
   assert.deepEqual(ends, [7 * BLOCK + 1]);
 });
 
-test('a block stays in memory until it is released, and can be had again as it was', async () => {
+test('a block stays in memory until it is released, and can be supplied again unchanged', async () => {
   const bytes = prng(6).bytes(2 * BLOCK);
   const { supply, slabs, next } = scene(bytes);
   const first = await next();
@@ -130,7 +130,7 @@ test('a block stays in memory until it is released, and can be had again as it w
   assert.equal(slabs.freeCount, 8);
 });
 
-test('zeros need no memory, also when they come again', async () => {
+test('zeros need no memory, even when they are supplied again', async () => {
   const { supply, slabs, next } = scene(Buffer.alloc(BLOCK + 10));
   await next();
   const tail = await next();
@@ -143,7 +143,7 @@ test('zeros need no memory, also when they come again', async () => {
   assert.deepEqual(shown(await next()), [1, 0, digest, true, false]);
 });
 
-test('when all memory is taken a flush is asked for, which frees some', async () => {
+test('when all memory is taken a flush is requested, which frees some', async () => {
   const { supply, next } = scene(prng(7).bytes(3 * BLOCK), { slabCount: 2 });
   await next();
   await next();
@@ -156,7 +156,7 @@ test('when all memory is taken a flush is asked for, which frees some', async ()
   assert.deepEqual([third?.block.index, flushes], [2, 1]);
 });
 
-test('a flush that tells of lost blocks gives them back before anything is read', async () => {
+test('blocks that a flush reports lost are supplied before anything is read', async () => {
   const { supply, next } = scene(prng(8).bytes(3 * BLOCK), { slabCount: 2 });
   await next();
   await next();
@@ -167,13 +167,13 @@ test('a flush that tells of lost blocks gives them back before anything is read'
   assert.deepEqual([lost?.block.index, lost?.isFirst], [1, false]);
 });
 
-test('blocks in the hands of other lanes are waited for, and then flushed', async () => {
+test('blocks held by other lanes are waited for, and then flushed', async () => {
   const { supply, clock, next } = scene(prng(9).bytes(4 * BLOCK), { slabCount: 2 });
   await next();
   await next();
   let flushes = 0;
   const flush = async (): Promise<void> => {
-    // What the first flush could not cover had not been written yet.
+    // Blocks that the first flush did not cover had not been written yet.
     if (++flushes === 2) supply.release([[0, 2]]);
     return await Promise.resolve();
   };
@@ -189,7 +189,7 @@ test('blocks in the hands of other lanes are waited for, and then flushed', asyn
   assert.equal(flushes, 2);
 });
 
-test('an interruption right after the end of the pipe is the end of the run, not of the source', async () => {
+test('an interruption right after the end of the pipe ends the run, not the source', async () => {
   const { supply, clock, ends } = scene(prng(10).bytes(100));
   const interruption = new AbortController();
   const tail = supply.next(nextOptions(noFlush, interruption.signal));
@@ -199,7 +199,7 @@ test('an interruption right after the end of the pipe is the end of the run, not
   assert.deepEqual(ends, []);
 });
 
-test('what goes on behind the largest possible size is refused, also in the middle of a block', async () => {
+test('a pipe that continues past the maximum size is refused, even in the middle of a block', async () => {
   for (const sizeMax of [BLOCK, BLOCK + 512]) {
     const fitting = scene(prng(11).bytes(sizeMax), { sizeMax });
     await fitting.next();
@@ -213,7 +213,7 @@ test('what goes on behind the largest possible size is refused, also in the midd
   }
 });
 
-test('what was durable and is lost can not be sent again, and is named', () => {
+test('durable blocks that were lost cannot be sent again, and are named', () => {
   const { supply } = scene(Buffer.alloc(0));
   assert.throws(
     () =>
@@ -223,7 +223,7 @@ test('what was durable and is lost can not be sent again, and is named', () => {
       ]),
     coded('source-spent', {
       message: /^the receiver lost 3 blocks: 3-4, 9, and a pipe can't be read again$/,
-      hint: /^run the same pipe again: 3 blocks are missing$/,
+      hint: /^run the same pipe again to resume: 3 blocks are missing$/,
     }),
   );
   assert.throws(
@@ -232,7 +232,7 @@ test('what was durable and is lost can not be sent again, and is named', () => {
   );
 });
 
-test('bytes that changed in memory are not sent once more', async () => {
+test('bytes that changed in memory are not sent again', async () => {
   const { supply, next } = scene(prng(12).bytes(BLOCK));
   const supplied = await next();
   assert(supplied !== undefined);

@@ -24,7 +24,7 @@ function chosen(
   return chooseDigest(choice, HERE[here], { digest, digests: THERE[there] }).algorithm;
 }
 
-test('a new transfer has BLAKE3 where both ends have it, else SHA-256', () => {
+test('a new transfer uses BLAKE3 if both ends have it, otherwise SHA-256', () => {
   assert.equal(chosen('auto', 'both', 'both'), 'blake3');
   assert.equal(chosen('auto', 'both', 'more'), 'blake3');
   assert.equal(chosen('auto', 'both', 'alone'), 'sha-256');
@@ -34,29 +34,29 @@ test('a new transfer has BLAKE3 where both ends have it, else SHA-256', () => {
   assert.equal(chosen('blake3', 'both', 'both'), 'blake3');
 });
 
-test('a claimed transfer has what it was claimed with', () => {
+test('a claimed transfer keeps its algorithm', () => {
   assert.equal(chosen('auto', 'both', 'both', 'sha-256'), 'sha-256');
   assert.equal(chosen('auto', 'both', 'both', 'blake3'), 'blake3');
   assert.equal(chosen('auto', 'alone', 'both', 'sha-256'), 'sha-256');
-  // The claims are compared by others.
+  // Whether it fits the claim is checked by claimDifference.
   assert.equal(chosen('sha-256', 'both', 'both', 'blake3'), 'sha-256');
 });
 
-test('what one end cannot compute is refused with what to do', () => {
+test('an algorithm that one end lacks is refused with a hint', () => {
   const code = 'digest-unsupported';
   assert.throws(() => chosen('blake3', 'alone', 'both'), {
     code,
     message: 'blake3 digests cannot be computed here',
-    hint: /^npm ci in the folder of dd-transfer .*; without --digest /,
+    hint: /^npm ci in the folder of dd-transfer .*; or leave --digest out /,
   });
   assert.throws(() => chosen('blake3', 'both', 'alone'), {
     code,
     message: 'the receiver cannot compute blake3 digests',
-    hint: /^npm ci where ddt-receive is installed; without --digest /,
+    hint: /^run npm ci where ddt-receive is installed, or leave --digest out /,
   });
   assert.throws(() => chosen('auto', 'alone', 'both', 'blake3'), {
     code,
-    message: 'this transfer was begun with blake3 digests, which cannot be computed here',
+    message: 'this transfer uses blake3 digests, which cannot be computed here',
     hint: /^npm ci in the folder of dd-transfer .*--discard-transfer/,
   });
 });

@@ -14,7 +14,7 @@ const GEOMETRY = { sizeBytes: BLOCK_BYTES, blockSizeBytes: BLOCK_BYTES };
 const LOST: Area = [512, 512];
 const GOOD = Buffer.alloc(BLOCK_BYTES, 7);
 
-/** The target listed the good block; the source has lost a sector since. @param readBlock what it answers. */
+/** The target listed the good block; the source has lost a sector since. @param readBlock its response. */
 async function compared(
   readBlock: () => Promise<Buffer>,
 ): Promise<{ digest: Buffer; isThere: boolean; told: string[] }> {
@@ -43,12 +43,12 @@ async function compared(
   return { digest: kept.digest, isThere, told };
 }
 
-test('what has gone bad at the source since is kept as the target has it', async () => {
+test('a sector that has gone bad at the source since keeps its bytes on the target', async () => {
   const { digest, isThere, told } = await compared(async () => await Promise.resolve(GOOD));
   assert.deepEqual([digest.equals(digestNow(GOOD)), isThere, told], [true, true, ['kept [[512,512]]']]);
 });
 
-test('a block that the target has lost since it was listed is sent with zeros where it is bad', async () => {
+test('a block that the target has lost since it was listed is sent with zeros', async () => {
   const gone = async (): Promise<Buffer> =>
     await Promise.reject(new TransferError('block-absent', 'not on the target'));
   const { digest, isThere, told } = await compared(gone);
@@ -58,7 +58,7 @@ test('a block that the target has lost since it was listed is sent with zeros wh
   );
 });
 
-test('another failure to read it from the target ends the run', async () => {
+test('any other failure to read it from the target ends the run', async () => {
   const failure = new TransferError('io-error', 'cannot read');
   await assert.rejects(
     compared(async () => await Promise.reject(failure)),

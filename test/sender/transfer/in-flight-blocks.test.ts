@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
+import { abortable } from '../../../common/abortable.ts';
 import { TransferError } from '../../../common/errors.ts';
-import type { Flight } from '../../../sender/transfer/in-flight-block.ts';
-import { Flights } from '../../../sender/transfer/in-flight-blocks.ts';
+import type { InFlightBlock } from '../../../sender/transfer/in-flight-block.ts';
+import { InFlightBlocks } from '../../../sender/transfer/in-flight-blocks.ts';
 import type { ReadBlock } from '../../../sender/source/read-block.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { fakeLane, type FakeLane } from '../../support/fake-lane.ts';
 
 const BLOCK_BYTES = 1000;
-const block = (index: number): ReadBlock => ({
+const blockOf = (index: number): ReadBlock => ({
   index,
   bytes: Buffer.alloc(BLOCK_BYTES),
   digest: Buffer.alloc(32),
@@ -18,169 +19,169 @@ const block = (index: number): ReadBlock => ({
   unreadable: [],
 });
 
-interface Flown {
+interface Sent {
   readonly lane: FakeLane;
-  readonly flight: Flight;
-  readonly land: () => void;
-  readonly landed: Promise<void>;
+  readonly block: InFlightBlock;
+  /** Its own lane gets the result. */
+  readonly write: () => void;
+  readonly ended: Promise<void>;
 }
 
 class Scene {
   readonly clock = new FakeClock();
-  readonly flights: Flights;
+  readonly inFlight: InFlightBlocks;
   readonly end = new AbortController();
 
   constructor() {
-    this.flights = new Flights(this.clock, this.end.signal);
+    this.inFlight = new InFlightBlocks(this.clock, this.end.signal);
   }
 
-  /** A block whose lane obeys the flight's signal; `land` is its receipt. */
-  fly(index: number, encoded?: Buffer): Flown {
+  /** A block whose lane obeys its signal. */
+  send(index: number, encoded?: Buffer): Sent {
     const lane = fakeLane();
     const { promise, resolve } = Promise.withResolvers<void>();
-    let started: Flight | undefined;
-    const landed = this.flights.fly({ block: block(index), encoded }, lane, async (flight) => {
-      started = flight;
-      const aborted = new Promise<never>((_, reject) => {
-        flight.signal.addEventListener('abort', () => reject(flight.signal.reason as Error));
-      });
-      await Promise.race([promise.then(() => flight.win()), aborted]);
-    });
-    assert(started !== undefined);
-    return { lane, flight: started, land: resolve, landed };
+    const block = this.inFlight.add({ block: blockOf(index), lane, encoded });
+    const sending = async (): Promise<void> => {
+      await using own = block;
+      await abortable(promise, own.signal);
+      this.inFlight.noteWritten(own);
+      own.settle();
+    };
+    return { lane, block, write: resolve, ended: sending() };
   }
 
-  /** Three blocks that take `ms` each: what blocks take. */
+  /** Three blocks that take `ms` each: the usual time. */
   async usual(ms: number): Promise<void> {
-    const flown = [this.fly(100), this.fly(101), this.fly(102)];
+    const sent = [this.send(100), this.send(101), this.send(102)];
     await this.clock.advance(ms);
-    for (const { land } of flown) land();
-    await Promise.all(flown.map(async ({ landed }) => await landed));
+    for (const { write } of sent) write();
+    await Promise.all(sent.map(async ({ ended }) => await ended));
   }
 }
 
 const nothing = (): boolean => false;
 
-test('a block that stands still while others had nothing left is late, and helped once', async () => {
+test('a block that stands still while others have nothing left is overdue, and hedged once', async () => {
   const scene = new Scene();
   await scene.usual(3000);
-  const stuck = scene.fly(0);
+  const stuck = scene.send(0);
   const [first, second] = [fakeLane(), fakeLane()].map(
-    async (lane) => await scene.flights.late(lane, nothing),
+    async (lane) => await scene.inFlight.nextOverdue(lane, nothing),
   );
   await scene.clock.advance(10_000);
-  assert.equal(await first, stuck.flight);
-  stuck.land();
-  await stuck.landed;
-  assert.equal(await second, undefined, 'one helper is enough');
+  assert.equal(await first, stuck.block);
+  stuck.write();
+  await stuck.ended;
+  assert.equal(await second, undefined, 'one hedged request is enough');
 });
 
-test('a block as fast as the others, or done before another lane could be, is not late', async () => {
+test('a block that is as fast as others, or would be done before another lane, is not overdue', async () => {
   const scene = new Scene();
   await scene.usual(10_000);
-  const steady = scene.fly(0);
-  const nearlyDone = scene.fly(1);
+  const steady = scene.send(0);
+  const nearlyDone = scene.send(1);
   nearlyDone.lane.acknowledgedBytes = 0;
-  const late = scene.flights.late(fakeLane(), nothing);
+  const overdue = scene.inFlight.nextOverdue(fakeLane(), nothing);
   for (let second = 1; second <= 18; second++) {
     steady.lane.acknowledgedBytes = second * 55;
     nearlyDone.lane.acknowledgedBytes = second * 55;
     await scene.clock.advance(1000);
   }
-  steady.land();
-  nearlyDone.land();
-  assert.equal(await late, undefined);
+  steady.write();
+  nearlyDone.write();
+  assert.equal(await overdue, undefined);
 });
 
-test('a plain block after small encoded ones is not late because it is larger', async () => {
+test('a plain block after small encoded ones is not overdue because it is larger', async () => {
   const scene = new Scene();
-  const small = [100, 101, 102].map((index) => scene.fly(index, Buffer.alloc(BLOCK_BYTES / 10)));
+  const small = [100, 101, 102].map((index) => scene.send(index, Buffer.alloc(BLOCK_BYTES / 10)));
   await scene.clock.advance(3000);
-  for (const { land } of small) land();
-  await Promise.all(small.map(async ({ landed }) => await landed));
-  const plain = scene.fly(0);
-  const late = scene.flights.late(fakeLane(), nothing);
+  for (const { write } of small) write();
+  await Promise.all(small.map(async ({ ended }) => await ended));
+  const plain = scene.send(0);
+  const overdue = scene.inFlight.nextOverdue(fakeLane(), nothing);
   for (let second = 1; second <= 29; second++) {
     plain.lane.acknowledgedBytes = (second * BLOCK_BYTES) / 30;
     await scene.clock.advance(1000);
   }
-  plain.land();
-  assert.equal(await late, undefined);
+  plain.write();
+  assert.equal(await overdue, undefined);
 });
 
-test('a block that goes so slowly that it would take more than twice as long is late', async () => {
+test('a block so slow that it would take more than twice the usual time is overdue', async () => {
   const scene = new Scene();
   await scene.usual(4000);
-  const slow = scene.fly(0);
-  const late = scene.flights.late(fakeLane(), nothing);
+  const slow = scene.send(0);
+  const overdue = scene.inFlight.nextOverdue(fakeLane(), nothing);
   for (let second = 1; second <= 4; second++) {
     slow.lane.acknowledgedBytes = second * 20;
     await scene.clock.advance(1000);
   }
-  assert.equal(await Promise.race([late, turn()]), slow.flight);
-  slow.land();
+  assert.equal(await Promise.race([overdue, turn()]), slow.block);
+  slow.write();
 });
 
-test('the lane that was slower hears that it lost; its receipt would not count', async () => {
+test('the slower lane is aborted, and its result does not count', async () => {
   const scene = new Scene();
-  const slow = scene.fly(0);
-  await slow.flight.help(scene.end.signal, async () => {
-    assert.equal(slow.flight.win(), true);
+  const slow = scene.send(0);
+  await slow.block.hedge(scene.end.signal, async () => {
+    assert.equal(slow.block.settle(), true);
   });
-  await slow.landed;
-  assert.equal(slow.flight.win(), false);
-  assert(slow.flight.signal.aborted && !scene.end.signal.aborted);
+  await assert.rejects(slow.ended, { message: 'another lane was faster' });
+  assert.equal(slow.block.settle(), false);
+  assert(slow.block.signal.aborted && !scene.end.signal.aborted);
 });
 
-test('a block is not given back while a helper uses its bytes', async () => {
+test('a block does not end while a hedged request uses its bytes', async () => {
   const scene = new Scene();
-  const slow = scene.fly(0);
+  const slow = scene.send(0);
   const order: string[] = [];
-  const helped = slow.flight.help(scene.end.signal, async (signal) => {
+  const hedged = slow.block.hedge(scene.end.signal, async (signal) => {
     await new Promise((resolve) => signal.addEventListener('abort', resolve));
     await turn();
-    order.push('the helper has ended');
+    order.push('the hedged request has ended');
     throw new TransferError('interrupted', 'cancelled');
   });
-  slow.land();
-  await slow.landed;
-  order.push('given back');
-  await helped;
-  assert.deepEqual(order, ['the helper has ended', 'given back']);
+  slow.write();
+  await slow.ended;
+  order.push('the block has ended');
+  await hedged;
+  assert.deepEqual(order, ['the hedged request has ended', 'the block has ended']);
 });
 
-test('a helper that fails changes nothing, unless it is a bug', async () => {
+test('a hedged request that fails changes nothing, unless it is a bug', async () => {
   const scene = new Scene();
-  const slow = scene.fly(0);
-  await slow.flight.help(scene.end.signal, async () => {
+  const slow = scene.send(0);
+  await slow.block.hedge(scene.end.signal, async () => {
     await Promise.reject(new TransferError('connection-failed', 'cut'));
   });
-  assert(!slow.flight.isWon && !slow.flight.signal.aborted);
-  const bug = slow.flight.help(scene.end.signal, async () => await Promise.reject(new TypeError('bug')));
+  assert(!slow.block.isSettled && !slow.block.signal.aborted);
+  const bug = slow.block.hedge(scene.end.signal, async () => await Promise.reject(new TypeError('bug')));
   await assert.rejects(bug, TypeError);
-  slow.land();
-  await slow.landed;
+  slow.write();
+  await slow.ended;
 });
 
-test('who waits for late blocks goes when there is work, nothing under way, or all ends', async () => {
+test('waiting for overdue blocks ends when there is work, nothing is in flight, or all ends', async () => {
   const scene = new Scene();
-  assert.equal(await scene.flights.late(fakeLane(), nothing), undefined);
-  const flown = scene.fly(0);
-  assert.equal(await scene.flights.late(fakeLane(), () => true), undefined);
-  const waiting = scene.flights.late(fakeLane(), nothing);
+  assert.equal(await scene.inFlight.nextOverdue(fakeLane(), nothing), undefined);
+  const sent = scene.send(0);
+  assert.equal(await scene.inFlight.nextOverdue(fakeLane(), () => true), undefined);
+  const waiting = scene.inFlight.nextOverdue(fakeLane(), nothing);
+  const ended = assert.rejects(sent.ended, { code: 'interrupted' });
   scene.end.abort(new TransferError('interrupted', 'interrupted'));
   await assert.rejects(waiting, { code: 'interrupted' });
-  await assert.rejects(flown.landed, { code: 'interrupted' });
+  await ended;
 });
 
-test('the time that blocks are under way is counted, those in the air included', async () => {
+test('the time of blocks in flight is counted, including those that have not ended', async () => {
   const scene = new Scene();
-  const [one, two] = [scene.fly(0), scene.fly(1)];
+  const [one, two] = [scene.send(0), scene.send(1)];
   await scene.clock.advance(1000);
-  one.land();
-  await one.landed;
+  one.write();
+  await one.ended;
   await scene.clock.advance(500);
-  assert.equal(scene.flights.sendingMs, 1000 + 1500);
-  two.land();
-  await two.landed;
+  assert.equal(scene.inFlight.sendingMs, 1000 + 1500);
+  two.write();
+  await two.ended;
 });

@@ -5,7 +5,7 @@ import { TransferError } from '../../../common/errors.ts';
 import { LISTING_COUNT_MAX } from '../../../common/protocol/protocol.ts';
 import { Listing } from '../../../sender/transfer/listing.ts';
 
-/** A receiver on which every third block is absent, and what was asked of it. */
+/** A receiver on which every third block is absent, and the requests to it. */
 function receiver(blockCount: number): {
   asked: [number, number][];
   fetch: (from: number) => Promise<Buffer>;
@@ -30,24 +30,24 @@ function digestFor(index: number): Buffer {
   return digestNow(Buffer.from(`block ${index}`));
 }
 
-test('a block has the digest of its own place in the listing, or none', async () => {
+test('each block gets the digest at its place in the listing, or none', async () => {
   const { asked, fetch } = receiver(5);
   const listing = new Listing(fetch);
   assert.deepEqual(await listing.digestAt(0), digestFor(0));
   assert.deepEqual(await listing.digestAt(1), digestFor(1));
   assert.equal(await listing.digestAt(2), undefined, 'absent');
   assert.deepEqual(await listing.digestAt(4), digestFor(4));
-  assert.deepEqual(asked, [[0, 5]], 'one page, as long as the disk');
+  assert.deepEqual(asked, [[0, 5]], 'one page, up to the end of the disk');
 });
 
-test('a page is asked for once, also by many lanes at the same time', async () => {
+test('a page is requested once, even by many lanes at the same time', async () => {
   const { asked, fetch } = receiver(3);
   const listing = new Listing(fetch);
   await Promise.all([0, 1, 2, 1, 0].map(async (index) => await listing.digestAt(index)));
   assert.deepEqual(asked, [[0, 3]]);
 });
 
-test('pages begin at multiples of 65,536, and the last one ends with the disk', async () => {
+test('pages start at multiples of 65,536, and the last one ends with the disk', async () => {
   const blockCount = 2 * LISTING_COUNT_MAX + 2;
   const { asked, fetch } = receiver(blockCount);
   const listing = new Listing(fetch);
@@ -62,7 +62,7 @@ test('pages begin at multiples of 65,536, and the last one ends with the disk', 
   ]);
 });
 
-test('two pages are kept, for lanes on both sides of a border; older ones are asked for again', async () => {
+test('two pages are kept, for lanes on both sides of a boundary', async () => {
   const { asked, fetch } = receiver(3 * LISTING_COUNT_MAX);
   const listing = new Listing(fetch);
   const border = LISTING_COUNT_MAX;
@@ -75,7 +75,7 @@ test('two pages are kept, for lanes on both sides of a border; older ones are as
   assert.deepEqual(asked.at(-1), [0, LISTING_COUNT_MAX]);
 });
 
-test('a failure to fetch the page reaches everybody who waits for it', async () => {
+test('a failure to fetch a page reaches every lane that waits for it', async () => {
   const failure = new TransferError('no-progress', 'gave up');
   const listing = new Listing(async () => await Promise.reject(failure));
   const results = await Promise.allSettled([listing.digestAt(0), listing.digestAt(1)]);

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import type { Area } from '../../../common/areas.ts';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import { Attempts } from '../../../sender/transfer/retry.ts';
+import { Semaphore } from '../../../common/semaphore.ts';
+import { Retries } from '../../../sender/transfer/retry.ts';
 import type { BlockHead } from '../../../sender/client/receiver-port.ts';
 import { BlockSender } from '../../../sender/transfer/send-block.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -12,8 +13,9 @@ import { fakeLane } from '../../support/fake-lane.ts';
 const bytes = Buffer.alloc(512);
 const digest = digestNow(bytes);
 const algorithm = 'sha-256';
+const lanes = { permitToSend: async () => await new Semaphore(1).take() };
 
-/** The first PUT is carried out or not, and its answer is lost. @returns how often it was put. */
+/** The response to the first PUT is lost; it was carried out or not. @returns the number of PUTs. */
 async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): Promise<number> {
   const clock = new FakeClock();
   let puts = 0;
@@ -27,25 +29,23 @@ async function putsOf(unreadable: readonly Area[], head: BlockHead | 'absent'): 
       return await Promise.resolve({ ...about, ...what });
     },
   });
-  const epochs: string[] = [];
   const sender = new BlockSender({
     transferId: 't',
     check: async () => await Promise.resolve(),
-    attempts: new Attempts({ clock, random: () => 0, retryForMs: 1000, onRetry: () => {} }),
+    retries: new Retries({ clock, random: () => 0, retryForMs: 1000, onRetry: () => {} }),
     counters: { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 },
     clock,
     signal: new AbortController().signal,
-    owe: ({ epoch }) => epochs.push(epoch),
+    lanes,
     reporter: { fact: () => {} },
   });
   const sending = sender.send(lane, { index: 0, bytes, digest, algorithm, isZero: true, unreadable });
   await clock.advance(1000);
-  await sending;
-  assert.deepEqual(epochs, ['e']);
+  assert.equal((await sending)?.epoch, 'e');
   return puts;
 }
 
-test('a block whose answer was lost is sent again unless it is there with its areas', async () => {
+test('a block whose response was lost is sent again unless the target has it', async () => {
   const there: BlockHead = {
     digest,
     algorithm,
@@ -60,11 +60,11 @@ test('a block whose answer was lost is sent again unless it is there with its ar
   assert.equal(await putsOf([], damaged), 2);
   assert.equal(await putsOf([[0, 512]], there), 2);
   assert.equal(await putsOf([], 'absent'), 2);
-  assert.equal(await putsOf([], { ...there, algorithm: 'blake3' }), 2, 'of another kind');
+  assert.equal(await putsOf([], { ...there, algorithm: 'blake3' }), 2, 'another algorithm');
 });
 
-test('a block that is cut off twice after minutes is told of: smaller ones would get through', async () => {
-  const told: string[] = [];
+test('a block that is cut off twice after minutes is reported', async () => {
+  const reported: string[] = [];
   const clock = new FakeClock();
   let puts = 0;
   const lane = fakeLane({
@@ -78,12 +78,12 @@ test('a block that is cut off twice after minutes is told of: smaller ones would
   const sender = new BlockSender({
     transferId: 't',
     check: async () => await Promise.resolve(),
-    attempts: new Attempts({ clock, random: () => 0, retryForMs: 3_600_000, onRetry: () => {} }),
+    retries: new Retries({ clock, random: () => 0, retryForMs: 3_600_000, onRetry: () => {} }),
     counters: { total: 1, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 },
     clock,
     signal: ending.signal,
-    owe: () => {},
-    reporter: { fact: (text) => told.push(text) },
+    lanes,
+    reporter: { fact: (text) => reported.push(text) },
   });
   const sending = sender.send(lane, {
     index: 0,
@@ -95,10 +95,10 @@ test('a block that is cut off twice after minutes is told of: smaller ones would
   });
   const ended = assert.rejects(sending, { code: 'interrupted' });
   await clock.advance(400_000);
-  assert.deepEqual(told, []);
+  assert.deepEqual(reported, []);
   await clock.advance(1_200_000);
   const what = 'a block of 512 bytes was cut off twice after more than a minute';
-  assert.deepEqual(told, [`note     ${what}: smaller ones get through (README, "Slow lines")`]);
+  assert.deepEqual(reported, [`note     ${what}: smaller blocks would get through (README, "Slow lines")`]);
   ending.abort(new TransferError('interrupted', 'enough'));
   await clock.advance(400_000);
   await ended;

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
 import type { Range } from '../../../common/ranges.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from '../../../sender/transfer/owed-blocks.ts';
-import type { ReplyInfo } from '../../../sender/client/receiver-port.ts';
+import type { ResponseInfo } from '../../../sender/client/receiver-port.ts';
 
 function block(index: number, epoch: string, generation: number): OwedBlocks {
   return { ranges: [[index, 1]], epoch, generation, digest: digestNow(Buffer.from(`${index}`)) };
@@ -18,14 +18,14 @@ function indexesOf(blocks: readonly OwedBlocks[]): number[] {
   return blocks.flatMap(({ ranges }) => ranges.map(([first]) => first));
 }
 
-/** First blocks of what became durable, and of what was lost. */
-function told({ durable, lost }: Settled): [number[], number[]] {
+/** First blocks of the ranges that became durable, and of those that were lost. */
+function firstsOf({ durable, lost }: Settled): [number[], number[]] {
   return [indexesOf(durable), indexesOf(lost)];
 }
 
-test('a block is owed until a reply of its epoch reaches its generation', () => {
+test('a block is owed until a response of its epoch reaches its generation', () => {
   const ledger = new OwedLedger();
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
   for (const [index, generation] of [
     [10, 1],
     [11, 2],
@@ -34,12 +34,16 @@ test('a block is owed until a reply of its epoch reaches its generation', () => 
     assert.equal(ledger.add(block(index, 'a', generation)), true);
   }
   assert.equal(ledger.blockCount, 3);
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 2 })), [[10, 11], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 2 })), [[10, 11], []]);
   assert.equal(ledger.blockCount, 1);
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 1 })), [[], []], 'an older reply');
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[12], []]);
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[], []], 'told once');
+  assert.deepEqual(
+    firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 1 })),
+    [[], []],
+    'an older response',
+  );
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[12], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[], []], 'reported once');
 });
 
 test('zeros are owed as ranges and counted in blocks', () => {
@@ -56,37 +60,37 @@ test('zeros are owed as ranges and counted in blocks', () => {
   assert.equal(ledger.blockCount, 1);
 });
 
-test('a new epoch loses all that was owed, however high its generation is', () => {
+test('a new epoch loses everything that was owed, however high its generation', () => {
   const ledger = new OwedLedger();
   ledger.add(block(1, 'a', 1));
   ledger.add(block(2, 'a', 2));
-  assert.deepEqual(told(ledger.settle({ epoch: 'b', durableGeneration: 1000 })), [[], [1, 2]]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'b', durableGeneration: 1000 })), [[], [1, 2]]);
   assert.equal(ledger.blockCount, 0);
 });
 
-test('a late reply of the old epoch neither loses nor settles what is owed in the new one', () => {
+test('a stale response of the old epoch neither loses nor settles blocks owed in the new one', () => {
   const ledger = new OwedLedger();
   ledger.settle({ epoch: 'a', durableGeneration: 7 });
   ledger.settle({ epoch: 'b', durableGeneration: 0 });
   ledger.add(block(1, 'b', 3));
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
-  assert.deepEqual(told(ledger.settle({ epoch: 'b', durableGeneration: 3 })), [[1], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'b', durableGeneration: 3 })), [[1], []]);
   ledger.add(block(2, 'b', 1000));
   for (let times = 0; times < 200; times++) {
     const late = ledger.settle({ epoch: 'a', durableGeneration: times });
     const current = ledger.settle({ epoch: 'b', durableGeneration: times });
     assert.deepEqual(
-      [told(late), told(current)],
+      [firstsOf(late), firstsOf(current)],
       [
         [[], []],
         [[], []],
       ],
-      'as many of them as there may be',
+      'as many of them as possible',
     );
   }
 });
 
-test('a receipt of an epoch that is over is not owed but lost', () => {
+test('a block written in an epoch that is over is lost, not owed', () => {
   const ledger = new OwedLedger();
   ledger.settle({ epoch: 'a', durableGeneration: 0 });
   ledger.settle({ epoch: 'b', durableGeneration: 0 });
@@ -95,16 +99,16 @@ test('a receipt of an epoch that is over is not owed but lost', () => {
   assert.equal(ledger.add(block(1, 'b', 1)), true);
 });
 
-test('a receipt that names an epoch which was over before its own reply came begins no new one', () => {
+test('a result with an epoch that ended before its response was made does not start a new one', () => {
   const ledger = new OwedLedger();
   ledger.settle({ epoch: 'a', durableGeneration: 0 });
-  // Written in b; by the time of the reply, whose head is settled first, an error had begun c.
+  // Written in b; an error had started c when the response was made, whose head is settled first.
   ledger.settle({ epoch: 'c', durableGeneration: 0 });
   assert.equal(ledger.add(block(1, 'b', 1)), false);
   assert.equal(ledger.add(block(1, 'c', 1)), true);
 });
 
-test('an epoch that was over before its first reply came does not stay the current one', () => {
+test('an epoch that ended before its first response arrived does not stay the current one', () => {
   const ledger = new OwedLedger();
   for (const epoch of ['a', 'c', 'b']) ledger.settle({ epoch, durableGeneration: 0 });
   let generation = 1;
@@ -113,22 +117,22 @@ test('an epoch that was over before its first reply came does not stay the curre
     return ledger.add(block(1, 'c', generation++));
   };
   const tries = Array.from({ length: 100 }, sendOnce);
-  assert.equal(tries[0], false, 'at first it looks like a late reply');
-  assert.equal(tries.at(-1), true, 'or the block is sent for ever');
-  assert.equal(tries.indexOf(true), 64, 'more than one late reply for each connection there are not');
+  assert.equal(tries[0], false, 'at first it looks like a stale response');
+  assert.equal(tries.at(-1), true, 'otherwise the block is sent for ever');
+  assert.equal(tries.indexOf(true), 64, 'at most one stale response for each connection');
 });
 
-test('all that is owed can be given up, and is given up once', () => {
+test('everything that is owed can be given up, once', () => {
   const ledger = new OwedLedger();
   ledger.add(block(1, 'a', 1));
   ledger.add(zeros([[5, 2]], 'a', 2));
   assert.deepEqual(indexesOf(ledger.take(ledger.all())), [1, 5]);
   assert.deepEqual(ledger.take(ledger.all()), []);
   assert.equal(ledger.blockCount, 0);
-  assert.deepEqual(told(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
+  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
 });
 
-/** A receiver in the model writes, flushes, fails and answers; the sender hears its answers in any order. */
+/** A model receiver writes, flushes, fails and responds; the sender gets the responses in any order. */
 type Event = 'write' | 'flush' | 'fail' | 'answer' | number;
 const events = fc.array(
   fc.oneof(
@@ -139,11 +143,11 @@ const events = fc.array(
   { maxLength: 60 },
 );
 
-interface Reply extends Omit<ReplyInfo, 'verifiedCount'> {
+interface Reply extends Omit<ResponseInfo, 'verifiedCount'> {
   readonly owed: OwedBlocks;
 }
 
-test('nothing counts as durable that a failure has lost; every block is told durable or lost, once', () => {
+test('no lost block counts as durable; every block is reported durable or lost, once', () => {
   fc.assert(
     fc.property(events, (all) => {
       const ledger = new OwedLedger();
@@ -187,7 +191,7 @@ test('nothing counts as durable that a failure has lost; every block is told dur
       replies.forEach(hear);
       note(ledger.settle({ epoch: `${epoch}`, durableGeneration }));
       note({ durable: [], lost: ledger.take(ledger.all()) });
-      assert.equal(outcome.size, next, 'every block that was written has been told');
+      assert.equal(outcome.size, next, 'every written block has been reported');
     }),
     { numRuns: 500 },
   );

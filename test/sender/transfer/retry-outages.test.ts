@@ -1,42 +1,42 @@
-/** Outages: how soon it tries again, and how long it goes on. */
+/** Outages: how soon it tries again, and when it gives up. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ErrorCode } from '../../../common/errors.ts';
+import { TransferError, type ErrorCode } from '../../../common/errors.ts';
 import {
   HOUR_MS,
-  attemptsScene as scene,
+  retriesScene as scene,
   endOf,
   failing,
   failure,
   never,
-} from '../../support/attempts-scene.ts';
+} from '../../support/retries-scene.ts';
 
-test('an attempt to connect is made every ten seconds at least', async () => {
-  const { clock, attempts, delaysMs } = scene({ random: 0.999 });
-  const run = attempts.run(never, failing(...Array.from({ length: 9 }, () => 'connection-failed' as const)));
+test('attempts to connect are at most ten seconds apart', async () => {
+  const { clock, retries, delaysMs } = scene({ random: 0.999 });
+  const run = retries.run(never, failing(...Array.from({ length: 9 }, () => 'connection-failed' as const)));
   await clock.runToEnd(run);
   assert.deepEqual(delaysMs.slice(-3), [9990, 9990, 9990]);
 });
 
-test('the first answer after a silence ends all waiting for the line, and no other waiting', async () => {
-  const { clock, attempts } = scene({ random: 0.999 });
+test('the first response after a silence ends every wait for the line, and no other wait', async () => {
+  const { clock, retries } = scene({ random: 0.999 });
   const five = (code: ErrorCode): (() => Promise<string>) =>
     failing(...Array.from({ length: 5 }, () => code));
-  const lanes = [1, 2, 3].map(async () => await attempts.run(never, five('connection-failed')));
-  const full = attempts.run(never, five('no-space'));
+  const lanes = [1, 2, 3].map(async () => await retries.run(never, five('connection-failed')));
+  const full = retries.run(never, five('no-space'));
   await clock.advance(8000);
-  attempts.noteAnswer();
+  retries.noteResponse();
   await clock.advance(0);
   assert.deepEqual(await Promise.all(lanes), ['done', 'done', 'done']);
   assert.equal(clock.sleeperCount, 1);
   assert.equal(await clock.runToEnd(full), 'done');
 });
 
-test('while answers come a lane that fails all the same is not hurried', async () => {
-  const { clock, attempts, delaysMs } = scene({ random: 0.999 });
-  const run = attempts.run(never, failing('connection-failed', 'connection-failed', 'connection-failed'));
+test('while responses keep coming, a lane that fails nevertheless is not hurried', async () => {
+  const { clock, retries, delaysMs } = scene({ random: 0.999 });
+  const run = retries.run(never, failing('connection-failed', 'connection-failed', 'connection-failed'));
   for (let second = 0; second < 8; second++) {
-    attempts.noteAnswer();
+    retries.noteResponse();
     await clock.advance(500);
   }
   assert.equal(await run, 'done');
@@ -44,23 +44,23 @@ test('while answers come a lane that fails all the same is not hurried', async (
   assert.deepEqual(delaysMs.map(Math.round), [500, 999, 1998]);
 });
 
-test('patience begins with the first failure, not with the last block that a slow line brought', async () => {
-  const { clock, attempts } = scene({ retryForMs: 300_000 });
-  attempts.noteProgress();
+test('the time limit counts from the first failure, not from the last block on a slow line', async () => {
+  const { clock, retries } = scene({ retryForMs: 300_000 });
+  retries.noteProgress();
   const broken = failing('connection-failed', 'connection-failed');
-  const run = attempts.run(never, async () => {
+  const run = retries.run(never, async () => {
     await clock.sleep(540_000);
     return await broken();
   });
   assert.equal(await clock.runToEnd(run), 'done');
 });
 
-test('whoever was suspended for longer than the patience tries once more before it gives up', async () => {
+test('a process that was stopped for longer than the time limit tries once more', async () => {
   const one = scene({ retryForMs: HOUR_MS });
   let tries = 0;
-  const suspended = one.attempts.run(never, async () => {
+  const suspended = one.retries.run(never, async () => {
     tries++;
-    // The second attempt is under way when the process is stopped for a day.
+    // The process is stopped for a day during the second attempt.
     if (tries === 2) await one.clock.sleep(24 * HOUR_MS);
     return tries > 2 ? 'done' : await Promise.reject(failure('connection-failed'));
   });
@@ -73,8 +73,50 @@ test('whoever was suspended for longer than the patience tries once more before 
   assert(all > 100);
 });
 
-test('the last attempt is made when the patience ends, whatever the receiver asks for', async () => {
+test('the last attempt is made when the time is over, whatever delay the receiver asks for', async () => {
   const one = scene({ retryForMs: 10_000 });
   const { error, tries } = await endOf(one, async () => await Promise.reject(failure('busy', 120)));
   assert.deepEqual([error.code, tries, one.clock.monotonicMs()], ['no-progress', 2, 10_000]);
+});
+
+test('until the receiver has answered for the first time the shorter limit applies', async () => {
+  const limits = { retryForMs: 24 * HOUR_MS, firstContactForMs: 120_000 };
+  const hint = 'is TCP 8443 open in the firewall, and is ddt-receive running?';
+  const unreachable = new TransferError('connection-failed', 'cannot reach it: timed out', { hint });
+  const closed = scene(limits);
+  const { error } = await endOf(closed, async () => await Promise.reject(unreachable));
+  assert.deepEqual([error.code, error.hint], ['no-progress', hint]);
+  assert.match(error.message, /^gave up after 2 m( \d s)?: cannot reach it: timed out$/);
+  // Any response counts, even a refusal; from then on the limit is that for outages, and starts over.
+  for (const answered of [failing(), failing('busy'), failing('bad-answer')]) {
+    const one = scene(limits);
+    const { clock, retries } = one;
+    const late = failing(unreachable, unreachable, unreachable);
+    assert.equal(await clock.runToEnd(retries.run(never, late)), 'done');
+    assert.equal(await clock.runToEnd(retries.run(never, answered)), 'done');
+    const before = clock.monotonicMs();
+    const later = await endOf(one, async () => await Promise.reject(unreachable));
+    assert.match(later.error.message, /^gave up after 1 d.* without progress: /);
+    assert.equal(later.error.hint, 'run the same command again to resume');
+    assert(clock.monotonicMs() - before >= 24 * HOUR_MS);
+  }
+});
+
+test('another service at the address ends the first contact at once, but not a later one', async () => {
+  const other = new TransferError(
+    'connection-failed',
+    '192.0.2.1:22 does not speak TLS: it is not a ddt-receive',
+    {
+      hint: 'check the host and port',
+      details: { isOtherService: true },
+    },
+  );
+  const one = scene({ firstContactForMs: 120_000 });
+  const { error, tries } = await endOf(one, async () => await Promise.reject(other));
+  assert.deepEqual(
+    [error.code, error.kind, error.message, error.hint, tries],
+    ['pin-mismatch', 'refused', other.message, other.hint, 1],
+  );
+  await one.retries.run(never, failing());
+  assert.equal(await one.clock.runToEnd(one.retries.run(never, failing(other, other))), 'done');
 });

@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { SHA256, digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import type { BlockReceipt } from '../../../common/protocol/protocol.ts';
-import { Attempts } from '../../../sender/transfer/retry.ts';
+import { Semaphore } from '../../../common/semaphore.ts';
+import type { BlockResult } from '../../../common/protocol/protocol.ts';
+import { Retries } from '../../../sender/transfer/retry.ts';
 import type { OwedBlocks } from '../../../sender/transfer/owed-blocks.ts';
 import { BlockReader, type ReadBlock } from '../../../sender/source/read-block.ts';
 import { BlockSender } from '../../../sender/transfer/send-block.ts';
@@ -17,7 +18,7 @@ const GEOMETRY = { sizeBytes: 10 * BLOCK_BYTES, blockSizeBytes: BLOCK_BYTES };
 interface Put {
   readonly index: number;
   readonly signal: AbortSignal;
-  readonly answer: (generation: number) => void;
+  readonly write: (generation: number) => void;
   readonly fail: (error: TransferError) => void;
 }
 
@@ -34,6 +35,7 @@ class Scene {
     zero: 0,
     resent: 0,
   };
+  readonly permits = new Semaphore(64);
   readonly puts: Put[] = [];
   readonly events: string[] = [];
   readonly sender: BlockSender;
@@ -50,7 +52,7 @@ class Scene {
         return await Promise.resolve([]);
       },
     };
-    // At once: nothing but the clock lets time pass here.
+    // Synchronous: only the clock lets time pass here.
     const digest = { ...SHA256, of: async (bytes: Uint8Array) => await Promise.resolve(digestNow(bytes)) };
     this.#reader = new BlockReader(source as never, GEOMETRY, digest);
     this.sender = new BlockSender({
@@ -59,11 +61,11 @@ class Scene {
         const again = await this.#reader.read(block.index, block.bytes);
         if (!again.digest.equals(block.digest)) throw this.#reader.changed(again);
       },
-      attempts: new Attempts({ clock, random: () => 0.5, retryForMs: 1e6, onRetry: () => {} }),
+      retries: new Retries({ clock, random: () => 0.5, retryForMs: 1e6, onRetry: () => {} }),
       counters,
       clock,
       signal: new AbortController().signal,
-      owe: (blocks) => this.owed.push(blocks),
+      lanes: { permitToSend: async (signal) => await this.permits.take(signal) },
       reporter: { fact: () => {} },
     });
   }
@@ -71,13 +73,13 @@ class Scene {
   lane(): FakeLane {
     return fakeLane({
       putBlock: async ({ index, bytes, digest }, signal) => {
-        const { promise, resolve, reject } = Promise.withResolvers<BlockReceipt>();
+        const { promise, resolve, reject } = Promise.withResolvers<BlockResult>();
         const about = { transferId: 't', epoch: 'e', index, offset: index * BLOCK_BYTES };
         const what = { length: bytes.length, sha256: digest.toString('hex'), state: 'written' as const };
         this.puts.push({
           index,
           signal,
-          answer: (generation) => resolve({ ...about, ...what, generation }),
+          write: (generation) => resolve({ ...about, ...what, generation }),
           fail: reject,
         });
         signal.addEventListener('abort', () => {
@@ -93,34 +95,50 @@ class Scene {
     return await this.#reader.read(index, Buffer.alloc(BLOCK_BYTES));
   }
 
-  /** Three blocks are sent in three seconds each; block 9 then stands still, and another lane helps. */
-  async lateBlock(): Promise<{ sent: Promise<void>; helped: Promise<boolean>; first: Put; second: Put }> {
-    const usual = await Promise.all(
-      [0, 1, 2].map(async (index) => ({ sent: this.sender.send(this.lane(), await this.read(index)) })),
-    );
+  async send(index: number): Promise<void> {
+    const owed = await this.sender.send(this.lane(), await this.read(index));
+    if (owed !== undefined) this.owed.push(owed);
+  }
+
+  async hedge(): Promise<boolean> {
+    const { wasOverdue, owed } = await this.sender.hedge(this.lane(), () => false);
+    if (owed !== undefined) this.owed.push(owed);
+    return wasOverdue;
+  }
+
+  /** Three blocks take three seconds each; then block 9 stands still, and another lane hedges it. */
+  async overdueBlock(): Promise<{
+    sent: Promise<void>;
+    hedged: Promise<boolean>;
+    first: Put;
+    second: Put;
+  }> {
+    const usual = [0, 1, 2].map((index) => this.send(index));
+    await turn();
     await this.clock.advance(3000);
-    for (const [at, { answer }] of this.puts.entries()) answer(at);
-    await Promise.all(usual.map(async ({ sent }) => await sent));
-    const sent = this.sender.send(this.lane(), await this.read(9));
-    const helped = this.sender.help(this.lane(), () => false);
+    for (const [at, { write }] of this.puts.entries()) write(at);
+    await Promise.all(usual);
+    const sent = this.send(9);
+    await turn();
+    const hedged = this.hedge();
     await this.clock.advance(10_000);
     const [first, second] = this.puts.slice(3);
     assert(first !== undefined && second !== undefined && this.puts.length === 5);
     assert.deepEqual([first.index, second.index, this.counters.resent], [9, 9, 1]);
     this.owed.length = 0;
     this.events.length = 0;
-    return { sent, helped, first, second };
+    return { sent, hedged, first, second };
   }
 }
 
-test('the first of two receipts counts, also when both come at once', async () => {
+test('the first of two results counts, even when both arrive at once', async () => {
   for (const order of ['first', 'second'] as const) {
     const scene = new Scene();
-    const { sent, helped, first, second } = await scene.lateBlock();
+    const { sent, hedged, first, second } = await scene.overdueBlock();
     const [one, other] = order === 'first' ? [first, second] : [second, first];
-    one.answer(7);
-    other.answer(8);
-    await Promise.all([sent, helped]);
+    one.write(7);
+    other.write(8);
+    await Promise.all([sent, hedged]);
     assert.deepEqual(
       scene.owed.map(({ ranges, generation }) => [ranges, generation]),
       [[[[9, 1]], 7]],
@@ -128,37 +146,51 @@ test('the first of two receipts counts, also when both come at once', async () =
   }
 });
 
-test('the lane that is not done yet is cancelled, and its block counts as sent all the same', async () => {
+test('the slower lane is cancelled, and the block counts as sent', async () => {
   for (const order of ['first', 'second'] as const) {
     const scene = new Scene();
-    const { sent, helped, first, second } = await scene.lateBlock();
+    const { sent, hedged, first, second } = await scene.overdueBlock();
     const [one, other] = order === 'first' ? [first, second] : [second, first];
-    one.answer(7);
-    await Promise.all([sent, helped]);
+    one.write(7);
+    await Promise.all([sent, hedged]);
     assert(other.signal.aborted);
     assert.equal(scene.owed.length, 1);
   }
 });
 
-test('before a block is read into its memory once more the helper has ended', async () => {
+test('before a block is read into its memory again the hedged request has ended', async () => {
   const scene = new Scene();
-  const { sent, helped, first } = await scene.lateBlock();
+  const { sent, hedged, first } = await scene.overdueBlock();
   first.fail(new TransferError('digest-mismatch', 'damaged'));
   await scene.clock.advance(2000);
   assert.deepEqual(scene.events, ['cancelled', 'read']);
-  scene.puts.at(-1)?.answer(9);
-  await Promise.all([sent, helped]);
+  scene.puts.at(-1)?.write(9);
+  await Promise.all([sent, hedged]);
   assert.deepEqual([scene.owed.length, scene.counters.resent], [1, 2]);
 });
 
-test('a helper that fails leaves the block to its lane', async () => {
+test('a hedged request that fails leaves the block to its own lane', async () => {
   const scene = new Scene();
-  const { sent, helped, first, second } = await scene.lateBlock();
+  const { sent, hedged, first, second } = await scene.overdueBlock();
   second.fail(new TransferError('connection-failed', 'cut'));
-  assert.equal(await helped, true);
+  assert.equal(await hedged, true);
   await turn();
   assert.equal(first.signal.aborted, false);
-  first.answer(9);
+  first.write(9);
   await sent;
   assert.equal(scene.owed.length, 1);
+});
+
+test('a block waits for its permit before it is in flight', async () => {
+  const scene = new Scene();
+  scene.permits.limit = 1;
+  const both = [scene.send(0), scene.send(1)];
+  await scene.clock.advance(5000);
+  assert.deepEqual([scene.puts.length, scene.sender.sendingMs], [1, 5000]);
+  scene.puts[0]?.write(1);
+  await scene.clock.advance(2000);
+  assert.deepEqual([scene.puts.length, scene.sender.sendingMs], [2, 7000]);
+  scene.puts[1]?.write(2);
+  await Promise.all(both);
+  assert.equal(scene.permits.takenCount, 0);
 });

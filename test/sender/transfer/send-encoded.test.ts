@@ -1,4 +1,4 @@
-/** Encoded blocks over real TLS into a real receiver, and what is done when it does not take them. */
+/** Encoded blocks over real TLS to a real receiver, and a receiver that refuses them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../../common/clock.ts';
@@ -19,21 +19,21 @@ function encoder(warnings: string[] = []): BlockEncoder {
   return new BlockEncoder({ compression: 3, cores: 2, clock: systemClock, warn });
 }
 
-/** @param answer to each block that comes, before the receiver sees it; throws in its place. */
-function noting(answer: (block: OutgoingBlock, count: number) => void): {
+/** @param before called with each block before the receiver gets it; may throw instead. */
+function noting(before: (block: OutgoingBlock, count: number) => void): {
   puts: string[];
   putBlock: NonNullable<Interposed['putBlock']>;
 } {
   const puts: string[] = [];
   const putBlock: Interposed['putBlock'] = async (ask, block, signal) => {
     puts.push(`${block.index} ${block.encoded === undefined ? 'plain' : 'encoded'}`);
-    answer(block, puts.length);
+    before(block, puts.length);
     return await ask(block, signal);
   };
   return { puts, putBlock };
 }
 
-test('blocks arrive encoded and equal, those that do not shrink plain', async (t) => {
+test('blocks arrive encoded and equal; those that do not shrink are sent plain', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using app = await startReceiverApp({ blockCount: null, isReadBack: true });
   const { puts, putBlock } = noting(() => {});
@@ -44,7 +44,7 @@ test('blocks arrive encoded and equal, those that do not shrink plain', async (t
   assert(facts.bytesWire < BLOCK_BYTES + 20_000, `${facts.bytesWire}`);
 });
 
-test('a receiver that does not take the coding gets plain blocks from then on', async () => {
+test('a receiver that refuses the encoding gets plain blocks from then on', async () => {
   await using app = await startReceiverApp({ blockCount: null });
   const warnings: string[] = [];
   const { puts, putBlock } = noting(({ encoded }) => {
@@ -52,10 +52,10 @@ test('a receiver that does not take the coding gets plain blocks from then on', 
   });
   await sendThrough(app, memorySource(BLOCKS), { putBlock }, encoder(warnings));
   assert.deepEqual(puts, ['0 encoded', '0 plain', '1 plain', '2 plain', '3 plain'].slice(0, puts.length));
-  assert.deepEqual(warnings, ['the receiver does not take zstd: blocks are sent uncompressed']);
+  assert.deepEqual(warnings, ['the receiver does not support zstd: blocks are sent uncompressed']);
 });
 
-test('a block that was damaged on its way is sent again, plain', async () => {
+test('a block that was damaged on the way is sent again, plain', async () => {
   await using app = await startReceiverApp({ blockCount: null });
   for (const code of ['decode-failed', 'digest-mismatch', 'length-mismatch'] as const) {
     const { puts, putBlock } = noting((_, count) => {
@@ -75,7 +75,7 @@ test('a block that was damaged on its way is sent again, plain', async () => {
   assert.deepEqual(puts, ['0 encoded', '0 plain', '0 plain']);
 });
 
-test('a block whose connection broke is sent again as it was', async () => {
+test('a block whose connection broke is sent again unchanged', async () => {
   await using app = await startReceiverApp({ blockCount: null });
   const { puts, putBlock } = noting((_, count) => {
     if (count === 1) throw new TransferError('connection-failed', 'cut');

@@ -1,4 +1,4 @@
-/** What the sender makes of answers that seldom come, at a real receiver with a target in memory. */
+/** How the sender handles rare responses, with a real receiver and a target in memory. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestNow } from '../../../common/digest/digest.ts';
@@ -32,10 +32,7 @@ async function completeByHand(app: ReceiverApp, blocks: readonly Buffer[]): Prom
   assert.equal(status, 200);
 }
 
-/**
- * The first `/complete` says that block 1 is missing; by the time that it is sent again, `seal` has been
- * called.
- */
+/** The first `/complete` reports that block 1 is missing; `seal` is called before the block is sent again. */
 function missingForAMoment(seal: () => Promise<void>): { interposed: Interposed; readonly asked: string[] } {
   const asked: string[] = [];
   return {
@@ -57,7 +54,7 @@ function missingForAMoment(seal: () => Promise<void>): { interposed: Interposed;
   };
 }
 
-test('a seal by an earlier request, while blocks are sent again, is ours when its root is', async () => {
+test('a transfer sealed meanwhile by an earlier request is ours if its root is', async () => {
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const blocks = blocksOf(app);
   const { interposed, asked } = missingForAMoment(async () => await completeByHand(app, blocks));
@@ -67,7 +64,7 @@ test('a seal by an earlier request, while blocks are sent again, is ours when it
   assert.deepEqual([facts.counters.durable, facts.counters.resent], [BLOCK_COUNT, 1]);
 });
 
-test('such a seal of other blocks than ours is a failure', async () => {
+test('if such a seal has another root it is an error', async () => {
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const blocks = blocksOf(app);
   const others = blocks.with(1, Buffer.alloc(blocks[1]?.length ?? 0, 7));
@@ -82,7 +79,7 @@ test('such a seal of other blocks than ours is a failure', async () => {
   assert.deepEqual(asked.slice(BLOCK_COUNT), ['complete', 'put 1', 'complete']);
 });
 
-test('another failure while blocks are sent again is no seal', async () => {
+test('any other failure while blocks are sent again is an error', async () => {
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const { interposed } = missingForAMoment(async () => await Promise.resolve());
   let puts = 0;
@@ -94,7 +91,7 @@ test('another failure while blocks are sent again is no seal', async () => {
   await assert.rejects(sendThrough(app, source, { ...interposed, putBlock }), coded('transfer-mismatch'));
 });
 
-test('what an error of the target took with it is sent again, and counted once', async () => {
+test('blocks lost by an error of the target are sent again, and counted once', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target, blockCount: BLOCK_COUNT });
   target.arm({ operation: 'flush', errno: 'EIO' });
@@ -104,7 +101,7 @@ test('what an error of the target took with it is sent again, and counted once',
   assert.equal(app.epochEnds.length, 1);
 });
 
-test('a block that changes on the source before it is sent again ends it', async () => {
+test('a block that changes on the source before it is sent again ends the run', async () => {
   const target = new MemoryTarget();
   await using app = await startReceiverApp({ target, blockCount: BLOCK_COUNT });
   target.arm({ operation: 'flush', errno: 'EIO' });
@@ -130,7 +127,7 @@ test('a block that is durable with other bytes is sent', async () => {
   assert.deepEqual([facts.counters.skipped, facts.counters.sent], [1, 3]);
 });
 
-test('a lost answer is asked for, and what is there in its place has to be this very block', async () => {
+test('after a lost response the receiver is asked, and has to have exactly this block', async () => {
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const asked: number[] = [];
   const interposed: Interposed = {
@@ -138,7 +135,7 @@ test('a lost answer is asked for, and what is there in its place has to be this 
       const { index } = block;
       asked.push(index);
       if (asked.length > 2) return await ask(block, ...rest);
-      // The first one came to the receiver; in place of the second one there is somebody else's.
+      // The first block arrived; at the place of the second one there is somebody else's.
       if (index === 0) await ask(block, ...rest);
       else await putByHand(app, index, blocksOf(app, 2)[index] ?? Buffer.alloc(0));
       throw new TransferError('connection-failed', 'the answer is lost');
@@ -149,7 +146,7 @@ test('a lost answer is asked for, and what is there in its place has to be this 
   assert.equal(facts.counters.durable, BLOCK_COUNT);
 });
 
-test('a receipt of another transfer ends it', async () => {
+test('a result of another transfer ends the run', async () => {
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const interposed: Interposed = {
     putBlock: async (ask, ...args) => ({ ...(await ask(...args)), transferId: 'other' }),

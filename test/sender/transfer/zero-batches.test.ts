@@ -7,7 +7,7 @@ import { ZeroBatches } from '../../../sender/transfer/zero-batches.ts';
 
 const MIB = 1024 * 1024;
 
-/** How many blocks in a row make a batch full. */
+/** So many blocks in a row make a batch full. */
 function blocksPerBatch(batches: ZeroBatches): number {
   for (let index = 0; ; index++) {
     const ranges = batches.add(index);
@@ -26,11 +26,11 @@ test('a batch is full at 128 MiB, whatever the block size is', () => {
   ] as const) {
     const batches = new ZeroBatches(blockSizeBytes);
     assert.equal(blocksPerBatch(batches), count);
-    assert.equal(blocksPerBatch(batches), count, 'and the next one, too');
+    assert.equal(blocksPerBatch(batches), count, 'and the next one as well');
   }
 });
 
-test('batches grow while they are quick, shrink when they are slow, and stay within their bounds', () => {
+test('batches grow while they are quick, shrink when they are slow, within bounds', () => {
   const batches = new ZeroBatches(4 * MIB);
   batches.noteDuration(999);
   assert.equal(blocksPerBatch(batches), 64);
@@ -44,7 +44,7 @@ test('batches grow while they are quick, shrink when they are slow, and stay wit
   assert.equal(blocksPerBatch(batches), 4096, '16 GiB');
 });
 
-test('one block of the largest size makes the smallest batch full at once', () => {
+test('one block of the largest size fills the smallest batch', () => {
   const batches = new ZeroBatches(16 * MIB);
   for (let times = 0; times < 50; times++) batches.noteDuration(60_000);
   assert.deepEqual(batches.add(7), [[7, 1]]);
@@ -57,7 +57,7 @@ test('no request has more ranges than the receiver takes', () => {
   assert.equal(batches.add(ZERO_RANGES_MAX * 2)?.length, ZERO_RANGES_MAX);
 });
 
-test('what is left at the end comes out once', () => {
+test('the rest comes out once at the end', () => {
   const batches = new ZeroBatches(4 * MIB);
   for (const index of [9, 3, 4, 8]) assert.equal(batches.add(index), undefined);
   assert.deepEqual(batches.takeAll(), [
@@ -67,7 +67,7 @@ test('what is left at the end comes out once', () => {
   assert.deepEqual(batches.takeAll(), []);
 });
 
-test('every block that goes in comes out in exactly one batch', () => {
+test('every block that is added comes out in exactly one batch', () => {
   const input = fc.array(fc.oneof(fc.nat(5), fc.constant('quick' as const), fc.constant('slow' as const)));
   fc.assert(
     fc.property(input, (steps) => {

@@ -1,29 +1,29 @@
-/** Real connections, whose other end takes nothing for as long as the test wants; the time is the test's. */
+/** Real connections whose other end reads only when the test says so; the test owns the time. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { TransferError } from '../../../../common/errors.ts';
-import { inPieces } from '../../../../sender/client/connection/body-chunks.ts';
-import { SendQueues } from '../../../../sender/client/connection/unacked-bytes.ts';
-import { ProgressWatch, standstillOf } from '../../../../sender/client/connection/stall-watch.ts';
+import { inChunks } from '../../../../sender/client/connection/body-chunks.ts';
+import { UnackedBytes } from '../../../../sender/client/connection/unacked-bytes.ts';
+import { StallWatch, standstillOf } from '../../../../sender/client/connection/stall-watch.ts';
 import { eventually } from '../../../support/eventually.ts';
 
 const MIB = 1024 * 1024;
-const stalled = (seconds: number): string => `TransferError: the connection did not move for ${seconds} s`;
+const stalled = (seconds: number): string => `TransferError: no data on the connection for ${seconds} s`;
 
 interface Scene extends AsyncDisposable {
   readonly near: Socket;
   readonly far: Socket;
-  readonly watch: ProgressWatch;
+  readonly watch: StallWatch;
   readonly stalls: TransferError[];
   readonly line: { isReachable: boolean; asked: number };
-  /** Looks, one every five seconds. */
+  /** The watch looks once every five seconds. */
   pass(seconds: number, between?: () => Promise<void>): Promise<void>;
 }
 
-async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
+async function scene(context: TestContext, responseMsMax = 60_000): Promise<Scene> {
   const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -32,11 +32,11 @@ async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
   const near = connect(address.port, '127.0.0.1');
   const [[far]] = await Promise.all([accepted, once(near, 'connect')]);
   context.mock.timers.enable({ apis: ['setInterval'] });
-  const real = new SendQueues();
+  const real = new UnackedBytes();
   let looks = 0;
-  const queues = {
-    unacknowledgedBytes: async (socket: Socket) => {
-      const bytes = await real.unacknowledgedBytes(socket);
+  const unacked = {
+    of: async (socket: Socket) => {
+      const bytes = await real.of(socket);
       looks++;
       return bytes;
     },
@@ -51,7 +51,7 @@ async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
     stalls.push(error);
     watch[Symbol.dispose]();
   };
-  const watch = new ProgressWatch({ queues, socketNow: () => near, answerMs, isReachable, onStall });
+  const watch = new StallWatch({ unacked, socketNow: () => near, responseMsMax, isReachable, onStall });
   return {
     near,
     far,
@@ -78,32 +78,32 @@ async function scene(context: TestContext, answerMs = 60_000): Promise<Scene> {
   };
 }
 
-/** Until the buffers of both ends are full. */
+/** Waits until the buffers of both ends are full. */
 async function settle({ near }: Scene): Promise<void> {
-  const queues = new SendQueues();
+  const unacked = new UnackedBytes();
   let [before, since] = ['', 0];
   await eventually('the buffers to be full', async () => {
-    const now = `${near.bytesWritten - near.writableLength} ${await queues.unacknowledgedBytes(near)}`;
+    const now = `${near.bytesWritten - near.writableLength} ${await unacked.of(near)}`;
     if (now !== before) [before, since] = [now, performance.now()];
     return performance.now() - since > 300;
   });
 }
 
 async function fill(all: Scene): Promise<void> {
-  inPieces(Buffer.alloc(64 * MIB, 1)).pipe(all.near);
+  inChunks(Buffer.alloc(64 * MIB, 1)).pipe(all.near);
   await settle(all);
 }
 
-/** Something moves: the other end takes what makes room for more. */
+/** Something moves: the other end reads enough to make room for more. */
 async function take(all: Scene): Promise<void> {
   let bytes = 0;
-  all.far.on('data', (piece: Buffer) => (bytes += piece.length)).resume();
+  all.far.on('data', (chunk: Buffer) => (bytes += chunk.length)).resume();
   await eventually('some bytes', () => bytes > MIB);
   all.far.pause().removeAllListeners('data');
   await settle(all);
 }
 
-test('nothing moves and no other connection gets through: it is given up after a minute', async (t) => {
+test('a connection that does not move is given up after a minute if no other gets through', async (t) => {
   await using all = await scene(t);
   await fill(all);
   await all.pass(60);
@@ -114,7 +114,7 @@ test('nothing moves and no other connection gets through: it is given up after a
   assert(all.line.asked >= 5, `${all.line.asked}`);
 });
 
-test('and after ten seconds, as soon as another one gets through', async (t) => {
+test('it is given up after ten seconds if another connection gets through', async (t) => {
   await using all = await scene(t);
   await fill(all);
   all.line.isReachable = true;
@@ -124,7 +124,7 @@ test('and after ten seconds, as soon as another one gets through', async (t) => 
   assert.deepEqual(all.stalls.map(String), [stalled(10)]);
 });
 
-test('but not sooner than it has moved: a slow line would have to carry all that once more', async (t) => {
+test('it is not given up before it has stood still for as long as it had moved', async (t) => {
   await using all = await scene(t);
   await fill(all);
   all.line.isReachable = true;
@@ -133,10 +133,10 @@ test('but not sooner than it has moved: a slow line would have to carry all that
   await all.pass(25);
   assert.deepEqual([all.stalls, all.line.asked], [[], 0]);
   await all.pass(10);
-  assert.match(String(all.stalls), /did not move for 30 s$/);
+  assert.match(String(all.stalls), /no data on the connection for 30 s$/);
 });
 
-test('a receiver that has the whole request may take its time for the answer', async (t) => {
+test('a receiver that has the whole request may take its time to respond', async (t) => {
   await using all = await scene(t, 600_000);
   all.near.write('request');
   all.line.isReachable = true;
@@ -146,7 +146,7 @@ test('a receiver that has the whole request may take its time for the answer', a
   assert.deepEqual(all.stalls.map(String), [stalled(600)]);
 });
 
-test('of several the one that moves counts, and those that do nothing do not', () => {
+test('of several connections the one that moves counts, and idle ones do not', () => {
   const of = (...all: (number | undefined)[]): number | undefined =>
     standstillOf(all.map((standstillMs) => ({ standstillMs })));
   assert.equal(of(), undefined);

@@ -4,17 +4,17 @@ import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import {
-  BODY_PIECE_BYTES_MAX,
-  BODY_PIECE_BYTES_MIN,
-  inPieces,
+  BODY_CHUNK_BYTES_MAX,
+  BODY_CHUNK_BYTES_MIN,
+  inChunks,
 } from '../../../../sender/client/connection/body-chunks.ts';
-import { ArrivedBytes, SendQueues } from '../../../../sender/client/connection/unacked-bytes.ts';
+import { AcknowledgedBytes, UnackedBytes } from '../../../../sender/client/connection/unacked-bytes.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { eventually } from '../../../support/eventually.ts';
 
 const MIB = 1024 * 1024;
 
-/** A connection whose other end reads nothing until it is told to. */
+/** A connection whose other end reads nothing until it is resumed. */
 async function pair(host: string): Promise<AsyncDisposable & { near: Socket; far: Socket }> {
   const server = createServer({ pauseOnConnect: true }).listen(0, host);
   await once(server, 'listening');
@@ -36,77 +36,77 @@ async function pair(host: string): Promise<AsyncDisposable & { near: Socket; far
 }
 
 for (const host of ['127.0.0.1', '::1']) {
-  test(`over ${host} what the other end has not taken does not count as arrived`, async () => {
+  test(`over ${host}, bytes that the other end has not taken do not count as acknowledged`, async () => {
     await using ends = await pair(host);
     const { near, far } = ends;
-    const arrived = new ArrivedBytes(new SendQueues());
-    arrived.adopt(near);
+    const acknowledged = new AcknowledgedBytes(new UnackedBytes());
+    acknowledged.adopt(near);
     const all = Buffer.alloc(64 * MIB, 1);
-    inPieces(all).pipe(near, { end: false });
+    inChunks(all).pipe(near, { end: false });
     let before = -1;
     await eventually('the buffers to be full', async () => {
-      await arrived.look();
-      const isSame = near.bytesWritten > 0 && arrived.bytes === before;
-      before = arrived.bytes;
+      await acknowledged.refresh();
+      const isSame = near.bytesWritten > 0 && acknowledged.bytes === before;
+      before = acknowledged.bytes;
       return isSame && near.writableNeedDrain;
     });
-    assert(arrived.bytes < near.bytesWritten, `${arrived.bytes} of ${near.bytesWritten}`);
+    assert(acknowledged.bytes < near.bytesWritten, `${acknowledged.bytes} of ${near.bytesWritten}`);
     assert(near.bytesWritten < all.length);
     far.resume();
     await eventually('all to arrive', async () => {
-      await arrived.look();
-      return arrived.bytes === all.length;
+      await acknowledged.refresh();
+      return acknowledged.bytes === all.length;
     });
   });
 }
 
-test('a new connection takes nothing back that has arrived, and one that is gone brings none', async () => {
-  const queues = new SendQueues();
-  const arrived = new ArrivedBytes(queues);
-  await arrived.look();
-  assert.equal(arrived.bytes, 0);
+test('a new connection takes nothing back, and a closed one adds nothing', async () => {
+  const unacked = new UnackedBytes();
+  const acknowledged = new AcknowledgedBytes(unacked);
+  await acknowledged.refresh();
+  assert.equal(acknowledged.bytes, 0);
   {
     await using first = await pair('127.0.0.1');
-    arrived.adopt(first.near);
+    acknowledged.adopt(first.near);
     first.far.resume();
     first.near.write(Buffer.alloc(1000));
     await eventually('it to arrive', async () => {
-      await arrived.look();
-      return arrived.bytes === 1000;
+      await acknowledged.refresh();
+      return acknowledged.bytes === 1000;
     });
   }
-  await arrived.look();
-  assert.equal(arrived.bytes, 1000);
+  await acknowledged.refresh();
+  assert.equal(acknowledged.bytes, 1000);
   await using second = await pair('127.0.0.1');
-  arrived.adopt(second.near);
+  acknowledged.adopt(second.near);
   second.far.resume();
   second.near.write(Buffer.alloc(500));
   await eventually('that to arrive too', async () => {
-    await arrived.look();
-    return arrived.bytes === 1500;
+    await acknowledged.refresh();
+    return acknowledged.bytes === 1500;
   });
-  assert.equal(await queues.unacknowledgedBytes(second.far), 0);
+  assert.equal(await unacked.of(second.far), 0);
 });
 
-test('pieces are views, in order, and all of it; larger where taken soon, smaller where late', async () => {
+test('chunks are views of all bytes in order, larger when taken quickly, smaller when slowly', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 8 * MIB }), fc.boolean(), async (length, isSlow) => {
       const bytes = Buffer.alloc(length);
       const clock = new FakeClock();
       const lengths: number[] = [];
       let at = 0;
-      for await (const piece of inPieces(bytes, clock) as AsyncIterable<Buffer>) {
-        assert.equal(piece.buffer, bytes.buffer);
-        assert.equal(piece.byteOffset, bytes.byteOffset + at);
-        at += piece.length;
-        lengths.push(piece.length);
+      for await (const chunk of inChunks(bytes, clock) as AsyncIterable<Buffer>) {
+        assert.equal(chunk.buffer, bytes.buffer);
+        assert.equal(chunk.byteOffset, bytes.byteOffset + at);
+        at += chunk.length;
+        lengths.push(chunk.length);
         if (isSlow) await clock.advance(100);
       }
       assert.equal(at, length);
       const whole = lengths.slice(4, -1);
-      const usual = isSlow ? BODY_PIECE_BYTES_MIN : BODY_PIECE_BYTES_MAX;
+      const usual = isSlow ? BODY_CHUNK_BYTES_MIN : BODY_CHUNK_BYTES_MAX;
       assert(
-        whole.every((bytesOfPiece) => bytesOfPiece === usual),
+        whole.every((chunkBytes) => chunkBytes === usual),
         lengths.join(' '),
       );
     }),

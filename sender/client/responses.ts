@@ -1,42 +1,41 @@
-/**
- * Replies of the receiver, checked: it is believed only what it repeats of this very request. Pure and total.
- */
+/** Responses of the receiver, checked: it is believed only if it repeats the request. Pure and total. */
 import { parseAreas } from '../../common/areas.ts';
 import { DIGEST_BYTES, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import { DIGEST_NAMES, digestMember } from '../../common/digest/digest-names.ts';
 import {
   BLOCK_STATES,
   UNREADABLE_AREAS_MAX,
-  type BlockReceipt,
+  type BlockResult,
   type BlockState,
-  type ZeroReceipt,
+  type ZeroResult,
 } from '../../common/protocol/protocol.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
-import { badAnswer, isCount, objectOf } from './answer-values.ts';
+import { badResponse, isCount, objectOf } from './response-fields.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
 
 function isState(value: unknown): value is BlockState {
   return BLOCK_STATES.some((state) => state === value);
 }
 
-/** Invariant I6: a block counts only if the receipt repeats this request. */
-export function parseBlockReceipt(
+/** Invariant I6: a block counts only if the result repeats the request. */
+export function parseBlockResult(
   { body }: { body: Buffer },
   request: { index: number; lengthBytes: number; digest: Buffer; algorithm: DigestAlgorithm },
-): BlockReceipt {
-  const receipt = objectOf(body);
-  const { index, length, state, generation, epoch, transferId, offset } = receipt;
+): BlockResult {
+  const result = objectOf(body);
+  const { index, length, state, generation, epoch, transferId, offset } = result;
   if (
     index !== request.index ||
     length !== request.lengthBytes ||
-    receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')
+    result[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')
   ) {
-    throw badAnswer(`a receipt for another block than ${request.index}`);
+    throw badResponse(`not for block ${request.index} as it was sent`);
   }
   if (!isState(state) || state === 'absent' || !isCount(generation) || !isCount(offset))
-    throw badAnswer('no receipt');
-  if (typeof epoch !== 'string' || typeof transferId !== 'string') throw badAnswer('no epoch');
+    throw badResponse('no state, generation or offset');
+  if (typeof epoch !== 'string' || typeof transferId !== 'string')
+    throw badResponse('no epoch or transferId');
   return {
     transferId,
     epoch,
@@ -49,7 +48,7 @@ export function parseBlockReceipt(
   };
 }
 
-/** Not by comparing JSON: arrays within arrays within arrays would exhaust the stack. */
+/** Not by comparing JSON: deeply nested arrays would exhaust the stack. */
 function isSameRanges(value: unknown, requested: readonly Range[]): boolean {
   const ranges = parseRanges(value, Infinity, requested.length);
   return (
@@ -58,9 +57,9 @@ function isSameRanges(value: unknown, requested: readonly Range[]): boolean {
   );
 }
 
-export function parseZeroReceipt({ body }: { body: Buffer }, requested: readonly Range[]): ZeroReceipt {
+export function parseZeroResult({ body }: { body: Buffer }, requested: readonly Range[]): ZeroResult {
   const { epoch, generation, state, transferId, ranges } = objectOf(body);
-  if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');
+  if (!isSameRanges(ranges, requested)) throw badResponse('not for the ranges that were sent');
   if (
     typeof epoch !== 'string' ||
     !isCount(generation) ||
@@ -68,7 +67,7 @@ export function parseZeroReceipt({ body }: { body: Buffer }, requested: readonly
     state === 'absent' ||
     typeof transferId !== 'string'
   ) {
-    throw badAnswer('no receipt for zeros');
+    throw badResponse('no state, generation, epoch or transferId');
   }
   return { transferId, epoch, ranges: requested, state, generation };
 }
@@ -87,17 +86,17 @@ export function parseHead(headers: {
   const { state, epoch } = headers;
   const isThere = isState(state) && state !== 'absent';
   if (digest.length !== DIGEST_BYTES || !isThere || !isCount(generation) || epoch === undefined) {
-    throw badAnswer('a HEAD without its headers');
+    throw badResponse('a HEAD without the headers of a block');
   }
   return { digest, algorithm, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
 }
 
-/** The receipt must be of this very copy. */
+/** The receipt must be of this copy. */
 export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Seal {
   const { text, signature } = objectOf(body);
-  if (typeof text !== 'string' || typeof signature !== 'string') throw badAnswer('no receipt');
+  if (typeof text !== 'string' || typeof signature !== 'string') throw badResponse('no text or signature');
   const receipt = objectOf(Buffer.from(text));
-  // Receipts from before there was a choice do not say which.
+  // Receipts from before BLAKE3 was supported name no digest.
   const { transferId, size, blockSize, blockCount, digest = 'sha-256', root, verified } = receipt;
   const { sizeBytes, blockSizeBytes } = request.geometry;
   const isOurs =
@@ -107,10 +106,10 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
     blockCount === blockCountOf(request.geometry) &&
     digest === request.algorithm &&
     root === `sha256:${request.root.toString('hex')}`;
-  if (!isOurs) throw badAnswer('a receipt for another copy');
+  if (!isOurs) throw badResponse('a receipt of another copy');
   if (verified !== 'none' && verified !== 'read-back')
-    throw badAnswer('a receipt that does not say how it was verified');
+    throw badResponse('a receipt that does not say how it was verified');
   const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
-  if (unreadable === undefined) throw badAnswer('a receipt that does not say what could not be read');
+  if (unreadable === undefined) throw badResponse('a receipt without its unreadable areas');
   return { verified, unreadable, text, signature };
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSeal } from '../../../sender/client/replies.ts';
+import { parseSeal } from '../../../sender/client/responses.ts';
 
-function reply(value: unknown): { body: Buffer } {
+function responseOf(value: unknown): { body: Buffer } {
   return { body: Buffer.from(JSON.stringify(value)) };
 }
 
-test('a seal is believed only if it is of this very copy and says how it was verified', () => {
+test('a receipt has to be of this copy and say how it was verified', () => {
   const request = {
     transferId: 't',
     geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
@@ -24,12 +24,12 @@ test('a seal is believed only if it is of this very copy and says how it was ver
     unreadable: [[512, 1024]],
   };
   const sealOf = (receipt: object): { body: Buffer } =>
-    reply({ text: JSON.stringify(receipt), signature: 's' });
+    responseOf({ text: JSON.stringify(receipt), signature: 's' });
   const text = JSON.stringify(good);
   const unreadable = [[512, 1024]];
   assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', unreadable, text, signature: 's' });
   const before = { ...good, digest: undefined };
-  assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before there was a choice');
+  assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before BLAKE3 was supported');
   const other = { ...request, algorithm: 'blake3' as const };
   assert.equal(parseSeal(sealOf({ ...good, digest: 'blake3' }), other).verified, 'none');
   assert.throws(() => parseSeal(sealOf(before), other), { code: 'bad-answer' });
@@ -64,6 +64,6 @@ test('a seal is believed only if it is of this very copy and says how it was ver
     { text: null, signature: 's' },
     { text: '{', signature: 's' },
   ]) {
-    assert.throws(() => parseSeal(reply(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+    assert.throws(() => parseSeal(responseOf(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
   }
 });

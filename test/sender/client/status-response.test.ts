@@ -1,11 +1,11 @@
-/** The parts of replies.ts that read where a transfer stands, and what a person is shown. */
+/** The status of a transfer, and the texts in it that are shown to people. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
 import type { TransferStatus } from '../../../common/protocol/protocol.ts';
-import { printable } from '../../../sender/client/answer-text.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../../sender/client/status-reply.ts';
+import { printable } from '../../../sender/client/response-fields.ts';
+import { parseClaimResponse, parseTransferStatus } from '../../../sender/client/status-response.ts';
 
 const STATUS: TransferStatus = {
   protocol: 1,
@@ -47,16 +47,16 @@ const CLAIM = {
   source: { description: 'a stick', path: '/dev/sdc', model: null, serial: null },
 };
 
-/** Any UTF-16, halves of characters too. */
+/** Any UTF-16, lone surrogates included. */
 const anyCharacters = fc
   .array(fc.oneof(fc.nat(0x7f), fc.nat(0xffff)), { maxLength: 2000 })
   .map((codes) => String.fromCharCode(...codes));
 
-function reply(value: unknown): { body: Buffer } {
+function responseOf(value: unknown): { body: Buffer } {
   return { body: Buffer.from(JSON.stringify(value)) };
 }
 
-test('a status that lacks what the sender needs, or has an impossible geometry, is a bad answer', () => {
+test('a status without what the sender needs, or with an impossible geometry, is invalid', () => {
   const wrong: readonly Record<string, unknown>[] = [
     { transferId: undefined },
     { transferId: 7 },
@@ -89,35 +89,38 @@ test('a status that lacks what the sender needs, or has an impossible geometry, 
     { blocks: { ...STATUS.blocks, verified: '3' } },
   ];
   for (const change of wrong) {
-    const answer = reply({ ...STATUS, ...change });
+    const answer = responseOf({ ...STATUS, ...change });
     assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
   }
   for (const value of [null, [], 'text', 5, true]) {
-    assert.throws(() => parseTransferStatus(reply(value)), { code: 'bad-answer', message: /: no object$/ });
+    assert.throws(() => parseTransferStatus(responseOf(value)), {
+      code: 'bad-answer',
+      message: /: not an object$/,
+    });
   }
 });
 
-test('a transfer has the digest that it says; who says nothing has SHA-256', () => {
+test('a transfer has the digest that its status names, or SHA-256', () => {
   const digests = ['sha-256', 'blake3'];
   const chosen = { ...STATUS, digest: 'blake3', digests };
-  assert.deepEqual(parseTransferStatus(reply(chosen)), chosen);
-  const before = parseTransferStatus(reply({ ...STATUS, digest: undefined, digests: undefined }));
+  assert.deepEqual(parseTransferStatus(responseOf(chosen)), chosen);
+  const before = parseTransferStatus(responseOf({ ...STATUS, digest: undefined, digests: undefined }));
   assert.deepEqual([before.digest, before.digests], ['sha-256', ['sha-256']]);
   const unclaimed = { ...STATUS, state: 'unclaimed', digest: 'blake3', digests };
-  assert.equal(parseTransferStatus(reply(unclaimed)).digest, null);
+  assert.equal(parseTransferStatus(responseOf(unclaimed)).digest, null);
   for (const digest of ['md5', 'sha256', '\u001b[2J', '']) {
-    assert.throws(() => parseTransferStatus(reply({ ...STATUS, digest })), {
+    assert.throws(() => parseTransferStatus(responseOf({ ...STATUS, digest })), {
       code: 'transfer-mismatch',
-      message: 'the digests of this transfer are of an unknown kind',
+      message: 'this transfer uses an unknown digest algorithm',
     });
   }
   const claim = { ...CLAIM, digest: 'blake3' as const };
-  assert.equal(parseClaimAnswer(reply(chosen), claim).digest, 'blake3');
-  assert.throws(() => parseClaimAnswer(reply(STATUS), claim), { code: 'bad-answer' });
-  assert.throws(() => parseClaimAnswer(reply(chosen), CLAIM), { code: 'bad-answer' });
+  assert.equal(parseClaimResponse(responseOf(chosen), claim).digest, 'blake3');
+  assert.throws(() => parseClaimResponse(responseOf(STATUS), claim), { code: 'bad-answer' });
+  assert.throws(() => parseClaimResponse(responseOf(chosen), CLAIM), { code: 'bad-answer' });
 });
 
-test('another version of the protocol is refused, and is shown only where it is a number', () => {
+test('another version of the protocol is refused, and shown only if it is a number', () => {
   for (const [protocol, shown] of [
     [2, 'version 2'],
     [-1, 'version -1'],
@@ -127,7 +130,7 @@ test('another version of the protocol is refused, and is shown only where it is 
     [{ toString: null, valueOf: null }, 'an unknown version'],
     [undefined, 'an unknown version'],
   ] as const) {
-    assert.throws(() => parseTransferStatus(reply({ ...STATUS, protocol })), {
+    assert.throws(() => parseTransferStatus(responseOf({ ...STATUS, protocol })), {
       code: 'transfer-mismatch',
       message: `the receiver speaks ${shown} of the protocol, not 1`,
       hint: 'install the same version of dd-transfer on both machines',
@@ -135,19 +138,21 @@ test('another version of the protocol is refused, and is shown only where it is 
   }
 });
 
-test('the number of blocks follows from the geometry, whatever the receiver says it is', () => {
-  assert.equal(parseTransferStatus(reply({ ...STATUS, blockCount: '\u001b[2J' })).blockCount, 153);
-  assert.equal(parseTransferStatus(reply({ ...STATUS, blockCount: 5 })).blockCount, 153);
+test('the block count is computed from the geometry, whatever the status says', () => {
+  assert.equal(parseTransferStatus(responseOf({ ...STATUS, blockCount: '\u001b[2J' })).blockCount, 153);
+  assert.equal(parseTransferStatus(responseOf({ ...STATUS, blockCount: 5 })).blockCount, 153);
 });
 
-test('while nothing is claimed there is no geometry, whatever the receiver says', () => {
-  const status = parseTransferStatus(reply({ ...STATUS, state: 'unclaimed', blockSize: 'huge', size: -5 }));
+test('before the claim there is no geometry, whatever the status says', () => {
+  const status = parseTransferStatus(
+    responseOf({ ...STATUS, state: 'unclaimed', blockSize: 'huge', size: -5 }),
+  );
   assert.deepEqual([status.size, status.blockSize, status.blockCount], [null, null, null]);
 });
 
-test('a size that is not known comes with the most that it may be', () => {
+test('an unknown size comes with its maximum', () => {
   const unknown = { ...STATUS, size: null, blockCount: null, sizeMax: 20_000_000 };
-  assert.deepEqual(parseTransferStatus(reply(unknown)), unknown);
+  assert.deepEqual(parseTransferStatus(responseOf(unknown)), unknown);
   for (const change of [
     { sizeMax: null },
     { sizeMax: -1 },
@@ -158,32 +163,32 @@ test('a size that is not known comes with the most that it may be', () => {
     { blockSize: null },
     { size: undefined },
   ]) {
-    const answer = reply({ ...unknown, ...change });
+    const answer = responseOf({ ...unknown, ...change });
     assert.throws(() => parseTransferStatus(answer), { code: 'bad-answer' }, JSON.stringify(change));
   }
   const claim = { ...CLAIM, size: null };
-  assert.equal(parseClaimAnswer(reply(unknown), claim).size, null);
-  assert.equal(parseClaimAnswer(reply(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
-  assert.throws(() => parseClaimAnswer(reply(unknown), CLAIM), { code: 'bad-answer' });
+  assert.equal(parseClaimResponse(responseOf(unknown), claim).size, null);
+  assert.equal(parseClaimResponse(responseOf(STATUS), claim).size, STATUS.size, 'fixed by an earlier claim');
+  assert.throws(() => parseClaimResponse(responseOf(unknown), CLAIM), { code: 'bad-answer' });
 });
 
-test('the answer to a claim is believed only if it is that very claim', () => {
+test('the response to a claim has to repeat the claim', () => {
   for (const change of [
     { state: 'unclaimed' },
     { size: 10_000_000 },
     { blockSize: 131_072 },
     { blockSize: 65_537 },
   ]) {
-    const answer = reply({ ...STATUS, ...change });
-    assert.throws(() => parseClaimAnswer(answer, CLAIM), { code: 'bad-answer' }, JSON.stringify(change));
+    const answer = responseOf({ ...STATUS, ...change });
+    assert.throws(() => parseClaimResponse(answer, CLAIM), { code: 'bad-answer' }, JSON.stringify(change));
   }
-  assert.equal(parseClaimAnswer(reply({ ...STATUS, state: 'sealed' }), CLAIM).state, 'sealed');
+  assert.equal(parseClaimResponse(responseOf({ ...STATUS, state: 'sealed' }), CLAIM).state, 'sealed');
 });
 
-test('texts of the receiver that are shown to a person are made harmless', () => {
+test('texts from the receiver are made harmless before they are shown', () => {
   const evil = 'a\u001b[2Jb\u0007\r\nc\u0000\u009b\u202ed';
   const status = parseTransferStatus(
-    reply({
+    responseOf({
       ...STATUS,
       source: { description: evil, path: evil, model: evil, serial: 5 },
       target: {
@@ -217,7 +222,7 @@ test('texts of the receiver that are shown to a person are made harmless', () =>
   assert.deepEqual(encodings, [harmless]);
 });
 
-test('printable text stays as it is, and nothing else gets through', () => {
+test('printable text stays as it is; everything else is replaced', () => {
   for (const text of ['', '/dev/vdd', 'Größe: 4 GiB – 日本語 😀', '~!@#$%^&*()\'"']) {
     assert.equal(printable(text), text);
   }
@@ -243,7 +248,7 @@ test('printable text stays as it is, and nothing else gets through', () => {
   );
 });
 
-test('what is not JSON is said to be that, with its cause', () => {
+test('a body that is not JSON is refused, with the cause', () => {
   for (const body of ['', '<html>', '{', '{"a":1}x', '\ufeff{}', 'NaN']) {
     assert.throws(
       () => parseTransferStatus({ body: Buffer.from(body) }),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
-import { WorkQueue } from '../../../sender/source/work-queue.ts';
+import { WorkQueue } from '../../../sender/source/disk-supply.ts';
 
 test('blocks come in the order of the disk, each once, then nothing', () => {
   const queue = new WorkQueue(3);
@@ -15,13 +15,13 @@ test('blocks come in the order of the disk, each once, then nothing', () => {
   assert.equal(queue.take(), undefined);
 });
 
-test('an empty disk has nothing to do', () => {
+test('an empty disk has no blocks', () => {
   const queue = new WorkQueue(0);
   assert.equal(queue.isEmpty, true);
   assert.equal(queue.take(), undefined);
 });
 
-test('what is put back comes before anything new, in order, with the digest it had', () => {
+test('blocks that are put back come before new ones, in order, with their digests', () => {
   const queue = new WorkQueue(4);
   queue.take();
   queue.take();
@@ -33,7 +33,7 @@ test('what is put back comes before anything new, in order, with the digest it h
   assert.deepEqual(queue.take(), { index: 2, digest: undefined, isFirst: true });
 });
 
-test('a queue that was empty has work again when something is put back', () => {
+test('an empty queue has work again when something is put back', () => {
   const queue = new WorkQueue(1);
   queue.take();
   queue.putBack(0, undefined);
@@ -42,7 +42,7 @@ test('a queue that was empty has work again when something is put back', () => {
   assert.equal(queue.isEmpty, true);
 });
 
-test('nothing enumerates the disk: a queue of 2^32 blocks is as quick as one of three', () => {
+test('a queue of 2^32 blocks is as quick as one of three', () => {
   const queue = new WorkQueue(2 ** 32);
   assert.equal(queue.take()?.index, 0);
   assert.equal(queue.take()?.index, 1);

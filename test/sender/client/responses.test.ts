@@ -3,16 +3,16 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import type { BlockReceipt, Claim, ZeroReceipt } from '../../../common/protocol/protocol.ts';
+import type { BlockResult, Claim, ZeroResult } from '../../../common/protocol/protocol.ts';
 import { rangesOf } from '../../../common/ranges.ts';
-import { printable } from '../../../sender/client/answer-text.ts';
-import { parseBlockReceipt, parseSeal, parseZeroReceipt } from '../../../sender/client/replies.ts';
-import { parseClaimAnswer, parseTransferStatus } from '../../../sender/client/status-reply.ts';
+import { printable } from '../../../sender/client/response-fields.ts';
+import { parseBlockResult, parseSeal, parseZeroResult } from '../../../sender/client/responses.ts';
+import { parseClaimResponse, parseTransferStatus } from '../../../sender/client/status-response.ts';
 import { STATUS } from '../../support/transfer-status.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
 const REQUEST = { index: 7, lengthBytes: 4_194_304, digest: DIGEST, algorithm: 'sha-256' as const };
-const RECEIPT: BlockReceipt = {
+const RESULT: BlockResult = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',
   index: 7,
@@ -23,7 +23,7 @@ const RECEIPT: BlockReceipt = {
   generation: 81,
 };
 const RANGES = rangesOf([0, 1, 2, 3, 4, 9]);
-const ZEROS: ZeroReceipt = {
+const ZEROS: ZeroResult = {
   transferId: 'a-transfer',
   epoch: 'an-epoch',
   ranges: RANGES,
@@ -55,26 +55,26 @@ const SEAL = {
   signature: 'armored',
 };
 
-function reply(value: unknown): { body: Buffer } {
+function responseOf(value: unknown): { body: Buffer } {
   return { body: Buffer.from(JSON.stringify(value)) };
 }
 
 const PARSERS: Readonly<Record<string, (answer: { body: Buffer }) => unknown>> = {
   status: parseTransferStatus,
-  claim: (answer) => parseClaimAnswer(answer, CLAIM),
-  block: (answer) => parseBlockReceipt(answer, REQUEST),
-  zeros: (answer) => parseZeroReceipt(answer, RANGES),
+  claim: (answer) => parseClaimResponse(answer, CLAIM),
+  block: (answer) => parseBlockResult(answer, REQUEST),
+  zeros: (answer) => parseZeroResult(answer, RANGES),
   seal: (answer) => parseSeal(answer, SEAL_REQUEST),
 };
 const GOOD: Readonly<Record<string, object>> = {
   status: STATUS,
   claim: STATUS,
-  block: RECEIPT,
+  block: RESULT,
   zeros: ZEROS,
   seal: SEAL,
 };
 
-/** Throws nothing but what a receiver's bad answer is. */
+/** @throws unless `parse` succeeds or reports a bad response. */
 function assertTotal(parse: () => unknown, what: string): void {
   try {
     parse();
@@ -86,12 +86,16 @@ function assertTotal(parse: () => unknown, what: string): void {
   }
 }
 
-test('what an honest receiver answers is read as it was meant', () => {
-  assert.deepEqual(parseTransferStatus(reply(STATUS)), STATUS);
-  assert.deepEqual(parseClaimAnswer(reply(STATUS), CLAIM), STATUS);
-  assert.deepEqual(parseBlockReceipt(reply(RECEIPT), REQUEST), RECEIPT);
-  assert.deepEqual(parseZeroReceipt(reply(ZEROS), RANGES), ZEROS);
-  assert.deepEqual(parseSeal(reply(SEAL), SEAL_REQUEST), { verified: 'read-back', unreadable: [], ...SEAL });
+test('valid responses are read as they are', () => {
+  assert.deepEqual(parseTransferStatus(responseOf(STATUS)), STATUS);
+  assert.deepEqual(parseClaimResponse(responseOf(STATUS), CLAIM), STATUS);
+  assert.deepEqual(parseBlockResult(responseOf(RESULT), REQUEST), RESULT);
+  assert.deepEqual(parseZeroResult(responseOf(ZEROS), RANGES), ZEROS);
+  assert.deepEqual(parseSeal(responseOf(SEAL), SEAL_REQUEST), {
+    verified: 'read-back',
+    unreadable: [],
+    ...SEAL,
+  });
   const unclaimed = {
     ...STATUS,
     state: 'unclaimed',
@@ -101,12 +105,12 @@ test('what an honest receiver answers is read as it was meant', () => {
     digest: null,
     source: null,
   };
-  assert.deepEqual(parseTransferStatus(reply(unclaimed)), unclaimed);
+  assert.deepEqual(parseTransferStatus(responseOf(unclaimed)), unclaimed);
   const file = { ...STATUS, target: { ...STATUS.target, size: null } };
-  assert.deepEqual(parseTransferStatus(reply(file)), file);
+  assert.deepEqual(parseTransferStatus(responseOf(file)), file);
 });
 
-test('whatever bytes or values come, parsers fail with nothing but a bad answer', () => {
+test('for any bytes or values a parser fails with `bad-answer` and nothing else', () => {
   const anyBytes = fc.oneof(
     fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes)),
     fc.json().map((text) => Buffer.from(text)),
@@ -121,7 +125,7 @@ test('whatever bytes or values come, parsers fail with nothing but a bad answer'
   }
 });
 
-test('any member of an answer may be anything: refused, or harmless', () => {
+test('any member of a response may have any value: it is refused, or harmless', () => {
   const deep: unknown = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`);
   const value = fc.oneof(
     fc.jsonValue(),
@@ -158,7 +162,7 @@ test('any member of an answer may be anything: refused, or harmless', () => {
   }
 });
 
-test('a receipt for another block, other bytes or without its facts is not believed', () => {
+test('a result for another block or other bytes, or with invalid members, is refused', () => {
   const wrong: readonly Record<string, unknown>[] = [
     { index: 8 },
     { index: '7' },
@@ -186,24 +190,28 @@ test('a receipt for another block, other bytes or without its facts is not belie
     { transferId: null },
   ];
   for (const change of wrong) {
-    const answer = reply({ ...RECEIPT, ...change });
-    assert.throws(() => parseBlockReceipt(answer, REQUEST), { code: 'bad-answer' }, JSON.stringify(change));
+    const answer = responseOf({ ...RESULT, ...change });
+    assert.throws(() => parseBlockResult(answer, REQUEST), { code: 'bad-answer' }, JSON.stringify(change));
   }
-  const { sha256: hex, ...rest } = RECEIPT;
+  const { sha256: hex, ...rest } = RESULT;
   const other = { ...REQUEST, algorithm: 'blake3' as const };
-  assert.deepEqual(parseBlockReceipt(reply({ ...rest, blake3: hex }), other), { ...rest, blake3: hex });
+  assert.deepEqual(parseBlockResult(responseOf({ ...rest, blake3: hex }), other), { ...rest, blake3: hex });
   for (const [answer, request] of [
-    [RECEIPT, other],
+    [RESULT, other],
     [{ ...rest, blake3: hex }, REQUEST],
   ] as const) {
-    assert.throws(() => parseBlockReceipt(reply(answer), request), { code: 'bad-answer' }, 'of another kind');
+    assert.throws(
+      () => parseBlockResult(responseOf(answer), request),
+      { code: 'bad-answer' },
+      'another algorithm',
+    );
   }
-  assert.throws(() => parseBlockReceipt(reply({ ...RECEIPT, index: 8 }), REQUEST), {
-    message: "the receiver's answer is not one: a receipt for another block than 7",
+  assert.throws(() => parseBlockResult(responseOf({ ...RESULT, index: 8 }), REQUEST), {
+    message: 'the response of the receiver is invalid: not for block 7 as it was sent',
   });
 });
 
-test('a receipt for other zeros is not believed', () => {
+test('a result for other zeros, or with invalid members, is refused', () => {
   const wrong: readonly Record<string, unknown>[] = [
     { ranges: [[0, 5]] },
     { ranges: [...RANGES, [20, 1]] },
@@ -230,7 +238,7 @@ test('a receipt for other zeros is not believed', () => {
     { transferId: {} },
   ];
   for (const change of wrong) {
-    const answer = reply({ ...ZEROS, ...change });
-    assert.throws(() => parseZeroReceipt(answer, RANGES), { code: 'bad-answer' }, JSON.stringify(change));
+    const answer = responseOf({ ...ZEROS, ...change });
+    assert.throws(() => parseZeroResult(answer, RANGES), { code: 'bad-answer' }, JSON.stringify(change));
   }
 });

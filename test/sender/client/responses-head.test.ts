@@ -1,20 +1,20 @@
-/** The part of replies.ts that reads the answer to a HEAD. */
+/** Responses to HEAD. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import { parseHead } from '../../../sender/client/replies.ts';
+import { parseHead } from '../../../sender/client/responses.ts';
 
 const DIGEST = digestNow(Buffer.from('block 7'));
 const HEAD = { etag: `"${DIGEST.toString('hex')}"`, state: 'durable', generation: '81', epoch: 'an-epoch' };
 
-/** Any UTF-16, halves of characters too. */
+/** Any UTF-16, lone surrogates included. */
 const anyCharacters = fc
   .array(fc.oneof(fc.nat(0x7f), fc.nat(0xffff)), { maxLength: 2000 })
   .map((codes) => String.fromCharCode(...codes));
 
-test('a HEAD is believed only with digest, generation, epoch, and the state of a block that is there', () => {
+test('a HEAD needs digest, generation, epoch, and a state other than absent', () => {
   const hex = DIGEST.toString('hex');
   const there = { digest: DIGEST, algorithm: 'sha-256', state: 'durable', generation: 81, epoch: 'an-epoch' };
   assert.deepEqual(parseHead(HEAD), { ...there, sourceErrors: '' });

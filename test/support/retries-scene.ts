@@ -1,30 +1,33 @@
-/** What a sender does about failures, with time and chance as the test wants them. */
+/** The retries of a sender, with time and chance under the control of the test. */
 import assert from 'node:assert/strict';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
-import { Attempts } from '../../sender/transfer/retry.ts';
+import { Retries } from '../../sender/transfer/retry.ts';
 import { FakeClock } from './fake-clock.ts';
 
 export const HOUR_MS = 3_600_000;
 export const never = new AbortController().signal;
 
-export interface AttemptsScene {
+export interface RetriesScene {
   readonly clock: FakeClock;
-  readonly attempts: Attempts;
-  /** Of each retry that was announced. */
+  readonly retries: Retries;
+  /** One for each retry that was announced. */
   readonly delaysMs: number[];
 }
 
-/** @param random what chance says each time; 1 is never reached, as with the real one. */
-export function attemptsScene(options: { retryForMs?: number; random?: number } = {}): AttemptsScene {
+/** @param options `random`: every random number; below 1, as the real ones. */
+export function retriesScene(
+  options: { retryForMs?: number; firstContactForMs?: number; random?: number } = {},
+): RetriesScene {
   const clock = new FakeClock();
   const delaysMs: number[] = [];
-  const attempts = new Attempts({
+  const retries = new Retries({
     clock,
     random: () => options.random ?? 0.5,
     retryForMs: options.retryForMs ?? 24 * HOUR_MS,
+    firstContactForMs: options.firstContactForMs,
     onRetry: (_, delayMs) => delaysMs.push(delayMs),
   });
-  return { clock, attempts, delaysMs };
+  return { clock, retries, delaysMs };
 }
 
 export function failure(code: ErrorCode, retryAfterSeconds?: number): TransferError {
@@ -45,13 +48,13 @@ export function failing(...codes: readonly (ErrorCode | TransferError)[]): () =>
   };
 }
 
-/** The error that a run ends with, and how often it tried. */
+/** The error that a run ends with, and the number of attempts. */
 export async function endOf(
-  { clock, attempts }: AttemptsScene,
+  { clock, retries }: RetriesScene,
   attempt: () => Promise<unknown>,
 ): Promise<{ error: TransferError; tries: number }> {
   let tries = 0;
-  const run = attempts.run(never, async () => {
+  const run = retries.run(never, async () => {
     tries++;
     return await attempt();
   });

@@ -1,4 +1,4 @@
-/** The answers that say where a transfer stands. Pure and total. */
+/** Responses with the status of a transfer, checked. Pure and total. */
 import { parseAreas } from '../../common/areas.ts';
 import { digestNameOf } from '../../common/protocol/claim.ts';
 import { isDigestAlgorithm } from '../../common/digest/digest.ts';
@@ -15,14 +15,21 @@ import {
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
 import { parseRanges } from '../../common/ranges.ts';
-import { printable, textOrNull, textsIn } from './answer-text.ts';
-import { badAnswer, countIn, isCount, memberOf, objectOf } from './answer-values.ts';
+import {
+  badResponse,
+  countIn,
+  isCount,
+  memberOf,
+  objectOf,
+  printable,
+  textOrNull,
+  textsIn,
+} from './response-fields.ts';
 
-/** Of a disk at the other end. */
 function describedIn(members: Record<string, unknown>, name: string): SourceDescription {
   const { description, path, model, serial } = members;
   if (typeof description !== 'string' || typeof path !== 'string') {
-    throw badAnswer(`no description of the ${name}`);
+    throw badResponse(`no description of the ${name}`);
   }
   return {
     description: printable(description),
@@ -43,7 +50,7 @@ function targetIn(target: Record<string, unknown>): TargetDescription {
   };
 }
 
-/** They are only compared; what is none matches nothing. */
+/** Only compared: invalid marks match nothing. */
 function marksIn(value: unknown): DiskMarks {
   const { itself, within } = memberOf(value ?? NO_MARKS, 'marks of the target');
   return { itself: textsIn(itself), within: textsIn(within) };
@@ -55,23 +62,23 @@ function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>
   if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null, sizeMax: null };
   if (size === null) {
     const possible = { sizeBytes: Number(sizeMax), blockSizeBytes: Number(blockSize) };
-    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badAnswer('no size');
+    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badResponse('no size');
     return { size, blockSize, blockCount: null, sizeMax };
   }
-  if (!isCount(size) || !isCount(blockSize)) throw badAnswer('no size');
+  if (!isCount(size) || !isCount(blockSize)) throw badResponse('no size');
   const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
-  if (!isGeometry(geometry)) throw badAnswer('an impossible geometry');
+  if (!isGeometry(geometry)) throw badResponse('an impossible geometry');
   return { size, blockSize, blockCount: blockCountOf(geometry), sizeMax: null };
 }
 
-/** A receiver from before there was a choice says nothing of it. */
+/** A receiver from before BLAKE3 was supported names no digests. */
 function digestsIn(status: Record<string, unknown>): Pick<TransferStatus, 'digest' | 'digests'> {
   const { state, digest = 'sha-256' } = status;
   const digests = textsIn(status['digests'] ?? ['sha-256']);
   if (state === 'unclaimed') return { digest: null, digests };
   if (isDigestAlgorithm(digest)) return { digest, digests };
-  if (typeof digest !== 'string') throw badAnswer('no digest');
-  throw new TransferError('transfer-mismatch', 'the digests of this transfer are of an unknown kind', {
+  if (typeof digest !== 'string') throw badResponse('no digest');
+  throw new TransferError('transfer-mismatch', 'this transfer uses an unknown digest algorithm', {
     hint: 'install the same version of dd-transfer on both machines',
   });
 }
@@ -84,7 +91,7 @@ function unreadableIn(
     Number(status['size'] ?? status['sizeMax'] ?? 0),
     UNREADABLE_AREAS_MAX,
   );
-  if (areas === undefined) throw badAnswer('no list of unreadable areas');
+  if (areas === undefined) throw badResponse('no list of unreadable areas');
   return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
 }
 
@@ -97,8 +104,8 @@ type StatusHistory = Pick<
 function historyIn(status: Record<string, unknown>): StatusHistory {
   const { different = [], differentCount = 0, adopting = null, generation = 1, resizable = false } = status;
   const ranges = parseRanges(different, BLOCK_COUNT_MAX, MISSING_RANGES_MAX);
-  if (ranges === undefined) throw badAnswer('no list of different blocks');
-  if (!isCount(differentCount) || !isCount(generation)) throw badAnswer('no generation');
+  if (ranges === undefined) throw badResponse('no list of different blocks');
+  if (!isCount(differentCount) || !isCount(generation)) throw badResponse('no generation');
   const progress = adopting === null ? null : memberOf(adopting, 'adopting');
   return {
     different: ranges,
@@ -109,7 +116,7 @@ function historyIn(status: Record<string, unknown>): StatusHistory {
   };
 }
 
-/** Nothing is taken over that was not looked at: a number that is a text would be shown as it is. */
+/** Every member is checked before it is used: some of them are shown to people. */
 export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
   const status = objectOf(body);
   const { protocol, transferId, epoch, state, source, encodings } = status;
@@ -121,8 +128,9 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
       { hint: 'install the same version of dd-transfer on both machines' },
     );
   }
-  if (typeof transferId !== 'string' || typeof epoch !== 'string') throw badAnswer('no transferId or epoch');
-  if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badAnswer('no state');
+  if (typeof transferId !== 'string' || typeof epoch !== 'string')
+    throw badResponse('no transferId or epoch');
+  if (state !== 'unclaimed' && state !== 'open' && state !== 'sealed') throw badResponse('no state');
   const target = memberOf(status['target'], 'target');
   const blocks = memberOf(status['blocks'], 'counters');
   const limits = memberOf(status['limits'], 'limits');
@@ -153,17 +161,17 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
   };
 }
 
-/** Who claims without a size may be told the one that an earlier claim brought. */
+/** A claim without a size gets the size of an earlier claim, if there is one. */
 function isSize(status: TransferStatus, claim: Claim): boolean {
   return claim.size === null || status.size === claim.size;
 }
 
-/** The transfer as it was claimed, and not another one. */
-export function parseClaimAnswer(reply: { body: Buffer }, claim: Claim): TransferStatus {
-  const status = parseTransferStatus(reply);
+/** The status has to repeat the claim. */
+export function parseClaimResponse(response: { body: Buffer }, claim: Claim): TransferStatus {
+  const status = parseTransferStatus(response);
   const isSameCut = status.blockSize === claim.blockSize && status.digest === digestNameOf(claim);
   if (status.state === 'unclaimed' || !isSize(status, claim) || !isSameCut) {
-    throw badAnswer('another claim than the one that was sent');
+    throw badResponse('not the claim that was sent');
   }
   return status;
 }

@@ -1,0 +1,97 @@
+/** Fields of responses, checked: a field that is not what it should be makes the whole response invalid. */
+import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
+
+const TEXT_LENGTH_MAX = 500;
+/** Texts in one list; a disk has up to 128 partitions. */
+const TEXTS_MAX = 200;
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly body: Buffer;
+  readonly header: (name: string) => string | undefined;
+}
+
+export function badResponse(what: string): TransferError {
+  return new TransferError('bad-answer', `the response of the receiver is invalid: ${what}`);
+}
+
+export function objectOf(body: Buffer): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    throw new TransferError('bad-answer', 'the response of the receiver is not JSON', { cause: error });
+  }
+  if (!isObject(value)) throw badResponse('not an object');
+  return { ...value };
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function memberOf(value: unknown, name: string): Record<string, unknown> {
+  if (!isObject(value)) throw badResponse(`no ${name}`);
+  return { ...value };
+}
+
+export function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+export function countIn(members: Record<string, unknown>, name: string): number {
+  const value = members[name];
+  if (!isCount(value)) throw badResponse(`no count of ${name}`);
+  return value;
+}
+
+/** Safe to print: bounded, and without anything that could control a terminal. */
+export function printable(text: string): string {
+  const start = text.slice(0, TEXT_LENGTH_MAX);
+  // Control characters, marks that reverse the direction of text, lone surrogates, and line separators.
+  return start.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+}
+
+/** @returns a {@link printable} text; null for anything but a string. */
+export function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? printable(value) : null;
+}
+
+/** @returns the strings in a list, {@link printable}; none if it is not a list. */
+export function textsIn(value: unknown): string[] {
+  if (!Array.isArray(value)) return [];
+  const texts = value.filter((each: unknown) => typeof each === 'string');
+  return texts.slice(0, TEXTS_MAX).map(printable);
+}
+
+/**
+ * The error that a problem document (RFC 9457) names, or the nearest one for the status of the response.
+ * @param what was requested.
+ */
+export function failureOf(response: HttpResponse, what: string): TransferError {
+  let problem: Record<string, unknown> = {};
+  try {
+    const value: unknown = JSON.parse(response.body.toString('utf8'));
+    if (typeof value === 'object' && value !== null) problem = { ...value };
+  } catch {
+    // Not from our receiver, or a HEAD: the status has to do.
+  }
+  const { code, detail } = problem;
+  const hint = typeof problem['hint'] === 'string' ? problem['hint'] : undefined;
+  const said =
+    typeof detail === 'string' ? detail : `${what}: the receiver answered with status ${response.status}`;
+  // For clients that show nothing else the detail ends with the hint.
+  const message = hint !== undefined && said.endsWith(`; ${hint}`) ? said.slice(0, -hint.length - 2) : said;
+  const retryAfter = Number(response.header('retry-after'));
+  return new TransferError(isErrorCode(code) ? code : codeOfStatus(response.status), printable(message), {
+    details: problem,
+    ...(hint === undefined ? {} : { hint: printable(hint) }),
+    ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
+  });
+}
+
+function codeOfStatus(status: number): ErrorCode {
+  if (status === 401) return 'token-invalid';
+  const known: readonly ErrorCode[] = ['block-absent', 'sealed', 'too-slow', 'busy', 'no-space', 'io-error'];
+  return known.find((code) => ERROR_CODES[code].status === status) ?? 'bad-answer';
+}
