@@ -1,4 +1,4 @@
-/** Compression changes what travels and nothing else. */
+/** Compression changes the bytes on the line and nothing else. */
 import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const seed = freshSeed();
 const BLOCK_BYTES = MIB / 4;
 const BLOCK_COUNT = 96;
 
-/** By turns text, zeros, noise, and blocks that are half of each; the last one is short. */
+/** In turn text, zeros, noise, and blocks that are half of each; the last one is short. */
 function halfFull(): Buffer {
   const random = prng(seed);
   const text = (index: number): Buffer =>
@@ -33,7 +33,7 @@ function halfFull(): Buffer {
   return Buffer.concat([...blocks, text(BLOCK_COUNT).subarray(0, 777)]);
 }
 
-test('the target is the same with every setting, and what travels is less', async (t) => {
+test('the target is the same with every setting, and fewer bytes travel', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const source = join(folder.path, 'source');
@@ -52,12 +52,12 @@ test('the target is the same with every setting, and what travels is less', asyn
   t.diagnostic(JSON.stringify(wire));
   const { none = 0, auto = 0, zstd = 0, 'zstd:19': most = 0 } = wire;
   assert(none > 72 * BLOCK_BYTES);
-  // Noise is a third of what is not zero, half noise another third.
+  // A third of the data is noise, another third is half noise.
   assert(zstd < none * 0.55 && most < none * 0.55);
   assert(auto <= none);
 });
 
-test('a transfer goes on with another setting than it began with', async (t) => {
+test('a transfer can be resumed with another setting', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const source = join(folder.path, 'source');

@@ -1,4 +1,4 @@
-/** Transfers with BLAKE3 and with SHA-256, between ends of which one cannot compute BLAKE3. */
+/** Transfers with BLAKE3 and SHA-256, also between ends of which one lacks BLAKE3. */
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -35,7 +35,7 @@ interface Scene extends AsyncDisposable {
   readonly receiver: Receiver;
 }
 
-/** @param scripts where the receiver's command is. */
+/** @param scripts folder of the receiver's command. */
 async function makeScene(scripts = SCRIPTS): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await tempDir());
@@ -50,7 +50,7 @@ async function makeScene(scripts = SCRIPTS): Promise<Scene> {
   return { folder: folder.path, source, target, receiver, [Symbol.asyncDispose]: dispose };
 }
 
-/** A sender whose package is missing. */
+/** A sender without the package. */
 async function runWithout(...options: readonly string[]): Promise<Ended> {
   return await run(join(without.scripts, 'ddt-send'), options, { env: environment() });
 }
@@ -59,7 +59,7 @@ function argumentsOf({ receiver, source }: Scene, ...options: readonly string[])
   return [...BLOCKS, '--progress', 'json', '--ticket-file', receiver.ticketFile, ...options, source];
 }
 
-/** What a transfer and its receipt are after it was sent, and once more. */
+/** Algorithm of the transfer and of its receipt after sending it, and after sending it again. */
 async function assertComplete(scene: Scene, digest: string): Promise<void> {
   const { receiver, source, target, folder } = scene;
   await assertEqualFiles(source, target);
@@ -79,7 +79,7 @@ async function claimBlake3({ receiver }: Scene): Promise<void> {
   assert.equal(status, 201);
 }
 
-test('where both ends have BLAKE3 a new transfer has it, and --digest chooses', async (t) => {
+test('if both ends have BLAKE3 a new transfer uses it, unless --digest says otherwise', async (t) => {
   t.diagnostic(`seed ${seed}`);
   for (const [choice, digest] of [
     ['auto', 'blake3'],
@@ -97,7 +97,7 @@ test('where both ends have BLAKE3 a new transfer has it, and --digest chooses', 
   }
 });
 
-test('a pipe has BLAKE3, too, when its size is fixed and when it goes on', async () => {
+test('a pipe uses BLAKE3 as well, when its size is fixed and when it is resumed', async () => {
   await using scene = await makeScene();
   const { source, receiver } = scene;
   const pipe = async (size: number): Promise<Ended> => {
@@ -116,7 +116,7 @@ test('a pipe has BLAKE3, too, when its size is fixed and when it goes on', async
   await assertEqualFiles(source, scene.target);
 });
 
-test('a sender without BLAKE3 makes a transfer of SHA-256', async () => {
+test('a sender without BLAKE3 uses SHA-256', async () => {
   await using scene = await makeScene();
   const refused = await runWithout(...argumentsOf(scene, '--digest', 'blake3'));
   assert.equal(refused.status, 4);
@@ -126,7 +126,7 @@ test('a sender without BLAKE3 makes a transfer of SHA-256', async () => {
   await assertComplete(scene, 'sha-256');
 });
 
-test('a receiver without BLAKE3 is sent SHA-256', async () => {
+test('a receiver without BLAKE3 gets SHA-256', async () => {
   await using scene = await makeScene(without.scripts);
   assert.deepEqual((await scene.receiver.status()).digests, ['sha-256']);
   const refused = await runSender(argumentsOf(scene, '--digest', 'blake3'));
@@ -136,13 +136,13 @@ test('a receiver without BLAKE3 is sent SHA-256', async () => {
   await assertComplete(scene, 'sha-256');
 });
 
-test('two ends without BLAKE3 go on as ever', async () => {
+test('two ends without BLAKE3 use SHA-256', async () => {
   await using scene = await makeScene(without.scripts);
   doneOf(await runWithout(...argumentsOf(scene)));
   await assertComplete(scene, 'sha-256');
 });
 
-test('a transfer begun with BLAKE3 is not for a sender without it, but for one that has it', async () => {
+test('a transfer with BLAKE3 refuses a sender without it, and resumes with one that has it', async () => {
   await using scene = await makeScene();
   await claimBlake3(scene);
   for (const more of [[], ['--dry-run']]) {
@@ -157,7 +157,7 @@ test('a transfer begun with BLAKE3 is not for a sender without it, but for one t
   await assertComplete(scene, 'blake3');
 });
 
-test('a receiver that has lost BLAKE3 does not start on a transfer of it, and nothing is lost', async () => {
+test('a receiver that has lost BLAKE3 refuses to start on such a transfer, and nothing is lost', async () => {
   await using scene = await makeScene();
   const { receiver, target } = scene;
   await claimBlake3(scene);

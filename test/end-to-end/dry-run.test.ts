@@ -17,7 +17,7 @@ test('a dry run of a new transfer names both disks, reads nothing and claims not
   await writeFile(source, prng(seed).bytes(9 * MIB));
   await using receiver = await startReceiver({ folder: folder.path, target });
   const ended = await runSender(['--dry-run', source, receiver.ticket]);
-  assert.equal(ended.status, 3, 'it proves nothing');
+  assert.equal(ended.status, 3, 'nothing is proven');
   assert.match(
     ended.stderr,
     /^source {3}\S+source: regular file, 9 MiB\ntarget {3}\S+target at \S+: regular file, /,
@@ -38,7 +38,7 @@ test('a dry run of a new transfer names both disks, reads nothing and claims not
   assert.equal((await receiver.status()).state, 'unclaimed');
 });
 
-test('a dry run compares with what is there, and with a sealed copy', async (t) => {
+test('a dry run compares with durable blocks, and with a sealed copy', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const [source, target] = [join(folder.path, 'source'), join(folder.path, 'target')];
@@ -70,7 +70,7 @@ test('a dry run compares with what is there, and with a sealed copy', async (t) 
   assert.match(changed.stderr, /complete and sealed, but block 9 of \S+ differs now$/m);
 });
 
-test('a dry run is refused for what a run is refused for', async () => {
+test('a dry run is refused for the same reasons as a run', async () => {
   await using folder = await tempDir();
   const [source, other] = [join(folder.path, 'source'), join(folder.path, 'other')];
   await writeFile(source, Buffer.alloc(MIB, 1));

@@ -1,12 +1,12 @@
 /**
- * kill -9 of either side, again and again within one transfer. What is sent again is counted on the line and
- * held against a bound that is made of what the receiver said right before each kill:
- *
- * A block can be needed once more only if, at that moment, it was written but not durable, or on its way (one
- * for each connection, as nothing is pipelined), or if it was sent between the question and the death of the
- * process. What was durable at the question is known to the sender when more blocks than twice the lanes have
- * gone out since: a lane has had a reply of later date then, and every reply tells the durable generation.
- * While the sender is dead its source changes a little; those blocks are needed once more, too.
+ * kill -9 of either side, again and again within one transfer. Bytes that are sent again are counted on the
+ * line and compared with a bound, computed from the status of the receiver right before each kill:
+ * A block is needed again only if, at the time of that status, it was written but not durable, or in flight
+ * (one for each connection, as nothing is pipelined), or if it was sent between the status and the death of
+ * the process. The sender knows of all blocks that were durable in that status when more than two blocks for
+ * each lane have been sent since: some lane has had a later response by then, and every response reports the
+ * durable generation. While the sender is dead its source changes a little; those blocks are needed again as
+ * well.
  */
 import assert from 'node:assert/strict';
 import { open, writeFile } from 'node:fs/promises';
@@ -37,19 +37,19 @@ const SIZE_BYTES = 64 * MIB;
 const BLOCK_BYTES = 64 * KIB;
 const BLOCK_COUNT = SIZE_BYTES / BLOCK_BYTES;
 const CONNECTIONS = 4;
-/** What a `PUT` has besides the block: its head, above all the token, and the records of TLS. */
+/** Overhead of a `PUT`: its head, above all the token, and TLS records. */
 const OVERHEAD_BYTES = 2 * KIB;
-/** Handshakes, listing, claim and questions of one connection, also of one that finds nobody. */
+/** Handshakes, listing, claim and other requests of one connection, even if nobody answers. */
 const CONNECTION_BYTES = 8 * KIB;
-/** The last of these before a kill go out after the question. */
+/** Sent between the status and the kill. */
 const SETTLING_BYTES = (2 * CONNECTIONS + 1) * (BLOCK_BYTES + OVERHEAD_BYTES);
-/** Most that goes out before the next kill: all of them together are less than the source. */
+/** At most so much is sent before the next kill: less than the source in total. */
 const BETWEEN_KILLS_BYTES = 4 * MIB;
 const KILL_RATE = 8 * MIB;
-/** What a flush interval of one second and a flush that takes four let pass. */
+/** Sent within a flush interval of one second and a flush of four seconds. */
 const UNFLUSHED_BYTES_MAX = 5 * KILL_RATE;
 
-/** So many blocks of the source change whenever the sender is dead, between these: none of them is zero. */
+/** So many blocks of the source change while the sender is dead, in this range, which has no zeros. */
 const CHANGED_BLOCKS = 12;
 const CHANGING_FIRST = 0;
 const CHANGING_COUNT = 100;
@@ -74,7 +74,7 @@ class KillLoop {
   readonly #source: string;
   readonly #random: Prng;
   sender: Started;
-  /** How many bytes may be sent again for the kills so far. */
+  /** Bytes that may be sent again for the kills so far. */
   allowedBytes = 0;
 
   constructor(options: {
@@ -93,7 +93,7 @@ class KillLoop {
     this.sender = options.sender;
   }
 
-  /** Lets `waitBytes` pass, kills, starts again. */
+  /** Lets `waitBytes` pass, kills, restarts. */
   async kill(victim: Victim, waitBytes: number): Promise<void> {
     await this.#pass(waitBytes);
     const bytesBefore = this.#relay.bytes;
@@ -110,7 +110,8 @@ class KillLoop {
       bytesSince +
       CONNECTIONS * CONNECTION_BYTES;
     if (victim !== 'sender') {
-      // A block that became durable after the sender had asked what is there comes again, and is absent then.
+      // A block that became durable after the sender had fetched the listing is sent again, and is absent
+      // meanwhile.
       const repeatedCount = Math.ceil(bytesSince / BLOCK_BYTES) + CONNECTIONS;
       const durableCount = blocks.durable + blocks.verified - repeatedCount;
       await this.#restartReceiver(Math.max(claimed, durableCount));
@@ -121,7 +122,7 @@ class KillLoop {
     }
   }
 
-  /** So that durable blocks are overwritten with something else, and in the middle of that comes a kill. */
+  /** So that durable blocks are being overwritten with other bytes when the next kill comes. */
   async #changeSource(): Promise<void> {
     await using source = await open(this.#source, 'r+');
     for (let count = 0; count < CHANGED_BLOCKS; count++) {
@@ -142,15 +143,15 @@ class KillLoop {
       bounded(`${bytes} bytes to pass`, this.#relay.reach(mark)).then(() => false),
       this.sender.ended.then(() => true),
     ]);
-    assert(!isOver, `the sender ended before its time: ${this.sender.stderr}`);
+    assert(!isOver, `the sender ended too early: ${this.sender.stderr}`);
   }
 
-  /** What it has shown last. */
+  /** As it last reported. */
   #durableCountOfSender(): number {
     return Number(/.*"blocksDurable":(\d+)/s.exec(this.sender.stdout)?.[1] ?? 0);
   }
 
-  /** All that was called durable is listed, and the target holds what is listed. */
+  /** Every block reported durable is listed, and the target has what is listed. */
   async #restartReceiver(durableCount: number): Promise<void> {
     const receiver = await this.#receiver.start();
     const address = `https://${receiver.host}:${receiver.port}/blocks?state=durable`;
@@ -168,7 +169,7 @@ class KillLoop {
       assert.equal(
         digestText(kind.algorithm, kind.now(block)),
         digest,
-        `block ${index} is listed, but it is not there`,
+        `block ${index} is listed, but not on the target`,
       );
     }
   }
@@ -179,7 +180,7 @@ async function killAgainAndAgain(t: TestContext, folder: string, target: string)
   t.diagnostic(`seed ${random.seed}`);
   const source = join(folder, 'source');
   const bytes = random.bytes(SIZE_BYTES);
-  // Zeros take another way, and hardly any of the line.
+  // Zeros take another way, and hardly any bytes.
   const zeroCount = 40;
   bytes.fill(0, 100 * BLOCK_BYTES, 120 * BLOCK_BYTES).fill(0, 700 * BLOCK_BYTES, 720 * BLOCK_BYTES);
   await writeFile(source, bytes);

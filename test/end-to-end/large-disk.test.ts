@@ -1,4 +1,6 @@
-/** More sectors than 32 bits count: every place is exact, by dd(1), without waiting for 2 TiB of zeros. */
+/**
+ * More sectors than fit into 32 bits: every offset is exact, by dd(1), without waiting for 2 TiB of zeros.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SlabPool } from '../../common/io/buffers.ts';
@@ -51,7 +53,7 @@ for (const blockBytes of [MIB, 4 * MIB]) {
       const length = Math.min(blockBytes, SIZE_BYTES - index * blockBytes);
       assert.equal(await sha256At(target.path, index * blockBytes, length), digest, `block ${index}`);
     }
-    // Nothing came out at the place that 32 bits would make of one behind 2 TiB.
+    // Nothing was written at the offset that results from truncation to 32 bits.
     const wrapped = last * blockBytes - 2 * TIB;
     const empty = digestNow(Buffer.alloc(512)).toString('hex');
     assert.equal(await sha256At(target.path, wrapped, 512), empty);
@@ -60,7 +62,7 @@ for (const blockBytes of [MIB, 4 * MIB]) {
   });
 }
 
-test('a source is read exactly behind 2 TiB', needsLoop, async (t) => {
+test('a source is read exactly past 2 TiB', needsLoop, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using device = await loopDevice(SIZE_BYTES);
   const bytes = prng(seed).bytes(2 * MIB);

@@ -1,4 +1,4 @@
-/** Near the end nobody waits for the slowest connection. */
+/** Near the end of a transfer nothing waits for the slowest connection. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -23,10 +23,7 @@ const seed = freshSeed();
 /** A connection that stands still is given up after a minute. */
 const STALL_SECONDS = 60;
 
-/**
- * Passes everything on, but of one connection, the first to get that far, nothing after its first so many
- * bytes.
- */
+/** Passes everything on, except after `bytesMax` bytes of the first connection that gets so far. */
 async function startUneven(
   to: { host: string; port: number },
   bytesMax: number,
@@ -64,7 +61,7 @@ async function startUneven(
   };
 }
 
-test('a block on a connection that stands still is sent on another one, and counts once', async (t) => {
+test('a block on a connection that stands still is hedged on another one, and counts once', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const [source, target] = [join(folder.path, 'source'), join(folder.path, 'target')];
@@ -83,7 +80,7 @@ test('a block on a connection that stands still is sent on another one, and coun
   await assertEqualFiles(source, target);
 });
 
-test('auto keeps below what the receiver takes, and tells how many there are', async (t) => {
+test('auto stays below the limit of the receiver, and reports the number of connections', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const [source, target] = [join(folder.path, 'source'), join(folder.path, 'target')];

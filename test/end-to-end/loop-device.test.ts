@@ -28,7 +28,7 @@ for (const sectorBytes of [512, 4096]) {
     assert.deepEqual([done.blocksTotal, done.blocksZero], [256, 96]);
     await assertEqualFiles(source.path, target.path);
     assert.equal((await receiver.end('SIGTERM')).status, 0);
-    // Past every cache: what the disk itself has got.
+    // Past every cache: what is on the disk itself.
     const direct = await runOk('sh', [
       '-c',
       `dd if=${target.path} iflag=direct bs=1M status=none | sha256sum`,
@@ -37,12 +37,12 @@ for (const sectorBytes of [512, 4096]) {
   });
 }
 
-test('zeros are written where a disk held something else', needsLoop, async () => {
+test('zeros are written where a disk held other data', needsLoop, async () => {
   await using folder = await tempDir();
   await using target = await loopDevice(8 * MIB);
   await fill(target.path, 8 * MIB, 0xa5);
   const source = join(folder.path, 'source');
-  // Long runs, which the device is told to forget; single blocks and a tail, which are written.
+  // Long runs, which are discarded on the device; single blocks and a tail, which are written.
   const bytes = Buffer.alloc(7 * MIB + 777).fill(1, 4 * MIB, 4 * MIB + 1);
   for (let at = 5 * MIB; at < 6 * MIB; at += 128 * KIB) bytes.fill(2, at, at + 64 * KIB);
   bytes.fill(3, 7 * MIB - 1, 7 * MIB);
@@ -59,7 +59,7 @@ test('zeros are written where a disk held something else', needsLoop, async () =
 /** Whole sectors past the page cache, and tails through it. */
 const SIZES = [1, 511, 512, 64 * KIB - 1, 64 * KIB + 1, 3 * 64 * KIB + 4096 + 513];
 
-test('what lies behind the end of the source stays as it is', needsLoop, async () => {
+test('the target past the end of the source is left unchanged', needsLoop, async () => {
   for (const sizeBytes of SIZES) {
     await using folder = await tempDir();
     await using target = await loopDevice(MIB, { directIo: true });

@@ -30,7 +30,7 @@ interface Scene extends AsyncDisposable {
   readonly sender: Started;
 }
 
-/** A sender that has got some of the source, of which some blocks are durable. */
+/** A sender that has read a part of the source, of which some blocks are durable. */
 async function scene(): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await tempDir());
@@ -53,7 +53,7 @@ async function scene(): Promise<Scene> {
   };
 }
 
-/** The rest of the source; the sender has to end well. */
+/** Writes the rest of the source; the sender has to succeed. */
 async function finish(the: Scene): Promise<ReturnType<typeof doneOf>> {
   await writeInput(the.sender, the.bytes.subarray(2 * MIB + 5));
   await endInput(the.sender);
@@ -63,7 +63,7 @@ async function finish(the: Scene): Promise<ReturnType<typeof doneOf>> {
   return done;
 }
 
-test('a receiver that is killed and started again costs the pipe nothing', async (t) => {
+test('a receiver that is killed and restarted costs the pipe nothing', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using the = await scene();
   const { sizeMax } = await the.receiver.status();
@@ -74,12 +74,12 @@ test('a receiver that is killed and started again costs the pipe nothing', async
     /^journal {2}\S+ \(NOT FINISHED: size not known yet, \d+ blocks/m,
   );
   const status = await the.receiver.status();
-  assert.deepEqual([status.size, status.sizeMax], [null, sizeMax], 'the room is that of the first claim');
+  assert.deepEqual([status.size, status.sizeMax], [null, sizeMax], 'the maximum is that of the first claim');
   const done = await finish(the);
   assert.equal(done.blocksTotal, BLOCKS);
 });
 
-test('with memory for two blocks the sender asks for flushes, and goes on after a kill', async (t) => {
+test('with memory for two blocks the sender requests flushes, and resumes after a kill', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const source = join(folder.path, 'source');
@@ -96,7 +96,7 @@ test('with memory for two blocks the sender asks for flushes, and goes on after 
   await assertEqualFiles(source, target);
 });
 
-test('a sender that is killed goes on with the same pipe: what is there is read and skipped', async () => {
+test('a sender that is killed resumes with the same pipe: durable blocks are read and skipped', async () => {
   await using the = await scene();
   the.sender.kill('SIGKILL');
   await the.sender.ended;
@@ -108,7 +108,7 @@ test('a sender that is killed goes on with the same pipe: what is there is read 
   await assertEqualFiles(the.source, the.target);
 });
 
-test('another content of the pipe is sent; an end before what is there is refused', async () => {
+test('changed content of the pipe is sent; an end before durable blocks is refused', async () => {
   await using the = await scene();
   the.sender.kill('SIGKILL');
   await the.sender.ended;
@@ -125,7 +125,7 @@ test('another content of the pipe is sent; an end before what is there is refuse
   await assertEqualFiles(the.source, the.target);
 });
 
-test('once the size is fixed, a pipe of another length is refused with both lengths', async () => {
+test('once the size is fixed, a pipe of another length is refused, naming both lengths', async () => {
   await using the = await scene();
   the.sender.kill('SIGKILL');
   await the.sender.ended;
@@ -149,7 +149,7 @@ test('once the size is fixed, a pipe of another length is refused with both leng
   await assertEqualFiles(the.source, the.target);
 });
 
-test('once sealed, the same pipe is compared, and another one is refused', async () => {
+test('once sealed, the same pipe is compared, and a different one is refused', async () => {
   await using the = await scene();
   await finish(the);
   const again = doneOf(await pipeInto(the.receiver, 'cat "$0"', the.source));
@@ -166,7 +166,7 @@ test('Ctrl-C while the pipe is silent ends at once with 130', async () => {
   assertFailed(ended, 130, 'interrupted');
 });
 
-test('a producer without an end is stopped when the sender refuses', async () => {
+test('an endless producer is stopped when the sender refuses', async () => {
   await using the = await scene();
   the.sender.kill('SIGKILL');
   await the.sender.ended;

@@ -57,7 +57,7 @@ for (const sizeBytes of [1, BLOCK - 1, BLOCK, BLOCK + 1, 6 * BLOCK, 6 * BLOCK + 
   });
 }
 
-test('while the pipe goes on no total is told, and neither is the size to anybody else', async () => {
+test('while the pipe is open no total is shown, and the receiver reports no size', async () => {
   await using the = await scene(8 * BLOCK + 9);
   await using sender = await startOnInput(the.receiver);
   await writeInput(sender, the.bytes.subarray(0, 5 * BLOCK + 100));
@@ -84,7 +84,7 @@ test('while the pipe goes on no total is told, and neither is the size to anybod
   await assertEqualFiles(the.source, the.target);
 });
 
-test('a redirected file and a named pipe are told as what they are, and arrive equal', async () => {
+test('a redirected file and a named pipe are described as such, and arrive equal', async () => {
   await using the = await scene(5 * BLOCK + 3);
   const options = ['--ticket-file', the.receiver.ticketFile, '--block-size', '64KiB', '-'];
   const script = 'ddt=$1 source=$2; shift 2; "$ddt" "$@" <"$source"';
@@ -102,7 +102,7 @@ test('a redirected file and a named pipe are told as what they are, and arrive e
   assert.match(told, new RegExp(`^size {5}standard input ended after ${5 * BLOCK + 3} bytes$`, 'm'));
 });
 
-test('a device takes a pipe that fits to the last byte, and refuses one that is longer', async (t) => {
+test('a device takes a pipe that fits to the byte, and refuses a longer one', async (t) => {
   if (skipUnlessLoop !== false) return t.skip(skipUnlessLoop);
   const sizeBytes = 5 * BLOCK + 3 * 512;
   await using device = await loopDevice(sizeBytes);
@@ -121,7 +121,7 @@ test('a device takes a pipe that fits to the last byte, and refuses one that is 
   await assertEqualFiles(the.source, device.path);
 });
 
-test('what is smaller than the device leaves the rest of it alone', async (t) => {
+test('a pipe smaller than the device leaves the rest of it unchanged', async (t) => {
   if (skipUnlessLoop !== false) return t.skip(skipUnlessLoop);
   await using device = await loopDevice(MIB);
   await using the = await scene(BLOCK + 100, { target: device.path });
@@ -147,7 +147,7 @@ test('a terminal is refused at once', { skip: unlessInstalled('script') }, async
   assert.equal(status, 2);
 });
 
-test('--source-size: an early end is an error, seals nothing, and the same pipe goes on', async () => {
+test('--source-size: an early end is an error, seals nothing, and the same pipe resumes', async () => {
   await using the = await scene(8 * BLOCK + 9);
   const size = ['--source-size', String(8 * BLOCK + 9)];
   const early = await pipeInto(the.receiver, 'head -c 300000 "$0"', the.source, ...size);
@@ -156,7 +156,7 @@ test('--source-size: an early end is an error, seals nothing, and the same pipe 
   const longer = await pipeInto(the.receiver, 'cat "$0"; echo', the.source, ...size);
   assert.match(assertFailed(longer, 5, 'source-size'), /continues after the 524297 bytes/);
   assert.equal((await the.receiver.status()).state, 'open');
-  // What was written becomes durable a moment later, and the next run may or may not see that.
+  // Written blocks become durable a moment later, which the next run may or may not see.
   await the.receiver.request('POST', '/flush');
   const before = await the.receiver.durableCount();
   const done = doneOf(await pipeInto(the.receiver, 'cat "$0"', the.source, ...size));
@@ -166,7 +166,7 @@ test('--source-size: an early end is an error, seals nothing, and the same pipe 
   assert.equal(status, 2, stderr);
 });
 
-test("a disk does not go on with a pipe's transfer, nor a pipe with a disk's", async () => {
+test('a disk cannot resume the transfer of a pipe, nor a pipe that of a disk', async () => {
   await using the = await scene(BLOCK);
   doneOf(await pipeInto(the.receiver, 'cat "$0"', the.source));
   const disk = await runSender(['--progress', 'json', '--ticket-file', the.receiver.ticketFile, the.source]);

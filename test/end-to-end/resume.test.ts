@@ -29,15 +29,15 @@ interface Scene extends AsyncDisposable {
   readonly source: string;
   readonly target: string;
   readonly receiver: Receiver;
-  /** The line of the next `slowly` arguments. */
+  /** The line that the next arguments of `slowly` lead through. */
   readonly relay: Relay;
-  /** Arguments of a sender that needs some seconds, or does not end before the line is released. */
+  /** Arguments of a sender that takes some seconds, or until the line is released. */
   readonly slowly: readonly string[];
-  /** Arguments of one that does not. */
+  /** Arguments of a fast sender. */
   readonly directly: readonly string[];
 }
 
-/** A source of some MiB, a receiver for it, and a slow line between them. */
+/** A source of some MiB, a receiver, and a slow line between them. */
 async function makeScene(sizeBytes: number, holdAtBytes = Infinity): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await tempDir());
@@ -59,7 +59,7 @@ async function makeScene(sizeBytes: number, holdAtBytes = Infinity): Promise<Sce
   };
 }
 
-/** Puts a byte that was not there. */
+/** Changes one byte. */
 async function changeByte(path: string, offset: number): Promise<void> {
   await using file = await open(path, 'r+');
   const byte = Buffer.alloc(1);
@@ -71,7 +71,7 @@ for (const [signal, status] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
-  test(`${signal} ends a sender with ${status}, and the same command goes on`, async (t) => {
+  test(`${signal} ends a sender with ${status}, and the same command resumes`, async (t) => {
     t.diagnostic(`seed ${seed}`);
     await using scene = await makeScene(8 * MIB, 4 * MIB);
     await using sender = await startSender(scene.slowly);
@@ -94,7 +94,7 @@ for (const [signal, status] of [
   });
 }
 
-test('a receiver that is stopped ends with 143; the sender waits and finishes when it is back', async () => {
+test('a receiver that is stopped ends with 143; the sender waits for it, and finishes', async () => {
   await using scene = await makeScene(8 * MIB);
   const { receiver, relay } = scene;
   await using sender = await startSender(scene.slowly);
@@ -108,7 +108,7 @@ test('a receiver that is stopped ends with 143; the sender waits and finishes wh
   relay.bytesPerSecond = 0;
   doneOf(await bounded('the sender to end', sender.ended));
   await assertEqualFiles(scene.source, scene.target);
-  // Nothing but a sealed transfer is left to be stopped.
+  // Only a sealed transfer is left to be stopped.
   assert.equal((await receiver.end('SIGTERM')).status, 0);
 });
 
@@ -128,7 +128,7 @@ test('blocks that were durable when both sides were killed are not sent again', 
   await assertEqualFiles(scene.source, scene.target);
 });
 
-test('a sender that is started before the receiver waits for it', async () => {
+test('a sender that is started before its receiver waits for it', async () => {
   await using scene = await makeScene(MIB);
   await scene.receiver.end('SIGTERM');
   await using sender = await startSender([...JSON_BLOCKS, ...scene.directly]);
@@ -160,7 +160,7 @@ test('once sealed, the same source is compared and nothing is sent, even after a
   }
 });
 
-test('once sealed, another content of the source is refused and the target stays as it is', async () => {
+test('once sealed, changed content of the source is refused and the target stays unchanged', async () => {
   await using scene = await makeScene(MIB);
   await sendAll(...JSON_BLOCKS, ...scene.directly);
   const before = await sha256sum(scene.target);
@@ -172,7 +172,7 @@ test('once sealed, another content of the source is refused and the target stays
   assert.equal(await sha256sum(scene.target), before);
 });
 
-test('what changed on the source between two runs of an unfinished transfer is sent anew', async () => {
+test('blocks that change on the source between two runs are sent again', async () => {
   await using scene = await makeScene(8 * MIB, 6 * MIB);
   await using sender = await startSender(scene.slowly);
   await until('half of it to be durable', async () => (await scene.receiver.durableCount()) >= 64);

@@ -27,7 +27,7 @@ for (const sizeBytes of SIZES) {
   });
 }
 
-test('offsets beyond 4 GiB are right, and a sparse file stays sparse', async () => {
+test('offsets past 4 GiB are right, and a sparse file stays sparse', async () => {
   await using folder = await tempDir();
   const source = join(folder.path, 'source');
   const target = join(folder.path, 'target');
@@ -36,7 +36,7 @@ test('offsets beyond 4 GiB are right, and a sparse file stays sparse', async () 
   await writeFile(source, '');
   await truncate(source, sizeBytes);
   await using file = await open(source, 'r+');
-  // Around the limits of 31 and 32 bits, across the border of two blocks, at odd places, and at the very end.
+  // Around the limits of 31 and 32 bits, across a block boundary, at odd offsets, and at the very end.
   const offsets = [0, 2 * GIB - 1, 2 * GIB, 3 * GIB - 5, 4 * GIB - 3, 4 * GIB + 12_345, 5 * GIB - 1];
   for (const offset of [...offsets, sizeBytes - 9]) await file.write(random.bytes(9), 0, 9, offset);
   await file.sync();
@@ -53,8 +53,8 @@ test('offsets beyond 4 GiB are right, and a sparse file stays sparse', async () 
 });
 
 /**
- * Of all content, without reading the holes: cmp(1) takes half a minute for 5 GiB of them. cp(1) makes holes
- * of all zeros, then tar(1) packs what the kernel calls data, with its offsets.
+ * Over all content, without reading holes: cmp(1) takes half a minute for 5 GiB of them. cp(1) turns all
+ * zeros into holes, then tar(1) packs the data extents of the kernel, with their offsets.
  */
 async function sparseDigest(path: string): Promise<string> {
   const copy = `${path}-copy`;

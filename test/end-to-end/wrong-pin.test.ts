@@ -20,13 +20,13 @@ import { tempDir } from '../support/temp-dir.ts';
 
 interface Attack {
   readonly connections: number;
-  /** The impostor takes the connections from this one on. */
+  /** The impostor gets the connections from this one on. */
   readonly from: number;
-  /** The line is cut when this much has passed, so that the sender connects anew. */
+  /** The line is cut when this much has passed, so that the sender reconnects. */
   readonly cutAtBytes?: number;
 }
 
-/** The sender ends with status 4, and the impostor has not got a byte of a request. */
+/** The sender ends with status 4, and the impostor gets not a byte of a request. */
 async function attack({ connections, from, cutAtBytes }: Attack): Promise<void> {
   await using folder = await tempDir();
   const source = join(folder.path, 'source');
@@ -56,15 +56,15 @@ async function attack({ connections, from, cutAtBytes }: Attack): Promise<void> 
   assert.equal(impostor.requestBytes, 0, 'not a byte of a request was sent to it');
 }
 
-test('a wrong key on the first connection ends the sender before it says anything', async () => {
+test('a wrong key on the first connection ends the sender before it sends anything', async () => {
   await attack({ connections: 1, from: 1 });
 });
 
-test('a wrong key on the second connection of several does, too', async () => {
+test('so does a wrong key on the second of several connections', async () => {
   await attack({ connections: 2, from: 2 });
 });
 
-test('a wrong key on a connection that replaces a lost one does, too', async () => {
+test('so does a wrong key on a connection that replaces a lost one', async () => {
   await attack({ connections: 1, from: 2, cutAtBytes: MIB });
 });
 

@@ -1,4 +1,4 @@
-/** Sparse sources onto fresh files and disks full of something else: equal, and the line is hardly used. */
+/** Sparse sources onto new files and disks full of other data: equal, and little travels. */
 import assert from 'node:assert/strict';
 import { open, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const seed = freshSeed();
 const GIB = 1024 * MIB;
-/** 16 MiB of data in 1 GiB, in pieces at odd places. */
+/** 16 MiB of data in 1 GiB, in parts at odd offsets. */
 const SIZE_BYTES = GIB;
 const PIECES = 64;
 const PIECE_BYTES = 256 * 1024;
@@ -27,7 +27,7 @@ async function writeSparse(path: string): Promise<void> {
   }
 }
 
-/** Sends; as many blocks travel as hold data, and hardly more than these. */
+/** Sends; only blocks with data travel, and little more. */
 async function sendSparse(source: string, target: string, folder: string): Promise<void> {
   const options = ['--overwrite-target'];
   await using receiver = await startReceiver({ folder, target, options });
@@ -41,7 +41,7 @@ async function sendSparse(source: string, target: string, folder: string): Promi
   await runOk('cmp', [source, target]);
 }
 
-test('a sparse source arrives equal in a fresh file, which stays as sparse', async (t) => {
+test('a sparse source arrives equal in a new file, which stays as sparse', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const [source, target] = [join(folder.path, 'source'), join(folder.path, 'target')];

@@ -1,4 +1,4 @@
-/** Wall clocks that jump: machines start with a wrong one, and somebody or something sets it right. */
+/** Wall clocks that jump: machines start with a wrong time, which is corrected later. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ test(
       await clock.set(days);
       assert.equal(await putByHand(receiver.client, index, blockOf(source, index)), 201, `${days} days`);
     }
-    // The ticket was made a day before what the clock says from now on.
+    // The ticket was made a day before the time that the clock shows from now on.
     await clock.set(-1);
     await receiver.end('SIGTERM');
     await receiver.start(clock.wrapping);
@@ -44,7 +44,7 @@ test(
   },
 );
 
-test('a ticket that has expired ends the sender with 4 and says what to do', { skip }, async () => {
+test('an expired ticket ends the sender with 4 and a hint', { skip }, async () => {
   await using folder = await tempDir();
   const clock = await wallClock(join(folder.path, 'clock'));
   const source = await randomSource(folder.path, 16);

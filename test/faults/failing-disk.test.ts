@@ -1,4 +1,4 @@
-/** Disks that say no, and kernels that say it only once. */
+/** Disks that fail, and kernels that report it only once. */
 import assert from 'node:assert/strict';
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ async function send(from: { ticketFile: string }, source: string, ...more: strin
 }
 
 test(
-  'one write that fails once costs an epoch and not the transfer',
+  'one write that fails once costs an epoch, not the transfer',
   { skip: skipUnlessFaultDisk },
   async () => {
     await using folder = await tempDir();
@@ -41,7 +41,7 @@ test(
     const source = await randomSource(folder.path, BLOCKS);
     await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
     await disk.setFault({ fault: 'write-fails', from: 5 * BLOCK_BYTES, end: 6 * BLOCK_BYTES, times: 1 });
-    // With this many connections the one error ends many writes.
+    // With so many connections the one error ends many writes.
     await assertCopied(await send(receiver, source, '--connections', '16'), source, disk.medium);
     assert.match(
       receiver.process.stderr,
@@ -89,11 +89,11 @@ test(
 );
 
 /**
- * The kernel takes all writes into its cache, finds no room below for half of them when it writes them
- * back, says so to one fdatasync and forgets it. O_DIRECT would hide that: its open is made to fail.
+ * The kernel takes all writes into its cache, finds no room for half of them when it writes them back,
+ * reports that to one fdatasync and forgets it. O_DIRECT would avoid that: its open is made to fail.
  */
 test(
-  'a flush that succeeds after one that failed proves nothing of what was written before',
+  'a flush that succeeds after a failed one proves nothing about earlier writes',
   {
     skip: skipUnlessLoop || skipUnlessStrace,
   },
@@ -125,13 +125,13 @@ test(
   },
 );
 
-/** A loop device of a file that is there, through the page cache. */
+/** A loop device over an existing file, through the page cache. */
 async function attached(backing: string): Promise<AsyncDisposable & { readonly path: string }> {
   const path = (await runOk('losetup', ['--find', '--show', backing])).trim();
   return { path, [Symbol.asyncDispose]: async () => void (await runOk('losetup', ['--detach', path])) };
 }
 
-/** Which of the receiver's opens of its target asks for O_DIRECT, counted from 1. */
+/** Which of the receiver's opens of its target uses O_DIRECT, counted from 1. */
 async function directOpenOf(path: string): Promise<number> {
   await using folder = await tempDir();
   await using receiver = new Receiver({ target: path, folder: folder.path });
@@ -146,7 +146,7 @@ async function directOpenOf(path: string): Promise<number> {
 }
 
 test(
-  'a full target is waited for, and the same run goes on when there is room',
+  'a full target is waited for, and the same run continues when there is room',
   { skip: skipUnlessLoop },
   async () => {
     await using folder = await tempDir();
@@ -169,30 +169,26 @@ test(
   },
 );
 
-test(
-  'a full target that stays full is given up with 6 after --retry-for',
-  { skip: skipUnlessLoop },
-  async () => {
-    await using folder = await tempDir();
-    await using thin = await smallFs(SIZE_BYTES / 2);
-    const source = await randomSource(folder.path, BLOCKS);
-    const target = join(thin.path, 'disk');
-    await using receiver = await startReceiver({ target, folder: folder.path });
-    const sending = await send(receiver, source, '--retry-for', '1s');
-    assert.equal(sending.status, 6, sending.stderr);
-    assert.match(
-      sending.stderr,
-      /error: gave up after \d+ s without progress: block.*: cannot write .*: no space .*\n.*: hint: run/,
-    );
-    await receiver.end('SIGKILL');
-    const { durable } = await assertJournalTrue(receiver.stateDir, target);
-    await thin.resize(2 * SIZE_BYTES);
-    await receiver.start();
-    const again = await send(receiver, source, '--progress', 'json');
-    await assertCopied(again, source, target);
-    assert.equal(doneOf(again).blocksSkipped, durable.length);
-  },
-);
+test('a target that stays full is given up with 6 after --retry-for', { skip: skipUnlessLoop }, async () => {
+  await using folder = await tempDir();
+  await using thin = await smallFs(SIZE_BYTES / 2);
+  const source = await randomSource(folder.path, BLOCKS);
+  const target = join(thin.path, 'disk');
+  await using receiver = await startReceiver({ target, folder: folder.path });
+  const sending = await send(receiver, source, '--retry-for', '1s');
+  assert.equal(sending.status, 6, sending.stderr);
+  assert.match(
+    sending.stderr,
+    /error: gave up after \d+ s without progress: block.*: cannot write .*: no space .*\n.*: hint: run/,
+  );
+  await receiver.end('SIGKILL');
+  const { durable } = await assertJournalTrue(receiver.stateDir, target);
+  await thin.resize(2 * SIZE_BYTES);
+  await receiver.start();
+  const again = await send(receiver, source, '--progress', 'json');
+  await assertCopied(again, source, target);
+  assert.equal(doneOf(again).blocksSkipped, durable.length);
+});
 
 test(
   'a target that turns read-only ends the transfer with 5 and is refused at the next start',

@@ -1,4 +1,4 @@
-/** A disk that takes its time over some places: the rest of the copy does not wait for it. */
+/** A disk on which some reads hang: the rest of the copy does not wait for them. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -8,23 +8,23 @@ import { skipUnlessFaultDisk } from '../support/fault-disk.ts';
 import { startReceiver, startSender, until } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-/** As many as a process with few connections would have threads; a FUSE file takes ten requests at once. */
+/** As many as the threads of a process with few connections; a FUSE file takes ten requests at once. */
 const HANGING = 8;
-/** The mount has sixteen connections, which take turns: one that hangs would get the seventeenth request. */
+/** The mount has sixteen connections, used in turn: one that hangs would get the seventeenth request. */
 const BLOCKS = 12;
 
 test(
-  'reads that hang on every connection but one hold up neither the others nor their digests',
+  'reads that hang on all connections but one delay neither the others nor their digests',
   { skip: skipUnlessFaultDisk, timeout: 180_000 },
   async () => {
     await using folder = await tempDir();
     await using disk = await damagedDisk(BLOCKS * BLOCK_BYTES);
-    // Longer than the test takes; what is waiting then ends with the disk.
-    // Not at its start, where everybody looks what it is.
+    // Longer than the test; reads that still wait then end with the disk.
+    // Not at its start, which is read to identify the disk.
     await disk.slow([[2 * BLOCK_BYTES, (2 + HANGING) * BLOCK_BYTES]], 150);
     await using receiver = await startReceiver({ target: join(folder.path, 'target'), folder: folder.path });
     const connections = ['--connections', String(HANGING + 1), '--block-size', '64KiB'];
-    // The file and not the loop device: that lets no others pass when so many requests are under way.
+    // The file and not the loop device, which lets no other request pass while so many are waiting.
     const places = ['--ticket-file', receiver.ticketFile, disk.file];
     await using sender = await startSender([...connections, ...places]);
     try {

@@ -1,5 +1,5 @@
 /**
- * kill -9 of the receiver at each of its system calls that change anything, one after the other:
+ * kill -9 of the receiver at each of its system calls that change anything, one after the other, with
  * DDT_ALL_K=1. That takes minutes; without it a few of them, chosen by the seed.
  */
 import assert from 'node:assert/strict';
@@ -25,14 +25,14 @@ import { tempDir } from '../support/temp-dir.ts';
 const skip = skipUnlessLoop || skipUnlessStrace;
 const BLOCKS = 16;
 const IS_COMPLETE = process.env['DDT_ALL_K'] === '1';
-/** Of each of the two sweeps, when it is not complete. */
+/** Of each of the two sweeps, unless it is complete. */
 const KILLS = 3;
 
-/** A system call on some files; the receiver dies when it makes it for the k-th time. */
+/** A system call on some files; the receiver is killed at the k-th one. */
 interface Deadly {
   readonly call: string;
   readonly on: 'target' | 'journal' | 'anything';
-  /** About how often it is made; where the random k end. */
+  /** About how often it is made: the maximum of the random k. */
   readonly transferCount: number;
   readonly recoveryCount: number;
 }
@@ -55,7 +55,7 @@ interface Place {
   readonly receiver: Receiver;
 }
 
-/** A new disk, a new state folder, and a receiver that is yet to be started. */
+/** A new disk, a new state folder, and a receiver that is not running yet. */
 async function withPlace(work: (place: Place) => Promise<boolean>): Promise<boolean> {
   await using folder = await tempDir();
   await using disk = await loopDevice(BLOCKS * BLOCK_BYTES, { directIo: true });
@@ -64,7 +64,7 @@ async function withPlace(work: (place: Place) => Promise<boolean>): Promise<bool
 }
 
 function deadly({ call, on }: Deadly, k: number, { folder, target, receiver }: Place): Wrapping {
-  // The journal's folder has the name of the target.
+  // The folder of the journal is named after the target.
   const journal = join(receiver.stateDir, hash('sha256', target).slice(0, 16), 'journal.db');
   const paths = on === 'target' ? [target] : [journal, `${journal}-wal`];
   return strace({
@@ -83,11 +83,11 @@ const killDuringTransfer: Kill = async (what, k) =>
     const { receiver, target, folder } = place;
     const source = await randomSource(folder, BLOCKS);
     const first = await receiver.spawn(deadly(what, k, place));
-    // It may die before that.
+    // It may die earlier.
     await receiver.listening().catch(async () => await receiver.start());
     await using sender = await startSender([...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, source]);
     await Promise.race([receiver.process.ended, sender.ended]);
-    // Done already: it may still die while it closes its journal.
+    // The transfer is complete; the receiver may still die while it closes its journal.
     receiver.process.kill('SIGTERM');
     const { signal } = await first.ended;
     await receiver.process.ended;
@@ -99,7 +99,7 @@ const killDuringTransfer: Kill = async (what, k) =>
     return signal === 'SIGKILL';
   });
 
-/** It died with eight blocks durable and four written, and dies again while it comes back or ends. */
+/** It was killed with eight blocks durable and four written, and is killed again while it starts or stops. */
 const killDuringRecovery: Kill = async (what, k) =>
   await withPlace(async (place) => {
     const { receiver, target, folder } = place;
@@ -147,7 +147,7 @@ for (const [when, { kill, count }] of Object.entries(SWEEPS)) {
   if (IS_COMPLETE) {
     for (const what of CALLS) {
       const name = `killed at each ${what.call} on ${what.on} ${when}`;
-      test(`${name}, the receiver has listed nothing that is not there`, { skip }, async (context) => {
+      test(`${name}, the receiver has listed nothing false`, { skip }, async (context) => {
         let k = 1;
         while (await kill(what, k)) k++;
         context.diagnostic(`${k - 1} kills`);
@@ -162,7 +162,7 @@ for (const [when, { kill, count }] of Object.entries(SWEEPS)) {
     const random = prng(seed);
     const calls = CALLS.filter((what) => what[count] > 0);
     for (let kills = 0; kills < KILLS; kills++) {
-      // Another call each time.
+      // A different call each time.
       const [what] = calls.splice(random.below(calls.length), 1);
       if (what === undefined) break;
       const k = 1 + random.below(what[count]);

@@ -1,4 +1,4 @@
-/** Lines that damage what TCP takes for right, lose answers, and stand still. */
+/** Lines that damage data unnoticed by TCP, lose responses, and stand still. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -21,9 +21,10 @@ const BLOCKS = 32;
 const STILL_MS = 5000;
 
 /**
- * The bit flips in the payload of TCP, whose sums are right on both sides of the proxy; TLS has to find it.
+ * The bit flips in the payload of TCP, whose checksums are correct on both sides of the proxy; TLS has to
+ * notice it.
  */
-test('a bit that flips on the line, unseen by TCP, costs a connection at most', async (context) => {
+test('a bit that flips on the line, unnoticed by TCP, costs a connection at most', async (context) => {
   const seed = freshSeed();
   context.diagnostic(`DDT_TEST_SEED=${seed}`);
   const random = prng(seed);
@@ -40,7 +41,7 @@ test('a bit that flips on the line, unseen by TCP, costs a connection at most', 
     nextAt = seen + 50_000 + random.below(400_000);
     flips++;
     const flipped = Buffer.from(piece);
-    // Behind the head of a record: a wrong length there would only be waited for.
+    // Past the head of a record: a wrong length there would only be waited for.
     const at = piece.length - 1 - random.below(Math.min(16, piece.length));
     flipped[at] = (flipped[at] ?? 0) ^ (1 << random.below(8));
     return flipped;
@@ -52,7 +53,7 @@ test('a bit that flips on the line, unseen by TCP, costs a connection at most', 
   assert.equal(flips, 8);
 });
 
-test('an answer that is lost costs a question and no block', async () => {
+test('a lost response costs a HEAD and no block', async () => {
   await using folder = await tempDir();
   const source = await randomSource(folder.path, BLOCKS);
   const target = join(folder.path, 'target');
@@ -60,7 +61,7 @@ test('an answer that is lost costs a question and no block', async () => {
   let lost = 0;
   let last = 0;
   await using proxy = await TcpProxy.start({ host: OWN_HOST, port: receiver.port }, (piece, way, answer) => {
-    // Two in a row: that to a block, and that to the question what became of it.
+    // Two in a row: the response to a block, and that to the HEAD that asks about it.
     if (way === 'to-receiver' || answer <= last || answer % 5 > 1) return piece;
     last = answer;
     lost++;
@@ -77,7 +78,7 @@ test('an answer that is lost costs a question and no block', async () => {
 
 describe('standing still', { concurrency: true }, () => {
   for (const stopped of ['receiver', 'sender'] as const) {
-    test(`a ${stopped} that stands still for five seconds costs no block`, async () => {
+    test(`a ${stopped} that is stopped for five seconds costs no block`, async () => {
       await using folder = await tempDir();
       const source = await randomSource(folder.path, 16 * BLOCKS);
       const target = join(folder.path, 'target');

@@ -1,4 +1,4 @@
-/** Disks that acknowledge a write and do something else: only reading back finds that. */
+/** Disks that acknowledge a write and do something else: only reading back notices. */
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -55,7 +55,7 @@ const LIES = {
 } as const satisfies Record<string, Rule>;
 
 for (const [what, rule] of Object.entries(LIES)) {
-  test(`a write that ${what} is found by reading back, named, and made again`, { skip }, async () => {
+  test(`a write that ${what} is found by reading back, named, and repeated`, { skip }, async () => {
     await using the = await scene();
     await the.disk.setFault(onBlock(5, rule));
     await assertCopied(await the.send(), the.source, the.disk.medium);
@@ -69,7 +69,7 @@ for (const [what, rule] of Object.entries(LIES)) {
   });
 }
 
-test('blocks that read back wrong three times end the transfer with 5 and the list', { skip }, async () => {
+test('blocks that read back wrong three times end the transfer with 5 and their list', { skip }, async () => {
   await using the = await scene();
   await the.disk.setFault({ fault: 'flip-lies', from: 5 * BLOCK_BYTES, end: 7 * BLOCK_BYTES });
   const sending = await the.send();
@@ -78,7 +78,7 @@ test('blocks that read back wrong three times end the transfer with 5 and the li
   assert(sending.stderr.includes(said), sending.stderr);
 });
 
-test('a write that went astray over a block that had been verified spoils no proof', { skip }, async () => {
+test('a misdirected write over a verified block does not spoil the proof', { skip }, async () => {
   await using the = await scene();
   const { receiver, disk, source } = the;
   const claim = { size: BLOCKS * BLOCK_BYTES, blockSize: BLOCK_BYTES };
@@ -97,7 +97,7 @@ test('a write that went astray over a block that had been verified spoils no pro
   }
 });
 
-test('a bit that flips only on its way from the disk is told and costs no block', { skip }, async () => {
+test('a bit that flips only while it is read back is reported and costs no block', { skip }, async () => {
   await using the = await scene();
   await the.disk.setFault(onBlock(5, { fault: 'flip-read-lies', times: 1 }));
   await assertCopied(await the.send(), the.source, the.disk.medium);
@@ -105,11 +105,11 @@ test('a bit that flips only on its way from the disk is told and costs no block'
 });
 
 test(
-  'a block that cannot be read back is sent again, for a write may cure a bad sector',
+  'a block that cannot be read back is sent again, as a write may repair a bad sector',
   { skip },
   async () => {
     await using the = await scene();
-    // Each look is two reads.
+    // Each read-back makes two reads.
     await the.disk.setFault(onBlock(5, { fault: 'read-fails', times: 2 }));
     await assertCopied(await the.send(), the.source, the.disk.medium);
     assert.match(

@@ -1,4 +1,4 @@
-/** A disc whose last sectors no drive can read, though nothing is wrong with it. */
+/** A disc whose last sectors no drive can read, although it is not damaged. */
 import assert from 'node:assert/strict';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { runSender, startReceiver } from '../support/processes.ts';
 import { runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-/** The file system ends three sectors before the disc does. */
+/** The file system ends three sectors before the disc. */
 const SIZE = 2 * BLOCK_BYTES;
 const ISO_SECTORS = SIZE / 2048 - 3;
 
@@ -26,7 +26,7 @@ async function writeDescriptor(medium: string): Promise<void> {
 }
 
 test(
-  'the run-out of a disc is called that, in the error and in the warning',
+  'the run-out of a disc is named as such, in the error and in the warning',
   { skip: skipUnlessFaultDisk },
   async () => {
     await using folder = await tempDir();

@@ -1,4 +1,4 @@
-/** Pipes: kills while the size is fixed, and a disk that loses what was durable. */
+/** Pipes: kills while the size is being fixed, and a disk that loses durable blocks. */
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
@@ -22,7 +22,7 @@ async function claim(receiver: Receiver, size: number | null): Promise<number> {
   return (await receiver.request('PUT', '/transfer', Buffer.from(JSON.stringify(body)))).status;
 }
 
-/** The receiver dies at the k-th of these calls from now on. Resolves when strace(1) watches. */
+/** The receiver is killed at the k-th of these calls from now on. Resolves when strace(1) is attached. */
 async function dieAt(
   receiver: Receiver,
   call: string,
@@ -37,7 +37,7 @@ async function dieAt(
   return tracer;
 }
 
-/** Each change that the claim with the size makes: what it is done to, and how often. */
+/** Each change made by the claim with the size: on what, and how often. */
 const CHANGES = [
   { call: 'pwrite64', on: 'journal', counts: [1, 2, 3, 4] },
   { call: 'fsync,fdatasync', on: 'journal', counts: [1] },
@@ -47,7 +47,7 @@ const CHANGES = [
 for (const { call, on, counts } of CHANGES) {
   for (const k of counts) {
     test(
-      `killed at ${call} ${k} on the ${on}, as the size is fixed, it goes on`,
+      `killed at ${call} ${k} on the ${on} while the size is fixed, it resumes`,
       { skip: skipUnlessStrace },
       async (t) => {
         await using folder = await tempDir();
@@ -80,7 +80,7 @@ for (const { call, on, counts } of CHANGES) {
 }
 
 test(
-  'a durable block that reads back wrong is named; the same pipe again brings it',
+  'a durable block that reads back wrong is named, and sent by the same pipe again',
   { skip: skipUnlessFaultDisk },
   async () => {
     await using folder = await tempDir();
@@ -97,21 +97,17 @@ test(
   },
 );
 
-test(
-  'a disk that reads back wrong again and again ends it with 5',
-  { skip: skipUnlessFaultDisk },
-  async () => {
-    await using folder = await tempDir();
-    await using disk = await faultDisk(16 * BLOCK_BYTES);
-    const source = await randomSource(folder.path, 16);
-    await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
-    await disk.setFault({ fault: 'flip-lies', from: 5 * BLOCK_BYTES, end: 6 * BLOCK_BYTES });
-    for (const [status, code] of [
-      [6, 'source-spent'],
-      [6, 'source-spent'],
-      [5, 'verify-failed'],
-    ] as const) {
-      assertFailed(await bounded('the sender', pipeInto(receiver, 'cat "$0"', source)), status, code);
-    }
-  },
-);
+test('a disk that keeps reading back wrong ends it with 5', { skip: skipUnlessFaultDisk }, async () => {
+  await using folder = await tempDir();
+  await using disk = await faultDisk(16 * BLOCK_BYTES);
+  const source = await randomSource(folder.path, 16);
+  await using receiver = await startReceiver({ target: disk.path, folder: folder.path });
+  await disk.setFault({ fault: 'flip-lies', from: 5 * BLOCK_BYTES, end: 6 * BLOCK_BYTES });
+  for (const [status, code] of [
+    [6, 'source-spent'],
+    [6, 'source-spent'],
+    [5, 'verify-failed'],
+  ] as const) {
+    assertFailed(await bounded('the sender', pipeInto(receiver, 'cat "$0"', source)), status, code);
+  }
+});

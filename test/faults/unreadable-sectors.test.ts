@@ -1,4 +1,4 @@
-/** Disks with bad sectors: what can be read is copied to its place, the rest is named to the byte. */
+/** Disks with bad sectors: what can be read is copied to its place, the rest is reported to the byte. */
 import assert from 'node:assert/strict';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -26,7 +26,9 @@ async function send(to: Receiver, source: string, ...more: readonly string[]): P
   return await runSender([...SMALL_BLOCKS, '--ticket-file', to.ticketFile, ...more, source]);
 }
 
-/** First, last, two neighbours on either side of a block's edge, one alone, and three with one between. */
+/**
+ * First, last, two neighbours on both sides of a block boundary, a single one, and three with a gap of one.
+ */
 function manyOf(sectorBytes: number, sizeBytes: number): Extent[] {
   const at = (sector: number, count = 1): Extent => [sector * sectorBytes, (sector + count) * sectorBytes];
   const edge = BLOCK_BYTES / sectorBytes;
@@ -35,12 +37,12 @@ function manyOf(sectorBytes: number, sizeBytes: number): Extent[] {
 
 for (const sectorBytes of [512, 4096]) {
   test(
-    `with sectors of ${sectorBytes} bytes the copy is what dd and ddrescue make of the disk`,
+    `with sectors of ${sectorBytes} bytes the copy equals those of dd and ddrescue`,
     { skip },
     async () => {
       await using folder = await tempDir();
       const at = (name: string): string => join(folder.path, name);
-      // The last block is one sector: a bad one.
+      // The last block is a single bad sector.
       const size = 2 * BLOCK_BYTES + sectorBytes;
       await using disk = await damagedDisk(size, { sectorBytes });
       const bad = manyOf(sectorBytes, size);
@@ -73,7 +75,7 @@ for (const sectorBytes of [512, 4096]) {
   );
 }
 
-test('of a file with an odd end the unreadable tail is named with its own length', { skip }, async () => {
+test('the unreadable tail of a file with an odd end is reported with its own length', { skip }, async () => {
   await using folder = await tempDir();
   const size = BLOCK_BYTES + 700;
   await using disk = await damagedDisk(size);
@@ -88,31 +90,27 @@ test('of a file with an odd end the unreadable tail is named with its own length
   await runOk('cmp', ['-n', '188', '-i', `${BLOCK_BYTES + 512}:0`, target, '/dev/zero']);
 });
 
-test(
-  'without being asked for zeros it stops at the first bad sector and says both ways on',
-  { skip },
-  async () => {
-    await using folder = await tempDir();
-    await using disk = await damagedDisk(BLOCK_BYTES);
-    await disk.spoil([[5120, 5632]]);
-    await using receiver = await startReceiver({ target: join(folder.path, 'target'), folder: folder.path });
-    const sending = await send(receiver, disk.path);
-    assert.equal(sending.status, 5);
-    assert(
-      sending.stderr.endsWith(
-        `ddt-send: error: cannot read 512 bytes at offset 5120 of ${disk.path}: ` +
-          'input/output error (sector 10)\n' +
-          'ddt-send: hint: run the same command again to retry, ' +
-          'or with --on-read-error zero to continue: ' +
-          'unreadable sectors are then replaced by zeros, and listed\n',
-      ),
-      sending.stderr,
-    );
-  },
-);
+test('by default it stops at the first bad sector and names both ways to continue', { skip }, async () => {
+  await using folder = await tempDir();
+  await using disk = await damagedDisk(BLOCK_BYTES);
+  await disk.spoil([[5120, 5632]]);
+  await using receiver = await startReceiver({ target: join(folder.path, 'target'), folder: folder.path });
+  const sending = await send(receiver, disk.path);
+  assert.equal(sending.status, 5);
+  assert(
+    sending.stderr.endsWith(
+      `ddt-send: error: cannot read 512 bytes at offset 5120 of ${disk.path}: ` +
+        'input/output error (sector 10)\n' +
+        'ddt-send: hint: run the same command again to retry, ' +
+        'or with --on-read-error zero to continue: ' +
+        'unreadable sectors are then replaced by zeros, and listed\n',
+    ),
+    sending.stderr,
+  );
+});
 
 test(
-  'with a mapfile only what could not be read is read again, whoever was killed, until the copy is whole',
+  'with a mapfile only unreadable sectors are read again, after any kill, until the copy is whole',
   { skip },
   async () => {
     await using folder = await tempDir();
@@ -122,7 +120,7 @@ test(
       [5 * BLOCK_BYTES + 1024, 5 * BLOCK_BYTES + 1536],
       [11 * BLOCK_BYTES - 512, 11 * BLOCK_BYTES + 512],
     ]);
-    // One that really is zeros: once it can be read, only the mark goes away.
+    // This one really is zeros: once it can be read, only its mark is removed.
     const seek = [`seek=${11 * BLOCK_BYTES}`, 'oflag=seek_bytes', 'conv=notrunc', 'status=none'];
     await runOk('dd', ['if=/dev/zero', `of=${disk.medium}`, 'bs=512', 'count=1', ...seek]);
     const options = ['--mapfile', at('map')];
@@ -165,7 +163,7 @@ async function killInTheMiddle(
   await disk.slow([], 0);
 }
 
-/** Nothing has healed: seal and receipt stay as they are. */
+/** Nothing has become readable: the seal and the receipt stay unchanged. */
 async function assertUnchanged(
   receiver: Receiver,
   disk: DamagedDisk,
@@ -176,7 +174,7 @@ async function assertUnchanged(
   assert.equal((await receiver.request('GET', '/receipt')).body.toString(), before);
 }
 
-test('ddrescue goes on with our mapfile on our copy', { skip }, async () => {
+test('ddrescue resumes with our mapfile on our copy', { skip }, async () => {
   await using folder = await tempDir();
   const at = (name: string): string => join(folder.path, name);
   await using disk = await damagedDisk(2 * BLOCK_BYTES);
@@ -193,7 +191,7 @@ test('ddrescue goes on with our mapfile on our copy', { skip }, async () => {
   assert.deepEqual(await sectorsIn(at('map'), '-'), []);
 });
 
-test('areas that ddrescue has read into another file are mended all the same', { skip }, async () => {
+test('areas that ddrescue has read into another file are filled in all the same', { skip }, async () => {
   await using folder = await tempDir();
   const at = (name: string): string => join(folder.path, name);
   await using disk = await damagedDisk(2 * BLOCK_BYTES);
@@ -209,14 +207,14 @@ test('areas that ddrescue has read into another file are mended all the same', {
   assert.equal(await disk.bytesRead(BLOCK_BYTES), BLOCK_BYTES);
 });
 
-test('sectors that go bad later do not take away what an earlier run has read', { skip }, async () => {
+test('sectors that go bad later do not replace what an earlier run has read', { skip }, async () => {
   await using folder = await tempDir();
   const target = join(folder.path, 'target');
   await using disk = await damagedDisk(4 * BLOCK_BYTES);
   await disk.spoil([[1024, 1536]]);
   await using receiver = await startReceiver({ target, folder: folder.path });
   assert.equal((await send(receiver, disk.path, ...ZERO)).status, 3);
-  // One has healed, two have gone bad, one of them beside the first.
+  // One has become readable, two have gone bad, one of them next to the first.
   await disk.spoil([
     [1536, 2048],
     [2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 512],

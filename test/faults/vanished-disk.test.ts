@@ -1,4 +1,4 @@
-/** A source that is pulled out while it is read. */
+/** A source that is unplugged while it is read. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -11,7 +11,7 @@ import { tempDir } from '../support/temp-dir.ts';
 const SENDER = join(import.meta.dirname, '../../sender/main.ts');
 
 test(
-  'a disk that is gone ends the copy at once, also where bad sectors would become zeros',
+  'a disk that is gone ends the copy at once, even if bad sectors would become zeros',
   { skip: skipUnlessStrace },
   async () => {
     await using folder = await tempDir();

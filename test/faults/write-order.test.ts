@@ -1,4 +1,4 @@
-/** The order oracle: what the kernel was asked for, in which order, seen from outside. */
+/** The order oracle: the system calls and their order, observed from outside. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,11 +17,11 @@ const skip = skipUnlessLoop || skipUnlessStrace;
 const BLOCKS = 8;
 const DURABILITY = 'receiver/durability/durability.ts';
 
-/** Sends eight blocks, then three of them with other bytes. @returns what was out of order. */
+/** Sends eight blocks, then three of them with other bytes. @returns violations of the order. */
 async function disorderIn(scripts?: string): Promise<string[]> {
   await using folder = await tempDir();
   await using disk = await loopDevice(BLOCKS * BLOCK_BYTES, { directIo: true });
-  // Reading back writes the journal too, at moments of its own.
+  // Reading back writes the journal as well, at any time.
   const options = ['--verify', 'none'];
   const place = { target: disk.path, folder: folder.path, options };
   await using receiver = new Receiver(scripts === undefined ? place : { ...place, scripts });
@@ -40,7 +40,7 @@ async function disorderIn(scripts?: string): Promise<string[]> {
 }
 
 test(
-  'data is flushed before the journal speaks of it, and the journal before anybody is told',
+  'data is flushed before the journal records it, and the journal before it is reported',
   { skip },
   async () => {
     assert.deepEqual(await disorderIn(), []);
@@ -98,7 +98,7 @@ const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> =
 };
 
 for (const [what, mutation] of Object.entries(MUTANTS)) {
-  test(`the order oracle finds a receiver that ${what}`, { skip }, async () => {
+  test(`the order oracle detects a receiver that ${what}`, { skip }, async () => {
     await using copy = await mutant(mutation);
     const found = await disorderIn(copy.scripts);
     assert(

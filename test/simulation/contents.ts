@@ -1,21 +1,20 @@
 /**
- * What blocks hold. A sector is told by its stamp, its first four bytes; the rest of it is zeros. So a block
- * is sixteen numbers to the fake disks, and a run needs no time for copying and hashing what would only be
- * filling.
+ * The content of blocks. A sector is identified by its stamp, its first four bytes; the rest of it is zeros.
+ * So a block is sixteen numbers for the fake disks, and a run spends no time on copying and hashing padding.
  */
 import { hash } from 'node:crypto';
 import { DIGEST_ALGORITHMS, digestNow, type BlockDigest } from '../../common/digest/digest.ts';
 import { blockCountOf, blockIndexOf, lengthOf, type Geometry } from '../../common/geometry.ts';
 
 export const SECTOR_BYTES = 4096;
-/** In a block of the smallest size, the only one here. */
+/** In a block of the smallest size, the only one used here. */
 export const SECTORS_MAX = 16;
 const STAMPS_A_SECTOR = SECTOR_BYTES / 4;
 
-/** One number a sector; 0: the sector is all zeros. */
+/** One number for each sector; 0 for a sector of zeros. */
 export type Stamps = Uint32Array;
 
-/** What the sectors of these bytes hold. @param bytes a multiple of 4, aligned to 4. */
+/** The stamps in these bytes. @param bytes a multiple of 4, aligned to 4. */
 export function readStamps(bytes: Uint8Array): Stamps {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const stamps = new Uint32Array(Math.ceil(bytes.length / SECTOR_BYTES));
@@ -34,8 +33,8 @@ export function areEqual(a: Stamps, b: Stamps): boolean {
 }
 
 /**
- * Digests of stamped blocks, at once. Zeros have the digest that the product computes for them; it depends on
- * nothing but the length and is kept, for all runs that share the object.
+ * Digests of stamped blocks, synchronously. Zeros have the digest that the product computes for them; it
+ * depends only on the length and is kept for all runs that share the object.
  */
 export class BlockDigests {
   readonly #ofZeros = new Map<number, Buffer<ArrayBuffer>>();
@@ -47,7 +46,7 @@ export class BlockDigests {
     );
   }
 
-  /** What both ends are given: the same under both names. */
+  /** For both ends: the same under both names. */
   readonly ports: readonly BlockDigest[] = DIGEST_ALGORITHMS.map((algorithm) => ({
     algorithm,
     now: (bytes) => this.ofBytes(bytes),
@@ -67,12 +66,11 @@ export class BlockDigests {
   }
 }
 
-/** Which sectors of a block are not zero. */
+/** The sectors of a block that are not zero. */
 const SHAPES = ['full', 'first', 'last', 'full', 'odd'] as const;
 
 /**
- * The contents that a source had in the course of a run: for each block one or more versions; version 0 is
- * zeros.
+ * The contents of a source in the course of a run: one or more versions of each block; version 0 is zeros.
  */
 export class Contents {
   readonly geometry: Geometry;
@@ -121,12 +119,12 @@ export class Contents {
     return this.digests.of(this.of(index, version), this.lengthOf(index));
   }
 
-  /** What a digest stands for in this place; undefined when the source never held that. */
+  /** The content with this digest at this place; undefined if the source never had it. */
   withDigest(index: number, digest: Buffer): Stamps | undefined {
     return this.#byDigest.get(digest.toString('latin1'))?.find((each) => each.index === index)?.stamps;
   }
 
-  /** Whether the source ever held exactly this in this place. */
+  /** Whether the source ever had exactly this at this place. */
   isOf(index: number, stamps: Stamps): boolean {
     return this.withDigest(index, this.digests.of(stamps, this.lengthOf(index))) !== undefined;
   }

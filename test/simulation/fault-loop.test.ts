@@ -1,6 +1,6 @@
 /**
- * As SQLite's tests do it: the first, the second, … operation of each kind fails, in each way in which it
- * can, once and for ever, until the transfer runs through without coming to it.
+ * As in SQLite's tests: the first, the second, … operation of each kind fails, in every possible way, once
+ * and for ever, until the transfer completes without reaching it.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -10,22 +10,22 @@ import { PLAIN_PROFILE } from './profile.ts';
 import { Simulation, type SimulationResult } from './simulation.ts';
 
 const OPERATIONS = Object.keys(FAULTS) as Operation[];
-/** More operations than a transfer of 16 blocks has, of any kind. */
+/** More operations of any kind than a transfer of 16 blocks has. */
 const OPERATIONS_MAX = 300;
 const IMPATIENT_MS = 120_000;
 
-/** What a sender can't go on from: somebody has to look, or has meant it. */
+/** Failures that a sender cannot recover from: somebody has to act. */
 const ENDS_A_RUN = new Set<Fault>([
   'sourceEio',
   'sourceShort',
   'sourceChange',
   'senderKill',
   'senderInterrupt',
-  // Where the claim or the seal is journalled, the answer says so, and a person decides.
+  // When the claim or the seal cannot be journalled the response says so, and a person decides.
   'commitBroken',
 ]);
 
-/** What a transfer may end with while a fault lasts; besides `sealed`, where it does not come to matter. */
+/** How a transfer may end while a fault lasts, besides `sealed` if the fault does not matter. */
 const ENDS: Partial<Record<Fault, readonly string[]>> = {
   sourceEio: ['source-read'],
   sourceShort: ['source-changed'],
@@ -52,13 +52,13 @@ const LINE_ENDS = ['no-progress'];
 const digests = new BlockDigests();
 
 async function runWith(faults: NthFault, isLying: boolean): Promise<SimulationResult> {
-  // Who waits for ever is told so sooner.
+  // Waiting for ever ends sooner.
   const retryForMs = faults.isForever ? IMPATIENT_MS : PLAIN_PROFILE.retryForMs;
   const profile = { ...PLAIN_PROFILE, isLying, retryForMs };
   return await new Simulation({ seed: 1, profile, faults, digests }).run();
 }
 
-/** One run for each operation that the fault can hit. @returns how many there were. */
+/** One run for each operation that the fault can hit. @returns the number of runs. */
 async function loop(
   fault: Fault,
   isForever: boolean,
@@ -88,7 +88,7 @@ for (const operation of OPERATIONS) {
 }
 
 for (const operation of OPERATIONS.filter((name) => name !== 'process')) {
-  test(`whichever ${operation} fails for ever, the transfer ends with the right answer`, async () => {
+  test(`whichever ${operation} fails for ever, the transfer ends with the right error`, async () => {
     for (const fault of FAULTS[operation]) {
       const ends = ENDS[fault] ?? LINE_ENDS;
       await loop(fault, true, ({ outcome }, which) => {
@@ -98,7 +98,7 @@ for (const operation of OPERATIONS.filter((name) => name !== 'process')) {
   });
 }
 
-test('without a fault, a transfer of sixteen blocks needs each kind of operation', async () => {
+test('without a fault, a transfer of sixteen blocks uses each kind of operation', async () => {
   const faults = new NthFault(undefined);
   const { outcome, violation } = await runWith(faults, false);
   assert.deepEqual([outcome, violation], ['sealed', undefined]);

@@ -1,9 +1,9 @@
 /**
- * What goes wrong, and when: by chance, as a seed has it, or at the n-th operation, as a fault loop wants it.
+ * What fails, and when: at random, by seed, or at the n-th operation, for a fault loop.
  */
 import type { Random } from './random.ts';
 
-/** The operations of the ports at which something can go wrong, and what can. */
+/** The operations of the ports, and how each can fail. */
 export const FAULTS = {
   /** Reading the source. */
   read: ['sourceEio', 'sourceShort', 'sourceChange', 'sourceBad'],
@@ -12,7 +12,7 @@ export const FAULTS = {
   readBack: ['readBackEio', 'readBackFlip', 'restFlip'],
   /** A transaction of the journal. */
   commit: ['commitFull', 'commitBroken', 'commitDeath'],
-  /** Opening the journal, the sync of its folder included. */
+  /** Opening the journal, including the sync of its folder. */
   open: ['openRefused'],
   /** A request on the line. */
   line: [
@@ -45,7 +45,7 @@ export const FAULTS = {
 export type Operation = keyof typeof FAULTS;
 export type Fault = (typeof FAULTS)[Operation][number];
 
-/** The disk says that it has written what it has not. */
+/** The disk reports writes that it has not made. */
 export const LIES: readonly Fault[] = [
   'writeLost',
   'writeTorn',
@@ -55,16 +55,16 @@ export const LIES: readonly Fault[] = [
 ];
 
 export interface Faults {
-  /** To be asked at each operation. */
+  /** To be called at each operation. */
   next(operation: Operation): Fault | undefined;
-  /** Nothing goes wrong from now on. */
+  /** Nothing fails from now on. */
   readonly isCalm: boolean;
-  /** What breaks stays broken. */
+  /** Whatever breaks stays broken. */
   readonly isForever: boolean;
   calm(): void;
-  /** Something goes wrong that nobody has asked for. */
+  /** An unplanned fault. */
   note(fault: Fault): void;
-  /** How often it has happened. */
+  /** The number of faults so far. */
   hitsOf(...faults: readonly Fault[]): number;
   readonly hitCount: number;
 }
@@ -83,9 +83,9 @@ class Hits {
   }
 }
 
-/** Rare, often, or so often that nothing works for a while. */
+/** Rarely, often, or so often that nothing works for a while. */
 const PROBABILITIES = [0.005, 0.02, 0.1, 0.3] as const;
-/** There are few of these in a run. */
+/** A run has few of these operations. */
 const SELDOM_PROBABILITIES = [0.03, 0.2, 0.5] as const;
 /** And many of these: one with each of the others. */
 const PROCESS_PROBABILITIES = [0.002, 0.006, 0.02] as const;
@@ -94,12 +94,12 @@ const PROBABILITIES_OF: Partial<Record<Operation, readonly [number, ...number[]]
   commit: SELDOM_PROBABILITIES,
   process: PROCESS_PROBABILITIES,
 };
-/** Blocks arrive twice, late, and while they are read back: what a sender and a person at once would do. */
+/** Blocks arrive twice, late, and while they are read back, as if a sender and a person sent at once. */
 const STORM: readonly Fault[] = ['lineDuplicate', 'lineZombie', 'lineReplyLost', 'lineReplyLate'];
 const STORM_PROBABILITY = 0.2;
 const STORM_HITS = 60;
 
-/** How often an operation fails in a run, in all its ways; then it works. */
+/** So often an operation fails in a run, in all ways together; then it works. */
 const HITS_MAX = [1, 2, 5, 15] as const;
 
 interface Plan {
@@ -107,7 +107,7 @@ interface Plan {
   left: number;
 }
 
-/** Each seed has its own few kinds of fault, each with its own frequency, and an end of all of them. */
+/** Each seed has a few kinds of fault, each with its own frequency, and a time at which all of them end. */
 export class RandomFaults implements Faults {
   readonly #random: Random;
   readonly #plans = new Map<Operation, Plan>();
@@ -170,7 +170,7 @@ export class RandomFaults implements Faults {
   }
 }
 
-/** One kind of fault at the n-th operation that it can happen to; `isForever`: and at each that follows. */
+/** One kind of fault at the n-th operation that it can hit; with `isForever` at all that follow as well. */
 export class NthFault implements Faults {
   readonly #fault: Fault | undefined;
   readonly #n: number;
@@ -178,7 +178,7 @@ export class NthFault implements Faults {
   readonly #counts = new Map<Operation, number>();
   readonly isForever: boolean;
 
-  /** @param fault undefined: nothing goes wrong, and operations are only counted. @param n from 1. */
+  /** @param fault undefined: nothing fails, and operations are only counted. @param n from 1. */
   constructor(fault: Fault | undefined, n = 1, isForever = false) {
     this.#fault = fault;
     this.#n = n;
@@ -197,7 +197,7 @@ export class NthFault implements Faults {
     return this.#hits.of(faults);
   }
 
-  /** How often the operation was asked for. */
+  /** The number of calls for the operation. */
   countOf(operation: Operation): number {
     return this.#counts.get(operation) ?? 0;
   }

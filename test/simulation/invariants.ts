@@ -1,8 +1,8 @@
-/** What must hold between any two events. The numbers are those of ARCHITECTURE.md. */
+/** What must hold between any two events. Numbered as in ARCHITECTURE.md. */
 import { BLOCK_STATES } from '../../common/protocol/protocol.ts';
 import type { World } from './world.ts';
 
-/** What was checked last, so that what has not changed is not checked again. */
+/** What was checked last, so that only changes are checked again. */
 export class Invariants {
   readonly #world: World;
   #diskVersion = -1;
@@ -37,7 +37,7 @@ export class Invariants {
     if (journal.blocks.size !== contents.blockCount) this.#world.violate('sealed with blocks missing');
   }
 
-  /** I2, I7: the table in memory says what the journal says, and the published generation only grows. */
+  /** I2, I7: the table in memory agrees with the journal, and the published generation only grows. */
   #checkReceiver(): void {
     const { receiver, journal, contents, mismatches, faults, profile } = this.#world;
     // What flips on its way once is read again; only what is wrong twice has to be sent again.
@@ -81,7 +81,7 @@ export class Invariants {
     if (!isPossible || total !== contents.blockCount) {
       this.#world.violate(`counted ${durable} durable, ${verified} verified of ${total}`);
     }
-    // A source that changes, or can't be read, makes blocks durable that are not those of now.
+    // If the source changes, or cannot be read, durable blocks may differ from its present content.
     if (faults.hitsOf('sourceChange', 'sourceBad') > 0) return;
     let was = 0;
     for (const flag of sender.wasDurable) was += flag;

@@ -1,4 +1,4 @@
-/** What becomes of a request and of its answer on a bad line. */
+/** What happens to a request and its response on a bad line. */
 import { TransferError } from '../../common/errors.ts';
 import type { Stamps } from './contents.ts';
 import type { Fault } from './faults.ts';
@@ -6,13 +6,13 @@ import type { Answer, Request, SentBlock } from './requests.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { ReceiverProcess, World } from './world.ts';
 
-/** As the client of the product has them: a connection that does not move for this long is given up. */
+/** As in the product's client: a connection that does not move for this long is given up. */
 export const STALL_MS = 60_000;
 export const PATIENT_STALL_MS = 600_000;
 /** A request that its client has given up may still arrive this late. */
 export const ZOMBIE_MS = 120_000;
 
-/** The client of a request, which hears one of the two, or nothing. */
+/** The client of a request, which gets one of the two, or nothing. */
 export interface Waiting {
   readonly fail: () => void;
   readonly settle: (answer: Answer) => void;
@@ -22,7 +22,7 @@ export class Line {
   readonly #world: World;
   readonly #process: SimProcess;
 
-  /** @param process the client's. */
+  /** @param process of the client. */
   constructor(world: World, process: SimProcess) {
     this.#world = world;
     this.#process = process;
@@ -107,7 +107,7 @@ export class Line {
     client.settle({ info: { epoch, durableGeneration, verifiedCount }, body: Buffer.alloc(0), error });
   }
 
-  /** In the time that the line takes, if the client's process is alive then. */
+  /** After the time that the line takes, if the client's process is still alive. */
   later(label: string, action: () => void, factor = 1): void {
     const { scheduler, profile } = this.#world;
     scheduler.after(this.#world.latency(profile.lineMs) * factor, this.#process, label, action);
@@ -129,7 +129,7 @@ function damaged(request: Request, { random }: World): Request {
   return { kind: 'put', block: { ...request.block, stamps } };
 }
 
-/** A second request like this one, perhaps a person's: flushed, or the block is only looked at. */
+/** A second request like this one, as if from a person: flushed, or only reading the block. */
 function byHand(request: Request, { random }: World): Request {
   if (request.kind !== 'put') return request;
   if (random.chance(0.2)) return { kind: 'get', index: request.block.index };

@@ -1,10 +1,10 @@
-/** What kind of run a seed stands for. */
+/** The kind of run that a seed determines. */
 import type { Profile } from './world.ts';
 import type { Random } from './random.ts';
 import { SECTOR_BYTES } from './contents.ts';
 
 const BLOCK_BYTES = 64 * 1024;
-/** Mostly a few blocks: there, rare orders of events are frequent. */
+/** Mostly a few blocks, with which rare orders of events are frequent. */
 const BLOCK_COUNTS = [1, 2, 3, 4, 4, 5, 6, 8, 12, 16, 24] as const;
 
 export function randomProfile(random: Random, seed: number): Profile {
@@ -47,7 +47,7 @@ export function randomVersions(random: Random, blockCount: number): number[] {
   return Array.from({ length: blockCount }, () => (random.chance(zeroShare) ? 0 : random.between(1, 2)));
 }
 
-/** Sixteen blocks without anything unusual, in some seconds, with a few flushes: for faults one at a time. */
+/** Sixteen blocks without anything unusual, in some seconds, with a few flushes: for single faults. */
 export const PLAIN_PROFILE: Profile = {
   geometry: { sizeBytes: 15 * BLOCK_BYTES + 3 * SECTOR_BYTES + 512, blockSizeBytes: BLOCK_BYTES },
   connections: 4,

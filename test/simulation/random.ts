@@ -1,4 +1,4 @@
-/** What a simulation draws from its seed. */
+/** The random numbers of a simulation, from its seed. */
 import { prng } from '../support/prng.ts';
 
 export class Random {
@@ -14,7 +14,7 @@ export class Random {
   /** Uniform in [0, 1). */
   readonly unit = (): number => this.next() / 2 ** 32;
 
-  /** An integer in [0, n), for small n: that n does not divide 2^32 does not matter here. */
+  /** An integer in [0, n), for small n: the bias does not matter here. */
   readonly below = (n: number): number => Math.floor(this.unit() * n);
 
   /** An integer in [least, most]. */

@@ -1,4 +1,4 @@
-/** What goes over the line: the requests of the protocol and their answers, without HTTP. */
+/** What goes over the line: the requests of the protocol and their responses, without HTTP. */
 import type { Area } from '../../common/areas.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Claim } from '../../common/protocol/protocol.ts';
@@ -13,11 +13,11 @@ export interface SentBlock {
   readonly digest: Buffer;
   readonly isFlushed: boolean;
   readonly unreadable: readonly Area[];
-  /** What has left the sender; to be called when the body has arrived. */
+  /** The bytes that have left the sender; to be called when the body has arrived. */
   stamps(): Stamps;
   /** How long the body takes after the head. */
   readonly bodyMs: number;
-  /** The connection breaks within the body, or nothing comes any more. */
+  /** The connection breaks within the body, or nothing more arrives. */
   readonly fate: 'whole' | 'cut' | 'stalled';
 }
 
@@ -33,7 +33,7 @@ export type Request =
   | { readonly kind: 'reopen' }
   | { readonly kind: 'complete'; readonly blockCount: number; readonly root: Buffer };
 
-/** `info` is in the head of every reply, of errors as well. */
+/** `info` is in the head of every response, including errors. */
 export interface Answer {
   readonly info: ResponseInfo;
   readonly body: Buffer;

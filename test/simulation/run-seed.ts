@@ -1,6 +1,6 @@
 /**
- * Runs seeds one after the other; some of them with the real journal and real signatures beside what is made
- * up.
+ * Runs seeds one after the other; some of them with the real journal and real signatures beside the simulated
+ * ones.
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { Simulation, type SimulationResult } from './simulation.ts';
 const REAL_JOURNAL_EVERY = 16;
 const REAL_SIGNATURE_EVERY = 64;
 
-/** What a run takes from the real world; nothing of it may change the run. */
+/** What a run takes from the real world; none of it may change the run. */
 export interface RealParts {
   readonly journal: boolean;
   readonly signature: boolean;
@@ -33,7 +33,7 @@ export class SeedRunner implements AsyncDisposable {
   }
 
   static async open(): Promise<SeedRunner> {
-    // Where syncing costs nothing, if there is such a place.
+    // In memory if possible, where syncing costs nothing.
     const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
     return new SeedRunner(await mkdtemp(join(base, 'ddt-simulation-')));
   }

@@ -1,13 +1,13 @@
 /**
  * Virtual time. Everything that takes time, on the disk, on the line, in a sleep, is an event here; the next
- * one runs when nothing is left to do for the one before, so that a seed alone decides in which order things
- * happen.
+ * one runs when the previous one has nothing left to do, so that the seed alone determines the order of
+ * events.
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../common/clock.ts';
 import type { Random } from './random.ts';
 
-/** A process of one of the two machines. What it waits for never comes once it is dead. */
+/** A process of one of the two machines. Once it is dead, nothing that it waits for arrives. */
 export class SimProcess {
   readonly name: string;
   isAlive = true;
@@ -21,16 +21,16 @@ export class SimProcess {
 
 export interface SimEvent {
   atMs: number;
-  /** Among events of the same time; random. */
+  /** Orders events of the same time; random. */
   readonly order: number;
-  /** undefined: of the disk or the line, which outlive processes. */
+  /** undefined for events of the disk or the line, which outlive processes. */
   readonly owner: SimProcess | undefined;
   readonly label: string;
   action(): void;
   isCancelled: boolean;
 }
 
-/** `label` and up to two numbers of what has just happened. */
+/** Label and up to two numbers of the event. */
 export type TraceListener = (atMs: number, label: string, a: number, b: number) => void;
 
 export class Scheduler {
@@ -45,8 +45,9 @@ export class Scheduler {
   #low = 0x9dc5811c;
 
   /**
-   * @param options.eventsATurn after so many events the event loop turns once, and rejections that nobody has
-   * handled by then come up; with 1 as soon as in a real process. More is faster; nothing else depends on it.
+   * @param options.eventsATurn after so many events the event loop turns once, and rejections that nothing
+   * has handled by then surface; with 1 as soon as in a real process. More is faster; nothing else depends on
+   * it.
    */
   constructor(random: Random, options: { eventsATurn: number; onTrace: TraceListener | undefined }) {
     this.#random = random;
@@ -68,12 +69,12 @@ export class Scheduler {
     return event;
   }
 
-  /** Resolves after the delay, unless its process is dead by then: then never. */
+  /** Resolves after the delay; never if its process is dead by then. */
   async pause(delayMs: number, owner: SimProcess | undefined, label: string): Promise<void> {
     await new Promise<void>((resolve) => this.after(delayMs, owner, label, resolve));
   }
 
-  /** Folds what has happened into the digest of the run. */
+  /** Adds the event to the digest of the run. */
   trace(label: string, a = 0, b = 0): void {
     this.#mix(label.charCodeAt(0) * 256 + label.charCodeAt(label.length - 1) + label.length * 65536);
     this.#mix(a);
@@ -81,7 +82,7 @@ export class Scheduler {
     this.#onTrace?.(this.nowMs, label, a, b);
   }
 
-  /** Equal for two runs in which the same things happened in the same order. */
+  /** Equal for two runs with the same events in the same order. */
   get traceDigest(): string {
     const hex = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
     return hex(this.#high) + hex(this.#low);
@@ -89,8 +90,8 @@ export class Scheduler {
 
   /**
    * Runs one event after the other until `isDone` or until there is none. Between two events everything
-   * settles that does not wait for a third: `nextTick` comes after all microtasks.
-   * @param afterEach called when all has settled.
+   * settles that does not wait for a third one: `nextTick` comes after all microtasks.
+   * @param afterEach called when everything has settled.
    */
   async run(isDone: () => boolean, afterEach: (event: SimEvent) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -150,7 +151,7 @@ export class Scheduler {
   }
 }
 
-/** The clock as one process sees it. */
+/** The clock of one process. */
 export function clockOf(scheduler: Scheduler, owner: SimProcess): Clock {
   return {
     monotonicMs: () => scheduler.nowMs,

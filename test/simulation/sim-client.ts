@@ -1,6 +1,5 @@
 /**
- * One connection of the sender, as `receiver-client.ts` is one: its requests, and what it makes of the
- * answers.
+ * One connection of the sender, like http-receiver.ts: its requests, and how it handles the responses.
  */
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
@@ -46,7 +45,7 @@ export class SimClient implements ReceiverClient {
   }
 
   async refreshAcknowledged(): Promise<void> {
-    // Nothing is between the process and the line here.
+    // Here nothing is buffered between the process and the line.
   }
 
   async transfer(signal: AbortSignal): Promise<TransferStatus> {
@@ -107,7 +106,7 @@ export class SimClient implements ReceiverClient {
       const answer = await this.#ask({ kind: 'put', block }, signal);
       return parseBlockResult(answer, { index, lengthBytes: bytes.length, digest, algorithm });
     } finally {
-      // From here on the buffer is another block's.
+      // From here on the buffer belongs to another block.
       sent.stamps();
     }
   }
@@ -166,7 +165,7 @@ export class SimClient implements ReceiverClient {
       const reason: unknown = signal.reason;
       if (close()) reject(reason instanceof Error ? reason : new Error(String(reason)));
     };
-    // A machine without power says nothing.
+    // A machine without power sends nothing.
     const lost = (end: End): void => {
       if (end !== 'power') this.#line.later('reset', fail);
     };
@@ -187,7 +186,7 @@ export class SimClient implements ReceiverClient {
   }
 }
 
-/** The body of a block on its way out. */
+/** The body of a block that is being sent. */
 class Outgoing {
   readonly #bytes: Buffer;
   #stamps: Stamps | undefined;
@@ -196,13 +195,13 @@ class Outgoing {
     this.#bytes = bytes;
   }
 
-  /** What has left: what the buffer holds when it is first asked for. */
+  /** What has left: the content of the buffer when this is first called. */
   stamps(): Stamps {
     return (this.#stamps ??= readStamps(this.#bytes));
   }
 }
 
-/** Errors travel as JSON; the epoch is in the head of the reply. */
+/** Errors travel as JSON; the epoch is in the head of the response. */
 function asReceived(error: TransferError, epoch: string): TransferError {
   const { code, message, details, retryAfterSeconds } = error;
   return new TransferError(code, message, {

@@ -1,6 +1,6 @@
 /**
- * The target disk: what reads show, what a power cut leaves, and all that can go wrong between the two. It
- * outlives the processes that write to it; `sim-target.ts` is one process's hold on it.
+ * The target disk: what reads return, what a power cut leaves, and everything that can fail in between. It
+ * outlives the processes that write to it; sim-target.ts is one process's handle to it.
  */
 import { SECTORS_MAX, SECTOR_BYTES, type Contents, type Stamps } from './contents.ts';
 import type { Random } from './random.ts';
@@ -13,7 +13,7 @@ interface Unflushed {
   readonly serial: number;
   readonly block: number;
   readonly stamps: Stamps;
-  /** Bit by bit, the sectors that it still stands for. */
+  /** A bit mask of the sectors that it still covers. */
   mask: number;
 }
 
@@ -28,16 +28,15 @@ interface ForeignDirt {
 export class SimDisk {
   readonly #contents: Contents;
   readonly #random: Random;
-  /** What is read through the page cache. */
+  /** What reads through the page cache return. */
   readonly #cached: Uint32Array;
-  /** What is read past the page cache. */
+  /** What reads past the page cache return. */
   readonly #device: Uint32Array;
-  /** What is certainly there after a power cut, where nothing unflushed is. */
+  /** What is certainly on the medium after a power cut, except for unflushed writes. */
   readonly #medium: Uint32Array;
   readonly #spoilt: SpoiltSectors;
   /**
-   * For each block the serial of the last time at which it was read to be verified; 0: not since it was
-   * written.
+   * For each block the serial number of its last verifying read; 0 if it was not read since it was written.
    */
   readonly #readAt: Uint32Array;
   #unflushed: Unflushed[] = [];
@@ -57,7 +56,7 @@ export class SimDisk {
     this.#contents = contents;
     this.#random = random;
     const count = contents.blockCount * SECTORS_MAX;
-    // Junk of an earlier use; a quarter of the disks are empty.
+    // Old data; a quarter of the disks are empty.
     const isEmpty = random.chance(0.25);
     this.#medium = Uint32Array.from({ length: count }, () => (isEmpty ? 0 : 0xf0000000 + random.below(1000)));
     this.#device = this.#medium.slice();
@@ -123,14 +122,14 @@ export class SimDisk {
   }
 
   /**
-   * Of the sectors that have not been taken yet, the device takes those that `mask` has bits for, unflushed.
+   * The device takes the sectors in `mask` that it has not taken yet, unflushed.
    */
   take(writing: Writing, mask = -1): void {
     this.#put(writing.block, writing.stamps(), mask & ~writing.taken);
     writing.taken |= mask;
   }
 
-  /** As {@link take}, but not what it says. */
+  /** As {@link take}, but the device lies about it. */
   lie({ block, stamps }: Writing, lie: Lie): void {
     const wanted = stamps();
     const count = wanted.length;
@@ -147,7 +146,7 @@ export class SimDisk {
       const other = this.#random.below(this.#contents.blockCount);
       const there = wanted.subarray(0, Math.min(count, this.#contents.sectorsOf(other)));
       const sectors = (1 << there.length) - 1;
-      // Through to the medium: what is read in the wrong place is there, whatever waited to be flushed to it.
+      // Straight to the medium: the wrong place holds it, whatever waited to be flushed there.
       for (const view of [this.#medium, this.#device, this.#cached]) view.set(there, other * SECTORS_MAX);
       for (const entry of this.#unflushed) if (entry.block === other) entry.mask &= ~sectors;
       this.#spoil(other, sectors);
@@ -157,7 +156,7 @@ export class SimDisk {
     this.#spoil(block, lie === 'writeFlipped' ? 1 << victim : ~mask);
   }
 
-  /** A bit of what was written long ago turns. */
+  /** A bit written long ago flips. */
   flipAtRest(block: number): void {
     const at = this.#random.below(this.#contents.sectorsOf(block));
     const bit = 1 << this.#random.below(32);
@@ -190,7 +189,9 @@ export class SimDisk {
     this.#unflushed = this.#unflushed.filter(({ serial }) => serial > mark);
   }
 
-  /** Write-back has failed: of what is unflushed any part is gone, although the page cache still shows it. */
+  /**
+   * Write-back has failed: any part of the unflushed writes is lost, although the page cache still shows it.
+   */
   lose(): void {
     this.version++;
     const probability = this.#random.pick([0.1, 0.5, 1]);
@@ -204,7 +205,7 @@ export class SimDisk {
     this.#unflushed = this.#unflushed.filter(({ mask }) => mask !== 0);
   }
 
-  /** The process is gone: what it was writing arrives as a whole, in part, or not at all. */
+  /** The process is dead: its running write arrives whole, in part, or not at all. */
   abandon(owner: SimProcess): void {
     for (const writing of this.writing) {
       if (writing.owner !== owner) continue;
@@ -213,7 +214,7 @@ export class SimDisk {
     }
   }
 
-  /** Of what is unflushed any part survives, whatever the order in which it was written. */
+  /** Any part of the unflushed writes survives, regardless of their order. */
   cutPower(): void {
     this.version++;
     const probability = this.#random.pick([0, 0.5, 1]);
@@ -232,7 +233,7 @@ export class SimDisk {
   }
 
   /**
-   * What a read past the page cache gets. @param isVerifying what has been spoilt before must be found now.
+   * What a read past the page cache returns. @param isVerifying earlier damage has to be found now.
    */
   readDevice(block: number, isVerifying: boolean): Stamps {
     if (isVerifying) this.#readAt[block] = ++this.#serial;
@@ -243,14 +244,14 @@ export class SimDisk {
     return this.#view(this.#cached, block).slice();
   }
 
-  /** Whether the block holds this, read or not. */
+  /** Whether the block has this content, read or not. */
   holds(block: number, expected: Stamps): boolean {
     return this.#holds(this.#device, block, expected) && this.#holds(this.#medium, block, expected);
   }
 
   /**
-   * Whether a power cut now leaves this in the block for certain; sectors that the disk has lied about don't
-   * count.
+   * Whether the block certainly has this content after a power cut now; sectors that the disk has lied about
+   * are ignored.
    */
   isSafe(block: number, expected: Stamps): boolean {
     const isSpoilt = (sector: number): boolean => this.#spoilt.isSpoilt(sector);
@@ -266,8 +267,8 @@ export class SimDisk {
   }
 
   /**
-   * Whether the block was read since it was written, and holds this; what was spoilt unseen since doesn't
-   * count.
+   * Whether the block was read since it was written, and has this content; undetected later damage is
+   * ignored.
    */
   isAsReadBack(block: number, expected: Stamps): boolean {
     const readAt = this.#readAt[block] ?? 0;

@@ -1,4 +1,4 @@
-/** The journal's durable state, which outlives processes, and one process's hold on it. */
+/** The durable state of the journal, which outlives processes, and one process's handle to it. */
 import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { DurableBlock, Journal, JournalledBlock } from '../../receiver/journal/journal.ts';
@@ -13,14 +13,15 @@ interface Listed {
 }
 
 /**
- * What is synced. With a real journal beside it every change is made there too, and reads come from there.
+ * What is synced. If there is a real journal beside it, every change is made there too, and reads come from
+ * it.
  */
 export class JournalStore {
   readonly blocks = new Map<number, Listed>();
   readonly properties = new Map<string, string>();
-  /** A transaction whose sync failed: a crash finds it done or not; the next good one overwrites it. */
+  /** A transaction whose sync failed: after a crash it is there or not; the next good one overwrites it. */
   unsettled: (() => void) | undefined;
-  /** Grows with each change. */
+  /** Incremented with each change. */
   version = 0;
   readonly real: Journal | undefined;
 

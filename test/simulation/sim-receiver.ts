@@ -1,6 +1,6 @@
 /**
- * A process of the receiver: it starts as `receive.ts` does, answers as `app.ts` and the routes do, without
- * HTTP, and ends in every way in which a process can.
+ * A process of the receiver: it starts like start.ts, responds like app.ts and the routes, without HTTP, and
+ * ends in every way in which a process can.
  */
 import { formatAreas } from '../../common/areas.ts';
 import { digestText } from '../../common/digest/digest-names.ts';
@@ -26,7 +26,7 @@ import type { ReceiverProcess, World } from './world.ts';
 const MEMORY_WAIT_MS = 10_000;
 const BODY_STALL_MS = 60_000;
 const STOP_GRACE_MS = 10_000;
-/** It is not looked at here; the same in every run. */
+/** Not used here; the same in every run. */
 const KEY: SigningKey = { publicKey: Buffer.alloc(32, 1), secretKey: Buffer.alloc(64, 1) };
 
 export class SimReceiver implements ReceiverProcess {
@@ -164,7 +164,7 @@ export class SimReceiver implements ReceiverProcess {
     }
   }
 
-  /** As `putBlock` of the routes: claim, memory, body, length and digest, and only then the target. */
+  /** Like `putBlock` of the routes: claim, memory, body, length and digest, and only then the target. */
   async #put(transfer: Transfer, block: SentBlock): Promise<Buffer> {
     const open = transfer.writable();
     const index = blockIndexOf(block.index, open.geometry);
@@ -186,7 +186,7 @@ export class SimReceiver implements ReceiverProcess {
     return json(receipt);
   }
 
-  /** Unless it has been written once more since, or the disk has lied. */
+  /** Unless it has been written again since, or the disk has lied. */
   #checkDurable({ index, state }: BlockResult, digest: Buffer, writesBefore: number): void {
     const isListed = this.#world.journal.blocks.get(index)?.digest.equals(digest) === true;
     const isReplaced = this.#target.writesOf(index) > writesBefore + 1 || this.#world.mismatches > 0;
@@ -194,7 +194,7 @@ export class SimReceiver implements ReceiverProcess {
       this.#world.violate(`block ${index} is not durable`);
   }
 
-  /** As `getBlock` of the routes. What a person gets is what is listed, whatever else happens. */
+  /** Like `getBlock` of the routes. Whatever happens, a person gets the block as it is listed. */
   async #get(transfer: Transfer, number: number): Promise<Buffer> {
     const open = transfer.claimed();
     const index = blockIndexOf(number, open.geometry);

@@ -39,7 +39,7 @@ export class SimSender implements SenderProcess {
     return this.#observed?.counters;
   }
 
-  /** What the sender has read of the source. */
+  /** The versions that the sender has read. */
   get versionsRead(): ReadonlyMap<number, number> {
     return this.source.asRead;
   }

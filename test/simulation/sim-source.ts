@@ -1,4 +1,4 @@
-/** The source disk, as one process of the sender has it open. */
+/** The source disk, opened by one process of the sender. */
 import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
@@ -18,9 +18,9 @@ export class SimSource implements Source {
     serial: 'S1',
   };
   readonly sizeBytes: number;
-  /** For each block the version that this process has read first. */
+  /** The version of each block that this process has read first. */
   readonly asRead = new Map<number, number>();
-  /** Blocks that could not be read when they were read first. */
+  /** Blocks that were unreadable at the first read. */
   readonly unreadable = new Set<number>();
   readonly #world: World;
   readonly #process: SimProcess;
@@ -43,7 +43,7 @@ export class SimSource implements Source {
       throw new TransferError('source-changed', `the source ends in block ${index}`);
     if (fault === 'sourceChange') changeBlock(this.#world, index);
     const isBad = fault === 'sourceBad';
-    // Zeros instead, as --on-read-error zero has it.
+    // Zeros instead, as with --on-read-error zero.
     const version = isBad ? 0 : (source.versions[index] ?? 0);
     scheduler.trace('read', index, version);
     fillStamps(into, contents.of(index, version));

@@ -1,5 +1,5 @@
 /**
- * One process's hold on the target disk. It checks what it is asked for: whole blocks, one writer each, none
+ * One process's handle to the target disk. It checks the calls: whole blocks, one writer for each, none once
  * sealed.
  */
 import { TransferError } from '../../common/errors.ts';
@@ -20,7 +20,7 @@ export class SimTarget implements Target {
   readonly sectorBytes = null;
   readonly #world: World;
   readonly #process: SimProcess;
-  /** For each block how many writes of it have begun, and whether one has ended. */
+  /** For each block the number of writes begun, and whether one has ended. */
   readonly #writes = new Map<number, number>();
   readonly #finished = new Set<number>();
   #isFlushing = false;
@@ -80,7 +80,7 @@ export class SimTarget implements Target {
     await this.#write(writings);
   }
 
-  /** For a person who looks at a block: nobody draws conclusions from it. */
+  /** For a person who reads a block: nothing is concluded from it. */
   async read(into: Buffer, offset: number): Promise<void> {
     const block = this.#blockAt(offset, into.length);
     await this.#pause(this.#world.profile.diskMs, 'readCached');
@@ -139,7 +139,7 @@ export class SimTarget implements Target {
   async #write(writings: readonly Writing[]): Promise<void> {
     const world = this.#world;
     const { disk, random, profile } = world;
-    // What ended in the same moment writes nothing any more.
+    // A process that ended in the same instant writes nothing any more.
     if (!this.#process.isAlive) return await new Promise<never>(() => {});
     this.#checkStart(writings);
     for (const writing of writings) disk.begin(writing);
@@ -171,8 +171,7 @@ export class SimTarget implements Target {
       if ([...disk.writing].some((other) => other.block === block))
         this.#world.violate(`two writers of block ${block}`);
       if (journal.blocks.has(block)) this.#world.violate(`block ${block} is listed while it is written`);
-      // A sender may be told of the earlier write of this process that it is durable: this one has taken its
-      // place.
+      // A sender may be told that the earlier write of this process is durable: this one has replaced it.
       if (sender !== undefined && this.#finished.has(block)) sender.wasDurable[block] = 1;
     }
   }

@@ -1,18 +1,18 @@
-/** What a process and the disk know of a write that has begun. */
+/** What a process and the disk know about a running write. */
 import type { Stamps } from './contents.ts';
 import type { SimProcess } from './scheduler.ts';
 
-/** A write that has begun: what is on the disk in its place may be the old, the new, or a mixture. */
+/** A running write: the disk may have the old content, the new one, or a mixture. */
 export interface Writing {
   readonly owner: SimProcess;
   readonly block: number;
-  /** What the buffer holds now. */
+  /** The present content of the buffer. */
   readonly stamps: () => Stamps;
-  /** Bit by bit, the sectors that the device has taken. */
+  /** A bit mask of the sectors that the device has taken. */
   taken: number;
 }
 
 /**
- * How a disk lies: it says that it has written, and has not, or only half, or elsewhere, or something else.
+ * How a disk lies: it reports a write that it has not made, or only half, or elsewhere, or with other bytes.
  */
 export type Lie = 'writeLost' | 'writeTorn' | 'writeMisdirected' | 'writeFlipped';

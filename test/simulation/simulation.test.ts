@@ -1,21 +1,21 @@
-/** Both sides of a transfer on a made-up disk, line and clock. `npm run simulate` runs more seeds. */
+/** Both sides of a transfer on a simulated disk, line and clock. `npm run simulate` runs more seeds. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SeedRunner } from './run-seed.ts';
 import { Simulation } from './simulation.ts';
 
 const SEEDS = 1000;
-/** Seeds that have found something; whatever they are now, they stay. */
+/** Seeds that have found a bug; they stay, whatever they simulate now. */
 const KEPT_SEEDS = [
   // The retry of a full journal was lost with its epoch: nothing was written any more.
   218, 265, 1702,
   // A flush that failed after its epoch had ended took blocks of the next one with it.
   1509, 1626, 2681,
-  // A late reply of the first epoch made the sender wait for blocks of an epoch that was over.
+  // A stale response of the first epoch made the sender wait for blocks of an epoch that was over.
   2367,
 ];
 
-test('no invariant is broken, whatever fails, and the transfer ends when the faults do', async () => {
+test('whatever fails, no invariant is violated, and the transfer ends when the faults do', async () => {
   await using runner = await SeedRunner.open();
   const seeds = [...KEPT_SEEDS, ...Array.from({ length: SEEDS }, (_, at) => at + 1)];
   let [sealed, faulty] = [0, 0];
@@ -25,12 +25,12 @@ test('no invariant is broken, whatever fails, and the transfer ends when the fau
     if (outcome === 'sealed') sealed++;
     if (faultCount > 0) faulty++;
   }
-  // Else it would not be the transfers that are tried.
+  // Otherwise it would not test the transfers.
   assert(sealed > seeds.length * 0.9, `${sealed} of ${seeds.length} were sealed`);
   assert(faulty > seeds.length * 0.6, `in ${faulty} of ${seeds.length} something failed`);
 });
 
-test('the same seed gives the same run, event for event', async () => {
+test('the same seed gives the same run, event by event', async () => {
   const traceOf = async (seed: number): Promise<string[]> => {
     const lines: string[] = [];
     const onTrace = (...event: readonly unknown[]): void => void lines.push(event.join(' '));

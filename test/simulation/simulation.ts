@@ -1,6 +1,6 @@
 /**
- * One run: a sender and a receiver, their real operations, over a disk, a journal, a line and a clock that
- * are made up. The seed decides everything.
+ * One run: the real operations of a sender and a receiver over a simulated disk, journal, line and clock. The
+ * seed determines everything.
  */
 import type { signSsh } from '../../common/trust/ssh-signature.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
@@ -19,25 +19,25 @@ import type { End, Profile, ReceiverProcess, SenderProcess, SourceDisk, World } 
 
 export interface SimulationOptions {
   readonly seed: number;
-  /** Default: as the seed has them. */
+  /** Those of the seed by default. */
   readonly profile?: Profile;
   readonly faults?: Faults;
-  /** Kept from run to run: spares the digests of zeros. */
+  /** Shared by runs, to compute the digests of zeros once. */
   readonly digests?: BlockDigests;
-  /** Default: signatures are left out, one takes as long as the whole run. */
+  /** By default nothing is signed: a signature takes as long as the whole run. */
   readonly sign?: typeof signSsh;
-  /** An empty journal to be used beside the made-up one. */
+  /** An empty journal, used beside the simulated one. */
   readonly journal?: Journal;
   readonly onTrace?: TraceListener;
 }
 
 export interface SimulationResult {
   readonly seed: number;
-  /** How it ended: `sealed`, or the code of a failure that is the right answer to what has happened. */
+  /** How it ended: `sealed`, or the code of a failure that fits what has happened. */
   readonly outcome: string;
-  /** What must never be, if it was. */
+  /** The violated invariant, if any. */
   readonly violation: string | undefined;
-  /** Equal for two runs in which the same things happened in the same order. */
+  /** Equal for two runs with the same events in the same order. */
   readonly traceDigest: string;
   readonly eventCount: number;
   readonly virtualMs: number;
@@ -46,16 +46,16 @@ export interface SimulationResult {
   readonly sends: number;
 }
 
-/** Faults end at the latest then, but for those that last for ever. */
+/** All faults end by then, except those that last for ever. */
 const FAULTY_MS = 3_600_000;
 const FOREVER_MS = 50 * FAULTY_MS;
-/** Far more than any run has, unless something turns in circles. */
+/** Far more than any run has, unless it loops. */
 const EVENTS_MAX = 300_000;
-/** Some runs turn the event loop after each event, as a real process does, the others more seldom. */
+/** Some runs turn the event loop after each event, like a real process, others less often. */
 const FAITHFUL_EVERY = 8;
 const EVENTS_A_TURN = 32;
 
-/** A disk or a line that needs longer for one operation is dead, and whoever waits for it may give up. */
+/** A disk or a line that needs longer for one operation is dead, and waiting for it may be given up. */
 const LATENCY_MS_MAX = 120_000;
 
 export class Simulation implements World {
@@ -122,7 +122,7 @@ export class Simulation implements World {
     } finally {
       process.off('unhandledRejection', unhandled);
     }
-    if (supervisor.outcome === undefined) this.violate('nothing goes on, and nothing has ended');
+    if (supervisor.outcome === undefined) this.violate('no event is left, and the run has not ended');
     return {
       seed: this.#seed,
       outcome: supervisor.outcome ?? 'violation',

@@ -1,18 +1,18 @@
-/** Where the disk has lied, and what of that nobody could have found. */
+/** Where the disk has lied, and which damage could not have been found. */
 import { SECTORS_MAX } from './contents.ts';
 
 /** A write of block `from` that went to block `to`. */
 interface Astray {
   readonly from: number;
   readonly to: number;
-  /** Of the lie: what has been spoilt anew since is another's. */
+  /** Of the lie: later damage belongs to another one. */
   readonly serial: number;
 }
 
 export class SpoiltSectors {
-  /** For each sector the serial of the lie that spoilt it; 0: none since its last true write. */
+  /** For each sector the serial number of the lie that damaged it; 0 if none since its last good write. */
   readonly #at: Uint32Array;
-  /** For each sector whether it was spoilt without a sign of it elsewhere. */
+  /** For each sector whether it was damaged without a trace elsewhere. */
   readonly #isHidden: Uint8Array;
   #astray: Astray[] = [];
 
@@ -22,8 +22,7 @@ export class SpoiltSectors {
   }
 
   /**
-   * @param mask bit by bit, the sectors of the block. @param serial grows with everything that happens to the
-   * disk.
+   * @param mask of the sectors of the block. @param serial grows with every event of the disk.
    */
   mark(block: number, mask: number, serial: number): void {
     for (let at = 0; at < SECTORS_MAX; at++) {
@@ -41,24 +40,23 @@ export class SpoiltSectors {
     return this.#at[sector] !== 0;
   }
 
-  /** Whether it was spoilt after that, and nothing has told. */
+  /** Whether it was damaged after that, unnoticed. */
   isHiddenSince(sector: number, serial: number): boolean {
     return (this.#at[sector] ?? 0) > serial && this.#isHidden[sector] === 1;
   }
 
-  /** Bytes for one block have gone over another: to be found when the first one is read back. */
+  /** Bytes for one block have overwritten another: to be found when the first one is read back. */
   stray(from: number, to: number, serial: number): void {
     this.#astray.push({ from, to, serial });
   }
 
-  /** The block is written anew: what its earlier write did elsewhere will not be found any more. */
+  /** The block is written again: what its earlier write did elsewhere cannot be found any more. */
   forget(block: number): void {
     if (this.#astray.length > 0) this.#astray = this.#astray.filter(({ from }) => from !== block);
   }
 
   /**
-   * The block was found to hold other bytes than were written: so what they have spoilt has to be found as
-   * well.
+   * The block was found to read back wrong: what its bytes have damaged elsewhere has to be found as well.
    */
   tell(block: number): void {
     for (const { from, to, serial } of this.#astray) {

@@ -1,4 +1,4 @@
-/** What hits a whole process, or the machine under it, at any time. */
+/** What hits a whole process, or its machine, at any time. */
 import type { Fault } from './faults.ts';
 import type { Supervisor } from './supervisor.ts';
 import { AFTERMATH_MS } from './verdict.ts';
@@ -16,7 +16,7 @@ export class Strikes {
   }
 
   /**
-   * Besides those that come with operations: at any time, for senders more often where the source changes.
+   * Besides those at operations: at any time, more often for senders whose source changes.
    */
   plan(): void {
     const { random, scheduler, profile, faults } = this.#world;
@@ -35,7 +35,7 @@ export class Strikes {
     }
   }
 
-  /** With the operation that has just begun, or soon after it. */
+  /** During the operation that has just begun, or soon after it. */
   strikeSoon(strike: Fault): void {
     this.#world.scheduler.after(this.#world.latency(5), undefined, strike, () => this.strike(strike));
   }

@@ -1,6 +1,5 @@
 /**
- * Starts what has ended again, as a person or a service manager would, until the transfer is sealed or can't
- * be.
+ * Restarts what has ended, as a person or a service manager would, until the transfer is sealed or cannot be.
  */
 import { TransferError } from '../../common/errors.ts';
 import { ZOMBIE_MS } from './line.ts';
@@ -10,13 +9,13 @@ import { changeBlock } from './sim-source.ts';
 import { faultOfFailure, faultOfIdle, faultOfSuccess } from './verdict.ts';
 import type { End, World } from './world.ts';
 
-/** Longer than any request is under way. */
+/** Longer than any request takes. */
 const QUIET_MS = ZOMBIE_MS + 10_000;
 /** More runs of the sender than faults can explain. */
 const SENDS_MAX = 60;
-/** After so many failures what breaks for ever is taken as the end. */
+/** After so many failures a permanent fault counts as the end. */
 const FAILURES_MAX = 3;
-/** Blocks that change between two runs, where the source does. */
+/** Blocks that change between two runs, if the source does. */
 const CHANGES_MAX = 6;
 
 export class Supervisor {
@@ -25,7 +24,7 @@ export class Supervisor {
   sends = 0;
   /** `send()` has resolved. */
   hasSucceeded = false;
-  /** `sealed`, or the code of a failure that is the right answer to what has happened. */
+  /** `sealed`, or the code of a failure that fits what has happened. */
   outcome: string | undefined;
   readonly #world: World;
   #failures = 0;
@@ -108,7 +107,7 @@ export class Supervisor {
     const isFirst = !this.hasSucceeded;
     this.hasSucceeded = true;
     sender.process.isAlive = false;
-    // Late requests still come; then the lights go out, and all must be as it was.
+    // Late requests still arrive; then the power is cut, and everything must be unchanged.
     scheduler.after(random.pick([0, QUIET_MS]), undefined, 'quiet', () => {
       if (!isFirst || !profile.isRepeated) return this.#end();
       if (random.chance(0.5)) this.endReceiver('power');
@@ -126,9 +125,9 @@ export class Supervisor {
     sender.process.isAlive = false;
     this.#failures++;
     const isForever = this.#world.faults.isForever && this.#failures >= FAILURES_MAX;
-    // The source is not what was sealed any more.
+    // The source has changed since it was sealed.
     if (isForever || error.code === 'sealed') return void (this.outcome = error.code);
-    // Given up until somebody has looked at the disk.
+    // Given up until somebody checks the disk.
     if (error.code === 'verify-failed') this.endReceiver('exit');
     this.#restartSender(this.#world.random.pick([1000, 30_000]));
   }

@@ -1,4 +1,4 @@
-/** Whether the end of a run of the sender is one that what happened explains. */
+/** Whether what has happened explains how a run of the sender ended. */
 import { areasWithin, bytesOf, type Area } from '../../common/areas.ts';
 import type { TransferError, ErrorCode } from '../../common/errors.ts';
 import type { Stamps } from './contents.ts';
@@ -6,10 +6,10 @@ import { LIES, type Fault } from './faults.ts';
 import type { SendResult, SimSender } from './sim-sender.ts';
 import type { World } from './world.ts';
 
-/** Retries may wait for a minute, a silent connection for ten; after that nothing of a fault is left. */
+/** Retries may wait for a minute, a silent connection for ten; after that a fault has no effect any more. */
 export const AFTERMATH_MS = 1_200_000;
 
-/** What must have happened before the sender may end with this. */
+/** What must have happened before the sender may end with each code. */
 const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
   'io-error': [
     'writeEio',
@@ -39,7 +39,7 @@ const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
   interrupted: ['senderInterrupt'],
 };
 
-/** @returns what is wrong with this failure; undefined when it is as it should be. */
+/** @returns what is wrong with this failure; undefined if it is right. */
 export function faultOfFailure(world: World, sender: SimSender, error: TransferError): string | undefined {
   const { faults, profile, scheduler } = world;
   const end = `the sender failed with ${error.code} (${error.message})`;
@@ -69,7 +69,7 @@ function faultOfVerification(world: World, error: TransferError, end: string): s
   return world.mismatches < 3 ? `${end} after ${world.mismatches} mismatches` : undefined;
 }
 
-/** Exit 0 is a proof: all that was read is on the medium, and the receiver says so. */
+/** Exit 0 is a proof: everything that was read is on the medium, and the receiver reports it. */
 export function faultOfSuccess(
   world: World,
   sender: SimSender,
@@ -97,8 +97,8 @@ export function faultOfSuccess(
 }
 
 /**
- * What is to be on the target: what was read; zeros where nothing was; else what an earlier run has read.
- * @returns undefined when the receipt is wrong about it.
+ * What the target should have: what was read; zeros if it was unreadable; or what an earlier run has read.
+ * @returns undefined if the receipt is wrong about it.
  */
 function wantedOf(
   world: World,
@@ -113,7 +113,7 @@ function wantedOf(
     return isRight ? contents.of(block, 0) : undefined;
   }
   if (!sender.source.unreadable.has(block)) return contents.of(block, version);
-  // Of an earlier reading; zeros for want of one would be listed.
+  // From an earlier run; zeros without one would be listed.
   const stamps = journal.blocks.get(block)?.stamps;
   const isSteady = !profile.isSourceChanging && faults.hitsOf('sourceChange') === 0;
   const isZero = stamps?.every((stamp) => stamp === 0) === true;
@@ -121,7 +121,7 @@ function wantedOf(
   return isLost ? undefined : stamps;
 }
 
-/** When nobody asks for anything, nothing is held. */
+/** When there is no request, nothing is held. */
 export function faultOfIdle({ receiver }: World): string | undefined {
   const open = receiver?.transfer?.opened;
   if (open === undefined || receiver?.isListening !== true || receiver.answering > 0) return undefined;

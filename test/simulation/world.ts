@@ -17,7 +17,7 @@ import type { JournalStore } from './sim-journal.ts';
 export interface Profile {
   readonly geometry: Geometry;
   readonly connections: number;
-  /** As many as help; then `connections` does not count. */
+  /** As many as help; `connections` is ignored then. */
   readonly isAuto: boolean;
   /** Block buffers of the sender and of the receiver. */
   readonly senderSlabs: number;
@@ -27,20 +27,20 @@ export interface Profile {
   /** Whether the writes of others are counted apart, as on a device, or not, as with a file. */
   readonly tellsWritersApart: boolean;
   readonly retryForMs: number;
-  /** What a request, a write or read, a flush takes at least half of the time. */
+  /** The usual time of a request, a write or read, and a flush. */
   readonly lineMs: number;
   readonly diskMs: number;
   readonly flushMs: number;
   /** The source changes between two runs of the sender. */
   readonly isSourceChanging: boolean;
   readonly isLying: boolean;
-  /** After the end everything is started once more and compared. */
+  /** After the end everything is started again and compared. */
   readonly isRepeated: boolean;
-  /** Of the blocks, by name: what is computed here is neither. */
+  /** The name of the digest; what is computed here is neither. */
   readonly digest: DigestAlgorithm;
 }
 
-/** The receiver's process as the line sees it. */
+/** The receiver's process as seen by the line. */
 export interface ReceiverProcess {
   readonly process: SimProcess;
   readonly isListening: boolean;
@@ -52,11 +52,11 @@ export interface ReceiverProcess {
   answer(request: Request): Promise<Answer>;
 }
 
-/** The sender's process as the checks see it. */
+/** The sender's process as seen by the checks. */
 export interface SenderProcess {
   readonly process: SimProcess;
   readonly counters: Readonly<BlockCounters> | undefined;
-  /** For each block, whether it was durable on the target at some time since this process began. */
+  /** For each block, whether it was durable at some time since this process started. */
   readonly wasDurable: Uint8Array;
   readonly startedMs: number;
 }
@@ -64,10 +64,10 @@ export interface SenderProcess {
 /** Why a receiver's process ends. */
 export type End = 'exit' | 'kill' | 'power';
 
-/** For each block of the source its present version. */
+/** The present version of each block of the source. */
 export interface SourceDisk {
   readonly versions: number[];
-  /** Blocks that could not be read at some time: late requests may still say so. */
+  /** Blocks that were unreadable at some time: late requests may still report it. */
   readonly unreadable: Set<number>;
 }
 
@@ -80,24 +80,24 @@ export interface World {
   readonly source: SourceDisk;
   readonly disk: SimDisk;
   readonly journal: JournalStore;
-  /** undefined: as the product signs. */
+  /** undefined for real signatures. */
   readonly sign: typeof signSsh | undefined;
   readonly receiver: ReceiverProcess | undefined;
   readonly sender: SenderProcess | undefined;
-  /** Requests whose client still waits; told when the receiver's process ends. */
+  /** Requests whose client still waits; notified when the receiver's process ends. */
   readonly waiting: Set<(end: End) => void>;
   /** No request gets through until then. */
   outageUntilMs: number;
   /** When the last fault happened. */
   lastFaultMs: number;
-  /** Changes of the epoch that a sender could see. */
+  /** Changes of the epoch that a sender could notice. */
   epochEnds: number;
   mismatches: number;
-  /** Something that must never be. The run ends with the first. */
+  /** A violation of an invariant. The run ends with the first. */
   violate(what: string): void;
-  /** Whether the operation that begins now fails, and how; processes may be hit as well. */
+  /** Whether the operation that starts now fails, and how; processes may be hit as well. */
   ask(operation: Operation): Fault | undefined;
-  /** A time around `scaleMs`: often next to nothing, seldom a hundred times as long. */
+  /** A time around `scaleMs`: often close to nothing, rarely a hundred times as long. */
   latency(scaleMs: number): number;
   endReceiver(end: End): void;
 }
