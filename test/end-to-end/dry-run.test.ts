@@ -22,15 +22,15 @@ test('a dry run of a new transfer names both disks, reads nothing and claims not
     ended.stderr,
     /^source {3}\S+source: regular file, 9 MiB\ntarget {3}\S+target at \S+: regular file, /,
   );
-  const what = 'all 3 blocks, 9 MiB, would be read, and sent unless they are zero';
+  const what = 'all 36 blocks, 9 MiB, would be read, and sent unless they are zero';
   assert.equal(ended.stdout, `dry run  ${what}; nothing was sent\n`);
   const { stdout } = await runSender([...DRY_JSON, source, receiver.ticket]);
   assert.deepEqual(eventsOf(stdout), [
     {
       event: 'dry-run',
-      blocksTotal: 3,
+      blocksTotal: 36,
       blocksSkipped: 0,
-      blocksToSend: 3,
+      blocksToSend: 36,
       blocksZero: null,
       bytesTotal: 9 * MIB,
     },

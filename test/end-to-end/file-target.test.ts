@@ -114,7 +114,12 @@ test('a failure is the one last event', async () => {
   const ended = await runSender(['--progress', 'json', nothing, receiver.ticket]);
   assert.equal(ended.status, 4);
   assert.deepEqual(eventsOf(ended.stdout), [
-    { event: 'failed', code: 'source-refused', message: `cannot use ${nothing}: no such file or directory` },
+    {
+      event: 'failed',
+      code: 'source-refused',
+      message: `cannot use ${nothing}: no such file or directory`,
+      hint: 'lsblk --output PATH,SIZE,MODEL,SERIAL',
+    },
   ]);
 });
 
@@ -129,7 +134,7 @@ test('neither token nor ticket is in what the commands say or in the list of pro
   await relay.reach(MIB);
   const lines = await commandLines();
   assert(
-    lines.some((line) => line.includes(ticketFile)),
+    lines.some((line) => line.includes(`ddt-send: ${source}`)),
     'the sender is among the processes',
   );
   relay.cut();

@@ -121,7 +121,7 @@ for (const [change, sizeBytes] of [
         assert.equal(code, 'source-changed', String(message));
         assert.match(
           stderr,
-          /ddt-send: error: \S+ (had 8388608 bytes when|ends at \d+ now, it had 8388608 bytes)/,
+          /ddt-send: error: \S+ (had 8388608 bytes when|ends at \d+ now; it had 8388608 bytes)/,
         );
       }
     },

@@ -122,7 +122,10 @@ test('blocks that were durable when both sides were killed are not sent again', 
   sender.kill('SIGKILL');
   await sender.ended;
   await receiver.start();
-  assert.match(receiver.process.stdout, /^journal {2}\S+ \(NOT FINISHED: \d+ of 128 blocks durable, /m);
+  assert.match(
+    receiver.process.stdout,
+    /^journal {2}\S+ \(NOT FINISHED: \d+ of 128 blocks durable; reading them back\)$/m,
+  );
   const done = await sendAll(...scene.directly);
   assert(done.blocksSkipped >= durable, `${durable} blocks were durable, ${done.blocksSkipped} were skipped`);
   await assertEqualFiles(scene.source, scene.target);
@@ -143,7 +146,7 @@ test('a sender that finds no receiver within --retry-for gives up with status 6'
   await scene.receiver.end('SIGTERM');
   const ended = await runSender(['--retry-for', '2s', '--progress', 'json', ...scene.directly]);
   assert.equal(ended.status, 6, ended.stderr);
-  assert.match(ended.stderr, /^ddt-send: error: gave up after \d+ s without progress: /m);
+  assert.match(ended.stderr, /^ddt-send: error: gave up after \d+ s: /m);
   assert.equal(eventsOf(ended.stdout).at(-1)?.['code'], 'no-progress');
 });
 

@@ -93,7 +93,7 @@ async function ownAddressChanges(all: Scene): Promise<void> {
   await middle(all, sender);
   await all.machines.removeAddress('near', NEAR);
   await all.machines.addAddress('near', ELSEWHERE);
-  await sender.waitForLine(/warning: the connection did not move for \d+ s; retrying$/);
+  await sender.waitForLine(/warning: no data on the connection for \d+ s; retrying$/);
   const ended = await sender.ended;
   await assertCopied(ended, all.source, all.target);
   assert(doneOf(ended).blocksResent <= LOST_MAX);
