@@ -127,7 +127,7 @@ for (const columns of [60, 80, 200]) {
     async () => {
       await using all = await scene(columns);
       await all.terminal.type(all.command);
-      const early = await all.terminal.shows(/^ *[1-9]\d? % .* verified.* ETA \d+ s$/m);
+      const early = await all.terminal.shows(/^ *[1-9]\d? % .* (sent|durable|verified).* ETA \d+ s$/m);
       assert.equal(early.filter((line) => LIVE_LINE.test(line)).length, 1, early.join('\n'));
       assert.equal(early.join('\n').includes('▕'), columns >= 80);
       assert.equal(early.join('\n').includes('2 connections'), columns >= 80);
@@ -144,7 +144,7 @@ test(
   async () => {
     await using all = await scene(100);
     await all.terminal.type(all.command);
-    await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+    await all.terminal.shows(/^ *[1-9]\d? % .* (sent|durable|verified)/m);
     await all.receiver.end('SIGKILL');
     const down = await all.terminal.shows(
       /^waiting for the receiver: .* for [1-9] s; giving up in 23 h 59 m$/m,
@@ -176,7 +176,7 @@ test('a terminal that changes its width still has one line', { skip }, async () 
 test('Ctrl-C leaves the last state, the message below it, and the cursor', { skip }, async () => {
   await using all = await scene(80);
   await all.terminal.type(all.command);
-  await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+  await all.terminal.shows(/^ *[1-9]\d? % .* (sent|durable|verified)/m);
   await all.terminal.press('C-c');
   const lines = await all.terminal.shows(/^status 130$/m);
   const at = lines.findIndex((text) => LIVE_LINE.test(text));
@@ -194,7 +194,7 @@ test(
   async () => {
     await using all = await scene(80);
     await all.terminal.type(all.command.replace(/; echo .*/, ''));
-    await all.terminal.shows(/^ *[1-9]\d? % .* verified/m);
+    await all.terminal.shows(/^ *[1-9]\d? % .* (sent|durable|verified)/m);
     await all.terminal.press('C-z');
     await all.terminal.shows(/Stopped/);
     assert(await all.terminal.hasCursor());

@@ -163,7 +163,7 @@ async function killInTheMiddle(
   await disk.slow([], 0);
 }
 
-/** Nothing has become readable: the seal and the receipt stay unchanged but for the date of the last reading. */
+/** Nothing has become readable: seal and receipt stay unchanged but for the date of the last reading. */
 async function assertUnchanged(
   receiver: Receiver,
   disk: DamagedDisk,
