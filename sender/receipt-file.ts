@@ -1,6 +1,6 @@
 /**
- * `--receipt`: the receipt as it was signed, its signature, as `ssh-keygen -Y verify` takes them, and the digests
- * of all blocks for `ddt-receive --check-receipt`.
+ * `--receipt`: the receipt as it was signed, its signature, as `ssh-keygen -Y verify` takes them, and the
+ * digests of all blocks for `ddt-receive --check-receipt`.
  */
 import { TransferError, reasonOf } from '../common/errors.ts';
 import { DIGESTS_SUFFIX, SIGNATURE_SUFFIX, writeReceiptFiles } from '../common/io/receipt-files.ts';

@@ -61,7 +61,7 @@ export function keptOpenEvent(facts: DoneFacts): Record<string, unknown> {
 export function keptOpenText(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
   return [
-    `pass     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: durable, not sealed`,
+    `pass     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}, not sealed`,
     `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     '',

@@ -61,7 +61,8 @@ export async function complete(sendAgain: SendAgain, parts: CompleteParts): Prom
       }
     } catch (error) {
       if (!(error instanceof TransferError)) throw error;
-      if (error.code === 'target-differs' && sealed !== undefined) {
+      // Also of a transfer that this run has sealed: a late claim has it read once more.
+      if (error.code === 'target-differs') {
         return {
           outcome: 'differs',
           comparison: comparisonOf(parts, sealed, differencesOf(error, counters)),
@@ -85,14 +86,14 @@ async function compareRest(parts: CompleteParts, sealed: SealedParts): Promise<C
 
 function comparisonOf(
   { request: { geometry } }: CompleteParts,
-  { different }: SealedParts,
+  sealed: SealedParts | undefined,
   target: Differences | undefined,
 ): Comparison {
   return {
     blocksTotal: blockCountOf(geometry),
     bytesTotal: geometry.sizeBytes,
     blockSizeBytes: geometry.blockSizeBytes,
-    source: differencesIn(different),
+    source: sealed === undefined ? NO_DIFFERENCES : differencesIn(sealed.different),
     target,
     missing: NO_DIFFERENCES,
     isSealed: true,

@@ -90,21 +90,7 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   const isSealed = status.state === 'sealed';
   const reading = isSealed ? await beginIfRead(parts) : undefined;
   const sealed = isSealed ? new FlaggedBlocks(blockCountOf(geometry)) : undefined;
-  const transmission = new Transmission({
-    supply: plan.supply,
-    geometry,
-    transferId: status.transferId,
-    sealed,
-    recorded: new RecordedAreas(status, geometry),
-    lanes,
-    retries,
-    counters,
-    clock,
-    map: source.canReread ? source.map : undefined,
-    reporter,
-    encoder: request.encoder,
-    signal,
-  });
+  const transmission = makeTransmission(request, context, { status, plan, lanes, retries, sealed });
   const latest: { epoch?: string } = {};
   noteResponse.current = (info) => {
     latest.epoch = info.epoch;
@@ -146,6 +132,37 @@ export async function send(request: SendRequest, context: SendContext): Promise<
       ? await fetchDigests(parts, { blockCount: blockCountOf(geometry), root })
       : undefined;
   return { ...completion, digests, facts: facts(completion), targetPath };
+}
+
+interface TransmissionParts {
+  readonly status: TransferStatus;
+  readonly plan: SendPlan;
+  readonly lanes: Lanes;
+  readonly retries: Retries;
+  readonly sealed: FlaggedBlocks | undefined;
+}
+
+function makeTransmission(
+  { source, encoder }: SendRequest,
+  { clock, reporter, signal }: SendContext,
+  { status, plan, lanes, retries, sealed }: TransmissionParts,
+): Transmission {
+  const { supply, geometry, counters } = plan;
+  return new Transmission({
+    supply,
+    geometry,
+    transferId: status.transferId,
+    sealed,
+    recorded: new RecordedAreas(status, geometry),
+    lanes,
+    retries,
+    counters,
+    clock,
+    map: source.canReread ? source.map : undefined,
+    reporter,
+    encoder,
+    signal,
+  });
 }
 
 function observedOf(plan: SendPlan, lanes: Lanes, transmission: Transmission): Observed {

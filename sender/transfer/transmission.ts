@@ -181,7 +181,6 @@ export class Transmission {
       counters.read++;
       if (sealed !== undefined && !(await this.#reopen(lane, index))) {
         sealed.add(index);
-        counters.durable++;
         return this.#supply.release([[index, 1]]);
       }
     } else counters.resent++;

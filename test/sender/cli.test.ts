@@ -230,7 +230,7 @@ test('the examples of the help parse', () => {
       // A comment follows two blanks.
       (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 4);
+  assert.equal(examples.length, 6);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 

@@ -67,7 +67,10 @@ export function faultOfFailure(world: World, sender: SimSender, error: TransferE
 function faultOfVerification(world: World, error: TransferError, end: string): string | undefined {
   const { blocks } = error.details;
   if (!Array.isArray(blocks) || blocks.length === 0) return `${end} and names no block`;
-  return world.mismatches < 3 ? `${end} after ${world.mismatches} mismatches` : undefined;
+  // What others change counts like what reads back wrong.
+  return world.mismatches < 3 && world.faults.hitsOf('foreignWrite') === 0
+    ? `${end} after ${world.mismatches} mismatches`
+    : undefined;
 }
 
 /** Exit 0 is a proof: all that was read is on the medium, and the receiver says so. */
