@@ -12,12 +12,12 @@ import { LISTING_COUNT_MAX, isAbsentDigest } from '../../common/protocol/protoco
 const PAGES_MAX = 2;
 
 export class Listing {
-  readonly #fetchPage: (from: number) => Promise<Buffer>;
+  readonly #page: (from: number) => Promise<Buffer>;
   readonly #pages = new Map<number, Promise<Buffer>>();
 
-  /** @param fetchPage gets `LISTING_COUNT_MAX` digests from a block on, fewer at the end. */
-  constructor(fetchPage: (from: number) => Promise<Buffer>) {
-    this.#fetchPage = fetchPage;
+  /** @param page gets `LISTING_COUNT_MAX` digests from a block on, fewer at the end. */
+  constructor(page: (from: number) => Promise<Buffer>) {
+    this.#fetchPage = page;
   }
 
   /** @returns the digest of the durable block, undefined if there is none. @throws as `fetchPage` does. */

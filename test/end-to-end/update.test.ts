@@ -120,7 +120,7 @@ test('a source that was resized is followed by an update only, and only where th
 });
 
 test(
-  'an update by a sender with another source of this size sends that; too large a one is refused',
+  'an update from a pipe, or from a source that is too large, is refused, and nothing is lost',
   {
     skip: skipUnlessLoop,
   },
