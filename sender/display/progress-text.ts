@@ -40,7 +40,10 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
 
 export function doneText(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
-  const when = facts.verifiedAt === null ? '' : ` (${facts.verifiedAt.slice(0, 19).replace('T', ' ')} UTC)`;
+  const { verifiedAt } = facts;
+  // Where nothing was sent the date is the news.
+  const isProof = verifiedAt !== null && counters.skipped === counters.total;
+  const when = isProof ? ` (${verifiedAt.slice(0, 19).replace('T', ' ')} UTC)` : '';
   const how = facts.verified === 'none' ? 'durable, NOT read back' : `durable, read back and equal${when}`;
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,

@@ -12,7 +12,7 @@ import { LISTING_COUNT_MAX, isAbsentDigest } from '../../common/protocol/protoco
 const PAGES_MAX = 2;
 
 export class Listing {
-  readonly #page: (from: number) => Promise<Buffer>;
+  readonly #fetchPage: (from: number) => Promise<Buffer>;
   readonly #pages = new Map<number, Promise<Buffer>>();
 
   /** @param page gets `LISTING_COUNT_MAX` digests from a block on, fewer at the end. */
