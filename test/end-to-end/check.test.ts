@@ -103,7 +103,7 @@ async function receiptOf(receiver: {
   return JSON.parse((await receiver.request('GET', '/receipt')).body.toString()) as { verifiedAt: string };
 }
 
-test('--check of an open copy names what is missing and what others wrote; --keep-open leaves it so', async (t) => {
+test('--check of a copy that --keep-open left open names what is missing or different', async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const [source, target] = [join(folder.path, 'source'), join(folder.path, 'target')];
