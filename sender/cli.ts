@@ -42,6 +42,10 @@ export interface SendOptions {
   /** Overwrite without asking. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
+  /** Compare only. */
+  readonly isCheck: boolean;
+  /** End without sealing. */
+  readonly isKeptOpen: boolean;
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
   readonly progress: (typeof PROGRESS_FORMATS)[number];
@@ -51,6 +55,8 @@ const HELP_AFTER = `
 Examples:
   ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'  # with the quotes
   ddt-send --ticket-file ticket.txt --progress json disk.img
+  ddt-send --check /dev/sdc '<ticket>'      # is the copy still equal?
+  ddt-send --keep-open /dev/sdc '<ticket>'  # live; then once more without
   DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815
   zcat disk.img.gz | ddt-send --ticket-file ticket.txt -
 
@@ -121,8 +127,10 @@ function makeCommand(print: (text: string) => void): Command {
           .default('auto'),
       )
       .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
+      .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
+      .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
       .option('--yes', 'overwrite what is on the target without asking')
-      .option('--receipt <file>', 'write the signed receipt here, its signature to <file>.sig')
+      .option('--receipt <file>', 'write the signed receipt here, <file>.sig and <file>.digests beside it')
       .addHelpText('after', HELP_AFTER)
       .exitOverride()
       .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS })
@@ -131,11 +139,13 @@ function makeCommand(print: (text: string) => void): Command {
 
 interface Flags {
   readonly dryRun?: true;
+  readonly check?: true;
+  readonly keepOpen?: true;
   readonly yes?: true;
 }
 
 function readOptions(command: Command): SendOptions {
-  const { dryRun, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
+  const { dryRun, check, keepOpen, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
   const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize } = raw;
   const memoryBytes = parseSize(memory, '--memory');
   const retryForMs = parseDuration(raw['retryFor'] ?? '', '--retry-for');
@@ -143,6 +153,7 @@ function readOptions(command: Command): SendOptions {
   if (memoryBytes < BLOCK_SIZE_BYTES_MAX) {
     throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
+  refuseContradictions(command);
   return {
     ...readArguments(command.args),
     ticketFile: raw['ticketFile'],
@@ -160,10 +171,35 @@ function readOptions(command: Command): SendOptions {
     receiptFile: raw['receipt'],
     isConfirmed: yes === true,
     isDryRun: dryRun === true,
+    isCheck: check === true,
+    isKeptOpen: keepOpen === true,
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
   };
+}
+
+/** Options of which one would have no effect beside the other. */
+const CONTRADICTIONS = [
+  ['--check', '--dry-run'],
+  ['--check', '--keep-open'],
+  ['--check', '--receipt'],
+  ['--check', '--mapfile'],
+  ['--check', '--yes'],
+  ['--dry-run', '--keep-open'],
+  ['--keep-open', '--receipt'],
+] as const;
+
+/** @throws TransferError `usage`. */
+function refuseContradictions(command: Command): void {
+  const isGiven = (option: string): boolean => {
+    const name = option.slice(2).replaceAll(/-(.)/g, (_dash, letter: string) => letter.toUpperCase());
+    return command.getOptionValueSource(name) === 'cli';
+  };
+  const found = CONTRADICTIONS.find((pair) => pair.every(isGiven));
+  if (found === undefined) return;
+  const [one, other] = found;
+  throw new TransferError('usage', `${one} and ${other} exclude each other`, { hint: HINT_HELP });
 }
 
 /** Source and ticket, in either order; the words of a ticket that was split at blanks are joined again. */

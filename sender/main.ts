@@ -28,7 +28,9 @@ import { Signals, type Hangup } from './signals.ts';
 import type { Source } from './source/source.ts';
 import type { Stream } from './source/stream.ts';
 import { dryRun } from './transfer/dry-run.ts';
-import { send, type SendContext, type SendRequest } from './transfer/send.ts';
+import { check, type CheckResult } from './transfer/check.ts';
+import { isEqual } from './transfer/comparison.ts';
+import { send, type SendContext, type SendRequest, type SendResult } from './transfer/send.ts';
 
 async function main(): Promise<number> {
   const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
@@ -71,6 +73,8 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
   await preflight.checkSource();
   const request: SendRequest = {
     ...requestFor(options, { ticket, limits, reporter }),
+    isKeptOpen: options.isKeptOpen,
+    areDigestsWanted: options.receiptFile !== undefined,
     source,
     meet: async (found) => {
       reporter.connected();
@@ -83,15 +87,70 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
     reporter.dryRun(await dryRun({ ...request, source }, context));
     return EXIT_STATUS.unproven;
   }
+  if (options.isCheck && source.canReread) {
+    const status = reportCheck(await check({ ...request, source }, context), source, reporter);
+    await preflight.finish();
+    return status;
+  }
+  const { mapfile } = options;
+  const result = await copy(request, context, { mapfile, reporter });
+  const status = await reportCopy(result, source, { options, reporter });
+  await preflight.finish();
+  return status;
+}
+
+/** @returns the exit status. */
+async function reportCopy(
+  result: SendResult,
+  source: Source | Stream,
+  { options, reporter }: { options: SendOptions; reporter: Reporter },
+): Promise<number> {
+  const { facts, targetPath } = result;
   const { receiptFile, mapfile } = options;
-  const { facts, seal, targetPath } = await copy(request, context, { mapfile, reporter });
-  if (receiptFile !== undefined) await writeReceipt(receiptFile, seal);
+  if (result.outcome === 'kept-open') {
+    reporter.keptOpen(facts, targetPath);
+    reporter.warning({
+      warning: 'not sealed: nothing is proven yet',
+      hint: 'for the last pass, run the same command again without --keep-open',
+    });
+    return EXIT_STATUS.unproven;
+  }
+  if (result.outcome === 'differs') {
+    reporter.compared(result.comparison, targetPath);
+    if (receiptFile !== undefined) reporter.warning({ warning: `no receipt was written to ${receiptFile}` });
+    reporter.hint(updateHint(targetPath));
+    return EXIT_STATUS.unproven;
+  }
+  if (receiptFile !== undefined) await writeReceipt(receiptFile, result);
   reporter.done(facts, targetPath);
   const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
   const caveats = caveatsOf(facts, source, lists);
   for (const caveat of caveats) reporter.warning(caveat);
-  await preflight.finish();
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
+}
+
+/** @returns the exit status. */
+function reportCheck(
+  { comparison, targetPath, unreadable }: CheckResult,
+  source: Source,
+  reporter: Reporter,
+): number {
+  reporter.compared(comparison, targetPath);
+  if (!isEqual(comparison)) {
+    reporter.hint(comparison.isSealed ? updateHint(targetPath) : 'leave --check out to send those blocks');
+    return EXIT_STATUS.unproven;
+  }
+  const caveats = caveatsOf({ verified: 'read-back', unreadable }, source, []);
+  for (const caveat of caveats) reporter.warning(caveat);
+  return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
+}
+
+/** A sealed copy takes no block. */
+function updateHint(targetPath: string): string {
+  return (
+    `to bring the copy up to date, run 'ddt-receive --update ${targetPath}' on the receiver, ` +
+    'then the same command again'
+  );
 }
 
 /** With this variable set Node does not check certificates, and somebody had a reason to set it. */
@@ -182,7 +241,7 @@ async function copy(
   request: SendRequest,
   context: SendContext,
   { mapfile, reporter }: { mapfile: string | undefined; reporter: Reporter },
-): ReturnType<typeof send> {
+): Promise<SendResult> {
   const keeper = await openMapfile(mapfile, request.source, reporter);
   try {
     return await send(request, context);

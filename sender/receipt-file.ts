@@ -1,19 +1,24 @@
-/** `--receipt`: the receipt as it was signed, and its signature, as `ssh-keygen -Y verify` takes them. */
+/**
+ * `--receipt`: the receipt as it was signed, its signature, as `ssh-keygen -Y verify` takes them, and the
+ * digests of all blocks for `ddt-receive --check-receipt`.
+ */
 import { TransferError, reasonOf } from '../common/errors.ts';
-import { writeFileDurably } from '../common/io/durable-file.ts';
+import { DIGESTS_SUFFIX, SIGNATURE_SUFFIX, writeReceiptFiles } from '../common/io/receipt-files.ts';
 import type { Seal } from './client/receiver-port.ts';
 
 /** The files that are written for a receipt at this path. */
-export function receiptPaths(path: string): readonly [receipt: string, signature: string] {
-  return [path, `${path}.sig`];
+export function receiptPaths(path: string): readonly string[] {
+  return [path, `${path}${SIGNATURE_SUFFIX}`, `${path}${DIGESTS_SUFFIX}`];
 }
 
 /** @throws TransferError `usage`. */
-export async function writeReceipt(path: string, { text, signature }: Seal): Promise<void> {
-  const [receiptPath, signaturePath] = receiptPaths(path);
+export async function writeReceipt(
+  path: string,
+  { seal, digests }: { seal: Seal; digests: Buffer | undefined },
+): Promise<void> {
+  if (digests === undefined) throw new Error('the digests were not fetched');
   try {
-    await writeFileDurably(receiptPath, text, 0o644);
-    await writeFileDurably(signaturePath, signature, 0o644);
+    await writeReceiptFiles(path, { json: seal.text, signature: seal.signature, digests });
   } catch (error) {
     throw new TransferError(
       'usage',

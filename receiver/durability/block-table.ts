@@ -164,11 +164,15 @@ export class BlockTable {
     return this.#counts[LISTED] ?? 0;
   }
 
-  /** Raw digests of `count` blocks from `first`; all zero where a block is not durable. A copy. */
+  /**
+   * Raw digests of `count` blocks from `first`, a copy; all zero where a block is not durable. Those of a
+   * sealed transfer are all there, wherever the target differs from them now.
+   */
   durableDigests(first: number, count: number): Buffer {
     const page = Buffer.from(this.#digests.subarray(first * DIGEST_BYTES, (first + count) * DIGEST_BYTES));
     for (let at = 0; at < count; at++) {
-      if (!this.isDurable(first + at)) page.fill(0, at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES);
+      const isListed = this.isDurable(first + at) || this.#states[first + at] === DIFFERENT;
+      if (!isListed) page.fill(0, at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES);
     }
     return page;
   }

@@ -7,7 +7,7 @@ import { TransferError } from '../../common/errors.ts';
 import { BLOCK_COUNT_MAX } from '../../common/geometry.ts';
 import type { Claim } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
-import { claimDifference, hintFor } from '../../common/protocol/claim.ts';
+import { claimDifference, hintFor, isStream } from '../../common/protocol/claim.ts';
 import type { Target } from '../target/target.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 import { isResized, resize } from './update.ts';
@@ -52,7 +52,9 @@ export async function claimAgain(
   open: OpenTransfer,
   claim: Claim,
 ): Promise<'same' | 'fixed' | 'resized'> {
-  if (transfer.isResizable && isResized(open.claim, claim)) {
+  // A mistyped --source-size of a pipe can be corrected until the seal.
+  const isPipe = isStream(open.claim) && isStream(claim) && transfer.sealed === undefined;
+  if ((transfer.isResizable || isPipe) && isResized(open.claim, claim)) {
     const sameSize = { ...claim, size: open.claim.size };
     const otherDifference = claimDifference(open.claim, sameSize);
     if (otherDifference !== undefined) throw otherTransfer(otherDifference, hintFor(open.claim, sameSize));

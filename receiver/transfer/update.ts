@@ -1,6 +1,7 @@
 /** Brings a sealed copy up to date: opens it again; what differs is sent, and sealed as a new generation. */
 import { TransferError } from '../../common/errors.ts';
-import { blockCountOf } from '../../common/geometry.ts';
+import { isGeometry } from '../../common/geometry.ts';
+import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
 import type { Claim, SealReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { EarlierReceipt, OpenTransfer, Transfer } from './transfer.ts';
@@ -29,6 +30,7 @@ export function openForUpdate(journal: Journal): boolean {
  */
 export async function resize(transfer: Transfer, open: OpenTransfer, claim: SizedClaim): Promise<void> {
   const { geometry, durability, verifier, locks, table } = open;
+  checkTableFits({ ...geometry, sizeBytes: claim.size }, machineMemoryBytes());
   {
     // Writes in progress are waited for; the reading of the old table ends.
     using _lock = await locks.lock(0, Math.max(1, open.blockCount));
@@ -47,7 +49,7 @@ export async function resize(transfer: Transfer, open: OpenTransfer, claim: Size
 /** Whether the claim differs from that of the transfer in its size alone. */
 export function isResized(before: Claim, after: Claim): after is SizedClaim {
   if (before.size === null || after.size === null || before.size === after.size) return false;
-  return blockCountOf({ sizeBytes: after.size, blockSizeBytes: after.blockSize }) > 0 || after.size === 0;
+  return isGeometry({ sizeBytes: after.size, blockSizeBytes: after.blockSize });
 }
 
 export function nothingToUpdate(path: string): TransferError {

@@ -40,7 +40,7 @@ async function putBlocks(client: TicketClient, source: FileHandle, indexes: numb
 }
 
 /**
- * Claims and puts all blocks by hand, waits until they are durable and (if that follows the writing) read back; does not seal, and kills the receiver. @throws Failure.
+ * Claims and puts all blocks by hand, waits until they are durable and (where it follows writing) read back;
  */
 export async function leaveUnsealed({ folder, source, target, signal }: FirstRun): Promise<void> {
   await using receiver = await startReceiver({ folder, target });

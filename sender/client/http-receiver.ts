@@ -136,6 +136,8 @@ export class HttpReceiver implements ReceiverClient {
   async headBlock(index: number, signal: AbortSignal): Promise<BlockHead | 'absent'> {
     const response = await this.#send({ method: 'HEAD', path: `/blocks/${index}`, signal });
     if (response.status === 404) return 'absent';
+    // The response to a HEAD cannot say why; one to a GET can.
+    if (response.status === 401) await this.transfer(signal);
     if (response.status !== 200) throw failureOf(response, `HEAD /blocks/${index}`);
     const { header } = response;
     return parseHead({
@@ -175,6 +177,10 @@ export class HttpReceiver implements ReceiverClient {
 
   async reopen(signal: AbortSignal): Promise<void> {
     await this.#request({ method: 'POST', path: '/reopen', signal });
+  }
+
+  async verify(signal: AbortSignal): ReturnType<ReceiverClient['verify']> {
+    return parseTransferStatus(await this.#request({ method: 'POST', path: '/verify', signal }));
   }
 
   async close(): Promise<void> {

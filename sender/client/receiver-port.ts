@@ -46,6 +46,8 @@ export interface Seal {
   readonly verified: 'read-back' | 'none';
   /** Unreadable areas of the source, which are zeros on the target. */
   readonly unreadable: readonly Area[];
+  /** When the target was last read back and equal, as the receiver says; null of version 0.1. */
+  readonly verifiedAt: string | null;
   /** The exact bytes that are signed. */
   readonly text: string;
   readonly signature: string;
@@ -88,5 +90,7 @@ export interface ReceiverClient {
   complete(request: SealRequest, signal: AbortSignal): Promise<Seal | 'verifying'>;
   /** Lets a sealed transfer with unreadable areas take blocks again. */
   reopen(signal: AbortSignal): Promise<void>;
+  /** Everything is read back again from now on. @throws TransferError `state-refused` with --verify none. */
+  verify(signal: AbortSignal): Promise<TransferStatus>;
   close(): Promise<void>;
 }

@@ -11,7 +11,7 @@ import {
 } from '../../common/protocol/protocol.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
-import { badResponse, isCount, objectOf } from './response-fields.ts';
+import { badResponse, isCount, objectOf, textOrNull } from './response-fields.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
 
 function isState(value: unknown): value is BlockState {
@@ -111,5 +111,5 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
     throw badResponse('a receipt that does not say how it was verified');
   const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
   if (unreadable === undefined) throw badResponse('a receipt without its unreadable areas');
-  return { verified, unreadable, text, signature };
+  return { verified, verifiedAt: textOrNull(receipt['verifiedAt']), unreadable, text, signature };
 }

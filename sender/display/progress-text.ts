@@ -33,19 +33,40 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
     seconds: Math.round(facts.seconds * 1000) / 1000,
     root: facts.root,
     verified: facts.verified,
+    ...(facts.verifiedAt === null ? {} : { verifiedAt: facts.verifiedAt }),
     ...(facts.unreadable.length === 0 ? {} : { unreadable: facts.unreadable }),
   };
 }
 
 export function doneText(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
-  const how = facts.verified === 'none' ? 'durable, NOT read back' : 'durable, read back and equal';
+  const { verifiedAt } = facts;
+  // Where nothing was sent the date is the news.
+  const isProof = verifiedAt !== null && counters.skipped === counters.total;
+  const when = isProof ? ` (${verifiedAt.slice(0, 19).replace('T', ' ')} UTC)` : '';
+  const how = facts.verified === 'none' ? 'durable, NOT read back' : `durable, read back and equal${when}`;
   return [
     `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
     `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
     ...(facts.unreadable.length === 0 ? [] : [unreadableText(facts.unreadable)]),
+    '',
+  ].join('\n');
+}
+
+/** As `done`, without a receipt. */
+export function keptOpenEvent(facts: DoneFacts): Record<string, unknown> {
+  const { root: _root, ...members } = doneEvent(facts);
+  return { ...members, event: 'kept-open' };
+}
+
+export function keptOpenText(facts: DoneFacts, targetPath: string): string {
+  const { counters } = facts;
+  return [
+    `pass     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}, not sealed`,
+    `blocks   ${blocksText(counters)}`,
+    `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     '',
   ].join('\n');
 }
@@ -65,7 +86,8 @@ export function dryRunText(facts: DryRunFacts): string {
       ? `all ${blocksTotal} blocks, ${formatSize(bytesTotal)}, would be read, and sent unless they are zero`
       : `${blocksToSend} of ${blocksTotal} blocks would be sent, ${blocksZero} of them as zeros; ` +
         `${blocksSkipped} are present and equal`;
-  return `dry run  ${what}; nothing was sent\n`;
+  const sealed = facts.isSealed && blocksToSend > 0 ? ', after ddt-receive --update' : '';
+  return `dry run  ${what}; nothing was sent${sealed}\n`;
 }
 
 function unreadableText(areas: readonly Area[]): string {

@@ -9,6 +9,7 @@ import { formatHostPort } from '../../common/host-port.ts';
 import { redact } from '../../common/text.ts';
 import { formatLimit, type Limit } from '../bandwidth/bandwidth-schedule.ts';
 import type { DoneFacts, DryRunFacts } from '../transfer/counters.ts';
+import type { Comparison } from '../transfer/comparison.ts';
 import type { Observed, SendReporter } from '../transfer/reporter-port.ts';
 import { Eta } from './eta.ts';
 import type { LiveArea } from './live-area.ts';
@@ -16,7 +17,16 @@ import { liveLines, type BarStyle } from './live-line.ts';
 import { OutageReport } from './outage-report.ts';
 import { textOf, waitingEvent, type Waiting } from './outage.ts';
 import type { Snapshot } from './progress-columns.ts';
-import { doneEvent, doneText, dryRunText, progressEvent, progressLine } from './progress-text.ts';
+import { comparisonEvent, comparisonText } from './comparison-text.ts';
+import {
+  doneEvent,
+  doneText,
+  dryRunText,
+  keptOpenEvent,
+  keptOpenText,
+  progressEvent,
+  progressLine,
+} from './progress-text.ts';
 import { RateMeter } from './rate.ts';
 import { UnreadableReport } from './unreadable-report.ts';
 
@@ -153,6 +163,22 @@ export class Reporter implements SendReporter {
     this.stop();
     if (format === 'json') this.#writeEvent({ event: 'dry-run', ...facts });
     else if (format !== 'none') writeOut(dryRunText(facts));
+  }
+
+  /** A comparison, after which nothing was sealed anew. */
+  compared(comparison: Comparison, targetPath: string): void {
+    const { format, writeOut } = this.#options;
+    this.stop();
+    if (format === 'json') this.#writeEvent(comparisonEvent(comparison));
+    else if (format !== 'none') writeOut(comparisonText(comparison, targetPath));
+  }
+
+  /** Everything is durable, nothing is sealed. */
+  keptOpen(facts: DoneFacts, targetPath: string): void {
+    const { format, writeOut } = this.#options;
+    this.stop();
+    if (format === 'json') this.#writeEvent(keptOpenEvent(facts));
+    else if (format !== 'none') writeOut(keptOpenText(facts, targetPath));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {

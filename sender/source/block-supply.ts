@@ -1,5 +1,4 @@
 /** The port through which a transmission gets its blocks: from a disk, or from a pipe. */
-import type { TransferError } from '../../common/errors.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { BlockDescriber, ReadBlock } from './read-block.ts';
 
@@ -44,6 +43,4 @@ export interface BlockSupply {
    * @throws TransferError `source-changed`, `source-read`.
    */
   check(block: ReadBlock, signal: AbortSignal): Promise<void>;
-  /** The error for a block that differs from that of a sealed transfer. */
-  differsFromSealed(index: number): TransferError;
 }

@@ -1,6 +1,5 @@
 /** Blocks of a disk: read when a lane is free, and read again when they have to be sent again. */
 import type { SlabPool } from '../../common/io/buffers.ts';
-import type { TransferError } from '../../common/errors.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from './block-supply.ts';
 import type { BlockDescriber, BlockReader, ReadBlock } from './read-block.ts';
@@ -91,10 +90,6 @@ export class DiskSupply implements BlockSupply {
 
   async check(block: ReadBlock, signal: AbortSignal): Promise<void> {
     await this.#read(block, block.bytes, signal);
-  }
-
-  differsFromSealed(index: number): TransferError {
-    return this.#reader.differsFromSealed(index);
   }
 
   /** A block that was read before in this run must not have changed. */

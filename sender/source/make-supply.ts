@@ -75,14 +75,16 @@ function tooShort({ description, sizeBytes }: Stream, got: number, expected: num
     return new TransferError(
       'source-size',
       `${ended}, before the ${expected} of --source-size: the command before the pipe has failed`,
-      { hint: 'run the same pipe again to resume' },
+      { hint: 'run the same pipe again to resume; if that size is wrong, with the right --source-size' },
     );
   }
   return new TransferError(
     'transfer-mismatch',
     `${ended}, but the source of this transfer has ${expected} bytes (${formatSize(expected)})`,
     {
-      hint: 'run the pipe that this transfer was started with, or start ddt-receive with --discard-transfer',
+      hint:
+        'run the pipe that this transfer was started with; ' +
+        'if its size was given wrong, run this one with the right --source-size',
     },
   );
 }
@@ -93,6 +95,7 @@ function tooLong({ description, sizeBytes }: Stream, { size }: TransferStatus, m
     return new TransferError(
       'source-size',
       `${description.path} continues after the ${bytes} of --source-size`,
+      { hint: 'run the same pipe again with the right --source-size to resume' },
     );
   }
   if (size === null) {
@@ -105,7 +108,9 @@ function tooLong({ description, sizeBytes }: Stream, { size }: TransferStatus, m
     'transfer-mismatch',
     `${description.path} continues after the ${bytes} that the source of this transfer has`,
     {
-      hint: 'run the pipe that this transfer was started with, or start ddt-receive with --discard-transfer',
+      hint:
+        'run the pipe that this transfer was started with; ' +
+        'if its size was given wrong, run this one with the right --source-size',
     },
   );
 }

@@ -91,19 +91,4 @@ export class BlockReader {
       },
     );
   }
-
-  differsFromSealed(index: number): TransferError {
-    return differsFromSealed(this.#source.description.path, index);
-  }
-}
-
-/** The error for a block that differs from that of a sealed transfer. */
-export function differsFromSealed(path: string, index: number): TransferError {
-  return new TransferError(
-    'sealed',
-    `the transfer is complete and sealed, but block ${index} of ${path} differs now`,
-    {
-      hint: 'to start over, start ddt-receive with --discard-transfer --overwrite-target',
-    },
-  );
 }

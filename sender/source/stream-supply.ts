@@ -12,7 +12,7 @@ import { TransferError } from '../../common/errors.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import { countOf, formatRanges, type Range } from '../../common/ranges.ts';
 import type { BlockSupply, NextOptions, SuppliedBlock } from './block-supply.ts';
-import { BlockDescriber, differsFromSealed, type ReadBlock } from './read-block.ts';
+import { BlockDescriber, type ReadBlock } from './read-block.ts';
 import type { Stream } from './stream.ts';
 
 /**
@@ -105,10 +105,6 @@ export class StreamSupply implements BlockSupply {
       `block ${index} of ${this.#path} changed in the memory of this machine`,
       { hint: 'its memory may be faulty: run the same pipe again, preferably on another machine' },
     );
-  }
-
-  differsFromSealed(index: number): TransferError {
-    return differsFromSealed(this.#path, index);
   }
 
   get #path(): string {

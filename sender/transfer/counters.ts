@@ -22,6 +22,8 @@ export interface DoneFacts {
   readonly seconds: number;
   readonly root: string;
   readonly verified: 'read-back' | 'none';
+  /** When it was read back, as the receiver's clock says; null if it was not. */
+  readonly verifiedAt: string | null;
   /** Those in the receipt, not only those that this run found. */
   readonly unreadable: readonly Area[];
 }
@@ -34,4 +36,6 @@ export interface DryRunFacts {
   /** Blocks of zeros among those to send, which do not travel; null if the source was not read. */
   readonly blocksZero: number | null;
   readonly bytesTotal: number;
+  /** They can only be sent after `ddt-receive --update`. */
+  readonly isSealed: boolean;
 }

@@ -51,7 +51,9 @@ export function makeClaim(
   const { size: claimedSize, blockSize: claimedBlockSize, source } = found;
   if (claimedSize === null || claimedBlockSize === null || source === null) return { claim, digest };
   const claimedDigest = found.digest === null ? {} : { digest: found.digest };
-  const claimed: Claim = { size: claimedSize, blockSize: claimedBlockSize, source, ...claimedDigest };
+  // A copy that is being updated follows a source that was resized.
+  const sizeThere = found.resizable ? size : claimedSize;
+  const claimed: Claim = { size: sizeThere, blockSize: claimedBlockSize, source, ...claimedDigest };
   const difference = claimDifference(claimed, claim);
   if (difference === undefined) return { claim, digest };
   throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {

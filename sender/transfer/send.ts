@@ -2,8 +2,13 @@
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import { MISSING_RANGES_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
-import { parseRanges, type Range } from '../../common/ranges.ts';
+import type { TransferStatus } from '../../common/protocol/protocol.ts';
+import { awaitAdoption } from './await-adoption.ts';
+import { complete, type Completion } from './complete.ts';
+import type { Comparison } from './comparison.ts';
+import { FlaggedBlocks } from './flagged-blocks.ts';
+import { fetchDigests } from './listing.ts';
+import { beginIfRead } from './target-reading.ts';
 import { Retries } from './retry.ts';
 import { makeClaim } from './make-claim.ts';
 import type { DigestChoice } from './choose-digest.ts';
@@ -11,19 +16,15 @@ import { planSend, type SendPlan } from './send-plan.ts';
 import type { BlockEncoder } from '../compression/encode-block.ts';
 import { tuneLanes } from '../lanes/tune-lanes.ts';
 import { CONNECTIONS_MAX, Lanes } from '../lanes/lanes.ts';
-import type { BlockCounters, DoneFacts } from './counters.ts';
-import type { ReceiverClient, ResponseInfo, Seal, SealRequest } from '../client/receiver-port.ts';
+import type { DoneFacts } from './counters.ts';
+import type { ReceiverClient, ResponseInfo, Seal } from '../client/receiver-port.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import type { Observed, SendReporter } from './reporter-port.ts';
 import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
 import { refuseEmpty } from '../source/make-supply.ts';
 import { Transmission } from './transmission.ts';
-
-/** So often the receiver may report missing blocks at the end before that counts as a failure. */
-const INCOMPLETE_ROUNDS_MAX = 10;
-/** The receiver itself waits about a second before it responds that it is still reading back. */
-const VERIFYING_POLL_MS = 250;
+import { blockCountOf } from '../../common/geometry.ts';
 
 export interface SendRequest {
   readonly source: Source | Stream;
@@ -42,7 +43,22 @@ export interface SendRequest {
   readonly memoryBytes: number;
   /** undefined: blocks are sent plain. */
   readonly encoder?: BlockEncoder;
+  /** Ends without sealing: more is to be sent later. */
+  readonly isKeptOpen?: boolean;
+  /** Get the digests of all blocks when it is sealed. */
+  readonly areDigestsWanted?: boolean;
 }
+
+export type SendResult = {
+  readonly targetPath: string;
+  readonly facts: DoneFacts;
+} & (
+  | { readonly outcome: 'sealed'; readonly seal: Seal; readonly digests: Buffer | undefined }
+  /** Everything is durable, and the transfer stays open. */
+  | { readonly outcome: 'kept-open' }
+  /** It had been sealed before, and nothing was sent. */
+  | { readonly outcome: 'differs'; readonly comparison: Comparison }
+);
 
 export interface SendContext {
   readonly clock: Clock;
@@ -54,10 +70,7 @@ export interface SendContext {
 }
 
 /** @throws TransferError; what is durable by then is safe, and the same request resumes from there. */
-export async function send(
-  request: SendRequest,
-  context: SendContext,
-): Promise<{ facts: DoneFacts; seal: Seal; targetPath: string }> {
+export async function send(request: SendRequest, context: SendContext): Promise<SendResult> {
   const { source } = request;
   const { clock, reporter, signal } = context;
   const startMs = clock.monotonicMs();
@@ -66,30 +79,21 @@ export async function send(
   const noteResponse: { current?: (info: ResponseInfo) => void } = {};
   await using lanes = new Lanes(() => request.connect((info) => noteResponse.current?.(info)));
   const { control } = lanes;
-  const { status, digest } = await claim(request, { control, retries, digests: context.digests, signal });
+  const { status, digest } = await claim(request, context, control, retries);
   if (!status.encodings.includes('zstd')) request.encoder?.refuse();
   const lanesMax = lanesMaxOf(request, status);
   const { memoryBytes } = request;
-  const claimParts = { control, retries, reporter, signal };
+  const parts = { control, retries, reporter, clock, signal };
   const planRequest = { source, memoryBytes, connections: lanesMax };
-  const plan = planSend(planRequest, status, { clock, digest }, claimParts);
+  const plan = planSend(planRequest, status, { clock, digest }, parts);
   const { counters, geometry } = plan;
-  const transmission = new Transmission({
-    supply: plan.supply,
-    geometry,
-    transferId: status.transferId,
-    isSealed: status.state === 'sealed',
-    recorded: new RecordedAreas(status, geometry),
-    lanes,
-    retries,
-    counters,
-    clock,
-    map: source.canReread ? source.map : undefined,
-    reporter,
-    encoder: request.encoder,
-    signal,
-  });
+  const isSealed = status.state === 'sealed';
+  const reading = isSealed ? await beginIfRead(parts) : undefined;
+  const sealed = isSealed ? new FlaggedBlocks(blockCountOf(geometry)) : undefined;
+  const transmission = makeTransmission(request, context, { status, plan, lanes, retries, sealed });
+  const latest: { epoch?: string } = {};
   noteResponse.current = (info) => {
+    latest.epoch = info.epoch;
     retries.noteResponse();
     transmission.noteResponse(info);
   };
@@ -100,19 +104,65 @@ export async function send(
   using _tuning = request.connections === 'auto' ? tuneLanes(tuning) : undefined;
   const root = await transmission.run();
   await refuseResized(source);
-  const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
-  const parts = { control, retries, clock, counters, request: sealRequest, signal };
-  const seal = await complete(transmission, parts);
-  const facts: DoneFacts = {
+  // It takes any block now, and its root is to be that of the source.
+  if (transmission.isReopened && sealed !== undefined && sealed.count > 0)
+    await transmission.sendAgain(sealed.ranges(Infinity));
+  const facts = (seal?: Completion): DoneFacts => ({
     counters,
     bytesTotal: geometry.sizeBytes,
     bytesWire: lanes.bytesWire,
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
-    verified: seal.verified,
-    unreadable: seal.unreadable,
-  };
-  return { facts, seal, targetPath: status.target.path };
+    verified: seal?.outcome === 'sealed' ? seal.seal.verified : 'none',
+    verifiedAt: seal?.outcome === 'sealed' && seal.seal.verified !== 'none' ? seal.seal.verifiedAt : null,
+    unreadable: seal?.outcome === 'sealed' ? seal.seal.unreadable : [],
+  });
+  const targetPath = status.target.path;
+  if (request.isKeptOpen === true && !isSealed) return { outcome: 'kept-open', facts: facts(), targetPath };
+  const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
+  const completion = await complete(async (ranges) => await transmission.sendAgain(ranges), {
+    ...parts,
+    counters,
+    request: sealRequest,
+    sealed: transmission.isReopened ? undefined : sealed && { different: sealed, reading, latest },
+  });
+  if (completion.outcome === 'differs') return { ...completion, facts: facts(), targetPath };
+  const digests =
+    request.areDigestsWanted === true
+      ? await fetchDigests(parts, { blockCount: blockCountOf(geometry), root })
+      : undefined;
+  return { ...completion, digests, facts: facts(completion), targetPath };
+}
+
+interface TransmissionParts {
+  readonly status: TransferStatus;
+  readonly plan: SendPlan;
+  readonly lanes: Lanes;
+  readonly retries: Retries;
+  readonly sealed: FlaggedBlocks | undefined;
+}
+
+function makeTransmission(
+  { source, encoder }: SendRequest,
+  { clock, reporter, signal }: SendContext,
+  { status, plan, lanes, retries, sealed }: TransmissionParts,
+): Transmission {
+  const { supply, geometry, counters } = plan;
+  return new Transmission({
+    supply,
+    geometry,
+    transferId: status.transferId,
+    sealed,
+    recorded: new RecordedAreas(status, geometry),
+    lanes,
+    retries,
+    counters,
+    clock,
+    map: source.canReread ? source.map : undefined,
+    reporter,
+    encoder,
+    signal,
+  });
 }
 
 function observedOf(plan: SendPlan, lanes: Lanes, transmission: Transmission): Observed {
@@ -174,16 +224,11 @@ async function refuseResized(source: Source | Stream): Promise<void> {
   );
 }
 
-interface ClaimParts {
-  readonly control: ReceiverClient;
-  readonly retries: Retries;
-  readonly digests: readonly BlockDigest[];
-  readonly signal: AbortSignal;
-}
-
 async function claim(
   request: SendRequest,
-  { control, retries, digests, signal }: ClaimParts,
+  { digests, signal, reporter, clock }: SendContext,
+  control: ReceiverClient,
+  retries: Retries,
 ): Promise<{ status: TransferStatus; digest: BlockDigest }> {
   const found = await retries.run(signal, async () => await control.transfer(signal));
   retries.noteProgress();
@@ -192,51 +237,7 @@ async function claim(
   if (!request.source.canReread) await refuseEmpty(request.source, signal);
   // A person who was asked a question may have taken long to answer.
   retries.noteProgress();
-  const status = await retries.run(signal, async () => await control.claim(wanted, signal));
+  const claimed = await retries.run(signal, async () => await control.claim(wanted, signal));
+  const status = await awaitAdoption(claimed, { control, retries, reporter, clock, signal });
   return { status, digest };
-}
-
-interface CompleteParts {
-  readonly control: ReceiverClient;
-  readonly retries: Retries;
-  readonly clock: Clock;
-  readonly counters: BlockCounters;
-  readonly request: SealRequest;
-  readonly signal: AbortSignal;
-}
-
-async function complete(transmission: Transmission, parts: CompleteParts): Promise<Seal> {
-  const { control, retries, clock, request, counters, signal } = parts;
-  for (let round = 1; ;) {
-    try {
-      const answer = await retries.run(signal, async () => await control.complete(request, signal));
-      if (answer !== 'verifying') return answer;
-      await clock.sleep(VERIFYING_POLL_MS, signal);
-    } catch (error) {
-      if (!(error instanceof TransferError) || error.code !== 'incomplete' || round >= INCOMPLETE_ROUNDS_MAX)
-        throw error;
-      const missing = parseRanges(error.details['missing'], counters.total, MISSING_RANGES_MAX);
-      if (missing === undefined || missing.length === 0) throw error;
-      round++;
-      await sendMissing(transmission, missing, counters);
-    }
-  }
-}
-
-/**
- * An earlier `/complete`, given up when its connection broke, may seal the transfer while blocks are missing
- * only for a moment.
- */
-async function sendMissing(
-  transmission: Transmission,
-  missing: readonly Range[],
-  counters: BlockCounters,
-): Promise<void> {
-  try {
-    await transmission.sendAgain(missing);
-  } catch (error) {
-    if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;
-    // All of it is durable. The receipt is requested next, and has to have our root.
-    counters.durable = counters.total;
-  }
 }

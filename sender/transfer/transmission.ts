@@ -11,6 +11,7 @@ import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { countOf, type Range } from '../../common/ranges.ts';
 import type { Retries } from './retry.ts';
+import type { FlaggedBlocks } from './flagged-blocks.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from '../source/block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
 import { LISTING_COUNT_MAX } from '../../common/protocol/protocol.ts';
@@ -34,8 +35,8 @@ export interface TransmissionOptions {
   /** The size of a source that has not ended may still change. */
   readonly geometry: Geometry;
   readonly transferId: string;
-  /** Nothing may be sent, only compared. */
-  readonly isSealed: boolean;
+  /** Nothing may be sent, only compared: blocks that differ are noted here. undefined: it is open. */
+  readonly sealed: FlaggedBlocks | undefined;
   readonly recorded: RecordedAreas;
   readonly lanes: Lanes;
   readonly retries: Retries;
@@ -78,6 +79,11 @@ export class Transmission {
     this.#comparison = new BlockComparison({ ...options, describer, listing, retrying, signal });
     const check: BlockSenderOptions['check'] = async (block) => await options.supply.check(block, signal);
     this.#blocks = new BlockSender({ ...options, check, signal });
+  }
+
+  /** A sealed transfer takes blocks again: one that was unreadable could be read. */
+  get isReopened(): boolean {
+    return this.#isReopened;
   }
 
   /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
@@ -163,7 +169,7 @@ export class Transmission {
   /** From the supply until it is known to be on the target, waits in a batch of zeros, or is owed. */
   async #carry(lane: ReceiverClient, supplied: SuppliedBlock | KnownBlock): Promise<void> {
     if ('known' in supplied) return this.#skip(supplied.known.index, supplied.known.digest);
-    const { counters, isSealed } = this.#options;
+    const { counters, sealed } = this.#options;
     const { isFirst } = supplied;
     const { index } = supplied.block;
     const { block, isThere } = isFirst
@@ -173,7 +179,10 @@ export class Transmission {
     if (isFirst) {
       this.#root.add(index, block.digest);
       counters.read++;
-      if (isSealed) await this.#reopen(lane, index);
+      if (sealed !== undefined && !(await this.#reopen(lane, index))) {
+        sealed.add(index);
+        return this.#supply.release([[index, 1]]);
+      }
     } else counters.resent++;
     // Unreadable areas look like zeros, but their place has to be recorded.
     if (block.isZero && block.unreadable.length === 0) {
@@ -199,11 +208,12 @@ export class Transmission {
     retries.noteProgress();
   }
 
-  /** A sealed transfer takes only blocks that could not be read before. @throws TransferError `sealed`. */
-  async #reopen(lane: ReceiverClient, index: number): Promise<void> {
-    if (!this.#options.recorded.has(index)) throw this.#supply.differsFromSealed(index);
+  /** A sealed transfer takes only blocks that could not be read before. @returns whether this is one. */
+  async #reopen(lane: ReceiverClient, index: number): Promise<boolean> {
+    if (!this.#options.recorded.has(index)) return false;
     if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
     this.#isReopened = true;
+    return true;
   }
 
   async #sendZeros(lane: ReceiverClient, ranges: readonly Range[]): Promise<void> {

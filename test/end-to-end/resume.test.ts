@@ -163,15 +163,22 @@ test('once sealed, the same source is compared and nothing is sent, even after a
   }
 });
 
-test('once sealed, changed content of the source is refused and the target stays unchanged', async () => {
+test('once sealed, changed content of the source is reported, and the target stays unchanged', async () => {
   await using scene = await makeScene(MIB);
   await sendAll(...JSON_BLOCKS, ...scene.directly);
   const before = await sha256sum(scene.target);
   await changeByte(scene.source, 5 * BLOCK_BYTES + 7);
   const ended = await runSender(['--progress', 'json', ...scene.directly]);
-  assert.equal(ended.status, 4, ended.stderr);
-  assert.equal(eventsOf(ended.stdout).at(-1)?.['code'], 'sealed');
-  assert.match(ended.stderr, /complete and sealed, but block 5 of \S+ differs now$/m);
+  assert.equal(ended.status, 3, ended.stderr);
+  const { event, sourceDifferent, targetDifferent } = eventsOf(ended.stdout).at(-1) ?? {};
+  assert.deepEqual(
+    [event, sourceDifferent, targetDifferent],
+    ['compared', { count: 1, ranges: [[5, 1]] }, { count: 0, ranges: [] }],
+  );
+  assert.match(
+    ended.stderr,
+    /hint: to bring the copy up to date, run 'ddt-receive --update \S+' on the receiver/,
+  );
   assert.equal(await sha256sum(scene.target), before);
 });
 

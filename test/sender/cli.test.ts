@@ -23,6 +23,8 @@ const DEFAULTS: SendOptions = {
   receiptFile: undefined,
   isConfirmed: false,
   isDryRun: false,
+  isCheck: false,
+  isKeptOpen: false,
   onReadError: 'stop',
   mapfile: undefined,
   progress: 'auto',
@@ -55,6 +57,8 @@ test('every option is read in its unit, before and after the arguments', () => {
     receiptFile: 'receipt.json',
     isConfirmed: true,
     isDryRun: true,
+    isCheck: false,
+    isKeptOpen: false,
     onReadError: 'zero',
     mapfile: 'disk.map',
     progress: 'json',
@@ -200,6 +204,8 @@ const OPTION_OF_MEMBER: Readonly<Record<string, keyof SendOptions>> = {
   receipt: 'receiptFile',
   yes: 'isConfirmed',
   'dry-run': 'isDryRun',
+  check: 'isCheck',
+  'keep-open': 'isKeptOpen',
   'on-read-error': 'onReadError',
   mapfile: 'mapfile',
   progress: 'progress',
@@ -224,7 +230,7 @@ test('the examples of the help parse', () => {
       // A comment follows two blanks.
       (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 4);
+  assert.equal(examples.length, 6);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 

@@ -29,7 +29,7 @@ const ENDS_A_RUN = new Set<Fault>([
 const ENDS: Partial<Record<Fault, readonly string[]>> = {
   sourceEio: ['source-read'],
   sourceShort: ['source-changed'],
-  sourceChange: ['source-changed', 'sealed'],
+  sourceChange: ['source-changed', 'differs'],
   sourceBad: ['source-changed'],
   writeEio: ['io-error'],
   writeFull: ['no-progress'],

@@ -31,6 +31,7 @@ export type Request =
   | { readonly kind: 'zero'; readonly ranges: readonly Range[] }
   | { readonly kind: 'flush' }
   | { readonly kind: 'reopen' }
+  | { readonly kind: 'verify' }
   | { readonly kind: 'complete'; readonly blockCount: number; readonly root: Buffer };
 
 /** `info` is in the head of every response, including errors. */

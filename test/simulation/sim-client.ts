@@ -83,6 +83,10 @@ export class SimClient implements ReceiverClient {
     await this.#ask({ kind: 'reopen' }, signal);
   }
 
+  async verify(signal: AbortSignal): Promise<TransferStatus> {
+    return parseTransferStatus(await this.#ask({ kind: 'verify' }, signal));
+  }
+
   async putBlock(
     { index, bytes, digest, algorithm, unreadable }: OutgoingBlock,
     signal: AbortSignal,

@@ -159,6 +159,10 @@ export class SimReceiver implements ReceiverProcess {
       case 'reopen':
         reopen(transfer);
         return json(transfer.status());
+      case 'verify':
+        if (transfer.adopted().verifier === undefined) throw new TransferError('state-refused', 'not read');
+        transfer.readAgain();
+        return json(transfer.status());
       case 'complete':
         return await this.#complete(transfer, request);
     }

@@ -103,6 +103,7 @@ export class Supervisor {
     scheduler.trace('success');
     const wrong = faultOfSuccess(this.#world, sender, result);
     if (wrong !== undefined) return this.#world.violate(wrong);
+    if (result.outcome === 'differs') return void (this.outcome = 'differs');
     faults.calm();
     const isFirst = !this.hasSucceeded;
     this.hasSucceeded = true;
@@ -125,8 +126,7 @@ export class Supervisor {
     sender.process.isAlive = false;
     this.#failures++;
     const isForever = this.#world.faults.isForever && this.#failures >= FAILURES_MAX;
-    // The source has changed since it was sealed.
-    if (isForever || error.code === 'sealed') return void (this.outcome = error.code);
+    if (isForever) return void (this.outcome = error.code);
     // Given up until somebody checks the disk.
     if (error.code === 'verify-failed') this.endReceiver('exit');
     this.#restartSender(this.#world.random.pick([1000, 30_000]));

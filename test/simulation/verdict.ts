@@ -1,6 +1,7 @@
 /** Whether what has happened explains how a run of the sender ended. */
 import { areasWithin, bytesOf, type Area } from '../../common/areas.ts';
 import type { TransferError, ErrorCode } from '../../common/errors.ts';
+import type { Comparison } from '../../sender/transfer/comparison.ts';
 import type { Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SendResult, SimSender } from './sim-sender.ts';
@@ -66,15 +67,17 @@ export function faultOfFailure(world: World, sender: SimSender, error: TransferE
 function faultOfVerification(world: World, error: TransferError, end: string): string | undefined {
   const { blocks } = error.details;
   if (!Array.isArray(blocks) || blocks.length === 0) return `${end} and names no block`;
-  return world.mismatches < 3 ? `${end} after ${world.mismatches} mismatches` : undefined;
+  // What others change counts like what reads back wrong.
+  return world.mismatches < 3 && world.faults.hitsOf('foreignWrite') === 0
+    ? `${end} after ${world.mismatches} mismatches`
+    : undefined;
 }
 
 /** Exit 0 is a proof: everything that was read is on the medium, and the receiver reports it. */
-export function faultOfSuccess(
-  world: World,
-  sender: SimSender,
-  { seal, facts }: SendResult,
-): string | undefined {
+export function faultOfSuccess(world: World, sender: SimSender, result: SendResult): string | undefined {
+  if (result.outcome === 'differs') return faultOfDifference(world, result.comparison);
+  if (result.outcome !== 'sealed') return 'the sender left the transfer open';
+  const { seal, facts } = result;
   const { journal, contents, disk, profile } = world;
   const { counters } = facts;
   if (!journal.isSealed) return 'the sender succeeded and nothing is sealed';
@@ -94,6 +97,19 @@ export function faultOfSuccess(
     if (!isThere) return `the sender succeeded and block ${block} differs`;
   }
   return undefined;
+}
+
+/** A sealed transfer was compared, and the world is what differs. */
+function faultOfDifference(world: World, { source, target }: Comparison): string | undefined {
+  const { faults, profile, journal } = world;
+  if (!journal.isSealed) return 'the sender only compared, and nothing is sealed';
+  const isSourceChanged = profile.isSourceChanging || faults.hitsOf('sourceChange', 'sourceBad') > 0;
+  if (source.count > 0 && !isSourceChanged)
+    return `${source.count} blocks of the source differ without a cause`;
+  const isTargetChanged =
+    profile.isLying || faults.hitsOf('readBackEio', 'readBackFlip', 'foreignWrite', ...LIES) > 0;
+  if ((target?.count ?? 0) > 0 && !isTargetChanged) return 'blocks of the target differ without a cause';
+  return source.count + (target?.count ?? 0) > 0 ? undefined : 'nothing differs';
 }
 
 /**

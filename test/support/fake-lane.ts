@@ -22,6 +22,7 @@ export function fakeLane(given: Partial<ReceiverClient> = {}): FakeLane {
     zero: unasked,
     flush: unasked,
     complete: unasked,
+    verify: unasked,
     close: async () => {},
     ...given,
   };

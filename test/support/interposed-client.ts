@@ -49,6 +49,7 @@ function interpose(client: HttpReceiver, { putBlock, complete }: Interposed): Re
     zero: async (...args) => await client.zero(...args),
     flush: async (signal) => await client.flush(signal),
     complete: async (...args) => await (complete?.(askComplete, ...args) ?? askComplete(...args)),
+    verify: async (signal) => await client.verify(signal),
     close: async () => await client.close(),
   };
 }

@@ -90,6 +90,7 @@ export function factsOf(counters: BlockCounters): DoneFacts {
     seconds: 9,
     root,
     verified: 'none',
+    verifiedAt: null,
     unreadable: [],
   };
 }

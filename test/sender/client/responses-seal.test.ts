@@ -21,13 +21,20 @@ test('a receipt has to be of this copy and say how it was verified', () => {
     digest: 'sha-256',
     root: `sha256:${'00'.repeat(32)}`,
     verified: 'none',
+    verifiedAt: null,
     unreadable: [[512, 1024]],
   };
   const sealOf = (receipt: object): { body: Buffer } =>
     responseOf({ text: JSON.stringify(receipt), signature: 's' });
   const text = JSON.stringify(good);
   const unreadable = [[512, 1024]];
-  assert.deepEqual(parseSeal(sealOf(good), request), { verified: 'none', unreadable, text, signature: 's' });
+  assert.deepEqual(parseSeal(sealOf(good), request), {
+    verified: 'none',
+    verifiedAt: null,
+    unreadable,
+    text,
+    signature: 's',
+  });
   const before = { ...good, digest: undefined };
   assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before BLAKE3 was supported');
   const other = { ...request, algorithm: 'blake3' as const };

@@ -35,6 +35,7 @@ const FACTS: DoneFacts = {
   seconds: 125.00049,
   root: `sha256:${'0'.repeat(64)}`,
   verified: 'none',
+  verifiedAt: null,
   unreadable: [],
 };
 

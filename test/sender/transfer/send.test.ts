@@ -58,7 +58,9 @@ test('a transfer sealed meanwhile by an earlier request is ours if its root is',
   await using app = await startReceiverApp({ blockCount: BLOCK_COUNT });
   const blocks = blocksOf(app);
   const { interposed, asked } = missingForAMoment(async () => await completeByHand(app, blocks));
-  const { facts, seal } = await sendThrough(app, memorySource(blocks), interposed);
+  const result = await sendThrough(app, memorySource(blocks), interposed);
+  assert(result.outcome === 'sealed');
+  const { facts, seal } = result;
   assert.deepEqual(asked.slice(BLOCK_COUNT), ['complete', 'put 1', 'complete']);
   assert.equal(seal.text, app.transfer.sealed?.json);
   assert.deepEqual([facts.counters.durable, facts.counters.resent], [BLOCK_COUNT, 1]);
