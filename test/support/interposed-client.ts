@@ -46,6 +46,7 @@ function interpose(client: HttpReceiver, { putBlock, complete }: Interposed): Re
     readBlock: async (...args) => await client.readBlock(...args),
     reopen: async (signal) => await client.reopen(signal),
     putBlock: async (...args) => await (putBlock?.(askPut, ...args) ?? askPut(...args)),
+    copyBlock: async (...args) => await client.copyBlock(...args),
     zero: async (...args) => await client.zero(...args),
     flush: async (signal) => await client.flush(signal),
     complete: async (...args) => await (complete?.(askComplete, ...args) ?? askComplete(...args)),
