@@ -77,15 +77,22 @@ export class BlockCopier {
       // Sending it will say so.
       if (result.transferId !== transferId) return undefined;
       this.#refusals = 0;
+      this.#noteCopied(startMs);
       return { ranges: [[index, 1]], digest, epoch, generation };
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof TransferError)) throw error;
-      this.#noteFailure(error, digest);
+      this.#durable.remove(digest);
+      // An outage says nothing about copying.
+      if (error.code === 'connection-failed') return undefined;
+      this.#noteCopied(startMs);
+      this.#noteRefusal(error);
       return undefined;
-    } finally {
-      this.#copyMs = averaged(this.#copyMs, clock.monotonicMs() - startMs);
     }
+  }
+
+  #noteCopied(startMs: number): void {
+    this.#copyMs = averaged(this.#copyMs, this.#options.clock.monotonicMs() - startMs);
   }
 
   /** Only blocks of equal length can be copied: the last one may be shorter. */
@@ -104,9 +111,8 @@ export class BlockCopier {
     return true;
   }
 
-  #noteFailure({ code, kind }: TransferError, digest: Buffer): void {
-    this.#durable.remove(digest);
-    // A receiver that does not know the request, or must not carry it out: it will not learn it in this run.
+  #noteRefusal({ code, kind }: TransferError): void {
+    // A receiver that does not know the request, or must not carry it out, will not learn it in this run.
     if (kind === 'refused' && code !== 'block-absent') this.#isOff = true;
     if (++this.#refusals >= REFUSALS_MAX) this.#isOff = true;
   }

@@ -91,10 +91,24 @@ for (const code of ['not-found', 'method-not-allowed', 'bad-request'] as const) 
   });
 }
 
-test('a few failures of the line or the disk end nothing, many in a row do', async () => {
+test('an outage says nothing about copying', async () => {
+  const scene = new Scene();
+  scene.copier.noteSent(100);
+  scene.failure = 'connection-failed';
+  scene.ms = 60_000;
+  for (let round = 0; round < 20; round++) {
+    assert.equal(await scene.copy(blockAt(5)), undefined);
+    scene.copier.noteDurable([[3, 1]], blockAt(3).digest);
+  }
+  [scene.failure, scene.ms] = [undefined, 10];
+  assert.notEqual(await scene.copy(blockAt(5)), undefined);
+  assert.equal(scene.asked.length, 21);
+});
+
+test('a few refusals end nothing, many in a row do', async () => {
   const scene = new Scene();
   for (let round = 0; round < 20; round++) {
-    scene.failure = round % 4 === 3 ? undefined : round % 2 === 0 ? 'connection-failed' : 'io-error';
+    scene.failure = round % 4 === 3 ? undefined : round % 2 === 0 ? 'block-absent' : 'io-error';
     await scene.copy(blockAt(5));
     scene.copier.noteDurable([[3, 1]], blockAt(3).digest);
   }
