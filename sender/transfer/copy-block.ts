@@ -15,7 +15,7 @@ import type { OwedBlocks } from './owed-blocks.ts';
 /** Two keep a disk busy; each takes the receiver's memory for one block. */
 const COPIES_MAX = 2;
 /**
- * A copy must take at most this part of what sending takes. It uses the target's disk twice, to read and to
+ * Blocks must be copied at least twice as fast as they are sent, over all lanes. A copy uses the target's disk twice, to read and to
  * write: where the disk is the limit, and not the line, copying would slow everything down.
  */
 const COPY_PART_MAX = 0.5;
@@ -37,7 +37,8 @@ export class BlockCopier {
   readonly #options: BlockCopierOptions;
   readonly #durable: DurableDigests;
   readonly #copies = new Semaphore(COPIES_MAX);
-  /** What a block takes, waiting included; undefined before the first. */
+  #sendingCount = 0;
+  /** From one block to the next, over all lanes; undefined before the first. */
   #copyMs: number | undefined;
   #sendMs: number | undefined;
   #unprobed = 0;
@@ -55,9 +56,19 @@ export class BlockCopier {
     for (const index of indexesOf(ranges)) if (this.#isWhole(index)) this.#durable.add(digest, index);
   }
 
-  /** A block was sent, and written, in this time. */
-  noteSent(ms: number): void {
-    this.#sendMs = averaged(this.#sendMs, ms);
+  /** Runs what sends a block, to learn how fast that is. */
+  async timeSending<Result>(send: () => Promise<Result>): Promise<Result> {
+    const startMs = this.#options.clock.monotonicMs();
+    this.#sendingCount++;
+    try {
+      const result = await send();
+      // So many at once, each of which takes so long.
+      const ms = (this.#options.clock.monotonicMs() - startMs) / this.#sendingCount;
+      this.#sendMs = averaged(this.#sendMs, ms);
+      return result;
+    } finally {
+      this.#sendingCount--;
+    }
   }
 
   /**
@@ -70,9 +81,9 @@ export class BlockCopier {
     if (this.#isOff || block.unreadable.length > 0 || !this.#isWhole(index)) return undefined;
     const from = this.#durable.lookUp(digest);
     if (from === undefined || from === index || !this.#isWorthIt()) return undefined;
+    using _turn = await this.#copies.take(signal);
     const startMs = clock.monotonicMs();
     try {
-      using _turn = await this.#copies.take(signal);
       const { epoch, generation, ...result } = await lane.copyBlock(block, from, signal);
       // Sending it will say so.
       if (result.transferId !== transferId) return undefined;
@@ -92,7 +103,8 @@ export class BlockCopier {
   }
 
   #noteCopied(startMs: number): void {
-    this.#copyMs = averaged(this.#copyMs, this.#options.clock.monotonicMs() - startMs);
+    const ms = (this.#options.clock.monotonicMs() - startMs) / COPIES_MAX;
+    this.#copyMs = averaged(this.#copyMs, ms);
   }
 
   /** Only blocks of equal length can be copied: the last one may be shorter. */

@@ -192,16 +192,14 @@ export class Transmission {
   }
 
   async #transmit(lane: ReceiverClient, block: ReadBlock, isFirst: boolean): Promise<void> {
-    const { counters, clock } = this.#options;
+    const { counters } = this.#options;
     const copied = await this.#copier.copy(lane, block);
     if (copied !== undefined) {
       this.#owe(copied);
       if (isFirst) counters.copied++;
       return;
     }
-    const startMs = clock.monotonicMs();
-    this.#owe(await this.#blocks.send(lane, block));
-    this.#copier.noteSent(clock.monotonicMs() - startMs);
+    this.#owe(await this.#copier.timeSending(async () => await this.#blocks.send(lane, block)));
     if (isFirst) counters.sent++;
   }
 

@@ -35,6 +35,10 @@ class Scene {
     this.copier.noteDurable([[3, 1]], blockAt(3).digest);
   }
 
+  async send(ms: number): Promise<void> {
+    await this.copier.timeSending(async () => await this.clock.advance(ms));
+  }
+
   async copy(block: ReadBlock): Promise<OwedBlocks | undefined> {
     const copyBlock: ReceiverClient['copyBlock'] = async ({ index, bytes }, from) => {
       this.asked.push([from, index]);
@@ -93,7 +97,7 @@ for (const code of ['not-found', 'method-not-allowed', 'bad-request'] as const) 
 
 test('an outage says nothing about copying', async () => {
   const scene = new Scene();
-  scene.copier.noteSent(100);
+  await scene.send(100);
   scene.failure = 'connection-failed';
   scene.ms = 60_000;
   for (let round = 0; round < 20; round++) {
@@ -122,19 +126,19 @@ test('a few refusals end nothing, many in a row do', async () => {
   assert.equal(scene.asked.length, 28);
 });
 
-test('blocks are copied only while that takes at most half of what sending takes', async () => {
+test('blocks are copied only while that is at least twice as fast as sending', async () => {
   const scene = new Scene();
   const copiedOf = async (count: number): Promise<number> => {
     const before = scene.asked.length;
     for (let at = 0; at < count; at++) await scene.copy(blockAt(5));
     return scene.asked.length - before;
   };
-  for (let at = 0; at < 30; at++) scene.copier.noteSent(25);
-  assert.equal(await copiedOf(10), 10, '10 ms against 25');
-  for (let at = 0; at < 30; at++) scene.copier.noteSent(15);
-  assert.equal(await copiedOf(31), 0, '10 ms against 15');
+  for (let at = 0; at < 30; at++) await scene.send(12);
+  assert.equal(await copiedOf(10), 10, 'two at once in 10 ms against one in 12');
+  for (let at = 0; at < 30; at++) await scene.send(8);
+  assert.equal(await copiedOf(31), 0, 'two at once in 10 ms against one in 8');
   assert.equal(await copiedOf(1), 1, 'measured again');
-  for (let at = 0; at < 30; at++) scene.copier.noteSent(200);
+  for (let at = 0; at < 30; at++) await scene.send(100);
   assert.equal(await copiedOf(10), 10, 'the line has become slow');
 });
 
