@@ -15,8 +15,9 @@ import type { OwedBlocks } from './owed-blocks.ts';
 /** Two keep a disk busy; each takes the receiver's memory for one block. */
 const COPIES_MAX = 2;
 /**
- * Blocks must be copied at least twice as fast as they are sent, over all lanes. A copy uses the target's disk twice, to read and to
- * write: where the disk is the limit, and not the line, copying would slow everything down.
+ * Blocks must be copied at least twice as fast as they are sent, over all lanes. A copy uses the target's
+ * disk twice, to read and to write: where the disk is the limit, and not the line, copying would slow
+ * everything down.
  */
 const COPY_PART_MAX = 0.5;
 /** While copying does not pay, one in so many of the blocks that could be copied is, to measure again. */
