@@ -115,6 +115,16 @@ export class Verifier {
     this.wake();
   }
 
+  /**
+   * A reading of this block differed. It is read again in its turn; if it was equal before, somebody else has
+   * changed it. To be called under its lock.
+   */
+  doubtBlock(index: number): void {
+    const { table } = this.#options;
+    if (table.stateOf(index) === 'verified') table.setListed(index, table.digestOf(index));
+    this.wake();
+  }
+
   /** What was read back has to be read back again. */
   #doubt(isForeign: boolean): void {
     this.#doubts++;

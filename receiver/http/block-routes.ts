@@ -45,10 +45,12 @@ export async function getBlock(context: AppContext, options: AppOptions): Promis
   const { transfer } = options;
   const open = transfer.claimed();
   const index = indexOf(context, open);
+  refuseAbsent(open, index);
+  // Before the lock: those that hold all the memory may be waiting for it.
+  using slab = await takeSlab(open, options);
   // Keeps writers away while the block is read.
   using _lock = await open.locks.lock(index, 1);
   refuseAbsent(open, index);
-  using slab = await takeSlab(open, options);
   const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
   await transfer.target.read(bytes, offsetOf(index, open.geometry));
   return new Response(new Uint8Array(bytes), { headers: blockHeaders(open, index) });

@@ -74,10 +74,8 @@ export async function postCopy(context: AppContext, options: AppOptions): Promis
   const hex =
     typeof digest === 'string' ? new RegExp(`^${name}:([0-9a-f]{64})$`).exec(digest)?.[1] : undefined;
   if (!isIndex(from) || !isIndex(to) || from === to || hex === undefined) {
-    throw new TransferError(
-      'bad-request',
-      `the body is not {"from":N,"to":M,"digest":"${name}:<hex>"} with two of ${open.blockCount} blocks`,
-    );
+    const form = `{"from":N,"to":M,"digest":"${name}:<hex>"}, two different blocks of ${open.blockCount}`;
+    throw new TransferError('bad-request', `the body must have the form ${form}`);
   }
   const isFlushed = parseFlush(context.req.query('flush'));
   const blocks = { from: blockIndexOf(from, open.geometry), to: blockIndexOf(to, open.geometry) };

@@ -1,4 +1,4 @@
-/** A block that the target holds elsewhere already: it is copied there, and does not travel. */
+/** Copies a block that the target holds elsewhere already, so that it need not travel. */
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { Slab } from '../../common/io/buffers.ts';
@@ -7,11 +7,12 @@ import type { Transfer } from './transfer.ts';
 import { writeBlock } from './write-block.ts';
 
 /**
- * Reads `from` past the page cache, compares it with the digest, and writes it as any other block.
- * @param digest 32 bytes, of the transfer's algorithm: what both blocks are to be.
+ * Reads `from` past the page cache, compares it with the digest, and writes it to `to` as any other block.
+ * Never holds two locks, nor a lock while it waits for memory: copies that cross cannot block each other.
+ * @param copy.digest 32 bytes, of the transfer's algorithm: what both blocks are to be.
  * @param takeSlab a buffer of a block's size.
- * @throws TransferError `block-absent` when `from` is not durable with this digest, or is not it any more
- * on the disk; otherwise as {@link writeBlock}.
+ * @throws TransferError `block-absent` when `from` is not durable with this digest, or cannot be read back
+ * like that; otherwise as {@link writeBlock}.
  */
 export async function copyBlock(
   transfer: Transfer,
@@ -19,24 +20,51 @@ export async function copyBlock(
   takeSlab: () => Promise<Slab>,
 ): Promise<{ receipt: BlockResult; isNew: boolean }> {
   const { from, to, digest, isFlushed } = copy;
-  const open = transfer.writable();
-  const lengthBytes = lengthOf(from, open.geometry);
-  if (lengthBytes !== lengthOf(to, open.geometry)) throw notThere(from, 'it has another length');
+  const lengthBytes = lengthToCopy(transfer, from, to);
   using slab = await takeSlab();
   const bytes = slab.bytes.subarray(0, lengthBytes);
-  {
-    // Nobody writes it while it is read; its copy has a lock of its own afterwards.
-    using _lock = await open.locks.lock(from, 1);
-    if (!open.table.isDurable(from) || !open.table.digestOf(from).equals(digest)) {
-      throw notThere(from, 'it is not durable with this digest');
-    }
-    if (open.table.unreadableOf(from).length > 0) throw notThere(from, 'the source could not be read there');
-    await transfer.target.readBack(bytes, offsetOf(from, open.geometry));
-  }
-  if (!(await open.digest.of(bytes)).equals(digest)) throw notThere(from, 'it was read back different');
+  await readEqual(transfer, from, bytes, digest);
+  // The size of a pipe may have been fixed meanwhile.
+  if (lengthToCopy(transfer, from, to) !== lengthBytes) throw notThere(from, 'its length has changed');
   return await writeBlock(transfer, { index: to, bytes, digest, isFlushed });
 }
 
-function notThere(from: number, why: string): TransferError {
-  return new TransferError('block-absent', `cannot copy block ${from}: ${why}`);
+/** @throws TransferError `block-absent` unless both blocks exist and have the same length. */
+function lengthToCopy(transfer: Transfer, from: BlockIndex, to: BlockIndex): number {
+  const { blockCount, geometry } = transfer.writable();
+  const lengthBytes = lengthOf(from, geometry);
+  const isSame = lengthBytes === lengthOf(to, geometry);
+  if (Math.max(from, to) < blockCount && isSame) return lengthBytes;
+  throw notThere(from, `its length is not that of block ${to}`);
+}
+
+async function readEqual(
+  transfer: Transfer,
+  from: BlockIndex,
+  bytes: Buffer<ArrayBuffer>,
+  digest: Buffer,
+): Promise<void> {
+  const open = transfer.writable();
+  // Keeps writers away while the block is read.
+  using _lock = await open.locks.lock(from, 1);
+  if (!open.table.isDurable(from) || !open.table.digestOf(from).equals(digest)) {
+    throw notThere(from, 'it is not durable with this digest');
+  }
+  // The digest is that of zeros in their place: a copy would not be what the source holds.
+  if (open.table.unreadableOf(from).length > 0) throw notThere(from, 'it has unreadable areas');
+  try {
+    await transfer.target.readBack(bytes, offsetOf(from, open.geometry));
+  } catch (error) {
+    if (!(error instanceof TransferError) || error.code !== 'io-error') throw error;
+    // A failed read is no failed write: the epoch goes on, and the block can be sent.
+    open.verifier?.doubtBlock(from);
+    throw notThere(from, error.message, error);
+  }
+  if ((await open.digest.of(bytes)).equals(digest)) return;
+  open.verifier?.doubtBlock(from);
+  throw notThere(from, 'it was read back different');
+}
+
+function notThere(from: number, why: string, cause?: TransferError): TransferError {
+  return new TransferError('block-absent', `cannot copy block ${from}: ${why}`, { cause });
 }

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import { formatAreas } from '../../common/areas.ts';
-import { digestField } from '../../common/digest/digest-names.ts';
+import { DIGEST_NAMES, digestField } from '../../common/digest/digest-names.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
@@ -157,6 +157,22 @@ export class HttpReceiver implements ReceiverClient {
     const { index, bytes, digest, algorithm } = block;
     const path = `/blocks/${index}?flush=n`;
     const response = await this.#request({ method: 'PUT', path, ...putRequestOf(block), signal });
+    return parseBlockResult(response, { index, lengthBytes: bytes.length, digest, algorithm });
+  }
+
+  async copyBlock(
+    { index, bytes, digest, algorithm }: OutgoingBlock,
+    from: number,
+    signal: AbortSignal,
+  ): ReturnType<ReceiverClient['copyBlock']> {
+    const body = JSON.stringify({
+      from,
+      to: index,
+      digest: `${DIGEST_NAMES[algorithm]}:${digest.toString('hex')}`,
+    });
+    const headers = { 'content-type': 'application/json' };
+    // Not as patient as other JSON requests: the block can be sent instead.
+    const response = await this.#request({ method: 'POST', path: '/copy?flush=n', headers, body, signal });
     return parseBlockResult(response, { index, lengthBytes: bytes.length, digest, algorithm });
   }
 

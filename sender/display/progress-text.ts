@@ -25,6 +25,7 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
     event: 'done',
     blocksTotal: counters.total,
     blocksSent: counters.sent,
+    blocksCopied: counters.copied,
     blocksSkipped: counters.skipped,
     blocksZero: counters.zero,
     blocksResent: counters.resent,
@@ -72,11 +73,15 @@ export function keptOpenText(facts: DoneFacts, targetPath: string): string {
 }
 
 /** After a resumed run people want to know first how much was new. */
-function blocksText({ total, sent, skipped, zero, resent }: Readonly<BlockCounters>): string {
-  if (skipped === 0) return `${sent} sent, ${zero} zero, ${resent} resent`;
+function blocksText({ total, sent, copied, skipped, zero, resent }: Readonly<BlockCounters>): string {
+  if (skipped === 0) {
+    const onTarget = copied === 0 ? '' : `${copied} copied on the target, `;
+    return `${sent} sent, ${onTarget}${zero} zero, ${resent} resent`;
+  }
   const missing = total - skipped;
   const what = `${missing} of ${total} blocks had changed or were missing and were sent`;
-  return `${what}, ${zero} of them as zeros; ${resent} resent`;
+  const onTarget = copied === 0 ? '' : `, ${copied} copied on the target`;
+  return `${what}, ${zero} of them as zeros${onTarget}; ${resent} resent`;
 }
 
 export function dryRunText(facts: DryRunFacts): string {

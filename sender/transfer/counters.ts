@@ -10,6 +10,8 @@ export interface BlockCounters {
   /** As last reported by the receiver. */
   verified: number;
   sent: number;
+  /** Copied on the target from another block. */
+  copied: number;
   skipped: number;
   zero: number;
   resent: number;

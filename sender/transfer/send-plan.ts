@@ -62,7 +62,7 @@ export function planSend(
 }
 
 function newCounters(total: number): BlockCounters {
-  return { total, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+  return { total, read: 0, durable: 0, verified: 0, sent: 0, copied: 0, skipped: 0, zero: 0, resent: 0 };
 }
 
 /** Claims the size of a source that has ended. */

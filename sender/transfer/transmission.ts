@@ -1,8 +1,9 @@
 /**
  * Sends one source to one receiver. The way of a block: a free lane takes it from the supply (a disk or a
  * pipe), compares it with what the target has (compare-block) and, if it differs, adds it to a batch of zeros
- * (zero-batches) or sends it (send-block). Once the receiver has written it, it is owed (owed-blocks); a
- * later response settles that: it is durable, or it was lost, and then the supply hands it out again.
+ * (zero-batches), has an equal block copied on the target (copy-block), or sends it (send-block). Once the
+ * receiver has written it, it is owed (owed-blocks); a later response settles that: it is durable, or it was
+ * lost, and then the supply hands it out again.
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../common/clock.ts';
@@ -14,6 +15,7 @@ import type { Retries } from './retry.ts';
 import type { FlaggedBlocks } from './flagged-blocks.ts';
 import type { BlockSupply, KnownBlock, NextOptions, SuppliedBlock } from '../source/block-supply.ts';
 import { BlockComparison, type ComparisonParts } from './compare-block.ts';
+import { BlockCopier } from './copy-block.ts';
 import { LISTING_COUNT_MAX } from '../../common/protocol/protocol.ts';
 import type { BlockEncoder } from '../compression/encode-block.ts';
 import type { Lanes } from '../lanes/lanes.ts';
@@ -21,6 +23,7 @@ import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
 import type { ReceiverClient, ResponseInfo } from '../client/receiver-port.ts';
+import type { ReadBlock } from '../source/read-block.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
 import type { RecordedAreas } from './recorded-areas.ts';
 import type { SendReporter } from './reporter-port.ts';
@@ -56,6 +59,7 @@ export class Transmission {
   readonly #owed = new OwedLedger();
   readonly #comparison: BlockComparison;
   readonly #zeros: ZeroBatches;
+  readonly #copier: BlockCopier;
   readonly #blocks: BlockSender;
   readonly #root = new RootDigest();
   readonly #signal: AbortSignal;
@@ -77,6 +81,7 @@ export class Transmission {
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     const { describer } = options.supply;
     this.#comparison = new BlockComparison({ ...options, describer, listing, retrying, signal });
+    this.#copier = new BlockCopier({ ...options, signal });
     const check: BlockSenderOptions['check'] = async (block) => await options.supply.check(block, signal);
     this.#blocks = new BlockSender({ ...options, check, signal });
   }
@@ -192,7 +197,18 @@ export class Transmission {
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
-    this.#owe(await this.#blocks.send(lane, block));
+    await this.#transmit(lane, block, isFirst);
+  }
+
+  async #transmit(lane: ReceiverClient, block: ReadBlock, isFirst: boolean): Promise<void> {
+    const { counters } = this.#options;
+    const copied = await this.#copier.copy(lane, block);
+    if (copied !== undefined) {
+      this.#owe(copied);
+      if (isFirst) counters.copied++;
+      return;
+    }
+    this.#owe(await this.#copier.timeSending(async () => await this.#blocks.send(lane, block)));
     if (isFirst) counters.sent++;
   }
 
@@ -205,6 +221,7 @@ export class Transmission {
     counters.durable++;
     this.#supply.release([[index, 1]]);
     this.#comparison.noteDurable([[index, 1]]);
+    this.#copier.noteDurable([[index, 1]], digest);
     retries.noteProgress();
   }
 
@@ -248,10 +265,11 @@ export class Transmission {
   }
 
   #settle({ durable, lost }: Settled): void {
-    for (const { ranges } of durable) {
+    for (const { ranges, digest } of durable) {
       this.#options.counters.durable += countOf(ranges);
       this.#supply.release(ranges);
       this.#comparison.noteDurable(ranges);
+      if (digest !== undefined) this.#copier.noteDurable(ranges, digest);
     }
     if (durable.length > 0) this.#options.retries.noteProgress();
     for (const { ranges, digest } of lost) {

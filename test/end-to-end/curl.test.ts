@@ -116,6 +116,17 @@ test(
   },
 );
 
+test('curl copies a block on the target', { skip }, async () => {
+  await using desk = await layDesk();
+  const [, , , read, put] = desk.examples;
+  await shOk(desk, `${read}\n${put}`);
+  const copy = `D=sha256:$(sha256sum <b | cut -c1-64)
+ddt -d '{"from":2,"to":4,"digest":"'$D'"}' "$U/copy"`;
+  const result: Record<string, unknown> = JSON.parse(await shOk(desk, `${read}\n${copy}`));
+  assert.deepEqual([result['index'], result['state']], [4, 'durable']);
+  await shOk(desk, `${read}\ndd if=target bs=$BS skip=4 count=1 status=none | cmp - b`);
+});
+
 test(
   'a disk that was put by curl in every spelling needs nothing of ddt-send but the seal',
   { skip },

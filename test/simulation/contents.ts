@@ -76,10 +76,13 @@ export class Contents {
   readonly geometry: Geometry;
   readonly blockCount: number;
   readonly digests: BlockDigests;
+  readonly #distinctBlocks: number;
   readonly #byKey = new Map<number, Stamps>();
   readonly #byDigest = new Map<string, { index: number; stamps: Stamps }[]>();
 
-  constructor(geometry: Geometry, digests: BlockDigests) {
+  /** @param distinctBlocks so many blocks of a version differ; the others repeat them. */
+  constructor(geometry: Geometry, digests: BlockDigests, distinctBlocks = Infinity) {
+    this.#distinctBlocks = distinctBlocks;
     this.geometry = geometry;
     this.blockCount = blockCountOf(geometry);
     this.digests = digests;
@@ -98,14 +101,16 @@ export class Contents {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     const stamps = new Uint32Array(this.sectorsOf(index));
-    const shape = SHAPES[(index + version) % SHAPES.length];
+    // `% Infinity` changes nothing.
+    const content = index % this.#distinctBlocks;
+    const shape = SHAPES[(content + version) % SHAPES.length];
     for (let at = 0; at < stamps.length; at++) {
       const isZero =
         version === 0 ||
         (shape === 'first' && at > 0) ||
         (shape === 'last' && at < stamps.length - 1) ||
         (shape === 'odd' && stamps.length > 1 && at % 2 === 0);
-      if (!isZero) stamps[at] = ((version & 0xff) << 20) | (index << 8) | at;
+      if (!isZero) stamps[at] = ((version & 0xff) << 20) | (content << 8) | at;
     }
     this.#byKey.set(key, stamps);
     const digest = this.digests.of(stamps, this.lengthOf(index)).toString('latin1');

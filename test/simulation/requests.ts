@@ -28,6 +28,7 @@ export type Request =
   | { readonly kind: 'head'; readonly index: number }
   | { readonly kind: 'get'; readonly index: number }
   | { readonly kind: 'put'; readonly block: SentBlock }
+  | { readonly kind: 'copy'; readonly from: number; readonly to: number; readonly digest: Buffer }
   | { readonly kind: 'zero'; readonly ranges: readonly Range[] }
   | { readonly kind: 'flush' }
   | { readonly kind: 'reopen' }

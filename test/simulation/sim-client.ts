@@ -115,6 +115,16 @@ export class SimClient implements ReceiverClient {
     }
   }
 
+  async copyBlock(
+    { index, bytes, digest, algorithm }: OutgoingBlock,
+    from: number,
+    signal: AbortSignal,
+  ): ReturnType<ReceiverClient['copyBlock']> {
+    const asked: Request = { kind: 'copy', from, to: index, digest: Buffer.from(digest) };
+    const answer = await this.#ask(asked, signal);
+    return parseBlockResult(answer, { index, lengthBytes: bytes.length, digest, algorithm });
+  }
+
   async zero(ranges: readonly Range[], signal: AbortSignal): ReturnType<ReceiverClient['zero']> {
     return parseZeroResult(await this.#ask({ kind: 'zero', ranges }, signal, PATIENT_STALL_MS), ranges);
   }

@@ -10,6 +10,7 @@ import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockResult } from '../../
 import type { Slab } from '../../common/io/buffers.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
+import { copyBlock } from '../../receiver/transfer/copy-block.ts';
 import { listBlocks } from '../../receiver/http/listing.ts';
 import { refuseOtherDisk } from '../../receiver/transfer/spot-check.ts';
 import { sealTransfer } from '../../receiver/transfer/seal.ts';
@@ -150,6 +151,8 @@ export class SimReceiver implements ReceiverProcess {
         return await this.#get(transfer, request.index);
       case 'put':
         return await this.#put(transfer, request.block);
+      case 'copy':
+        return await this.#copy(transfer, request);
       case 'zero':
         transfer.writable();
         return json(await writeZeroBlocks(transfer, request.ranges, false));
@@ -187,6 +190,22 @@ export class SimReceiver implements ReceiverProcess {
     const writesBefore = this.#target.writesOf(block.index);
     const { receipt } = await writeBlock(transfer, { index, bytes, digest, unreadable, isFlushed });
     if (isFlushed) this.#checkDurable(receipt, digest, writesBefore);
+    return json(receipt);
+  }
+
+  /** As `postCopy` of the routes. */
+  async #copy(
+    transfer: Transfer,
+    { from, to, digest }: { from: number; to: number; digest: Buffer },
+  ): Promise<Buffer> {
+    const open = transfer.writable();
+    const blocks = { from: blockIndexOf(from, open.geometry), to: blockIndexOf(to, open.geometry) };
+    const { receipt } = await copyBlock(
+      transfer,
+      { ...blocks, digest, isFlushed: false },
+      async () => await this.#takeSlab(open),
+    );
+    this.#world.copies++;
     return json(receipt);
   }
 

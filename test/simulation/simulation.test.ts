@@ -18,15 +18,17 @@ const KEPT_SEEDS = [
 test('whatever fails, no invariant is violated, and the transfer ends when the faults do', async () => {
   await using runner = await SeedRunner.open();
   const seeds = [...KEPT_SEEDS, ...Array.from({ length: SEEDS }, (_, at) => at + 1)];
-  let [sealed, faulty] = [0, 0];
+  let [sealed, faulty, copies] = [0, 0, 0];
   for (const seed of seeds) {
-    const { violation, outcome, faultCount } = await runner.run(seed);
+    const { violation, outcome, faultCount, ...counts } = await runner.run(seed);
     assert.equal(violation, undefined, `seed ${seed}; npm run simulate -- --from ${seed}`);
     if (outcome === 'sealed') sealed++;
     if (faultCount > 0) faulty++;
+    copies += counts.copies;
   }
   // Otherwise it would not test the transfers.
   assert(sealed > seeds.length * 0.9, `${sealed} of ${seeds.length} were sealed`);
+  assert(copies > seeds.length / 10, `${copies} blocks were copied on the target`);
   assert(faulty > seeds.length * 0.6, `in ${faulty} of ${seeds.length} something failed`);
 });
 

@@ -43,6 +43,7 @@ export interface SimulationResult {
   readonly virtualMs: number;
   readonly faultCount: number;
   /** Runs of the sender. */
+  readonly copies: number;
   readonly sends: number;
 }
 
@@ -73,6 +74,7 @@ export class Simulation implements World {
   lastFaultMs = 0;
   epochEnds = 0;
   mismatches = 0;
+  copies = 0;
   readonly #seed: number;
   readonly #invariants: Invariants;
   readonly #supervisor: Supervisor;
@@ -88,7 +90,11 @@ export class Simulation implements World {
     this.faults = options.faults ?? new RandomFaults(random, this.profile);
     const eventsATurn = seed % FAITHFUL_EVERY === 0 ? 1 : EVENTS_A_TURN;
     this.scheduler = new Scheduler(random, { eventsATurn, onTrace: options.onTrace });
-    this.contents = new Contents(this.profile.geometry, options.digests ?? new BlockDigests());
+    this.contents = new Contents(
+      this.profile.geometry,
+      options.digests ?? new BlockDigests(),
+      this.profile.distinctBlocks,
+    );
     this.source = { versions: randomVersions(random, this.contents.blockCount), unreadable: new Set() };
     for (const [block, version] of this.source.versions.entries()) this.contents.of(block, version);
     this.disk = new SimDisk(this.contents, random);
@@ -132,6 +138,7 @@ export class Simulation implements World {
       virtualMs: this.scheduler.nowMs,
       faultCount: this.faults.hitCount,
       sends: supervisor.sends,
+      copies: this.copies,
     };
   }
 

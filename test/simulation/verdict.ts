@@ -85,8 +85,9 @@ export function faultOfSuccess(world: World, sender: SimSender, result: SendResu
   if (counters.durable !== counters.total || counters.read !== counters.total) {
     return `it succeeded with ${counters.durable} durable, ${counters.read} read of ${counters.total}`;
   }
-  if (counters.sent + counters.skipped + counters.zero !== counters.total) {
-    return `${counters.sent} sent, ${counters.skipped} there, ${counters.zero} zero of ${counters.total}`;
+  const { sent, copied, skipped, zero } = counters;
+  if (sent + copied + skipped + zero !== counters.total) {
+    return `${sent} sent, ${copied} copied, ${skipped} there, ${zero} zero of ${counters.total}`;
   }
   for (let block = 0; block < contents.blockCount; block++) {
     const version = sender.versionsRead.get(block);

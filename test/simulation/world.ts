@@ -33,6 +33,8 @@ export interface Profile {
   readonly flushMs: number;
   /** The source changes between two runs of the sender. */
   readonly isSourceChanging: boolean;
+  /** Only this many blocks of a version differ; the others repeat them. undefined: all of them. */
+  readonly distinctBlocks: number | undefined;
   readonly isLying: boolean;
   /** After the end everything is started again and compared. */
   readonly isRepeated: boolean;
@@ -93,6 +95,8 @@ export interface World {
   /** Changes of the epoch that a sender could notice. */
   epochEnds: number;
   mismatches: number;
+  /** Blocks that the receiver has copied on the target. */
+  copies: number;
   /** A violation of an invariant. The run ends with the first. */
   violate(what: string): void;
   /** Whether the operation that starts now fails, and how; processes may be hit as well. */

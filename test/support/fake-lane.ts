@@ -19,6 +19,7 @@ export function fakeLane(given: Partial<ReceiverClient> = {}): FakeLane {
     readBlock: unasked,
     reopen: unasked,
     putBlock: unasked,
+    copyBlock: unasked,
     zero: unasked,
     flush: unasked,
     complete: unasked,

@@ -16,14 +16,15 @@ import type { ReceiverApp } from './receiver-app.ts';
 
 /** Requests that a test answers itself; each is told how to ask the receiver after all. */
 export type Interposed = {
-  [Name in 'putBlock' | 'complete']?: (
+  [Name in 'putBlock' | 'copyBlock' | 'complete']?: (
     ask: ReceiverClient[Name],
     ...args: Parameters<ReceiverClient[Name]>
   ) => ReturnType<ReceiverClient[Name]>;
 };
 
-function interpose(client: HttpReceiver, { putBlock, complete }: Interposed): ReceiverClient {
+function interpose(client: HttpReceiver, { putBlock, copyBlock, complete }: Interposed): ReceiverClient {
   const askPut: ReceiverClient['putBlock'] = async (...args) => await client.putBlock(...args);
+  const askCopy: ReceiverClient['copyBlock'] = async (...args) => await client.copyBlock(...args);
   const askComplete: ReceiverClient['complete'] = async (...args) => await client.complete(...args);
   return {
     get bytesWire() {
@@ -46,6 +47,7 @@ function interpose(client: HttpReceiver, { putBlock, complete }: Interposed): Re
     readBlock: async (...args) => await client.readBlock(...args),
     reopen: async (signal) => await client.reopen(signal),
     putBlock: async (...args) => await (putBlock?.(askPut, ...args) ?? askPut(...args)),
+    copyBlock: async (...args) => await (copyBlock?.(askCopy, ...args) ?? askCopy(...args)),
     zero: async (...args) => await client.zero(...args),
     flush: async (signal) => await client.flush(signal),
     complete: async (...args) => await (complete?.(askComplete, ...args) ?? askComplete(...args)),

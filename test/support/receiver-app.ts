@@ -40,6 +40,8 @@ export interface ReceiverAppOptions {
   readonly memoryWaitMs?: number;
   readonly bodyProgressTimeoutMs?: number;
   readonly limits?: Partial<ServerLimits>;
+  /** As a receiver of version 0.1, which does not know `POST /copy`. */
+  readonly isWithoutCopy?: boolean;
 }
 
 export interface ReceiverApp extends AsyncDisposable {
@@ -150,7 +152,10 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const key = makeSigningKey();
   const app = openApp(options, { transfer, key, pin, clock, log, activity }, observed);
   const server = await startServer({
-    fetch: async (request, env) => await app.fetch(request, env),
+    fetch: async (request, env) => {
+      if (options.isWithoutCopy === true) env.incoming.url = env.incoming.url?.replace(/^\/copy/, '/unknown');
+      return await app.fetch(request, env);
+    },
     certificatePem,
     keyPem,
     host: '127.0.0.1',

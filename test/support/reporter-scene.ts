@@ -34,7 +34,17 @@ export function reporterScene(
 ): ReporterScene {
   context.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
   const clock = new FakeClock();
-  const counters = { total: 100, read: 0, durable: 0, verified: 0, sent: 0, skipped: 0, zero: 0, resent: 0 };
+  const counters = {
+    total: 100,
+    read: 0,
+    durable: 0,
+    verified: 0,
+    sent: 0,
+    copied: 0,
+    skipped: 0,
+    zero: 0,
+    resent: 0,
+  };
   const [out, err, drawn]: [string[], string[], string[]] = [[], [], []];
   const area = {
     draw: (draw: Draw) => drawn.push(draw(100).join('\n')),

@@ -12,6 +12,7 @@ const COUNTERS = {
   durable: 95_390,
   verified: 90_685,
   sent: 40_000,
+  copied: 0,
   skipped: 500,
   zero: 50_000,
   resent: 0,

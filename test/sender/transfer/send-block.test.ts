@@ -31,6 +31,7 @@ class Scene {
     durable: 0,
     verified: 0,
     sent: 0,
+    copied: 0,
     skipped: 0,
     zero: 0,
     resent: 0,

@@ -1,0 +1,136 @@
+/**
+ * Has blocks copied on the target whose bytes another durable block there holds already. Only one attempt
+ * is made: whatever it fails of, the block is sent instead, and sending decides about the failure.
+ */
+import type { Clock } from '../../common/clock.ts';
+import { TransferError } from '../../common/errors.ts';
+import { blockCountOf, type Geometry } from '../../common/geometry.ts';
+import { indexesOf, type Range } from '../../common/ranges.ts';
+import { Semaphore } from '../../common/semaphore.ts';
+import type { ReceiverClient } from '../client/receiver-port.ts';
+import type { ReadBlock } from '../source/read-block.ts';
+import { DurableDigests } from './durable-digests.ts';
+import type { OwedBlocks } from './owed-blocks.ts';
+
+/** Two keep a disk busy; each takes the receiver's memory for one block. */
+const COPIES_MAX = 2;
+/**
+ * Blocks must be copied at least twice as fast as they are sent, over all lanes. A copy uses the target's
+ * disk twice, to read and to write: where the disk is the limit, and not the line, copying would slow
+ * everything down.
+ */
+const COPY_PART_MAX = 0.5;
+/** While copying does not pay, one in so many of the blocks that could be copied is, to measure again. */
+const PROBE_EVERY_BLOCKS = 32;
+/** After so many refusals in a row the candidates are worth nothing: something else is wrong. */
+const REFUSALS_MAX = 8;
+/** Weight of earlier measurements, with each block. */
+const DECAY = 0.8;
+
+export interface BlockCopierOptions {
+  readonly transferId: string;
+  readonly geometry: Geometry;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+export class BlockCopier {
+  readonly #options: BlockCopierOptions;
+  readonly #durable: DurableDigests;
+  readonly #copies = new Semaphore(COPIES_MAX);
+  #sendingCount = 0;
+  /** From one block to the next, over all lanes; undefined before the first. */
+  #copyMs: number | undefined;
+  #sendMs: number | undefined;
+  #unprobed = 0;
+  #refusals = 0;
+  #isOff = false;
+
+  constructor(options: BlockCopierOptions) {
+    this.#options = options;
+    this.#durable = new DurableDigests(blockCountOf(options.geometry));
+  }
+
+  /** @param digest of each of these blocks, which are durable. */
+  noteDurable(ranges: readonly Range[], digest: Buffer): void {
+    if (this.#isOff) return;
+    for (const index of indexesOf(ranges)) if (this.#isWhole(index)) this.#durable.add(digest, index);
+  }
+
+  /** Runs what sends a block, to learn how fast that is. */
+  async timeSending<Result>(send: () => Promise<Result>): Promise<Result> {
+    const startMs = this.#options.clock.monotonicMs();
+    this.#sendingCount++;
+    try {
+      const result = await send();
+      // So many at once, each of which takes so long.
+      const ms = (this.#options.clock.monotonicMs() - startMs) / this.#sendingCount;
+      this.#sendMs = averaged(this.#sendMs, ms);
+      return result;
+    } finally {
+      this.#sendingCount--;
+    }
+  }
+
+  /**
+   * @returns what the receiver owes if it has copied the block; undefined if it has to be sent.
+   * @throws the signal's reason, and what is no TransferError.
+   */
+  async copy(lane: ReceiverClient, block: ReadBlock): Promise<OwedBlocks | undefined> {
+    const { clock, signal, transferId } = this.#options;
+    const { index, digest } = block;
+    if (this.#isOff || block.unreadable.length > 0 || !this.#isWhole(index)) return undefined;
+    const from = this.#durable.lookUp(digest);
+    if (from === undefined || from === index || !this.#isWorthIt()) return undefined;
+    using _turn = await this.#copies.take(signal);
+    const startMs = clock.monotonicMs();
+    try {
+      const { epoch, generation, ...result } = await lane.copyBlock(block, from, signal);
+      // Sending it will say so.
+      if (result.transferId !== transferId) return undefined;
+      this.#refusals = 0;
+      this.#noteCopied(startMs);
+      return { ranges: [[index, 1]], digest, epoch, generation };
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof TransferError)) throw error;
+      this.#durable.remove(digest);
+      // An outage says nothing about copying.
+      if (error.code === 'connection-failed') return undefined;
+      this.#noteCopied(startMs);
+      this.#noteRefusal(error);
+      return undefined;
+    }
+  }
+
+  #noteCopied(startMs: number): void {
+    const ms = (this.#options.clock.monotonicMs() - startMs) / COPIES_MAX;
+    this.#copyMs = averaged(this.#copyMs, ms);
+  }
+
+  /** Only blocks of equal length can be copied: the last one may be shorter. */
+  #isWhole(index: number): boolean {
+    const { sizeBytes, blockSizeBytes } = this.#options.geometry;
+    return (index + 1) * blockSizeBytes <= sizeBytes;
+  }
+
+  #isWorthIt(): boolean {
+    const isFaster =
+      this.#copyMs === undefined ||
+      this.#sendMs === undefined ||
+      this.#copyMs <= this.#sendMs * COPY_PART_MAX;
+    if (!isFaster && ++this.#unprobed < PROBE_EVERY_BLOCKS) return false;
+    this.#unprobed = 0;
+    return true;
+  }
+
+  #noteRefusal({ code, kind }: TransferError): void {
+    // A receiver that does not know the request, or must not carry it out, will not learn it in this run.
+    if (kind === 'refused' && code !== 'block-absent') this.#isOff = true;
+    if (++this.#refusals >= REFUSALS_MAX) this.#isOff = true;
+  }
+}
+
+function averaged(before: number | undefined, ms: number): number {
+  return before === undefined ? ms : before * DECAY + ms * (1 - DECAY);
+}
