@@ -22,7 +22,7 @@ const TICK_MS = 20;
 export const BUSY_FILE_MS = 1000;
 
 export interface WriteMarks {
-  /** Call it before each write of this process that bypasses the page cache; one of the next three follows. */
+  /** Call it before each write that bypasses the page cache, and one of the next three after it. */
   begin(lengthBytes: number): void;
   end(): void;
   /** Nothing was written. */

@@ -1,4 +1,4 @@
-/** A block that the target holds elsewhere already: it is copied there, and does not travel. */
+/** Copies a block that the target already holds elsewhere, instead of sending it. */
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { Slab } from '../../common/io/buffers.ts';
@@ -7,11 +7,11 @@ import type { Transfer } from './transfer.ts';
 import { writeBlock } from './write-block.ts';
 
 /**
- * Reads `from` past the page cache, compares it with the digest, and writes it as any other block.
- * @param digest 32 bytes, of the transfer's algorithm: what both blocks are to be.
+ * Reads `from` past the page cache, compares it with the digest, and writes it like any other block.
+ * @param digest 32 bytes, by the transfer's algorithm: of both blocks.
  * @param takeSlab a buffer of a block's size.
- * @throws TransferError `block-absent` when `from` is not durable with this digest, or is not it any more
- * on the disk; otherwise as {@link writeBlock}.
+ * @throws TransferError `block-absent` if `from` is not durable with this digest, or differs on the disk;
+ * otherwise as {@link writeBlock}.
  */
 export async function copyBlock(
   transfer: Transfer,
@@ -25,12 +25,12 @@ export async function copyBlock(
   using slab = await takeSlab();
   const bytes = slab.bytes.subarray(0, lengthBytes);
   {
-    // Nobody writes it while it is read; its copy has a lock of its own afterwards.
+    // Keeps writers away while it is read; writing the copy takes a lock of its own.
     using _lock = await open.locks.lock(from, 1);
     if (!open.table.isDurable(from) || !open.table.digestOf(from).equals(digest)) {
       throw notThere(from, 'it is not durable with this digest');
     }
-    if (open.table.unreadableOf(from).length > 0) throw notThere(from, 'the source could not be read there');
+    if (open.table.unreadableOf(from).length > 0) throw notThere(from, 'it has unreadable areas');
     await transfer.target.readBack(bytes, offsetOf(from, open.geometry));
   }
   if (!(await open.digest.of(bytes)).equals(digest)) throw notThere(from, 'it was read back different');

@@ -26,7 +26,7 @@ export const SENDING: readonly Mutant[] = [
     file: RESPONSES,
     edits: [
       [
-        "if (!isSameRanges(ranges, requested)) throw badResponse('a result for other zeros');",
+        "if (!isSameRanges(ranges, requested)) throw badResponse('not for the ranges that were sent');",
         'void ranges;',
       ],
     ],

@@ -16,7 +16,9 @@ import { sealTransfer } from '../../../receiver/transfer/seal.ts';
 import { openForUpdate } from '../../../receiver/transfer/update.ts';
 import { coded } from '../../support/coded.ts';
 import { eventually } from '../../support/eventually.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
+import { OddDisk } from '../../support/odd-disk.ts';
 import {
   BLOCK_BYTES,
   claimOf,
@@ -81,7 +83,7 @@ test('a sealed target that was changed is found, and the journal keeps what was 
   target.writeAsOther(Buffer.from('x'), 2 * BLOCK_BYTES + 7);
   await claimTransfer(opened.transfer, claimOf(BLOCK_COUNT));
   const hint = /ddt-receive --update \/memory/;
-  const message = /^\/memory is not what was sealed any more: 1 blocks differ \(block 2\)/;
+  const message = /^\/memory no longer holds what was sealed: 1 of 4 blocks differ \(block 2\)/;
   await assert.rejects(seal(opened), coded('target-differs', { message, hint }));
   const { different, differentCount, blocks } = opened.transfer.status();
   assert.deepEqual([different, differentCount, blocks.absent, blocks.verified], [[[2, 1]], 1, 1, 3]);
@@ -91,6 +93,22 @@ test('a sealed target that was changed is found, and the journal keeps what was 
   target.writeAsOther(contentOf(opened.open, 2, 1), 2 * BLOCK_BYTES);
   await claimTransfer(opened.transfer, claimOf(BLOCK_COUNT));
   assert.equal((await seal(opened)).generation, 1);
+});
+
+test('a sealed transfer is confirmed only when all of it has been read again', async () => {
+  const target = new OddDisk();
+  await using opened = await openTransfer({ target, blockCount: BLOCK_COUNT, isReadBack: true });
+  for (let index = 0; index < BLOCK_COUNT; index++) await putBlock(opened, index, 1);
+  await seal(opened);
+  const slow = [0, 1].map((index) => target.holdReadBack(index));
+  await claimTransfer(opened.transfer, claimOf(BLOCK_COUNT));
+  for (const { arrived } of slow) await arrived;
+  const clock = new FakeClock();
+  const request = { blockCount: BLOCK_COUNT, root: rootOf(opened, [1, 1, 1, 1]) };
+  const early = clock.runToEnd(sealTransfer(opened.transfer, request, { key, clock }));
+  await eventually('a second is over', () => clock.monotonicMs() >= 1000);
+  for (const hold of slow) hold.open();
+  assert.deepEqual(await early, { outcome: 'verifying', verified: 2 });
 });
 
 test('an update keeps the earlier receipt and is sealed as the next generation', async () => {
