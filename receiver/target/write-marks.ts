@@ -6,13 +6,20 @@
 import { readFile, type FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
-import { SYS_FOLDER, majorMinorOf } from '../../common/disk/block-devices.ts';
+import {
+  deviceFolderOf,
+  diskFolderOf,
+  majorMinorOf,
+  partitionFoldersOf,
+} from '../../common/disk/block-devices.ts';
 import type { WriteMark } from './target.ts';
 
 /** The unit of the kernel's block statistics (Documentation/block/stat.rst), whatever the sectors are. */
 const STAT_SECTOR_BYTES = 512;
 const WRITTEN_FIELD = 6;
 const DISCARDED_FIELD = 13;
+/** Other partitions of a busy disk may be written while the counters are read, which takes a millisecond. */
+const STEADY_ATTEMPTS = 20;
 /**
  * File times advance with the kernel's tick, 10 ms at most: a second write within one tick does not change
  * them. The times must therefore have been the same for longer than a tick before they count as a mark.
@@ -37,16 +44,40 @@ export interface WriteMarks {
 /** @returns undefined where the kernel keeps no count for this device. */
 export async function openDeviceMarks(handle: FileHandle): Promise<WriteMarks | undefined> {
   const { rdev } = await handle.stat({ bigint: true });
-  const path = join(SYS_FOLDER, 'dev/block', majorMinorOf(rdev), 'stat');
   try {
-    return new DeviceMarks(path, await countIn(path));
+    const folder = await deviceFolderOf(majorMinorOf(rdev));
+    const diskFolder = await diskFolderOf(folder);
+    const countBytes = async (): Promise<number> => await countOf(folder, diskFolder);
+    return new DeviceMarks(countBytes, await countBytes());
   } catch {
     return undefined;
   }
 }
 
-/** Bytes written to and discarded from the device since it was made. */
-async function countIn(path: string): Promise<number> {
+/**
+ * Bytes written to and discarded from the device since it was made. A write through the node of the whole
+ * disk counts for no partition, wherever it goes: a partition's count is that of its disk less those of the
+ * other partitions.
+ */
+async function countOf(folder: string, diskFolder: string): Promise<number> {
+  if (folder === diskFolder) return await countIn(folder);
+  for (let attempt = 1; ; attempt++) {
+    const others = await countOfOthers(folder, diskFolder);
+    const all = await countIn(diskFolder);
+    // A write to another partition in between would count as foreign: too much rather than too little.
+    const isSteady = others === (await countOfOthers(folder, diskFolder));
+    if (isSteady || attempt === STEADY_ATTEMPTS) return all - others;
+  }
+}
+
+async function countOfOthers(folder: string, diskFolder: string): Promise<number> {
+  const partitions = await partitionFoldersOf(diskFolder);
+  const counts = await Promise.all(partitions.filter((each) => each !== folder).map(countIn));
+  return counts.reduce((total, bytes) => total + bytes, 0);
+}
+
+async function countIn(deviceFolder: string): Promise<number> {
+  const path = join(deviceFolder, 'stat');
   const fields = (await readFile(path, 'latin1')).trim().split(/\s+/).map(Number);
   const sectors = (fields[WRITTEN_FIELD] ?? NaN) + (fields[DISCARDED_FIELD] ?? 0);
   if (!Number.isSafeInteger(sectors)) throw new Error(`no count of written sectors in ${path}`);
@@ -54,7 +85,7 @@ async function countIn(path: string): Promise<number> {
 }
 
 class DeviceMarks implements WriteMarks {
-  readonly #path: string;
+  readonly #readCount: () => Promise<number>;
   #baseBytes: number;
   #ownBytes = 0;
   #inProgress = 0;
@@ -65,8 +96,8 @@ class DeviceMarks implements WriteMarks {
   #isRebasePending = false;
   #isExact = true;
 
-  constructor(path: string, baseBytes: number) {
-    this.#path = path;
+  constructor(readCount: () => Promise<number>, baseBytes: number) {
+    this.#readCount = readCount;
     this.#baseBytes = baseBytes;
   }
 
@@ -97,7 +128,7 @@ class DeviceMarks implements WriteMarks {
 
   async mark(): Promise<WriteMark> {
     const begun = this.#inProgress === 0 ? this.#begun : undefined;
-    const countBytes = await countIn(this.#path);
+    const countBytes = await this.#readCount();
     // No write of ours was in progress at any time while the counter was read.
     const isQuiet = begun === this.#begun;
     if (this.#isExact && this.#isRebasePending && isQuiet) {

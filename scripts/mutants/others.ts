@@ -90,6 +90,18 @@ const FOREIGN_WRITES: readonly Mutant[] = [
     tests: MARKS_TESTS,
   },
   {
+    name: "only a partition's own counter is read",
+    file: MARKS,
+    edits: [['  if (folder === diskFolder) return', '  if (diskFolder.length > 0) return']],
+    tests: MARKS_TESTS,
+  },
+  {
+    name: 'writes to other partitions count as foreign',
+    file: MARKS,
+    edits: [['return all - others;', 'return all;']],
+    tests: MARKS_TESTS,
+  },
+  {
     name: 'discarded bytes are not counted',
     file: MARKS,
     edits: [[' + (fields[DISCARDED_FIELD] ?? 0);', ' + 0 * DISCARDED_FIELD;']],

@@ -11,7 +11,7 @@ import type { WriteMark } from '../../../receiver/target/target.ts';
 import { BUSY_FILE_MS, FileMarks, openDeviceMarks } from '../../../receiver/target/write-marks.ts';
 import { coded } from '../../support/coded.ts';
 import { diskIdentity } from '../../support/disk-identity.ts';
-import { loopDevice, skipUnlessLoop } from '../../support/loop-device.ts';
+import { loopDevice, partition, skipUnlessLoop, skipUnlessPartitions } from '../../support/loop-device.ts';
 import { bounded } from '../../support/processes.ts';
 import { run, runOk } from '../../support/run.ts';
 import { tempDir } from '../../support/temp-dir.ts';
@@ -107,6 +107,27 @@ test('what another program discards or zeroes is counted', needsLoop, async (t) 
   const discarded = await device.foreign();
   assert(discarded !== null && discarded > punched, `${discarded} after ${punched}`);
 });
+
+test(
+  'a partition is also written through its disk; writes to other partitions do not count',
+  { skip: skipUnlessPartitions },
+  async () => {
+    await using device = await loopDevice(32 * MIB);
+    const [first, second] = await partition(device.path, 'gpt');
+    await using stack = new AsyncDisposableStack();
+    const target = await DeviceTarget.open(diskIdentity('device', first, 8 * MIB));
+    stack.defer(async () => await target.close());
+    const slabs = new SlabPool({ slabSizeBytes: MIB, slabCount: 1 });
+    using slab = await slabs.take();
+    await target.write(slab.bytes, 0);
+    await dd(second, 'oflag=direct', 'bs=4096', 'count=5');
+    assert.equal((await target.writeMark()).foreignBytes, 0);
+    await dd(device.path, 'oflag=direct', 'bs=4096', 'count=3', 'seek=300');
+    assert.equal((await target.writeMark()).foreignBytes, 3 * 4096);
+    await dd(first, 'oflag=direct', 'bs=4096', 'count=2');
+    assert.equal((await target.writeMark()).foreignBytes, 5 * 4096);
+  },
+);
 
 test('while our writes are in progress nothing of them counts as foreign', needsLoop, async () => {
   await using device = await openDevice();
