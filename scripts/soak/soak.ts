@@ -33,7 +33,7 @@ function readOptions(argv: readonly string[]): SoakOptions {
       seed: { type: 'string', default: String(freshSeed()) },
       size: { type: 'string', default: '24MiB' },
       'block-size': { type: 'string', default: '64KiB' },
-      foreign: { type: 'string', default: '60' },
+      foreign: { type: 'string', default: '20' },
       target: { type: 'string', default: process.getuid?.() === 0 ? 'device' : 'file' },
     },
   });
