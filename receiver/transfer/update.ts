@@ -33,10 +33,13 @@ export async function resize(transfer: Transfer, open: OpenTransfer, claim: Size
     // Waits for writes in progress.
     using _lock = await locks.lock(0, Math.max(1, open.blockCount));
     await transfer.target.prepare(claim.size);
-    await durability.flush();
   }
-  durability.close();
+  // Its readers need locks, too.
   await verifier?.stop();
+  // To the end: a write that waits is refused then, and journals nothing for the old size.
+  using _lock = await locks.lock(0, Math.max(1, open.blockCount));
+  await durability.flush();
+  durability.close();
   const both = Math.floor(Math.min(geometry.sizeBytes, claim.size) / geometry.blockSizeBytes);
   const gone: number[] = [];
   for (let index = both; index < open.blockCount; index++) if (table.isDurable(index)) gone.push(index);

@@ -239,6 +239,14 @@ const SEALED_COPIES: readonly Mutant[] = [
     tests: UPDATE_TESTS,
   },
   {
+    name: 'a write that waited while the size changed is journalled for the old size',
+    file: 'receiver/transfer/write-block.ts',
+    edits: [
+      ['  if (transfer.writable() === open) return;\n', '  if (transfer.writable() !== undefined) return;\n'],
+    ],
+    tests: UPDATE_TESTS,
+  },
+  {
     name: 'an adoption lists blocks without reading them',
     file: ADOPT,
     edits: [

@@ -107,7 +107,7 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'a block that waited for its turn is written after the seal',
     file: WRITE,
-    edits: [['waited for the lock.\n    transfer.writable();\n', 'waited for the lock.\n']],
+    edits: [['waited for the lock.\n    refuseStale(transfer, open);\n', 'waited for the lock.\n']],
     tests: WRITE_TESTS,
   },
   {

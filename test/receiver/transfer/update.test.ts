@@ -180,6 +180,27 @@ for (const [what, blockCount] of [
   });
 }
 
+test('a write that waits while an update changes the size is refused, and not journalled', async () => {
+  await using folder = await fastTempDir();
+  const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
+  journal.setProperties({ update: 'yes' });
+  const target = new MemoryTarget();
+  await using opened = await openTransfer({ target, journal, blockCount: BLOCK_COUNT });
+  for (let index = 0; index < BLOCK_COUNT - 1; index++) await putBlock(opened, index, 1, true);
+  // A write that is not flushed: the resizing waits at its flush.
+  await putBlock(opened, 0, 2);
+  using gate = target.hold('flush');
+  const resizing = claimTransfer(opened.transfer, claimOf(BLOCK_COUNT + 1));
+  await gate.arrived();
+  const waiting = putBlock(opened, BLOCK_COUNT - 1, 1, true);
+  gate.open();
+  await assert.rejects(waiting, coded('io-error', { message: /the size of the transfer has changed/ }));
+  assert.equal(await resizing, 'resized');
+  assert.deepEqual([...listedIn(journal).keys()], [0, 1, 2]);
+  opened.transfer.claimed().durability.close();
+  journal.close();
+});
+
 test('what the target holds is adopted: read, listed and verified', async () => {
   await using folder = await fastTempDir();
   const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
