@@ -14,13 +14,13 @@ export async function checkOutputPaths(outputs: readonly OutputPath[], source: s
   const seen = new Map<string, string>();
   for (const { option, path } of outputs) {
     const problem = await findOutputProblem(path, { path: source, name: 'source' });
-    if (problem !== undefined) throw refusal(option, path, problem.reason, problem.hint);
+    if (problem !== undefined) throw refusal(option, path, problem.reason);
     const other = seen.get(resolve(path));
-    if (other !== undefined) throw refusal(option, path, `${other} is written there`, 'name another file');
+    if (other !== undefined) throw refusal(option, path, `${other} is written there`);
     seen.set(resolve(path), option);
   }
 }
 
-function refusal(option: string, path: string, reason: string, hint: string): TransferError {
-  return new TransferError('usage', `cannot write ${option} ${path}: ${reason}`, { hint });
+function refusal(option: string, path: string, reason: string): TransferError {
+  return new TransferError('usage', `cannot write ${option} ${path}: ${reason}`);
 }
