@@ -66,6 +66,8 @@ export function faultOfFailure(world: World, sender: SimSender, error: TransferE
 function faultOfVerification(world: World, error: TransferError, end: string): string | undefined {
   const { blocks } = error.details;
   if (!Array.isArray(blocks) || blocks.length === 0) return `${end} and names no block`;
+  // Blocks that others have overwritten again and again count as well, and are no mismatches.
+  if (world.faults.hitsOf('foreignWrite') > 0) return undefined;
   return world.mismatches < 3 ? `${end} after ${world.mismatches} mismatches` : undefined;
 }
 
