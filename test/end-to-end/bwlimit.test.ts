@@ -151,7 +151,10 @@ test('invalid limits are refused before anything is sent', async () => {
   for (const [limit, message] of [
     ['fast', /^ddt-send: error: 'fast' is not a bandwidth limit\nddt-send: hint: examples: 2M, off, /],
     ['100B', /^ddt-send: error: the bandwidth limit '100B' is not between 1K and 8191T a second\n/],
-    ['@/nowhere/limit', /error: cannot read the limit from \/nowhere\/limit: no such file or directory\n/],
+    [
+      '@/nowhere/limit',
+      /error: cannot read the bandwidth limit from \/nowhere\/limit: no such file or directory\n/,
+    ],
   ] as const) {
     const { status, stderr } = await runSender(['--bwlimit', limit, '/dev/null', 'no ticket']);
     assert.equal(status, 2, stderr);
