@@ -1,6 +1,7 @@
 /**
- * `ddt-receive --check-receipt`: whether a disk still is what a receipt says, without a sender and without a
- * receiver. Reads the disk past the page cache and compares every block with the digests beside the receipt.
+ * `ddt-receive --check-receipt`: checks, without a sender or a running receiver, whether a disk still has the
+ * content in a receipt. Reads the disk past the page cache and compares every block with the digests beside
+ * the receipt.
  */
 import { open, readFile } from 'node:fs/promises';
 import { BLAKE3_HINT } from '../common/digest/blake3.ts';
@@ -23,7 +24,7 @@ import { rangesOf, type Range } from '../common/ranges.ts';
 import { fingerprintOf, isSignatureGood, parseSshsig, publicKeyLine } from '../common/trust/ssh-signature.ts';
 import { formatSize } from '../common/units.ts';
 
-/** As many reads at once keep a disk at its own speed. */
+/** Enough concurrent reads for the disk to be the limit. */
 const READERS = 4;
 const RECEIPT_BYTES_MAX = 1024 * 1024;
 
@@ -31,7 +32,7 @@ export interface ReceiptCheck {
   readonly receipt: SealReceipt;
   /** `SHA256:…` of the key that signed it. */
   readonly fingerprint: string;
-  /** Blocks that are not what the receipt says, or can't be read. */
+  /** Blocks that differ from the receipt or can't be read. */
   readonly different: readonly Range[];
 }
 
@@ -71,13 +72,10 @@ async function readReceipt(path: string): Promise<SignedReceipt> {
     signature?.namespace === RECEIPT_NAMESPACE &&
     receipt.receiverKey === publicKeyLine(signature.publicKey, 'ddt-receive') &&
     isSignatureGood(signature, json);
-  if (!isSigned) throw refused(path, `its signature in ${path}${SIGNATURE_SUFFIX} is not good`);
+  if (!isSigned) throw refused(path, `its signature in ${path}${SIGNATURE_SUFFIX} is not valid`);
   const isWhole = digests.length === receipt.blockCount * DIGEST_BYTES;
   if (!isWhole || `sha256:${digestNow(digests).toString('hex')}` !== receipt.root) {
-    throw refused(
-      path,
-      `${path}${DIGESTS_SUFFIX} does not have the digest that the receipt names as its root`,
-    );
+    throw refused(path, `the digest of ${path}${DIGESTS_SUFFIX} is not the root in the receipt`);
   }
   const digest = digestIn(DIGESTS, receipt.digest);
   if (digest === undefined) {
@@ -129,8 +127,8 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
   if (disk.sizeBytes < geometry.sizeBytes) {
     throw new TransferError(
       'target-refused',
-      `${path} has ${disk.sizeBytes} bytes (${formatSize(disk.sizeBytes)}), the copy of the receipt has ` +
-        `${geometry.sizeBytes}: it is another disk`,
+      `${path} is too small for the copy in the receipt: it has ${disk.sizeBytes} bytes ` +
+        `(${formatSize(disk.sizeBytes)}), the copy ${geometry.sizeBytes}: it is another disk`,
     );
   }
   const slabs = new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount: READERS });
@@ -155,7 +153,7 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
   return rangesOf(different);
 }
 
-/** @returns false where the disk can't be read, or ends. */
+/** @returns false if the disk can't be read there, or ends before. */
 async function readAll(
   handle: Awaited<ReturnType<typeof open>>,
   into: Buffer<ArrayBuffer>,

@@ -156,8 +156,8 @@ function refuseOther(journal: SqliteJournal, { identity, isAbsent }: FoundTarget
 }
 
 /**
- * Whether what is on the target may be taken for what the transfer has written. Two disks can have one serial
- * number: where that is all that is known, blocks must be listed, which are then compared.
+ * Whether the content of the target may be what the transfer has written. Two disks can have the same serial
+ * number: if nothing else is known, the journal must list blocks, which are then compared.
  */
 export function isSurelyResumed({ journal, likeness }: FoundJournal): boolean {
   if (likeness === 'same') return true;

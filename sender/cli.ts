@@ -13,7 +13,7 @@ import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.t
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
-/** In a message of commander; a piece of a token has capitals and digits. */
+/** In a message of commander; part of a token has capitals and digits. */
 const OPTION_NAMED = /'--[a-z]+(-[a-z]+)*'/;
 const HINT_HELP = 'ddt-send --help';
 
@@ -75,9 +75,9 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
     if (error.exitCode === 0) return 'help';
     if (error.code === 'commander.missingArgument')
       throw new TransferError('usage', 'no source given', { hint: HINT_HELP });
-    // A token may be cut before a dash: then the rest of the secret is taken for an option.
-    const isPiece = error.code === 'commander.unknownOption' && !OPTION_NAMED.test(error.message);
-    if (isPiece && argv.some(looksLikeTicket)) refusePieces(argv.length);
+    // A token may be cut before a dash: then the rest of the secret looks like an option.
+    const isPart = error.code === 'commander.unknownOption' && !OPTION_NAMED.test(error.message);
+    if (isPart && argv.some(looksLikeTicket)) refuseParts(argv.length);
     throw usageErrorOf(error, 'ddt-send');
   }
   return readOptions(command);
@@ -215,12 +215,12 @@ function readArguments(words: readonly string[]): { source: string; ticket: stri
     });
   }
   const ticket = rest.join(' ');
-  if (rest.length > 1 && !looksLikeTicket(rest[0] ?? '')) refusePieces(words.length);
+  if (rest.length > 1 && !looksLikeTicket(rest[0] ?? '')) refuseParts(words.length);
   return { source, ticket };
 }
 
-/** Shows none of the arguments: they may be pieces of a token. */
-function refusePieces(count: number): never {
+/** Shows none of the arguments: they may be parts of a token. */
+function refuseParts(count: number): never {
   throw new TransferError('usage', `expected a source and a ticket, got ${count} arguments`, {
     hint:
       'an unquoted & or a blank splits the ticket, so put it in single quotes: ' +

@@ -36,7 +36,7 @@ async function findText({ ticket, ticketFile, source }: SendOptions): Promise<st
 async function readTicketFile(path: string): Promise<string> {
   const isStdin = path === '-';
   const name = isStdin ? 'standard input' : path;
-  // One byte more than allowed, to see that there is more.
+  // One byte more than allowed, to notice a longer one.
   const end = TICKET_FILE_BYTES_MAX;
   try {
     const stream = createReadStream(

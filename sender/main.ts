@@ -176,7 +176,7 @@ async function openLimit(
   if (argument === undefined) return undefined;
   return await ScheduleSource.open(argument, {
     clock: systemClock,
-    onChange: (limit) => reporter.fact(`limit    ${formatLimit(limit)} from now on`),
+    onChange: (limit) => reporter.fact(`limit    changed to ${formatLimit(limit)}`),
     onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
   });
 }

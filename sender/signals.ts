@@ -46,7 +46,7 @@ export class Signals {
     return await Promise.race([run, this.#overdue.promise]);
   }
 
-  /** Until this is called SIGHUP ends the process. @param survives whether the run goes on. */
+  /** Until this is called SIGHUP ends the process. @param survives whether the run continues. */
   onHangup(survives: (hangup: Hangup) => boolean): void {
     process.on('SIGHUP', () => {
       const isTerminalLost = this.#hadTerminal && !hasTerminal();

@@ -31,7 +31,7 @@ async function projectFiles(): Promise<SourceFile[]> {
 }
 
 /** Rules of language, which hold for the documents too. */
-const PROSE_RULES: Readonly<Record<string, Rule>> = {};
+const PROSE_RULES: Readonly<Record<string, Rule>> = { plainEnglish };
 
 /** Braces in strings, templates, comments and regular expressions, which are not blocks. */
 const CONFUSING = `

@@ -14,7 +14,7 @@ export interface ReceiptFiles {
   readonly digests: Buffer;
 }
 
-/** The receipt itself comes last: where it is, the others are. @throws as open(2), write(2), rename(2) do. */
+/** Writes the receipt last: if it exists, so do the others. @throws as open(2), write(2), rename(2) do. */
 export async function writeReceiptFiles(path: string, files: ReceiptFiles): Promise<void> {
   await writeFileDurably(`${path}${DIGESTS_SUFFIX}`, files.digests, 0o644);
   await writeFileDurably(`${path}${SIGNATURE_SUFFIX}`, files.signature, 0o644);

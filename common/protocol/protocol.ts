@@ -121,7 +121,7 @@ export interface TransferStatus {
   readonly differentCount: number;
   /** Blocks read so far of what the target held before the claim, with `--adopt`; null when that is over. */
   readonly adopting: { readonly done: number; readonly total: number } | null;
-  /** Of the receipt that there is or will be: 1, and one more after each update. */
+  /** Generation of the present or next receipt: 1, and one more after each update. */
   readonly generation: number;
   /** A claim may bring another size: the transfer is being updated. */
   readonly resizable: boolean;

@@ -1,7 +1,6 @@
 /**
- * What is known of every block, in memory: its state and its digest. 33 bytes a block, in two flat arrays,
- * because 2.6 million objects would cost hundreds of megabytes. Says nothing of its own: `durability` changes
- * it.
+ * State and digest of every block, in memory: 33 bytes a block, in two flat arrays, because 2.6 million
+ * objects would take hundreds of megabytes. It decides nothing: `durability` and the verifier change it.
  */
 import assert from 'node:assert/strict';
 import { joinAreas, type Area } from '../../common/areas.ts';
@@ -20,7 +19,7 @@ const VERIFIED = BLOCK_STATES.indexOf('verified');
  * written to the target since.
  */
 const LISTED = BLOCK_STATES.length;
-/** Of a sealed transfer: read, and not what was sealed. Its digest is kept; to everyone else it is absent. */
+/** In a sealed transfer: read back, and not what was sealed. Keeps its digest; others see it as absent. */
 const DIFFERENT = LISTED + 1;
 
 export class BlockTable {
@@ -28,7 +27,7 @@ export class BlockTable {
   readonly #states: Uint8Array;
   readonly #digests: Buffer;
   readonly #counts: number[];
-  /** Of the few blocks that have any. */
+  /** Only the few blocks that have any. */
   readonly #unreadable = new Map<number, readonly Area[]>();
 
   constructor(blockCount: number) {
@@ -42,21 +41,21 @@ export class BlockTable {
     return this.#blockCount;
   }
 
-  /** The blocks from `blockCount` on, all absent, are none any more. Their memory was never touched. */
+  /** Drops the blocks from `blockCount` on, all absent. Their memory was never touched. */
   shrinkTo(blockCount: number): void {
     assert(blockCount <= this.#blockCount && this.presentEnd() <= blockCount);
     this.#counts[ABSENT] = (this.#counts[ABSENT] ?? 0) - (this.#blockCount - blockCount);
     this.#blockCount = blockCount;
   }
 
-  /** Behind the last block that is not absent; 0 when all are. */
+  /** One past the last block that is not absent; 0 if all are absent. */
   presentEnd(): number {
     let end = this.countOf('absent') === this.#blockCount ? 0 : this.#blockCount;
     while (end > 0 && this.#states[end - 1] === ABSENT) end--;
     return end;
   }
 
-  /** `absent` also behind the last block. */
+  /** @throws AssertionError past the last block. */
   stateOf(index: number): BlockState {
     const value = this.#states[index] ?? -1;
     const state = BLOCK_STATES[value === LISTED ? DURABLE : value === DIFFERENT ? ABSENT : value];
@@ -75,7 +74,7 @@ export class BlockTable {
     return this.#digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
   }
 
-  /** Areas of the block that could not be read at the source, and are zeros in it. */
+  /** Areas of the block that are unreadable at the source, and zeros here. */
   unreadableOf(index: number): readonly Area[] {
     return this.#unreadable.get(index) ?? [];
   }
@@ -85,7 +84,7 @@ export class BlockTable {
     else this.#unreadable.delete(index);
   }
 
-  /** Of all blocks, joined over blocks. */
+  /** Unreadable areas of all blocks; those that touch are joined. */
   unreadable(): Area[] {
     return joinAreas([...this.#unreadable.values()].flat());
   }
@@ -100,7 +99,7 @@ export class BlockTable {
     this.#put(index, LISTED, digest);
   }
 
-  /** A block of a sealed transfer is not what was sealed. */
+  /** The block is not what was sealed. */
   setDifferent(index: number): void {
     this.#put(index, DIFFERENT);
   }
@@ -114,7 +113,7 @@ export class BlockTable {
     return this.#ranges(most, (index) => this.#states[index] === DIFFERENT);
   }
 
-  /** Whether it is durable on the word of the journal, or of a time before somebody else wrote. */
+  /** Whether it is durable, but only according to the journal or from before another program wrote. */
   isListed(index: number): boolean {
     return this.#states[index] === LISTED;
   }
@@ -131,12 +130,12 @@ export class BlockTable {
     } else if (digest !== undefined) this.#digests.set(digest, index * DIGEST_BYTES);
   }
 
-  /** What was read back has to be read back again. */
+  /** All verified blocks have to be read back again. */
   doubtVerified(): void {
     this.#turn(VERIFIED, DURABLE);
   }
 
-  /** Somebody else may have written anywhere: nothing durable is vouched for. */
+  /** Another program may have written anywhere: no durable block is vouched for. */
   doubtAll(): void {
     for (const state of [VERIFIED, DURABLE, DIFFERENT]) this.#turn(state, LISTED);
   }
@@ -148,7 +147,7 @@ export class BlockTable {
     }
   }
 
-  /** The first block from `from` on that is durable, not verified yet, and listed or not. */
+  /** The first durable block from `from` on that is not verified: a listed one, or one that is not. */
   nextDurable(from: number, isListed = false): number | undefined {
     const index = this.#states.indexOf(isListed ? LISTED : DURABLE, from);
     return index < 0 ? undefined : index;
@@ -183,7 +182,7 @@ export class BlockTable {
     return this.#digests.subarray(0, this.#blockCount * DIGEST_BYTES);
   }
 
-  /** Neighbours of equal state, joined, within the `count` blocks from `first`. */
+  /** The `count` blocks from `first`; neighbors with equal states are joined. */
   statesByRange(first: number, count: number): { first: number; count: number; state: BlockState }[] {
     const ranges: { first: number; count: number; state: BlockState }[] = [];
     for (let index = first; index < first + count; index++) {

@@ -1,4 +1,4 @@
-/** What happens to written blocks that others have to know. */
+/** What happens to written blocks, for the rest of the receiver. */
 import type { TransferError } from '../../common/errors.ts';
 
 export interface DurabilityEvents {
@@ -6,6 +6,6 @@ export interface DurabilityEvents {
   onEpochEnd?(error: TransferError, lostBlocks: number): void;
   /** Blocks became durable. */
   onDurable?(): void;
-  /** The journal can't be written for another reason than a full disk: the process must not go on. */
+  /** The journal can't be written, and not because the disk is full: the process must end. */
   onJournalBroken(error: TransferError): void;
 }

@@ -18,16 +18,16 @@ import type { DurabilityEvents } from './durability-events.ts';
 import { JOURNAL_RETRY_MS, type Journal } from '../journal/journal.ts';
 import type { Target } from '../target/target.ts';
 
-/** At most a second of written blocks is lost by a crash: that is what gets sent again. */
+/** A crash loses at most a second of written blocks, which are then sent again. */
 export const FLUSH_INTERVAL_MS = 1000;
 /** A fast line writes more than this within a second; flushing earlier keeps a flush short. */
 export const FLUSH_BYTES = 256 * 1024 * 1024;
 /**
- * After so many failed flushes in a row writes are refused for a while: a sender that is told "written" while
- * every flush fails would send the same blocks for ever.
+ * After so many failed flushes in a row writes are refused for a while: a sender that gets "written" while
+ * every flush fails would send the same blocks forever.
  */
 export const FLUSH_ERRORS_MAX = 3;
-/** Long enough for a sender to give up, short enough for one that is started again. */
+/** Long enough for a sender to report it, short enough not to delay the next run. */
 export const FLUSH_ERRORS_PAUSE_MS = 30_000;
 
 interface WrittenBlock {
@@ -35,7 +35,7 @@ interface WrittenBlock {
   readonly digest: Buffer;
 }
 
-/** Proof that a write was announced; handed back when it ended. */
+/** Proof that a write was announced; the caller hands it back when the write ends. */
 export interface WritePermit {
   readonly epoch: string;
   readonly indexes: readonly number[];
@@ -103,7 +103,7 @@ export class Durability {
   }
 
   /**
-   * The announced bytes have been taken by the target.
+   * The target has taken the announced bytes.
    * @returns the write's generation. @throws TransferError `io-error` when the epoch ended meanwhile.
    */
   finishWrite(permit: WritePermit, digestOf: (index: number) => Buffer, lengthBytes: number): number {
@@ -126,12 +126,12 @@ export class Durability {
     return this.#generation;
   }
 
-  /** The announced write failed. Anything but a full disk ends the epoch. */
+  /** The announced write failed. Unless the disk is just full, this ends the epoch. */
   failWrite(permit: WritePermit, error: TransferError): void {
     if (error.code !== 'no-space' && permit.epoch === this.#epoch) this.#endEpoch(error);
   }
 
-  /** A durable block stays, what is known of its source changes. @throws as {@link announce}. */
+  /** Replaces the unreadable areas of a durable block, which stays durable. @throws as {@link announce}. */
   recordUnreadable(index: number, unreadable: readonly Area[]): void {
     this.#writeJournal(() => this.#journal.recordUnreadable(index, unreadable));
     this.#table.setUnreadable(index, unreadable);
@@ -146,15 +146,15 @@ export class Durability {
   }
 
   /**
-   * As {@link flush}, even if nothing of ours is unflushed: what other programs left in the page cache of the
-   * target is written now, and counted, rather than after the seal.
+   * Like {@link flush}, but also when no write of ours is unflushed: bytes that other programs left in the
+   * page cache of the target are then written, and counted, before the seal rather than after it.
    */
   async flushEverything(): Promise<void> {
     this.#isFlushForced = true;
     await this.flush();
   }
 
-  /** Stops the timer; unflushed blocks stay what they are. */
+  /** Stops the timer; unflushed blocks stay unflushed. */
   close(): void {
     this.#pause?.abort();
   }
@@ -173,7 +173,7 @@ export class Durability {
       await this.#target.flush();
     } catch (error) {
       const failure = error instanceof TransferError ? error : new TransferError('io-error', String(error));
-      // Even when the epoch ended meanwhile: the error may be of writes of the new one, and comes only once.
+      // Even if the epoch has ended meanwhile: the error may concern writes of the new one.
       this.#flushErrors++;
       if (this.#flushErrors >= FLUSH_ERRORS_MAX) {
         this.#refusedUntilMs = this.#clock.monotonicMs() + FLUSH_ERRORS_PAUSE_MS;
@@ -183,8 +183,7 @@ export class Durability {
     }
     if (epoch !== this.#epoch)
       throw new TransferError('io-error', 'a write to the target failed during the flush');
-    // Only now, and without a pause, what is still unchanged since: a block under a newer write has left the
-    // map.
+    // Without an await from here to the journal: a block that is being written again has left the map.
     const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
     if (durable.length > 0) {
       const blocks = durable.map(([index, { digest }]) => {
@@ -215,7 +214,7 @@ export class Durability {
       if (delayMs > 0) await this.#clock.sleep(delayMs, signal);
       await this.flush();
     } catch {
-      // Called off; or the flush failed, which has ended the epoch, and every reply tells that.
+      // Aborted; or the flush failed, which has ended the epoch, and every response says so.
     }
   }
 
@@ -227,16 +226,15 @@ export class Durability {
     const lostBlocks = this.#written.size;
     for (const index of this.#written.keys()) this.#table.set(index, 'absent');
     this.#written.clear();
-    // Its retry was for what is lost now, and may be the very flush that failed: the next change tries the
-    // journal again.
+    // The pending retry may be the very flush that failed: the next change tries the journal again.
     this.#journalFull = undefined;
     this.#events.onEpochEnd?.(error, lostBlocks);
   }
 
   #targetBroken(): TransferError {
     const what = `the flush of ${this.#target.identity.path} failed ${this.#flushErrors} times in a row`;
-    const hint = 'see to the disk; then the same ddt-send goes on';
-    return new TransferError('io-error', `${what}: for a while nothing is written to it`, { hint });
+    const hint = 'check the disk, then run the same command again to resume';
+    return new TransferError('io-error', `${what}: writes are refused for a while`, { hint });
   }
 
   #writeJournal(write: () => void): void {

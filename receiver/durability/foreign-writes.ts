@@ -1,15 +1,15 @@
 /**
- * Limits what was read back to the time since the last write by anybody else. A block that was read and equal
- * proves nothing any more once another program may have written over it.
+ * Makes a block that was read back count only since the last write by another program: once another program
+ * may have overwritten it, the earlier reading proves nothing.
  */
 import { TransferError } from '../../common/errors.ts';
 import type { Target, WriteMark } from '../target/target.ts';
 
-/** Another program that writes each time while everything is read back will not stop by itself. */
+/** A program that writes during each of so many complete readings will not stop by itself. */
 export const FOREIGN_ROUNDS_MAX = 3;
 
 export interface ForeignWriteEvents {
-  /** @param bytes that others have written since the target was opened; null where only that is known. */
+  /** @param bytes written by others since the target was opened; null where the number is unknown. */
   onForeignWrite?(bytes: number | null): void;
 }
 
@@ -17,18 +17,18 @@ export interface ForeignWriteOptions {
   readonly target: Target;
   readonly events: ForeignWriteEvents;
   /**
-   * Makes what was verified durable only, to be read back again.
-   * @param isForeign others have written: what differs then need not be the disk's fault.
+   * Makes all verified blocks durable only, so that they are read back again.
+   * @param isForeign another program has written: blocks that differ need not be the disk's fault.
    */
   readonly doubt: (isForeign: boolean) => void;
 }
 
-/** In place of a mark that could not be taken; no other one is equal to it. */
+/** In place of a mark that could not be taken; equal to no other mark. */
 const NO_MARK: WriteMark = { foreignBytes: null, stamp: 'unknown' };
 
 export class ForeignWriteWatch {
   readonly #options: ForeignWriteOptions;
-  /** Everything verified was read since nobody else has written, by this mark. */
+  /** Everything verified was read after this mark was taken. */
   #mark: WriteMark | undefined;
   #taking: Promise<WriteMark> | undefined;
   #hasOwnWrites = false;
@@ -38,14 +38,14 @@ export class ForeignWriteWatch {
     this.#options = options;
   }
 
-  /** To be awaited before the first block is read back. */
+  /** Await it before the first block is read back. */
   async begin(): Promise<void> {
     if (this.#mark !== undefined) return;
     this.#taking ??= this.#options.target.writeMark().catch(() => NO_MARK);
     this.#mark ??= await this.#taking;
   }
 
-  /** Whether writes of others can be told from ours; undefined before {@link begin}. */
+  /** Whether writes of others can be distinguished from ours; undefined before {@link begin}. */
   get tellsWritersApart(): boolean | undefined {
     return this.#mark === undefined ? undefined : this.#mark.foreignBytes !== null;
   }
@@ -54,7 +54,7 @@ export class ForeignWriteWatch {
     this.#hasOwnWrites = true;
   }
 
-  /** While writes are in progress: finds the writes of others early. */
+  /** Finds the writes of others early; works while writes of ours are in progress. */
   async look(): Promise<void> {
     const before = this.#mark?.foreignBytes ?? null;
     if (before === null) return;
@@ -66,10 +66,11 @@ export class ForeignWriteWatch {
   }
 
   /**
-   * To be called while no write of this process is in progress and everything is flushed.
-   * @returns whether everything verified was read since the last write by anybody else (or, where writers
-   * can't be told apart, by anybody); if not, it has to be read back again.
-   * @throws TransferError `io-error`; `foreign-writes` when others have written again and again.
+   * Call it while no write of this process is in progress and everything is flushed.
+   * @returns whether everything verified was read after the last write by another program (where writers
+   * can't be distinguished: by any program); if not, it has to be read back again.
+   * @throws TransferError `io-error`; `foreign-writes` when others have written {@link FOREIGN_ROUNDS_MAX}
+   * times.
    */
   async isUnchanged(): Promise<boolean> {
     const before = this.#mark;

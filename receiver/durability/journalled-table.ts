@@ -1,4 +1,4 @@
-/** The table of a transfer that goes on: what its journal lists, and nothing else. */
+/** The table of a resumed transfer: the blocks that its journal lists, durable but not verified. */
 import { BlockTable } from './block-table.ts';
 import type { Journal } from '../journal/journal.ts';
 

@@ -1,4 +1,4 @@
-/** One writer per block at a time: locks over ranges of block indexes, granted in the order of asking. */
+/** One writer per block at a time: locks over ranges of block indexes, granted in order. */
 import assert from 'node:assert/strict';
 
 interface Held {
@@ -20,7 +20,7 @@ export class RangeLocks {
   /** Bounded by the number of connections: each asks for one lock at a time. */
   #waiting: Waiting[] = [];
 
-  /** Waits until nobody holds, or waits longer for, any of these blocks. Disposing twice is harmless. */
+  /** Waits until no earlier caller holds or wants any of these blocks. Disposing it twice is harmless. */
   async lock(first: number, count: number): Promise<Disposable> {
     const wanted: Held = { first, end: first + count };
     const ahead = [...this.#held, ...this.#waiting.map((waiter) => waiter.wanted)];

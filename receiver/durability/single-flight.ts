@@ -1,4 +1,4 @@
-/** Runs of one job, shared: who asks while one is under way gets the next, with all who ask then. */
+/** Shares runs of one job: callers during a run all get the next run. */
 
 export class SharedRun {
   readonly #work: () => Promise<void>;

@@ -1,10 +1,11 @@
 /**
- * Reads durable blocks back from the target, past the page cache. What this process wrote is read at a short
- * distance behind the writing; what an earlier process listed, or what was durable when somebody else wrote
- * to the target, is read after that. A block that differs becomes absent, and the sender sends it again.
+ * Reads durable blocks back from the target, past the page cache. Blocks that this process wrote are read
+ * shortly after they are written; those that an earlier process listed, or that were durable when another
+ * program wrote to the target, after that. A block that differs becomes absent, and the sender sends it
+ * again.
  *
- * `verified` is known only here, in memory: read back by this process since the last write that could have
- * been somebody else's.
+ * `verified` exists only here, in memory: read back by this process since the last write that another
+ * program may have made.
  */
 import assert from 'node:assert/strict';
 import { SlabPool } from '../../common/io/buffers.ts';
@@ -22,20 +23,20 @@ import type { ReadBackMethod, Target } from '../target/target.ts';
 
 /** Two at a time keep a disk busy and leave the rest of it to the writes. */
 const READERS = 2;
-/** A block that was sent again this often and still reads back wrong: the disk is broken. */
+/** A block that was written this often and read back wrong each time: the disk is broken. */
 export const MISMATCHES_MAX = 3;
-/** Others may have changed millions of blocks; few of them are changed again and again. */
+/** Others may have changed millions of blocks; counting mismatches of each would need too much memory. */
 const CHANGES_TRACKED_MAX = 10_000;
 
 export interface VerifierEvents extends ForeignWriteEvents {
   /** `count`: how often this block has read back wrong by now. */
   onMismatch?(index: number, offset: number, count: number, reason: string): void;
   /**
-   * A block that this process did not write, or that was written before others wrote, is not what it was.
-   * `count`: how many such blocks there are by now.
+   * A block has changed that this process did not write, or wrote before another program did.
+   * `count`: how many such blocks were found so far.
    */
   onChanged?(index: number, offset: number, count: number, reason: string): void;
-  /** It read back wrong first, and right the second time. */
+  /** It read back wrong at first, and right the second time. */
   onUnstable?(index: number, offset: number): void;
   /** As for the writes: the process must end. */
   onJournalBroken(error: TransferError): void;
@@ -50,7 +51,7 @@ export interface VerifierOptions {
   readonly clock: Clock;
   readonly digest: DigestBlock;
   readonly zeroDigests: ZeroDigests;
-  /** Nothing is written any more: what differs is noted, and the journal keeps what was sealed. */
+  /** Nothing is written any more: blocks that differ are noted, and the journal keeps what was sealed. */
   readonly isSealed: () => boolean;
   readonly events: VerifierEvents;
 }
@@ -62,12 +63,12 @@ export class Verifier {
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
   readonly #watch: ForeignWriteWatch;
-  /** Counts the times at which all that had been read back was doubted. */
+  /** How often all earlier readings became doubtful. */
   #doubts = 0;
   #changedCount = 0;
-  /** Where the next own block, and the next listed one, is looked for. */
+  /** Where the search for the next own block, and for the next listed one, starts. */
   readonly #cursors = [0, 0];
-  /** Somebody waits until everything is read back. */
+  /** A caller waits until everything is read back. */
   #isSettling = false;
   #readers = 0;
   #isStopped = false;
@@ -93,7 +94,7 @@ export class Verifier {
     );
   }
 
-  /** There may be something to read: the process has just started, or blocks were doubted. */
+  /** Starts readers if there are blocks to read. */
   wake(): void {
     while (this.#readers < READERS && !this.#isStopped && this.#readableCount > this.#reading.size) {
       this.#readers++;
@@ -108,7 +109,7 @@ export class Verifier {
     this.wake();
   }
 
-  /** Everything is read back again, whatever was verified before. */
+  /** Reads everything back again, verified or not. */
   startOver(): void {
     this.#doubt(true);
     this.#isSettling = true;
@@ -125,14 +126,14 @@ export class Verifier {
     this.wake();
   }
 
-  /** What was read back has to be read back again. */
+  /** All verified blocks have to be read back again. */
   #doubt(isForeign: boolean): void {
     this.#doubts++;
     if (isForeign) this.#options.table.doubtAll();
     else this.#options.table.doubtVerified();
   }
 
-  /** Finds writes of others. @returns whether they can be told from ours. */
+  /** Finds writes of others. @returns whether they can be distinguished from ours. */
   async look(): Promise<boolean> {
     await this.#watch.begin();
     await this.#watch.look();
@@ -148,8 +149,9 @@ export class Verifier {
   }
 
   /**
-   * Whether what is verified was read since the last write by anybody else; if not, all of it is durable only
-   * and has to be read again. To be called while nothing is written and everything is flushed.
+   * Call it while nothing is being written and everything is flushed.
+   * @returns whether all verified blocks were read after the last write by another program; if not, they are
+   * durable only, and are read again.
    * @throws TransferError `io-error`, `foreign-writes`.
    */
   async confirm(): Promise<boolean> {
@@ -158,15 +160,15 @@ export class Verifier {
     return isUnchanged;
   }
 
-  /** Ends the readers after the blocks in hand. */
+  /** Resolves when the readers have finished their blocks and ended. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#readers > 0) await this.#settled.promise;
   }
 
   /**
-   * Blocks that may be read now. Where writers can't be told apart every write makes what was read before
-   * worthless: own blocks are read after the last one.
+   * Blocks that may be read now. Where writers can't be distinguished, each write of ours would invalidate
+   * all earlier readings: own blocks are then read after the last write.
    */
   get #readableCount(): number {
     const { table } = this.#options;
@@ -202,7 +204,7 @@ export class Verifier {
     }
   }
 
-  /** The next block to read: an own one past the last, around the end; then a listed one. */
+  /** The next block to read: an own one after the last one read, wrapping around; then a listed one. */
   #next(): number | undefined {
     if (this.#isStopped) return undefined;
     return (this.#readsOwn ? this.#nextOf(0) : undefined) ?? this.#nextOf(1);
@@ -234,11 +236,11 @@ export class Verifier {
     const bytes = slab.bytes.subarray(0, lengthOf(index, geometry));
     const doubts = this.#doubts;
     const first = await this.#compare(number, bytes, offset);
-    // Once more: a bit that flipped on its way from the disk is not on the disk.
+    // Read twice: a bit that flipped on its way from the disk is not on the disk.
     const failure = first === undefined ? undefined : await this.#compare(number, bytes, offset);
     if (failure === undefined) {
       if (first !== undefined) this.#options.events.onUnstable?.(number, offset);
-      // Read before a write went astray, or others wrote: it is still durable, and its turn comes again.
+      // Read before a write went astray or another program wrote: still durable, it is read again later.
       if (doubts !== this.#doubts) return;
       // The lock kept every writer away while it was read.
       assert.equal(table.stateOf(number), 'durable');
@@ -251,7 +253,7 @@ export class Verifier {
       return;
     }
     const isListed = table.isListed(number);
-    // Not journalled: it stays as it is, for the next process to find.
+    // The journal had no room: the block stays durable, for the next process to find.
     if (!(await this.#whenRoom(() => this.#options.journal.forgetBlocks([number])))) return;
     if (isListed) {
       table.set(number, 'absent');
@@ -259,8 +261,7 @@ export class Verifier {
       this.#options.events.onChanged?.(number, offset, ++this.#changedCount, failure);
       return;
     }
-    // Where its bytes went nobody knows, or whether those of a block that can't be read were ever written
-    // there: perhaps over a block that was right when it was read.
+    // Its bytes may have gone anywhere, perhaps over a block that was right when it was read.
     this.#doubt(false);
     table.set(number, 'absent');
     this.#options.events.onMismatch?.(number, offset, this.#countMismatch(number), failure);
@@ -272,7 +273,7 @@ export class Verifier {
     return count;
   }
 
-  /** @returns why it is not what was written; undefined when it is. */
+  /** @returns why it differs from what was written; undefined if it does not. */
   async #compare(index: number, bytes: Buffer<ArrayBuffer>, offset: number): Promise<string | undefined> {
     const { target, digest, table, zeroDigests } = this.#options;
     try {
@@ -292,7 +293,7 @@ export class Verifier {
     return isEqual ? undefined : 'it holds other bytes than were written';
   }
 
-  /** A full disk under the journal is waited for. @returns false when there is no more time to wait. */
+  /** Waits while the disk under the journal is full. @returns false if the verifier is stopped meanwhile. */
   async #whenRoom(write: () => void): Promise<boolean> {
     while (true) {
       try {

@@ -1,11 +1,9 @@
 /** The ticket of a transfer: the same after a restart, until it is about to expire. */
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { writeFileDurably } from '../../common/io/durable-file.ts';
+import { findOutputProblem } from '../../common/io/output-file.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { formatTicket, type Ticket } from '../../common/trust/ticket.ts';
 import { mintToken } from '../../common/trust/token.ts';
@@ -62,26 +60,10 @@ export async function makeTicket(
  * @throws TransferError `usage`.
  */
 export async function checkTicketFile(path: string, target: string): Promise<void> {
-  const folder = dirname(resolve(path));
-  const found = await stat(path).catch(() => null);
-  if (found?.isFile() === false) {
-    const what = found.isDirectory() ? 'a directory' : 'not a regular file';
-    throw unwritable(path, `it is ${what}`, 'name a file that does not exist yet');
-  }
-  const other = await stat(target).catch(() => null);
-  const isTarget = found !== null && other?.dev === found.dev && other.ino === found.ino;
-  if (isTarget || resolve(path) === resolve(target)) {
-    throw unwritable(path, 'it is the target', 'name another file');
-  }
-  await access(folder, constants.W_OK | constants.X_OK).catch((error: unknown) => {
-    const isAbsent = errnoOf(error) === 'ENOENT';
-    const reason = isAbsent ? `there is no folder ${folder}` : `${folder}: ${reasonOf(error)}`;
-    throw unwritable(path, reason, isAbsent ? `mkdir -p ${folder}` : 'name a file in another folder');
-  });
-}
-
-function unwritable(path: string, reason: string, hint: string): TransferError {
-  return new TransferError('usage', `cannot write the ticket to ${path}: ${reason}`, { hint });
+  const problem = await findOutputProblem(path, { path: target, name: 'target' });
+  if (problem === undefined) return;
+  const message = `cannot write the ticket to ${path}: ${problem.reason}`;
+  throw new TransferError('usage', message, { hint: problem.hint });
 }
 
 async function writeTicket(path: string, ticket: Ticket): Promise<void> {

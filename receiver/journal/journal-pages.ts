@@ -1,19 +1,19 @@
 /**
- * How a journal of millions of rows is read: many rows as one, because a row costs far more on its way to
- * JavaScript than within SQLite.
+ * Reads a journal of millions of rows many rows at a time: passing a row to JavaScript costs far more than
+ * reading it within SQLite.
  */
 import type { Area } from '../../common/areas.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { BLOCK_COUNT_MAX } from '../../common/geometry.ts';
 import type { JournalledBlock } from './journal.ts';
 
-/** In hexadecimal: index, digest. */
+/** Index and digest; in hexadecimal in the page. */
 const ROW_BYTES = 4 + DIGEST_BYTES;
 
 /**
- * Of the next rows from an index on: `rows`, in index order; `last`, the last index; `unreadable`, JSON, the
- * areas of the blocks that have any. NULL where there are no more. What a damaged journal has in place of a
- * row must not shift the others.
+ * The next rows from an index on: `rows`, in index order; `last`, the last index; `unreadable`, the areas of
+ * blocks that have any, as JSON. NULL past the last row. Malformed rows of a damaged journal are skipped:
+ * they would shift the others.
  */
 export const PAGE = `
   SELECT

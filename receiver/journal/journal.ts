@@ -1,13 +1,13 @@
 /** The port to the durable record of a transfer. Implementations: SQLite (sqlite-journal), memory (tests). */
 import type { Area } from '../../common/areas.ts';
 
-/** How soon a journal that had no room is tried again. */
+/** How soon a journal that had no room is written again. */
 export const JOURNAL_RETRY_MS = 2000;
 
 export interface DurableBlock {
   readonly index: number;
   readonly digest: Buffer;
-  /** Areas of it that could not be read at the source; default none. */
+  /** Areas of it that are unreadable at the source; default none. */
   readonly unreadable?: readonly Area[];
 }
 
@@ -27,9 +27,9 @@ export interface Journal {
    * @param properties set in the same transaction.
    */
   recordDurable(blocks: Iterable<DurableBlock>, properties?: Readonly<Record<string, string>>): void;
-  /** This block, listed already, stays; these areas of it are the unreadable ones from now on. */
+  /** Replaces the unreadable areas of a block that is listed already. */
   recordUnreadable(index: number, unreadable: readonly Area[]): void;
-  /** These blocks may hold anything from now on. */
+  /** These blocks are no longer listed: they may hold anything. */
   forgetBlocks(indexes: Iterable<number>): void;
   blocks(): Iterable<JournalledBlock>;
   close(): void;

@@ -14,9 +14,9 @@ import { TransferError } from '../../common/errors.ts';
 import type { DurableBlock, Journal, JournalledBlock } from './journal.ts';
 import { PAGE, blocksOf } from './journal-pages.ts';
 
-/** Changes with the tables. A journal of the version before is brought up to date; any other is refused. */
+/** Changes with the tables. A journal of the previous version is migrated; any other is refused. */
 export const JOURNAL_VERSION = 3;
-/** Version 2 also recorded what had been read back; now only the process that has read it believes that. */
+/** Version 2 also recorded which blocks had been read back; now only the process that read them knows. */
 const MIGRATED_VERSION = 2;
 const MIGRATION = `
   ALTER TABLE block DROP COLUMN verified;
@@ -71,7 +71,7 @@ export class SqliteJournal implements Journal {
           'state-refused',
           `journal ${path} has version ${version}, not ${JOURNAL_VERSION}`,
           {
-            hint: 'use the version of dd-transfer that made it, or --discard-transfer to begin anew',
+            hint: 'use the version of dd-transfer that made it, or --discard-transfer to start over',
           },
         );
       }
@@ -162,7 +162,7 @@ export class SqliteJournal implements Journal {
   }
 }
 
-/** NULL for none: nearly every block. */
+/** NULL for none, as in nearly every block. */
 function asColumn(unreadable: readonly Area[] = []): string | null {
   return unreadable.length === 0 ? null : JSON.stringify(unreadable);
 }
@@ -185,7 +185,7 @@ function asReadError(action: 'open' | 'read', error: unknown, path: string): Tra
   const message = `cannot ${action} the journal ${path}: ${reason}`;
   return new TransferError('state-refused', message, {
     cause: error,
-    hint: 'if it is damaged, --discard-transfer begins anew',
+    hint: 'if it is damaged, use --discard-transfer to start over',
   });
 }
 

@@ -40,11 +40,11 @@ export type ReadBackMethod = 'direct' | 'cache-dropped';
 export interface WriteMark {
   /**
    * Bytes written or discarded by others since the target was opened: exact while no write of this process is
-   * in progress, otherwise at least so many. null where their writes can't be told from ours, which then
-   * change the mark too.
+   * in progress, otherwise a lower bound. null where their writes can't be distinguished from ours, which
+   * then change the mark too.
    */
   readonly foreignBytes: number | null;
-  /** Everything else that would change: a file's size and times, a device counter that lost its base. */
+  /** Whatever else changes: a file's size and times, a device counter that lost its base. */
   readonly stamp: string;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Takes over what the target holds already: a copy that another tool made, an earlier image, a snapshot that
- * the provider restored. Each block is read past the page cache, hashed, and recorded with the digest that it
- * has; the sender then sends what differs. Nothing is believed: what is listed is what was read.
+ * Adopts the content of the target: a copy that another tool made, an earlier image, a snapshot that the
+ * provider restored. Each block is read past the page cache, hashed, and recorded with its digest; the sender
+ * then sends the blocks that differ. Only blocks that were read are listed.
  */
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
@@ -11,18 +11,18 @@ import type { Claim } from '../../common/protocol/protocol.ts';
 import type { DurableBlock } from '../journal/journal.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
-/** As many reads at once keep a disk at its own speed. */
+/** Enough concurrent reads for the disk to be the limit. */
 const READERS = 4;
-/** Blocks in one transaction of the journal: what a crash makes to be read again. */
+/** Blocks in one transaction of the journal; a crash makes us read that many again. */
 const BATCH = 256;
 
-/** Property of the journal: the first block that has not been read yet; left out when all have been. */
+/** Property of the journal: the first block that has not been read yet; removed at the end. */
 const CURSOR = 'adoptFrom';
 
 export interface AdoptionEvents {
-  /** All of the target was read; `blocks` of it are listed now. */
+  /** All of the target was read; `blocks` of them are listed. */
   onAdopted?(blocks: number): void;
-  /** It stopped half way; a restart of the receiver resumes it. */
+  /** It stopped halfway; a restart of the receiver resumes it. */
   onAdoptionFailed?(error: TransferError): void;
 }
 
@@ -34,13 +34,9 @@ export interface AdoptionProgress {
 /** To be called before the claim. @throws TransferError `size-unknown` for a pipe. */
 export function refuseAdoption({ journal }: Transfer, claim: Claim): void {
   if (claim.size !== null || journal.property(CURSOR) === undefined) return;
-  throw new TransferError(
-    'size-unknown',
-    'the size of the source has to be known to adopt what the target holds',
-    {
-      hint: 'give the size of the pipe with --source-size',
-    },
-  );
+  throw new TransferError('size-unknown', 'adopting the content of the target needs the size of the source', {
+    hint: 'give the size of the pipe with --source-size',
+  });
 }
 
 /** Marks the transfer, durably, before it is claimed. */
@@ -53,8 +49,8 @@ export async function startAdoption(transfer: Transfer): Promise<void> {
   const from = transfer.journal.property(CURSOR);
   const open = transfer.opened;
   if (from === undefined || open === undefined || transfer.sealed !== undefined) return;
-  // What other programs left in the page cache is on the disk before it is read; what they write from now on
-  // is noticed.
+  // Bytes that other programs left in the page cache reach the disk before it is read; later ones are
+  // noticed.
   await open.durability.flushEverything();
   await open.verifier?.look();
   transfer.adoption = new Adoption(transfer, open, Number(from));
@@ -65,7 +61,7 @@ export class Adoption {
   readonly #transfer: Transfer;
   readonly #open: OpenTransfer;
   readonly #slabs: SlabPool;
-  /** Blocks that were read and wait for their transaction, by index. Nobody writes while this goes on. */
+  /** Blocks that were read and wait for their transaction, by index. No block is written meanwhile. */
   readonly #read = new Map<number, { readonly block: DurableBlock | undefined }>();
   #next: number;
   #recorded: number;
@@ -81,7 +77,7 @@ export class Adoption {
     this.#slabs = new SlabPool({ slabSizeBytes: open.geometry.blockSizeBytes, slabCount: READERS });
   }
 
-  /** @throws TransferError what stopped it; a restart of the receiver continues. */
+  /** @throws TransferError that stopped it; a restart of the receiver resumes it. */
   get progress(): AdoptionProgress {
     if (this.#failure !== undefined) throw this.#failure;
     return { done: this.#recorded, total: this.#open.blockCount };
@@ -121,7 +117,7 @@ export class Adoption {
     }
   }
 
-  /** @returns undefined where there is a block already, or none can be read: then the sender sends it. */
+  /** @returns undefined if the block is durable already, or can't be read: the sender then sends it. */
   async #readBlock(number: number): Promise<DurableBlock | undefined> {
     const { table, geometry, digest, zeroDigests } = this.#open;
     if (table.stateOf(number) !== 'absent') return undefined;
@@ -137,7 +133,7 @@ export class Adoption {
     return { index, digest: isZero(bytes) ? zeroDigests.of(index) : await digest.of(bytes) };
   }
 
-  /** The blocks since the last transaction, as far as they have been read without a gap. */
+  /** Records the blocks read since the last transaction, up to the first gap. */
   #record(): void {
     const { table, verifier } = this.#open;
     const blocks: DurableBlock[] = [];
@@ -146,7 +142,7 @@ export class Adoption {
       if (read.block !== undefined) blocks.push(read.block);
     }
     this.#transfer.journal.recordDurable(blocks, { [CURSOR]: String(end) });
-    // It was read past the cache just now: that is what `verified` means.
+    // They were read past the cache just now, which is what `verified` means.
     const state = verifier === undefined ? 'durable' : 'verified';
     for (const { index, digest } of blocks) table.set(index, state, digest);
     for (; this.#recorded < end; this.#recorded++) this.#read.delete(this.#recorded);

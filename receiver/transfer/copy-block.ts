@@ -1,4 +1,4 @@
-/** Copies a block that the target holds elsewhere already, so that it need not travel. */
+/** Copies a block that the target already holds elsewhere, instead of sending it. */
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { Slab } from '../../common/io/buffers.ts';

@@ -1,11 +1,11 @@
-/** Areas that the source could not give: how they are listed, and mended in a sealed transfer. */
+/** Unreadable areas of the source: how they are listed, and read again after the seal. */
 import { coarsened, type Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import { UNREADABLE_AREAS_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
 import type { BlockTable } from '../durability/block-table.ts';
 import type { Transfer } from './transfer.ts';
 
-/** All of them, joined over blocks, or areas that hold all of them where there are too many. */
+/** All areas, those that touch joined; where there are too many, coarser areas that contain them. */
 export function listUnreadable(
   table: BlockTable | undefined,
 ): Pick<TransferStatus, 'unreadable' | 'unreadableCount'> {
@@ -14,8 +14,8 @@ export function listUnreadable(
 }
 
 /**
- * Opens a sealed transfer that has unreadable areas, so that the source can be read there again; its receipt
- * is withdrawn. One that is open stays so: the answer to an earlier request may have been lost.
+ * Opens a sealed transfer that has unreadable areas, so that they can be read again at the source; withdraws
+ * its receipt. An open one stays open: the response to an earlier request may have been lost.
  * @returns whether it was sealed.
  * @throws TransferError `sealed` when there are none, `not-claimed`, `no-space`, `journal-error`.
  */
@@ -25,7 +25,7 @@ export function reopen(transfer: Transfer): boolean {
   if (table.unreadable().length === 0) {
     throw new TransferError(
       'sealed',
-      'this transfer is complete and sealed, and all of its source could be read: there is nothing to mend',
+      'this transfer is complete and sealed, and has no unreadable areas to read again',
     );
   }
   transfer.unseal();

@@ -1,4 +1,4 @@
-/** The end of a transfer: everything durable, the roots equal, a signed receipt, and then no more writing. */
+/** Seals a transfer: every block durable and verified, the roots equal, a signed receipt, no more writes. */
 import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -10,7 +10,7 @@ import { cutTarget } from './stream-size.ts';
 import { listUnreadable } from './reopen.ts';
 import { MISMATCHES_MAX, type Verifier } from '../durability/verify-blocks.ts';
 
-/** Seconds after which a sender asks again while blocks are still being read back. */
+/** A sender asks again after this while blocks are still being read back. */
 export const VERIFYING_RETRY_SECONDS = 1;
 
 export type SealOutcome =
@@ -20,13 +20,13 @@ export type SealOutcome =
 export interface SealOptions {
   readonly key: SigningKey;
   readonly clock: Clock;
-  /** A simulation leaves out the signature, which takes longer than all the rest. */
+  /** Simulations leave the signature out: it takes longer than all the rest. */
   readonly sign?: typeof signSsh;
 }
 
 /**
- * Flushes, waits a moment for what is still being read back, compares and seals. Once sealed, the same
- * request gets the same receipt.
+ * Flushes, waits up to a second for blocks that are still being read back, compares and seals. Once sealed,
+ * the same request gets the same receipt.
  * @param request.root 32 bytes: SHA-256 over the sender's raw block digests in index order.
  * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `root-mismatch`,
  * `bad-request`, `io-error`.
@@ -77,14 +77,14 @@ export async function sealTransfer(
   return { outcome: 'sealed', receipt: sealed };
 }
 
-/** What a request before this one may have changed while this one waited. */
+/** A function, because an earlier request may have changed it while this one waited. */
 function isSealed({ sealed }: Transfer): boolean {
   return sealed !== undefined;
 }
 
 /**
- * A sealed transfer is compared once more: the receipt gets a new date when all of the target has been read
- * since the claim of this run. Without a reading since the seal the receipt is the one that there is.
+ * Compares a sealed transfer once more: its receipt gets a new date when all of the target has been read
+ * since the claim of this run. Without a new reading it returns the present receipt.
  */
 async function confirmSealed(
   transfer: Transfer,
@@ -122,9 +122,8 @@ function targetDiffers(transfer: Transfer, { table }: OpenTransfer): TransferErr
   const { path } = transfer.target.identity;
   return new TransferError(
     'target-differs',
-    `${path} is not what was sealed any more: ${table.differentCount} blocks differ ` +
-      `(${formatBlocks(different)}); ` +
-      'another program has written to it',
+    `${path} no longer holds what was sealed: ${table.differentCount} of ${table.blockCount} blocks differ ` +
+      `(${formatBlocks(different)}); another program has written to it`,
     {
       details: { different, differentCount: table.differentCount },
       hint: `run 'ddt-receive --update ${path}' there, then the same command again to send those blocks`,
@@ -140,17 +139,17 @@ function rootMismatch(): TransferError {
   );
 }
 
-/** Flushes, and waits a moment for what is still to be read back. */
+/** Flushes, and waits up to a second for the blocks that are still to be read back. */
 async function readBack(open: OpenTransfer, verifier: Verifier, clock: Clock): Promise<void> {
   await open.durability.flushEverything();
   await findForeignWrites(open, verifier);
   await Promise.race([verifier.settle(), clock.sleep(VERIFYING_RETRY_SECONDS * 1000)]);
 }
 
-/** Before the reading, so that it need not be done twice; what counts is the look after it. */
+/** Saves a second reading if others have written already; the proof is the comparison after the reading. */
 async function findForeignWrites(open: OpenTransfer, verifier: Verifier): Promise<void> {
   if (await verifier.look()) return;
-  // Our own writes change the mark, too: it is taken when there are none.
+  // Our own writes change the mark too: it is taken while there are none.
   using _quiet = await open.locks.lock(0, Math.max(1, open.blockCount));
   await open.durability.flushEverything();
   await verifier.confirm();

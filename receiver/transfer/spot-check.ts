@@ -1,18 +1,18 @@
-/** Before a transfer resumes: is this still the disk that its journal speaks of? */
+/** Checks, before a transfer resumes, that this is the disk of its journal. */
 import { randomInt } from 'node:crypto';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
 import type { Target } from '../target/target.ts';
 import type { OpenTransfer } from './transfer.ts';
 
-/** Where a tenth of the blocks is left, 64 samples miss it once in 850 times. */
+/** If a tenth of the blocks is left, 64 samples miss all of it once in 850 times. */
 export const SAMPLE_COUNT = 64;
 
 /**
- * Reads durable blocks at random until one is what the journal says. Whether all of them are is found out by
- * reading everything back; here it is enough that the disk holds something of this transfer. Blocks of zeros
- * say nothing: an empty disk has them too.
- * @throws TransferError `target-refused` if none of the samples is; `io-error` if some could not be read.
+ * Reads random durable blocks until one has the digest in the journal. Reading everything back finds the
+ * others later; here it is enough that the disk holds something of this transfer. Blocks of zeros prove
+ * nothing: an empty disk has them too.
+ * @throws TransferError `target-refused` if all samples differ; `io-error` if some could not be read.
  */
 export async function refuseOtherDisk(
   target: Target,
@@ -29,7 +29,7 @@ export async function refuseOtherDisk(
       await target.readBack(bytes, offsetOf(index, open.geometry));
       if ((await open.digest.of(bytes)).equals(open.table.digestOf(index))) return;
     } catch (error) {
-      // One bad sector, or a file that was cut: the others decide.
+      // A bad sector, or a file that was cut: the other samples decide.
       if (!(error instanceof TransferError) || error.code !== 'io-error') throw error;
       failure ??= error;
     }
@@ -44,13 +44,13 @@ export async function refuseOtherDisk(
   );
 }
 
-/** Some durable blocks that are not zero, each once, in random order. */
+/** Random durable blocks that are not zeros, each once, in random order. */
 function draw({ table, blockCount, zeroDigests }: OpenTransfer, random: (below: number) => number): number[] {
   const isTelling = (index: number): boolean =>
     table.isDurable(index) && !table.digestOf(index).equals(zeroDigests.of(index));
   const drawn: number[] = [];
   let seen = 0;
-  // Reservoir sampling: the disk has millions, and remembering them all would cost their weight in memory.
+  // Reservoir sampling: a list of millions of blocks would need too much memory.
   for (let index = 0; index < blockCount; index++) {
     if (!isTelling(index)) continue;
     seen++;

@@ -1,7 +1,6 @@
 /**
  * A pipe's size is known when it ends. Until then the transfer's geometry has the largest size that the
- * target can take; the claim that brings the real one cuts it. The journal learns of both before anything
- * else does.
+ * target can take; the claim with the real size cuts it. Both are journalled before they take effect.
  */
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_COUNT_MAX } from '../../common/geometry.ts';
@@ -14,14 +13,14 @@ import { isResized, resize } from './update.ts';
 import { write } from './write-block.ts';
 
 /**
- * Of a file, whose file system may have room for petabytes: the table of blocks has to have an end. 64 TiB in
- * blocks of 4 MiB.
+ * For a file whose file system may have room for petabytes: bounds the table of blocks. 64 TiB in blocks of
+ * 4 MiB.
  */
 export const PIPE_BLOCKS_MAX = 2 ** 24;
 
 /**
- * Makes the target ready for as much as it can take: a device is what it is; a file grows, without taking
- * space, to what its file system has room for.
+ * Makes the target ready for as much as it can take: a device as it is; a file grows, without taking space,
+ * to what its file system has room for.
  * @returns the most bytes that the source may have. @throws TransferError as {@link Target.prepare}.
  */
 export async function prepareForAnySize(target: Target, blockSizeBytes: number): Promise<number> {
@@ -42,7 +41,7 @@ export async function prepareForAnySize(target: Target, blockSizeBytes: number):
 }
 
 /**
- * A claim of a transfer that has one. Fixes the size where it was not known; claims come one at a time.
+ * Claims a transfer that is claimed already. Fixes the size if it was not known; claims come one at a time.
  * @returns `fixed` when this claim brought the size; `resized` when it changed it.
  * @throws TransferError `transfer-mismatch`,
  * `target-too-small`, `no-space`, `journal-error`, `io-error`.
@@ -73,7 +72,7 @@ export async function claimAgain(
 }
 
 async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number): Promise<void> {
-  // Writes in hand are waited for: what they write counts.
+  // Waits for writes in flight: their blocks count.
   using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
   const { geometry, claim } = open;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
@@ -82,8 +81,8 @@ async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number
   if (sizeBytes > geometry.sizeBytes) {
     throw new TransferError(
       'target-too-small',
-      `${transfer.target.identity.path} is too small: ${geometry.sizeBytes} bytes were there for a pipe ` +
-        `(${formatSize(geometry.sizeBytes)}), it has ${sizeBytes} (${formatSize(sizeBytes)})`,
+      `${transfer.target.identity.path} is too small: it has room for ${geometry.sizeBytes} bytes ` +
+        `(${formatSize(geometry.sizeBytes)}), the pipe has ${sizeBytes} (${formatSize(sizeBytes)})`,
     );
   }
   const endBytes = Math.min(open.table.presentEnd() * geometry.blockSizeBytes, geometry.sizeBytes);
@@ -98,8 +97,8 @@ async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number
 }
 
 /**
- * A file that had grown for a pipe gets the length of the source: after the journal has it, and again at the
- * next start if a crash came between. The flush before the seal covers it.
+ * Cuts a file that had grown for a pipe to the size of the source: after the journal has that size, and again
+ * at the next start if a crash came between. The flush before the seal covers it.
  * @throws TransferError `io-error`, `no-space`.
  */
 export async function cutTarget(transfer: Transfer, open: OpenTransfer): Promise<void> {
@@ -109,7 +108,7 @@ export async function cutTarget(transfer: Transfer, open: OpenTransfer): Promise
   open.isCutPending = false;
 }
 
-/** Of a write of no block. */
+/** For a write of no block. */
 const NO_CONTENT = {
   unreadable: [],
   digestOf: (index: number): Buffer => {

@@ -28,7 +28,7 @@ import type { VerifierEvents } from '../durability/verify-blocks.ts';
 
 export type { OpenTransfer } from './open-transfer.ts';
 
-/** Reading a whole disk takes minutes at least. */
+/** Reading a whole disk takes minutes at least: asking more often would gain nothing. */
 const ADOPTION_RETRY_SECONDS = 5;
 
 /** Receipt of a sealed transfer: the exact bytes that were signed, and the armored signature. */
@@ -37,7 +37,7 @@ export interface SealedReceipt {
   readonly signature: string;
 }
 
-/** What stays of the receipt of an earlier generation. */
+/** What is kept of the receipt of an earlier generation. */
 export interface EarlierReceipt {
   readonly generation: number;
   readonly sealedAt: string;
@@ -77,13 +77,13 @@ export class Transfer {
   /** Claims take turns: only for `claim.ts`. */
   readonly claimTurns = new Semaphore(1);
   readonly events: TransferEvents;
-  /** What the target held before is being read: only for `adopt.ts`. */
+  /** While the content of the target is being adopted: only for `adopt.ts`. */
   adoption: Adoption | undefined;
   readonly #options: OpenTransferOptions & Pick<TransferOptions, 'connectionsMax'>;
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
-  /** Everything is being read once more, so that the receipt can have the date of that. */
+  /** Everything is being read once more, to give the receipt a new date. */
   #isReadAgain = false;
   readonly #content: readonly string[];
   readonly #marks: DiskMarks;
@@ -161,12 +161,12 @@ export class Transfer {
     };
   }
 
-  /** Starts to read back durable blocks; call it only once the target is known to be the right disk. */
+  /** Starts reading durable blocks back; call it only once the target is known to be the right disk. */
   startVerifying(): void {
     if (this.#sealed === undefined) this.#open?.verifier?.wake();
   }
 
-  /** As {@link claimed}, once all that the target held has been read. @throws TransferError `busy` before. */
+  /** Like {@link claimed}. @throws TransferError `busy` while the content of the target is being adopted. */
   adopted(): OpenTransfer {
     const adopting = this.adoption?.progress;
     if (adopting === undefined) return this.claimed();
@@ -197,15 +197,15 @@ export class Transfer {
   }
 
   /**
-   * Starts to read back everything, whatever was verified before: what is verified then was read after this
-   * call. A sealed transfer gets a receipt with a new date when all of it is equal.
+   * Starts reading everything back, verified or not: blocks verified after this call were read after it. A
+   * sealed transfer gets a receipt with a new date when all blocks are equal.
    */
   readAgain(): void {
     this.#isReadAgain = this.#sealed !== undefined;
     this.#open?.verifier?.startOver();
   }
 
-  /** Whether the receipt is older than the last reading. */
+  /** Whether a reading has begun since the date of the receipt. */
   get isReadAgain(): boolean {
     return this.#isReadAgain;
   }
@@ -215,7 +215,7 @@ export class Transfer {
     return JSON.parse(this.journal.property('earlierReceipts') ?? '[]') as EarlierReceipt[];
   }
 
-  /** Of the receipt that there is or will be: 1, and one more after each update. */
+  /** Generation of the present or next receipt: 1, and one more after each update. */
   get generation(): number {
     return (this.earlierReceipts.at(-1)?.generation ?? 0) + 1;
   }
@@ -236,7 +236,7 @@ export class Transfer {
   /** Withdraws the receipt, durably: only for `reopen.ts` and `update.ts`. */
   unseal(): void {
     const { table, verifier } = this.claimed();
-    // What a reading has found different is known already; the rest stays verified.
+    // Blocks that a reading has found different become absent; the rest stays verified.
     const different = [...indexesOf(table.different(Infinity))];
     if (different.length > 0) this.journal.forgetBlocks(different);
     this.journal.removeProperties(['receipt', 'receiptSignature']);
@@ -246,7 +246,7 @@ export class Transfer {
     verifier?.wake();
   }
 
-  /** Another size, or another claim altogether, of an open transfer: only for `resize.ts`. */
+  /** Replaces the claim of an open transfer by one with another size: only for `update.ts`. */
   reclaim(claim: Claim): void {
     this.journal.setProperties({ claim: JSON.stringify(claim) });
     this.#open = openClaimed(this.#options, claim, undefined);

@@ -1,4 +1,4 @@
-/** Brings a sealed copy up to date: opens it again; what differs is sent, and sealed as a new generation. */
+/** Updates a sealed copy: opens it again; blocks that differ are sent, and sealed as a new generation. */
 import { TransferError } from '../../common/errors.ts';
 import { isGeometry } from '../../common/geometry.ts';
 import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
@@ -7,8 +7,8 @@ import type { Journal } from '../journal/journal.ts';
 import type { EarlierReceipt, OpenTransfer, Transfer } from './transfer.ts';
 
 /**
- * Opens a sealed transfer again, before its {@link Transfer} is made: its receipt joins the list of earlier
- * ones. Durable at every step: after a crash between two of them the same call finishes it.
+ * Opens a sealed transfer again, before its {@link Transfer} is made, and adds its receipt to the earlier
+ * ones. Each step is durable: after a crash between two of them the same call completes it.
  * @returns whether it was sealed. @throws TransferError `no-space`, `journal-error`.
  */
 export function openForUpdate(journal: Journal): boolean {
@@ -24,21 +24,24 @@ export function openForUpdate(journal: Journal): boolean {
 }
 
 /**
- * A source that was resized: blocks that both sizes have in full stay, the others are forgotten. Claims come
- * one at a time.
+ * Follows a source that was resized: keeps the blocks that both sizes have in full and forgets the others.
+ * Claims come one at a time.
  * @throws TransferError `target-too-small`, `no-space`, `journal-error`, `io-error`.
  */
 export async function resize(transfer: Transfer, open: OpenTransfer, claim: SizedClaim): Promise<void> {
   const { geometry, durability, verifier, locks, table } = open;
   checkTableFits({ ...geometry, sizeBytes: claim.size }, machineMemoryBytes());
   {
-    // Writes in progress are waited for; the reading of the old table ends.
+    // Waits for writes in progress.
     using _lock = await locks.lock(0, Math.max(1, open.blockCount));
     await transfer.target.prepare(claim.size);
-    await durability.flush();
   }
-  durability.close();
+  // Its readers need locks, too.
   await verifier?.stop();
+  // To the end: a write that waits is refused then, and journals nothing for the old size.
+  using _lock = await locks.lock(0, Math.max(1, open.blockCount));
+  await durability.flush();
+  durability.close();
   const both = Math.floor(Math.min(geometry.sizeBytes, claim.size) / geometry.blockSizeBytes);
   const gone: number[] = [];
   for (let index = both; index < open.blockCount; index++) if (table.isDurable(index)) gone.push(index);
@@ -54,6 +57,6 @@ export function isResized(before: Claim, after: Claim): after is SizedClaim {
 
 export function nothingToUpdate(path: string): TransferError {
   return new TransferError('state-refused', `there is no copy on ${path} to update`, {
-    hint: `leave --update out; or, if another tool has made the copy: ddt-receive --adopt ${path}`,
+    hint: `leave out --update; if another tool made the copy: ddt-receive --adopt ${path}`,
   });
 }

@@ -34,7 +34,7 @@ export async function writeBlock(
   let isNew = false;
   const written = await underLock(open, [index, 1], async () => {
     // The transfer may have been sealed, or its size fixed, while this block waited for the lock.
-    transfer.writable();
+    refuseStale(transfer, open);
     refuseCutOff(open, [index, 1]);
     if (bytes.length !== lengthOf(index, open.geometry)) {
       throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
@@ -74,7 +74,7 @@ export async function writeZeroBlocks(
   let { epoch } = open.durability;
   for (const range of ranges) {
     const written = await underLock(open, range, async () => {
-      transfer.writable();
+      refuseStale(transfer, open);
       refuseCutOff(open, range);
       return await writeNeeded(
         open,
@@ -90,6 +90,12 @@ export async function writeZeroBlocks(
   }
   if (isFlushed) await flushTo(open, generation, epoch);
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
+}
+
+/** While a write waited for the lock, an update may have given the transfer another size. */
+function refuseStale(transfer: Transfer, open: OpenTransfer): void {
+  if (transfer.writable() === open) return;
+  throw new TransferError('io-error', 'the size of the transfer has changed in the meantime');
 }
 
 /** A pipe may have ended, and its size been fixed, while this write waited for the lock. */

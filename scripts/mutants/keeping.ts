@@ -29,7 +29,7 @@ export const KEEPING: readonly Mutant[] = [
     tests: ['test/receiver/target/disk-target-faults.test.ts'],
   },
   {
-    name: 'a short write is taken for a whole one',
+    name: 'a short write counts as a whole one',
     file: TARGET,
     edits: [['while (done < bytes.length) {', 'if (done < bytes.length) {']],
     tests: ['test/receiver/target/disk-target-faults.test.ts'],
@@ -100,7 +100,7 @@ export const KEEPING: readonly Mutant[] = [
     tests: JOURNAL_TESTS,
   },
   {
-    name: 'a block that was written anew stays verified in the journal',
+    name: 'a block that was rewritten keeps its old unreadable areas in the journal',
     file: JOURNAL,
     edits: [
       [

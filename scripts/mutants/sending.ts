@@ -3,49 +3,52 @@ import type { Mutant } from './try-mutant.ts';
 
 const TRANSMISSION = 'sender/transfer/transmission.ts';
 const SEND_TESTS = ['test/sender/transfer/send.test.ts'];
-const REPLIES = 'sender/client/replies.ts';
-const REPLIES_TESTS = ['test/sender/client/replies.test.ts'];
+const RESPONSES = 'sender/client/responses.ts';
+const RESPONSES_TESTS = ['test/sender/client/responses.test.ts'];
 const OWED = 'sender/transfer/owed-blocks.ts';
 const OWED_TESTS = ['test/sender/transfer/owed-blocks.test.ts'];
 
 export const SENDING: readonly Mutant[] = [
   {
     name: 'a receipt of another block is believed',
-    file: REPLIES,
+    file: RESPONSES,
     edits: [['    index !== request.index ||\n', '']],
-    tests: REPLIES_TESTS,
+    tests: RESPONSES_TESTS,
   },
   {
     name: 'a receipt of other bytes is believed',
-    file: REPLIES,
-    edits: [["receipt[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')", 'false']],
-    tests: REPLIES_TESTS,
+    file: RESPONSES,
+    edits: [["result[DIGEST_NAMES[request.algorithm]] !== request.digest.toString('hex')", 'false']],
+    tests: RESPONSES_TESTS,
   },
   {
     name: 'a receipt of other zeros is believed',
-    file: REPLIES,
+    file: RESPONSES,
     edits: [
-      ["if (!isSameRanges(ranges, requested)) throw badAnswer('a receipt for other zeros');", 'void ranges;'],
+      [
+        "if (!isSameRanges(ranges, requested)) throw badResponse('not for the ranges that were sent');",
+        'void ranges;',
+      ],
     ],
-    tests: REPLIES_TESTS,
+    tests: RESPONSES_TESTS,
   },
   {
     name: 'a seal with another root is believed',
-    file: REPLIES,
+    file: RESPONSES,
     edits: [["    root === `sha256:${request.root.toString('hex')}`;", '    root !== undefined;']],
-    tests: ['test/sender/client/replies-seal.test.ts'],
+    tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
     name: 'a seal over digests of another kind is believed',
-    file: REPLIES,
+    file: RESPONSES,
     edits: [['    digest === request.algorithm &&\n', '']],
-    tests: ['test/sender/client/replies-seal.test.ts'],
+    tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
     name: 'a seal that does not say how it was verified is believed',
-    file: REPLIES,
+    file: RESPONSES,
     edits: [["if (verified !== 'none' && verified !== 'read-back')", 'if (verified === undefined)']],
-    tests: ['test/sender/client/replies-seal.test.ts'],
+    tests: ['test/sender/client/responses-seal.test.ts'],
   },
   {
     name: 'a block is settled by the generation of another epoch',
@@ -84,9 +87,7 @@ export const SENDING: readonly Mutant[] = [
   {
     name: 'a receipt of another transfer is believed',
     file: 'sender/transfer/send-block.ts',
-    edits: [
-      ['if (receipt.transferId !== this.#options.transferId)', 'if (receipt.transferId === undefined)'],
-    ],
+    edits: [['if (result.transferId !== transferId)', 'if (result.transferId === undefined)']],
     tests: SEND_TESTS,
   },
   {

@@ -39,7 +39,7 @@ export const WRITING: readonly Mutant[] = [
     tests: ['test/receiver/http/routes-digests.test.ts'],
   },
   {
-    name: 'a digest of another kind is taken for that of the transfer',
+    name: 'a digest of another kind counts as that of the transfer',
     file: DIGESTS,
     edits: [['by.algorithm === own.algorithm', "by.algorithm !== 'none'"]],
     tests: ['test/receiver/http/routes-digests.test.ts'],
@@ -74,7 +74,7 @@ export const WRITING: readonly Mutant[] = [
     tests: ['test/receiver/durability/durability.test.ts'],
   },
   {
-    name: 'a failed write is not told to the accounts',
+    name: 'a failed write is not reported to durability',
     file: WRITE,
     edits: [['    durability.failWrite(permit, failure);\n', '']],
     tests: ['test/receiver/durability/durability-faults.test.ts'],
@@ -107,7 +107,7 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'a block that waited for its turn is written after the seal',
     file: WRITE,
-    edits: [['waited for the lock.\n    transfer.writable();\n', 'waited for the lock.\n']],
+    edits: [['waited for the lock.\n    refuseStale(transfer, open);\n', 'waited for the lock.\n']],
     tests: WRITE_TESTS,
   },
   {

@@ -2,11 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { checkJournal } from '../../test/support/journal-check.ts';
-import type { Prng } from '../../test/support/prng.ts';
+import type { SealReceipt } from '../../common/protocol/protocol.ts';
+import { checkJournal, readReceipt } from '../../test/support/journal-check.ts';
+import { prng, type Prng } from '../../test/support/prng.ts';
 import { Receiver, SCRIPTS } from '../../test/support/processes.ts';
 import { run, start, type Started } from '../../test/support/run.ts';
 import { endedWith, Failure } from '../run-script.ts';
+import { ForeignWriter } from './foreign-writer.ts';
 
 const SAMPLE_MS = 25;
 /** An upper bound of the journal's own writes in one life; the kernel counts them with the others. */
@@ -16,6 +18,12 @@ const EARLY_KILLS = 4;
 const EARLY_LIFE_MS_MAX = 1500;
 const RECEIVER_LIFE_MS_MAX = 2500;
 const SENDER_LIFE_MS_MAX = 4000;
+/** Other programs write once in this time, on average, while both sides run. */
+const FOREIGN_INTERVAL_MS = 300;
+/** With fewer blocks listed, others could overwrite all of them: then the receiver refuses to resume. */
+const LISTED_MIN = 16;
+/** Ends of ddt-send that writes of others cause, and that prove nothing wrong. */
+const REFUSALS = /another program keeps writing to|cannot verify|no longer holds what was sealed/;
 /** Far longer than a transfer takes, even when it is killed all the time. */
 const TRANSFER_TIMEOUT_MS = 1_800_000;
 
@@ -24,6 +32,11 @@ export interface Tally {
   receiverKills: number;
   senderKills: number;
   blocksChecked: number;
+  foreignWrites: number;
+  /** Runs of ddt-send that ended with an error because of them. */
+  refusals: number;
+  /** Transfers whose target was changed after the seal, which the next run noticed. */
+  changedAfterSeal: number;
   /** What must never happen, as sentences. */
   readonly violations: string[];
   /** Blocks that were listed at one death and not at the next one. */
@@ -46,6 +59,8 @@ export interface TransferOptions {
   readonly folder: string;
   /** Of each side. */
   readonly killsMax: number;
+  /** How many times in a hundred other programs write where they could. */
+  readonly foreignPercent: number;
   readonly random: Prng;
   readonly tally: Tally;
   readonly signal: AbortSignal;
@@ -66,12 +81,18 @@ class SoakedTransfer {
   readonly #receiver: Receiver;
   readonly #firstTicket = Promise.withResolvers<void>();
   readonly #finished = new AbortController();
+  readonly #others: ForeignWriter;
+  /** Ends the life of the receiver that runs now. */
+  #endLife = (): void => {};
+  /** The sender reported, rightly or not, that the sealed target has changed. */
+  #isChanged = false;
   /** Listed as durable at the last check. */
   #durable: readonly number[] = [];
 
   constructor(options: TransferOptions) {
     this.#options = options;
-    const { target, folder } = options;
+    const { target, folder, sizeBytes, random } = options;
+    this.#others = new ForeignWriter({ target, sizeBytes, random: prng(random.next()) });
     this.#receiver = new Receiver({ target, folder, options: ['--overwrite-target'] });
   }
 
@@ -81,7 +102,9 @@ class SoakedTransfer {
     const stop = (): void => this.#finished.abort();
     limit.addEventListener('abort', stop, { once: true });
     try {
-      const sides = [this.#runReceivers(), this.#runSenders()].map(async (side) => await side.finally(stop));
+      const sides = [this.#runReceivers(), this.#runSenders(), this.#runOthers()].map(
+        async (side) => await side.finally(stop),
+      );
       const results = await Promise.allSettled(sides);
       signal.throwIfAborted();
       if (limit.aborted) throw new Failure(`a transfer did not end within ${TRANSFER_TIMEOUT_MS / 1000} s`);
@@ -89,6 +112,7 @@ class SoakedTransfer {
     } finally {
       limit.removeEventListener('abort', stop);
     }
+    tally.foreignWrites += this.#others.count;
     await this.#check('at the end');
     await this.#compare();
     tally.bytesNeeded += sizeBytes;
@@ -114,14 +138,34 @@ class SoakedTransfer {
         this.#firstTicket.resolve();
       }
       const life = new AbortController();
+      this.#endLife = () => life.abort();
       const samples: Sample[] = [];
       const sampling = sampleWrites(receiver.pid, samples, life.signal);
-      await this.#live(receiver, lifeMs);
+      await this.#live(receiver, lifeMs, life.signal);
       life.abort();
       await sampling;
       if (this.#isOver) await this.#end(receiver);
       else await this.#kill(receiver, samples);
+      if (!this.#isOver && this.#isForeignTurn()) await this.#others.write();
     }
+  }
+
+  /** Writes at random moments; as long as both sides are killed, so that the transfer ends. */
+  async #runOthers(): Promise<void> {
+    const { random, foreignPercent } = this.#options;
+    if (foreignPercent === 0) return await aborted(this.#finished.signal);
+    const moments = prng(random.next());
+    while (!this.#isOver) {
+      const signal = this.#finished.signal;
+      await delay(moments.below(2 * FOREIGN_INTERVAL_MS), undefined, { signal }).catch(() => {});
+      if (!this.#isOver && this.#isForeignTurn()) await this.#others.write();
+    }
+  }
+
+  #isForeignTurn(): boolean {
+    const { tally, killsMax, random, foreignPercent } = this.#options;
+    const isKilling = tally.receiverKills < killsMax || tally.senderKills < killsMax;
+    return isKilling && this.#durable.length >= LISTED_MIN && random.below(100) < foreignPercent;
   }
 
   /** Longer than the transfer when this side has been killed often enough. */
@@ -129,9 +173,9 @@ class SoakedTransfer {
     return isToBeKilled ? this.#options.random.below(max) : TRANSFER_TIMEOUT_MS;
   }
 
-  async #live(process: Started, lifeMs: number): Promise<void> {
+  async #live(process: Started, lifeMs: number, end = this.#finished.signal): Promise<void> {
     const waiting = new AbortController();
-    const signal = AbortSignal.any([this.#finished.signal, waiting.signal]);
+    const signal = AbortSignal.any([this.#finished.signal, waiting.signal, end]);
     const timer = delay(lifeMs, undefined, { signal }).catch(() => {});
     await Promise.race([timer, process.ended]);
     waiting.abort();
@@ -176,8 +220,15 @@ class SoakedTransfer {
       sender.kill('SIGKILL');
       const ended = await sender.ended;
       if (ended.status === 0) return;
-      if (ended.signal !== 'SIGKILL') throw endedWith('ddt-send', ended);
-      tally.senderKills++;
+      if (ended.signal === 'SIGKILL') tally.senderKills++;
+      else if (this.#others.count === 0 || !REFUSALS.test(ended.stderr)) throw endedWith('ddt-send', ended);
+      else {
+        tally.refusals++;
+        this.#isChanged = ended.stderr.includes('no longer holds what was sealed');
+        if (this.#isChanged) return;
+        // It keeps refusing blocks that others have overwritten again and again; the next one does not.
+        this.#endLife();
+      }
     }
   }
 
@@ -191,16 +242,39 @@ class SoakedTransfer {
     tally.withdrawn += this.#durable.filter((index) => !listed.has(index)).length;
     this.#durable = durable;
     const where = `transfer ${tally.transfers + 1}, ${when}`;
-    if (wrong.length > 0)
-      tally.violations.push(`${where}: blocks ${wrong.join()} are listed but not on the medium`);
+    const { blockSizeBytes } = this.#options;
+    // Listed until they are found.
+    const unexplained = wrong.filter((index) => {
+      return !this.#others.hasTouched(index * blockSizeBytes, (index + 1) * blockSizeBytes);
+    });
+    if (unexplained.length > 0)
+      tally.violations.push(`${where}: blocks ${unexplained.join()} are listed but not on the medium`);
   }
 
-  /** cmp(1) with what dd(1) reads past the page cache. */
+  /**
+   * cmp(1) with what dd(1) reads past the page cache. Only bytes that others may have written after
+   * the date of the receipt may differ.
+   */
   async #compare(): Promise<void> {
     const { source, target, tally } = this.#options;
-    const line = 'dd if="$2" bs=1M iflag=direct status=none | cmp "$1" -';
+    const line = 'dd if="$2" bs=1M iflag=direct status=none | cmp -l "$1" -';
     const { status, stdout, stderr } = await run('sh', ['-c', line, 'sh', source, target]);
-    if (status !== 0) tally.violations.push(`transfer ${tally.transfers + 1}: ${stdout}${stderr}`);
+    const where = `transfer ${tally.transfers + 1}`;
+    const offsets = Array.from(stdout.matchAll(/^ *(\d+) /gm), (match) => Number(match[1]) - 1);
+    if (this.#isChanged) {
+      tally.changedAfterSeal++;
+      if (status === 0) tally.violations.push(`${where}: refused as changed, but equal to its source`);
+    }
+    const verifiedMs = await this.#verifiedMs();
+    const wrong = offsets.filter((at) => !this.#others.hasTouched(at, at + 1, verifiedMs));
+    if (wrong.length > 0 || (status !== 0 && offsets.length === 0))
+      tally.violations.push(`${where}: ${wrong.length} bytes differ, the first at ${wrong[0]}${stderr}`);
+  }
+
+  async #verifiedMs(): Promise<number> {
+    const json = await readReceipt(this.#receiver.stateDir);
+    if (json === undefined) throw new Failure('the transfer has ended without a receipt');
+    return Date.parse((JSON.parse(json) as SealReceipt).verifiedAt);
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * Kills both commands again and again, over many small transfers, and checks the journal and the disk each
  * time: `npm run soak -- --kills 1000 --seed 7`. The same seed kills after the same delays, but what a kill
- * hits also depends on the kernel and the clock. Writes to a loop device as root, to a file otherwise.
+ * hits also depends on the kernel and the clock. `--target device` (a loop device, the default for root) and
+ * `--target file` use different proofs that nobody else has written; `--foreign 0` keeps others from writing.
  */
 import { mkdtempDisposable, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,6 +21,8 @@ interface SoakOptions {
   readonly seed: number;
   readonly sizeBytes: number;
   readonly blockSizeBytes: number;
+  readonly foreignPercent: number;
+  readonly isDevice: boolean;
 }
 
 function readOptions(argv: readonly string[]): SoakOptions {
@@ -30,20 +33,30 @@ function readOptions(argv: readonly string[]): SoakOptions {
       seed: { type: 'string', default: String(freshSeed()) },
       size: { type: 'string', default: '24MiB' },
       'block-size': { type: 'string', default: '64KiB' },
+      foreign: { type: 'string', default: '20' },
+      target: { type: 'string', default: process.getuid?.() === 0 ? 'device' : 'file' },
     },
   });
+  if (values.target !== 'device' && values.target !== 'file')
+    throw new Failure(`--target is 'device' or 'file', not '${values.target}'`, 2);
   return {
     kills: parseWhole(values.kills, '--kills', 1, KILLS_MAX),
     seed: parseWhole(values.seed, '--seed', 0, 2 ** 32 - 1),
     sizeBytes: parseSize(values.size),
     blockSizeBytes: parseSize(values['block-size']),
+    foreignPercent: parseWhole(values.foreign, '--foreign', 0, 100),
+    isDevice: values.target === 'device',
   };
 }
 
-async function makeTarget(path: string, sizeBytes: number, stack: AsyncDisposableStack): Promise<string> {
+async function makeTarget(
+  path: string,
+  { sizeBytes, isDevice }: SoakOptions,
+  stack: AsyncDisposableStack,
+): Promise<string> {
   await writeFile(path, '');
   await truncate(path, sizeBytes);
-  if (process.getuid?.() !== 0) return path;
+  if (!isDevice) return path;
   const device = (await runOk('losetup', ['--find', '--show', '--direct-io=on', path])).trim();
   stack.defer(async () => void (await runOk('losetup', ['--detach', device])));
   return device;
@@ -62,6 +75,8 @@ function reportOf(tally: Tally, options: SoakOptions, startMs: number): string {
     `time        ${formatDuration(performance.now() - startMs)}`,
     `transfers   ${tally.transfers} of ${formatSize(options.sizeBytes)}, all compared with cmp`,
     `kills       ${tally.receiverKills} of ddt-receive, ${tally.senderKills} of ddt-send`,
+    `foreign     ${tally.foreignWrites} writes by others; ${tally.refusals} runs refused for them, ` +
+      `${tally.changedAfterSeal} because the sealed target had changed`,
     `checked     ${tally.blocksChecked} listed blocks on the medium; ${tally.withdrawn} no longer listed`,
     `violations  ${tally.violations.length}`,
     `lost        ${formatSize(Math.round(mean))} per kill of ddt-receive, ` +
@@ -77,19 +92,22 @@ function reportOf(tally: Tally, options: SoakOptions, startMs: number): string {
 
 async function soak(options: SoakOptions, signal: AbortSignal): Promise<void> {
   const startMs = performance.now();
-  const { kills, seed, sizeBytes, blockSizeBytes } = options;
+  const { kills, seed, sizeBytes, blockSizeBytes, foreignPercent } = options;
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await mkdtempDisposable(join(TEMPORARY, 'ddt-soak-')));
   const random = prng(seed);
   // Two, taking turns: what a transfer left on the target is never right for the next one.
   const sources = [join(folder.path, 'source-a'), join(folder.path, 'source-b')];
   for (const source of sources) await writeFile(source, random.bytes(sizeBytes));
-  const target = await makeTarget(join(folder.path, 'target'), sizeBytes, stack);
+  const target = await makeTarget(join(folder.path, 'target'), options, stack);
   const tally: Tally = {
     transfers: 0,
     receiverKills: 0,
     senderKills: 0,
     blocksChecked: 0,
+    foreignWrites: 0,
+    refusals: 0,
+    changedAfterSeal: 0,
     violations: [],
     withdrawn: 0,
     bytesNeeded: 0,
@@ -98,7 +116,7 @@ async function soak(options: SoakOptions, signal: AbortSignal): Promise<void> {
     lostAgesMs: [],
   };
   process.stdout.write(`soak: seed ${seed}, ${kills} kills of each side, target ${target}\n`);
-  const place = { target, sizeBytes, blockSizeBytes, folder: folder.path };
+  const place = { target, sizeBytes, blockSizeBytes, foreignPercent, folder: folder.path };
   let lastMs = startMs;
   try {
     while (tally.receiverKills < kills || tally.senderKills < kills) {

@@ -21,7 +21,7 @@ const BODY_SECONDS = 10;
 /** Bodies differ, as they are compressed: the largest one counts, less with each one that follows. */
 const SIZE_DECAY = 0.9;
 /**
- * If no chunk has had to wait for so long, lossy connections leave a part of the limit unused: one body more.
+ * If no chunk had to wait for this long, lossy connections leave a part of the limit unused: one body more.
  */
 const UNUSED_MS = 2000;
 /** A TLS 1.3 record (RFC 8446, 5.2): up to 16 KiB, and header, type and tag. */

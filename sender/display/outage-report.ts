@@ -6,7 +6,7 @@ import type { Observed } from '../transfer/reporter-port.ts';
 import { Outage, isOfTarget, textOf, type Waiting } from './outage.ts';
 
 const INTERVAL_MS = 60_000;
-/** A disk may take so long to flush. */
+/** A disk may take this long to flush. */
 const STANDSTILL_WARNING_MS = 20_000;
 
 export interface OutageReportOptions {

@@ -33,7 +33,7 @@ export class Outage {
     this.#giveUpAtMs = nowMs + giveUpInMs;
   }
 
-  /** No data has moved for so long, failure or not. */
+  /** No data has moved for this time, failure or not. */
   noteStandstill(standstillMs: number, nowMs: number): void {
     // Connections are sampled every few seconds only: data may have arrived since.
     const sinceMs = Math.max(nowMs - standstillMs, this.#endedMs);
@@ -62,7 +62,7 @@ export class Outage {
   }
 
   /**
-   * @param connections open ones: while data moves on some, a broken one is no outage.
+   * @param connections open ones: while data moves on some, a broken one is not an outage.
    * @returns undefined while nothing is wrong.
    */
   waiting(nowMs: number, connections: number): Waiting | undefined {

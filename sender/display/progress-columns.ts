@@ -35,7 +35,7 @@ export interface ProgressColumn {
   readonly only?: 'plain' | 'live';
   /** Where a terminal is too narrow for all columns, the highest rank goes first. */
   readonly rank?: number;
-  /** Room that the live line keeps for it, so that nothing moves when a number grows by a digit. */
+  /** Room that the live line keeps for it, so that columns stay in place when a number grows. */
   readonly cells?: number;
 }
 

@@ -94,7 +94,7 @@ export class Reporter implements SendReporter {
     clearTimeout(this.#connecting);
   }
 
-  /** Printed now, and shown in the live area from now on. */
+  /** Prints the limit, and keeps showing it in the live area. */
   showLimit(limit: () => Limit): void {
     this.#limit = limit;
     this.fact(`limit    ${formatLimit(limit())}`);

@@ -34,7 +34,7 @@ const CHANGE = 0.15;
 const CHANGE_CLEAR = 4;
 /** The line is not steady while the halves of the samples differ by more than this. */
 const MOVING = 0.1;
-/** Without a byte for so long the line is down. */
+/** Without a byte for this time the line is down. */
 const SILENCE_MS = 10_000;
 /**
  * A slow line is measured for this long before a probe: samples are noisy, and until its first losses a
@@ -52,7 +52,7 @@ const CEILING_MS = 60_000;
 /** Refusals within this time have one cause. */
 const YIELD_MS = 3000;
 
-/** @returns the next state; its `lanes` is the number to use from now on. */
+/** @returns the next state; its `lanes` is the number to use. */
 export function tune(state: TunerState, seen: Observation): TunerState {
   const { last } = state;
   if (last === undefined) return { ...state, last: seen };

@@ -77,7 +77,7 @@ export class Lanes implements AsyncDisposable {
 
   /**
    * If more are running, those that finish their block first go.
-   * @param count lanes to run from now on, at least 1: they read and compare. @param senders of them may
+   * @param count lanes to run, at least 1: they read and compare. @param senders of them may
    * send.
    */
   want(count: number, senders = count): void {

@@ -4,7 +4,7 @@ import { tune } from './lane-tuner.ts';
 import type { Lanes } from './lanes.ts';
 import { LANES_USUAL, TUNER_INTERVAL_MS, startTuner } from './tuner-state.ts';
 
-/** While nothing moves, as during an outage of hours, there is little to see. */
+/** While no data moves, as during an outage of hours, there is little to see. */
 const QUIET_INTERVAL_MS = 5000;
 const QUIET_LOOKS = 20;
 

@@ -92,7 +92,7 @@ export function judge(state: TunerState, probe: Probe): TunerState {
 
 /**
  * It helped, or fewer did as well: continue in the same direction at once. After a reversal it rests, as
- * after a failure: otherwise it would go back and forth for ever between two numbers that do equally well.
+ * after a failure: otherwise it would go back and forth forever between two numbers that do equally well.
  */
 function keep(state: TunerState, probe: Probe, ratio: Ratio): TunerState {
   const isAsHoped = ratio.value - 1 > HOPE * (state.lanes / probe.from - 1);

@@ -80,7 +80,7 @@ export class Preflight {
     const name = `${diskName(target)} at ${receiverName}`;
     // As a terminal it would take Ctrl-C for a key, and SIGINT would never come.
     using lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
-    // question() waits for ever at the end of the input.
+    // question() waits forever at the end of the input.
     const closed = new Promise<string>((resolve) => void lines.once('close', () => resolve('')));
     const asking = lines.question(`overwrite all of ${name}? [y/N] `, { signal });
     const answer = await Promise.race([asking, closed]).catch((error: unknown) => {

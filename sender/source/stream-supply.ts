@@ -17,7 +17,7 @@ import type { Stream } from './stream.ts';
 
 /**
  * Ctrl-C reaches every program of a pipeline: the pipe may end a moment before our own signal arrives, and
- * that would be taken for the end of the source.
+ * that would look like the end of the source.
  */
 export const END_GRACE_MS = 500;
 

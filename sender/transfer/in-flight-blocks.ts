@@ -46,8 +46,7 @@ export class InFlightBlocks {
   }
 
   /**
-   * From now on it is in flight, and may be hedged. When it has been disposed, nobody uses its bytes any
-   * more.
+   * Registers a block that is in flight, and may be hedged. Once it is disposed, nobody uses its bytes.
    */
   add(added: Pick<InFlightOptions, 'block' | 'lane' | 'encoded'>): InFlightBlock {
     const startMs = this.#clock.monotonicMs();

@@ -203,7 +203,7 @@ const MISTAKES: readonly Mistake[] = [
       ['--receipt', 'taken.sig', 'taken.sig: it is a directory'],
       ['--receipt', 'source', 'source: it is the source'],
       ['--receipt', 'taken', 'taken.sig: it is a directory'],
-      ['--receipt', 'source/x', 'source/x: a part of the path is not a directory'],
+      ['--receipt', 'source/x', 'source/x: DIR/source: a part of the path is not a directory'],
       ['--mapfile', 'nodir/x', 'nodir/x: there is no folder DIR/nodir'],
     ] as const
   ).map(([option, path, reason]): Mistake => ({

@@ -35,7 +35,7 @@ test(
       const mutant: Mutant = { ...QUICK, name: 'it is another', edits: [[from, to]] };
       return await copy.try(mutant);
     };
-    assert.deepEqual(await tried('shared: who asks', 'Shared: who asks'), {
+    assert.deepEqual(await tried('Shares runs of one job', 'shares runs of one job'), {
       outcome: 'survived',
       skippedCount: 0,
     });

@@ -47,20 +47,42 @@ export async function checkJournal(stateDir: string, medium: string): Promise<Jo
 /** What the only journal in the state folder lists; no blocks if there is no journal yet. */
 export async function readJournal(stateDir: string): Promise<Listed> {
   const nothing: Listed = { blockSizeBytes: undefined, algorithm: 'sha-256', blocks: [] };
+  return (await withJournal(stateDir, listedIn)) ?? nothing;
+}
+
+/** The receipt in the only journal; undefined before the seal. */
+export async function readReceipt(stateDir: string): Promise<string | undefined> {
+  return await withJournal(stateDir, (db) => propertyOf(db, 'receipt'));
+}
+
+/** Opens a copy of the journal; undefined if there is none yet. */
+async function withJournal<T>(
+  stateDir: string,
+  read: (db: DatabaseSync) => T | undefined,
+): Promise<T | undefined> {
   const names = await readdir(stateDir, { recursive: true }).catch((): string[] => []);
   const journal = names.find((name) => name.endsWith('journal.db'));
-  if (journal === undefined) return nothing;
+  if (journal === undefined) return undefined;
   await using folder = await mkdtempDisposable(join(tmpdir(), 'ddt-journal-'));
   for (const name of names.filter((each) => each.startsWith(journal))) {
     const suffix = name.slice(journal.length);
     await copyFile(join(stateDir, name), join(folder.path, `journal.db${suffix}`));
   }
-  if ((await stat(join(folder.path, 'journal.db'))).size === 0) return nothing;
+  if ((await stat(join(folder.path, 'journal.db'))).size === 0) return undefined;
   using db = new DatabaseSync(join(folder.path, 'journal.db'));
   // The receiver was killed before it had made the tables.
-  if (db.prepare('PRAGMA user_version').get()?.['user_version'] === 0) return nothing;
-  const claim = db.prepare("SELECT value FROM property WHERE name = 'claim'").get()?.['value'];
-  if (typeof claim !== 'string') return nothing;
+  if (db.prepare('PRAGMA user_version').get()?.['user_version'] === 0) return undefined;
+  return read(db);
+}
+
+function propertyOf(db: DatabaseSync, name: string): string | undefined {
+  const value = db.prepare('SELECT value FROM property WHERE name = ?').get(name)?.['value'];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function listedIn(db: DatabaseSync): Listed | undefined {
+  const claim = propertyOf(db, 'claim');
+  if (claim === undefined) return undefined;
   const claimed: Claim = JSON.parse(claim);
   const rows = db.prepare('SELECT block_index, lower(hex(digest)) AS digest FROM block').all();
   const blocks = rows.map((row) => ({

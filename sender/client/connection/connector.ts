@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT_MS = 30_000;
  */
 const ADDRESS_TIMEOUT_MS = 10_000;
 
-/** What OpenSSL says of a peer that is no TLS 1.3 server. Damage on the line can look the same. */
+/** What OpenSSL reports when the peer is not a TLS 1.3 server. Damage on the line can look the same. */
 const MISSING_PROTOCOL: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: 'TLS',
   ERR_SSL_UNEXPECTED_MESSAGE: 'TLS',

@@ -20,7 +20,7 @@ export class UnackedBytes {
 
   /**
    * Bytes written say nothing on a slow line: the kernel's buffers take a block of megabytes at once, and
-   * then nothing moves for minutes.
+   * then no more for minutes.
    * @returns undefined if the connection is not in the table.
    */
   async of({ localPort, remotePort, remoteFamily }: Socket): Promise<number | undefined> {
@@ -54,7 +54,7 @@ export class AcknowledgedBytes {
     return this.#bytes;
   }
 
-  /** Counts a new connection from now on. What an earlier one had not delivered is lost. */
+  /** Switches to a new connection. Bytes that the earlier one had not delivered are lost. */
   adopt(socket: Socket): void {
     this.#socket = socket;
     this.#bytesBefore = this.#bytes;

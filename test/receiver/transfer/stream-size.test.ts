@@ -133,7 +133,7 @@ test('the size must hold what is there, and fit into the target', async () => {
   }
   await assert.rejects(
     fix(ROOM_BYTES + 1),
-    coded('target-too-small', { message: /16777216 bytes were there/ }),
+    coded('target-too-small', { message: /it has room for 16777216 bytes/ }),
   );
   for (const size of [-1, 1.5, 2 ** 53]) await assert.rejects(fix(size), coded('bad-request'));
   assert.equal(transfer.status().size, null);

@@ -16,7 +16,9 @@ import { sealTransfer } from '../../../receiver/transfer/seal.ts';
 import { openForUpdate } from '../../../receiver/transfer/update.ts';
 import { coded } from '../../support/coded.ts';
 import { eventually } from '../../support/eventually.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
+import { OddDisk } from '../../support/odd-disk.ts';
 import {
   BLOCK_BYTES,
   claimOf,
@@ -81,7 +83,7 @@ test('a sealed target that was changed is found, and the journal keeps what was 
   target.writeAsOther(Buffer.from('x'), 2 * BLOCK_BYTES + 7);
   await claimTransfer(opened.transfer, claimOf(BLOCK_COUNT));
   const hint = /ddt-receive --update \/memory/;
-  const message = /^\/memory is not what was sealed any more: 1 blocks differ \(block 2\)/;
+  const message = /^\/memory no longer holds what was sealed: 1 of 4 blocks differ \(block 2\)/;
   await assert.rejects(seal(opened), coded('target-differs', { message, hint }));
   const { different, differentCount, blocks } = opened.transfer.status();
   assert.deepEqual([different, differentCount, blocks.absent, blocks.verified], [[[2, 1]], 1, 1, 3]);
@@ -91,6 +93,22 @@ test('a sealed target that was changed is found, and the journal keeps what was 
   target.writeAsOther(contentOf(opened.open, 2, 1), 2 * BLOCK_BYTES);
   await claimTransfer(opened.transfer, claimOf(BLOCK_COUNT));
   assert.equal((await seal(opened)).generation, 1);
+});
+
+test('a sealed transfer is confirmed only when all of it has been read again', async () => {
+  const target = new OddDisk();
+  await using opened = await openTransfer({ target, blockCount: BLOCK_COUNT, isReadBack: true });
+  for (let index = 0; index < BLOCK_COUNT; index++) await putBlock(opened, index, 1);
+  await seal(opened);
+  const slow = [0, 1].map((index) => target.holdReadBack(index));
+  await claimTransfer(opened.transfer, claimOf(BLOCK_COUNT));
+  for (const { arrived } of slow) await arrived;
+  const clock = new FakeClock();
+  const request = { blockCount: BLOCK_COUNT, root: rootOf(opened, [1, 1, 1, 1]) };
+  const early = clock.runToEnd(sealTransfer(opened.transfer, request, { key, clock }));
+  await eventually('a second is over', () => clock.monotonicMs() >= 1000);
+  for (const hold of slow) hold.open();
+  assert.deepEqual(await early, { outcome: 'verifying', verified: 2 });
 });
 
 test('an update keeps the earlier receipt and is sealed as the next generation', async () => {
@@ -161,6 +179,27 @@ for (const [what, blockCount] of [
     journal.close();
   });
 }
+
+test('a write that waits while an update changes the size is refused, and not journalled', async () => {
+  await using folder = await fastTempDir();
+  const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
+  journal.setProperties({ update: 'yes' });
+  const target = new MemoryTarget();
+  await using opened = await openTransfer({ target, journal, blockCount: BLOCK_COUNT });
+  for (let index = 0; index < BLOCK_COUNT - 1; index++) await putBlock(opened, index, 1, true);
+  // A write that is not flushed: the resizing waits at its flush.
+  await putBlock(opened, 0, 2);
+  using gate = target.hold('flush');
+  const resizing = claimTransfer(opened.transfer, claimOf(BLOCK_COUNT + 1));
+  await gate.arrived();
+  const waiting = putBlock(opened, BLOCK_COUNT - 1, 1, true);
+  gate.open();
+  await assert.rejects(waiting, coded('io-error', { message: /the size of the transfer has changed/ }));
+  assert.equal(await resizing, 'resized');
+  assert.deepEqual([...listedIn(journal).keys()], [0, 1, 2]);
+  opened.transfer.claimed().durability.close();
+  journal.close();
+});
 
 test('what the target holds is adopted: read, listed and verified', async () => {
   await using folder = await fastTempDir();

@@ -28,7 +28,7 @@ test('whatever cannot be written is refused, with its reason', async () => {
   for (const [path, reason] of [
     [at('absent/x'), `there is no folder ${at('absent')}`],
     [at('folder'), 'it is a directory'],
-    [at('source/x'), 'a part of the path is not a directory'],
+    [at('source/x'), `${at('source')}: a part of the path is not a directory`],
     ['/dev/null', 'it is not a regular file'],
     [at('source'), 'it is the source'],
     [at('link'), 'it is the source'],

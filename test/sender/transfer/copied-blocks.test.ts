@@ -59,7 +59,9 @@ async function setUp(options: ReceiverAppOptions = {}): Promise<Scene> {
 test('blocks that equal durable ones are copied there and do not travel', async () => {
   for (const digest of ['sha-256', 'blake3'] as const) {
     await using at = await setUp({ digest, isReadBack: true });
-    const { facts, seal } = await sendThrough(at.app, memorySource(at.blocks), at.interposed);
+    const sealed = await sendThrough(at.app, memorySource(at.blocks), at.interposed);
+    assert(sealed.outcome === 'sealed');
+    const { facts, seal } = sealed;
     const { copied, sent, skipped, durable } = facts.counters;
     assert.deepEqual([copied, sent, skipped, durable], [4, 1, 4, BLOCK_COUNT]);
     assert.deepEqual(at.asked, ['copy 0 to 4', 'copy 1 to 5', 'copy 2 to 6', 'copy 3 to 7', 'put 8']);
@@ -86,7 +88,9 @@ test('a block that others have changed on the target is not spread, and is mende
       return await (at.interposed.copyBlock?.(ask, block, from, ...rest) ?? ask(block, from, ...rest));
     },
   };
-  const { facts, seal } = await sendThrough(at.app, memorySource(at.blocks), interposed);
+  const sealed = await sendThrough(at.app, memorySource(at.blocks), interposed);
+  assert(sealed.outcome === 'sealed');
+  const { facts, seal } = sealed;
   // How the later ones go depends on how long this one took.
   assert.deepEqual(at.asked.slice(0, 3), ['copy 0 to 4', 'copy 1 to 5', 'put 5']);
   assert(at.asked.includes('put 1') || at.asked.includes('copy 5 to 1'), at.asked.join());
