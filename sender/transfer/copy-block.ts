@@ -12,12 +12,11 @@ import type { ReadBlock } from '../source/read-block.ts';
 import { DurableDigests } from './durable-digests.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
 
-/** Two keep a disk busy; each takes the receiver's memory for one block. */
-const COPIES_MAX = 2;
+/** Most of a copy is a round trip on a full line; each takes the receiver's memory for one block. */
+const COPIES_MAX = 8;
 /**
- * Blocks must be copied at least twice as fast as they are sent, over all lanes. A copy uses the target's
- * disk twice, to read and to write: where the disk is the limit, and not the line, copying would slow
- * everything down.
+ * A copy must take at most this part of what sending takes. It uses the target's disk twice, to read and to
+ * write: where the disk is the limit, and not the line, copying would slow everything down.
  */
 const COPY_PART_MAX = 0.5;
 /** While copying does not pay, one in so many of the blocks that could be copied is, to measure again. */
@@ -39,9 +38,11 @@ export class BlockCopier {
   readonly #durable: DurableDigests;
   readonly #copies = new Semaphore(COPIES_MAX);
   #sendingCount = 0;
-  /** From one block to the next, over all lanes; undefined before the first. */
+  /** What a block takes; undefined before the first. Lanes that wait for their turn say nothing about it. */
   #copyMs: number | undefined;
   #sendMs: number | undefined;
+  /** From one block that is sent to the next, over all lanes. */
+  #sendIntervalMs = 0;
   #unprobed = 0;
   #refusals = 0;
   #isOff = false;
@@ -63,8 +64,9 @@ export class BlockCopier {
     this.#sendingCount++;
     try {
       const result = await send();
-      // So many at once, each of which takes so long.
-      const ms = (this.#options.clock.monotonicMs() - startMs) / this.#sendingCount;
+      const ms = this.#options.clock.monotonicMs() - startMs;
+      const intervalMs = ms / this.#sendingCount;
+      this.#sendIntervalMs = averaged(this.#sendMs && this.#sendIntervalMs, intervalMs);
       this.#sendMs = averaged(this.#sendMs, ms);
       return result;
     } finally {
@@ -104,8 +106,7 @@ export class BlockCopier {
   }
 
   #noteCopied(startMs: number): void {
-    const ms = (this.#options.clock.monotonicMs() - startMs) / COPIES_MAX;
-    this.#copyMs = averaged(this.#copyMs, ms);
+    this.#copyMs = averaged(this.#copyMs, this.#options.clock.monotonicMs() - startMs);
   }
 
   /** Only blocks of equal length can be copied: the last one may be shorter. */
@@ -115,10 +116,11 @@ export class BlockCopier {
   }
 
   #isWorthIt(): boolean {
+    // The second for runs of equal blocks, in which all lanes wait for copies.
     const isFaster =
       this.#copyMs === undefined ||
       this.#sendMs === undefined ||
-      this.#copyMs <= this.#sendMs * COPY_PART_MAX;
+      (this.#copyMs <= this.#sendMs * COPY_PART_MAX && this.#copyMs / COPIES_MAX <= this.#sendIntervalMs);
     if (!isFaster && ++this.#unprobed < PROBE_EVERY_BLOCKS) return false;
     this.#unprobed = 0;
     return true;
