@@ -117,17 +117,17 @@ test('every byte of a disk of any size is in the block of exact arithmetic', () 
   );
 });
 
-test('a disk gets 1024 blocks or more where that makes them 256 KiB to 4 MiB', () => {
+test('a disk gets 256 blocks or more where that makes them 256 KiB to 4 MiB', () => {
   const [KIB, MIB, GIB] = [1024, 1024 ** 2, 1024 ** 3];
   for (const [sizeBytes, blockSizeBytes] of [
     [null, 4 * MIB],
     [0, 256 * KIB],
     [96 * MIB, 256 * KIB],
-    [512 * MIB - 1, 256 * KIB],
-    [512 * MIB, 512 * KIB],
-    [GIB, MIB],
-    [4 * GIB - 1, 2 * MIB],
-    [4 * GIB, 4 * MIB],
+    [128 * MIB - 1, 256 * KIB],
+    [128 * MIB, 512 * KIB],
+    [256 * MIB, MIB],
+    [GIB - 1, 2 * MIB],
+    [GIB, 4 * MIB],
     [2 ** 42, 4 * MIB],
   ] as const) {
     assert.equal(defaultBlockSizeFor(sizeBytes), blockSizeBytes, `${sizeBytes}`);
