@@ -73,7 +73,7 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Exit statuses of both commands; the README lists them for users. */
+/** Exit statuses of both commands; docs/reference/statuses.md lists them for users. */
 export const EXIT_STATUS = {
   verified: 0,
   bug: 1,

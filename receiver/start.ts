@@ -54,7 +54,7 @@ export interface RunningReceiver {
   stop(graceMs: number): Promise<void>;
 }
 
-/** @throws TransferError of every kind that PROTOCOL.md and the README name for a start. */
+/** @throws TransferError of every kind that docs/reference/ddt-receive.md names for a start. */
 export async function startReceiver(
   options: ReceiveOptions,
   context: { clock: Clock; log: Log; events: ReceiverEvents },

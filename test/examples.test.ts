@@ -1,11 +1,11 @@
 /** The examples of the documents run as they stand, and print what the documents show. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { copyFile, glob, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { examplesOf, readDocument, recipe, runExamples, runScript } from './support/documents.ts';
 import { prng } from './support/prng.ts';
-import { assertEqualFiles, MIB, startReceiver, type Receiver } from './support/processes.ts';
+import { assertEqualFiles, MIB, sendAll, startReceiver, type Receiver } from './support/processes.ts';
 import { unlessInstalled } from './support/requires.ts';
 import { tempDir, type TempDir } from './support/temp-dir.ts';
 
@@ -70,6 +70,24 @@ test(
     assert.deepEqual(await Promise.all(names.map(async (name) => await readFile(name, 'utf8'))), written);
   },
 );
+
+test('the lines that check a copy by hand print the root and two equal digests', async () => {
+  await using folder = await tempDir();
+  const source = await writeSource(folder);
+  await using receiver = await startReceiver({
+    folder: folder.path,
+    target: join(folder.path, 'target.img'),
+  });
+  const options = ['--digest', 'sha-256', '--block-size', '256KiB', '--ticket-file', receiver.ticketFile];
+  const { root } = await sendAll(...options, source);
+  await receiver.end('SIGTERM');
+  const kept = await Array.fromAsync(glob(join(receiver.stateDir, '*/receipt-1.json.digests')));
+  assert(kept[0] !== undefined && kept.length === 1);
+  await copyFile(kept[0], join(folder.path, 'receipt.json.digests'));
+  const { stdout } = await runScript(await recipe('docs/guide/verification.md', 'digests'), folder.path);
+  const [ofAll, listed, read, ...rest] = stdout.trim().split('\n');
+  assert.deepEqual([`sha256:${ofAll}`, listed, rest], [root, read, []]);
+});
 
 test('the line that changes the address in a ticket leaves the rest of it alone', async () => {
   await using folder = await tempDir();

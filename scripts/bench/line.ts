@@ -16,7 +16,7 @@ import { describeMachine, formatName, median } from './report.ts';
 
 const USAGE = `usage: npm run bench:line -- [options]
 
-  --lines <rate/rtt/loss,…>   Mbit/s, round trip in ms, per cent; default the five lines of the README
+  --lines <rate/rtt/loss,…>   Mbit/s, round trip in ms, per cent; default: those of docs/performance.md
   --content <random,image>    random bytes, and a half-full file-system image; or a folder such as /usr:
                               an image with its files
   --tools <substring,…>       default all

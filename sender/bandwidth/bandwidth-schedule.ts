@@ -105,6 +105,6 @@ export function formatLimit(limit: Limit): string {
 
 function notALimit(text: string): TransferError {
   return new TransferError('usage', `'${text}' is not a bandwidth limit`, {
-    hint: "examples: 2M, off, '08:00,512K 19:00,off'; see --bwlimit in the README",
+    hint: "examples: 2M, off, '08:00,512K 19:00,off'; see docs/guide/copying.md",
   });
 }

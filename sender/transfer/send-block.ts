@@ -169,7 +169,9 @@ export class BlockSender {
     if (this.#hasAdvisedSmaller) return;
     this.#hasAdvisedSmaller = true;
     const what = `a block of ${formatSize(lengthBytes)} was cut off twice after more than a minute`;
-    this.#options.reporter.fact(`note     ${what}: smaller blocks would get through (README, "Slow lines")`);
+    this.#options.reporter.fact(
+      `note     ${what}: smaller blocks would get through (see docs/guide/interruptions.md)`,
+    );
   }
 }
 

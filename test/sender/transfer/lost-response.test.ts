@@ -118,7 +118,9 @@ test('a block that is cut off twice after minutes is reported', async () => {
   assert.deepEqual(reported, []);
   await clock.advance(1_200_000);
   const what = 'a block of 512 bytes was cut off twice after more than a minute';
-  assert.deepEqual(reported, [`note     ${what}: smaller blocks would get through (README, "Slow lines")`]);
+  assert.deepEqual(reported, [
+    `note     ${what}: smaller blocks would get through (see docs/guide/interruptions.md)`,
+  ]);
   ending.abort(new TransferError('interrupted', 'enough'));
   await clock.advance(400_000);
   await ended;
