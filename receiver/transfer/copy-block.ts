@@ -56,7 +56,7 @@ async function readEqual(
     await transfer.target.readBack(bytes, offsetOf(from, open.geometry));
   } catch (error) {
     if (!(error instanceof TransferError) || error.code !== 'io-error') throw error;
-    // A failed read is no failed write: the epoch goes on, and the block can be sent.
+    // A failed read is not a failed write: the epoch stays, and the block can be sent.
     open.verifier?.doubtBlock(from);
     throw notThere(from, error.message, error);
   }

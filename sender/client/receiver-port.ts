@@ -92,7 +92,7 @@ export interface ReceiverClient {
   complete(request: SealRequest, signal: AbortSignal): Promise<Seal | 'verifying'>;
   /** Lets a sealed transfer with unreadable areas take blocks again. */
   reopen(signal: AbortSignal): Promise<void>;
-  /** Everything is read back again from now on. @throws TransferError `state-refused` with --verify none. */
+  /** Everything is read back again. @throws TransferError `state-refused` with --verify none. */
   verify(signal: AbortSignal): Promise<TransferStatus>;
   close(): Promise<void>;
 }

@@ -165,7 +165,7 @@ export class Reporter implements SendReporter {
     else if (format !== 'none') writeOut(dryRunText(facts));
   }
 
-  /** A comparison, after which nothing was sealed anew. */
+  /** A comparison, after which nothing was sealed again. */
   compared(comparison: Comparison, targetPath: string): void {
     const { format, writeOut } = this.#options;
     this.stop();

@@ -76,7 +76,7 @@ export class BlockCopier {
 
   /**
    * @returns what the receiver owes if it has copied the block; undefined if it has to be sent.
-   * @throws the signal's reason, and what is no TransferError.
+   * @throws the signal's reason, and anything but a TransferError.
    */
   async copy(lane: ReceiverClient, block: ReadBlock): Promise<OwedBlocks | undefined> {
     const { clock, signal, transferId } = this.#options;
