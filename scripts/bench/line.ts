@@ -10,7 +10,7 @@ import { SCRIPTS } from '../../test/support/processes.ts';
 import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
 import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './copy.ts';
 import { benchChange, bytesForChange } from './line-change.ts';
-import { buildWan, lineName, openLine, type LineOptions } from './long-line.ts';
+import { buildWan, lineName, openLine, parseLine, type LineOptions } from './long-line.ts';
 import { ddNc, ddSsh, ddt, nbdcopy, rsync } from './peers.ts';
 import { describeMachine, formatName, median } from './report.ts';
 
@@ -55,12 +55,6 @@ interface Bench {
   readonly limitSeconds: number;
   readonly rounds: number;
   readonly signal: AbortSignal;
-}
-
-function parseLine(text: string, option = '--lines'): LineOptions {
-  const match = /^(\d+)\/(\d+)\/(\d+(?:\.\d+)?)$/.exec(text);
-  if (match === null) throw new Failure(`${option}: '${text}' is not rate/rtt/loss, such as 100/40/0.5`, 2);
-  return { rateMbit: Number(match[1]), roundTripMs: Number(match[2]), lossPercent: Number(match[3]) };
 }
 
 /** @throws Failure. */

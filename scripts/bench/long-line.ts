@@ -29,6 +29,13 @@ export interface LongLine extends Route {
   change(options: LineOptions): Promise<void>;
 }
 
+/** @param text such as 100/40/0.5: Mbit/s, ms, per cent. @throws Failure that names the option. */
+export function parseLine(text: string, option = '--lines'): LineOptions {
+  const match = /^(\d+)\/(\d+)\/(\d+(?:\.\d+)?)$/.exec(text);
+  if (match === null) throw new Failure(`${option}: '${text}' is not rate/rtt/loss, such as 100/40/0.5`, 2);
+  return { rateMbit: Number(match[1]), roundTripMs: Number(match[2]), lossPercent: Number(match[3]) };
+}
+
 export function lineName({ rateMbit, roundTripMs, lossPercent }: LineOptions): string {
   const rate = rateMbit >= 1000 ? `${rateMbit / 1000} Gbit/s` : `${rateMbit} Mbit/s`;
   return `${rate}, ${roundTripMs} ms, ${lossPercent === 0 ? 'no loss' : `${lossPercent} % loss`}`;

@@ -38,6 +38,8 @@ const TABLE = `
   incomplete           409 corrupt     5
   size-unknown         409 refused     4
   root-mismatch        409 corrupt     5
+  foreign-writes       409 device      5
+  target-differs       409 corrupt     5
   precondition         412 refused     4
   too-large            413 refused     4
   unsupported-encoding 415 refused     4

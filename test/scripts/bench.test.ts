@@ -1,7 +1,9 @@
 /** The benchmarks run, small, and print complete tables. Their figures are not checked. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { notApplicable, unlessInstalled, unlessRoot } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -64,12 +66,24 @@ test('bench:scale prints the cost of each number of blocks, and what grows with 
   );
 });
 
+const skip =
+  unlessRoot ||
+  unlessInstalled('cc', 'ip') ||
+  (!existsSync('/dev/net/tun') && notApplicable('there is no /dev/net/tun'));
+
+test('bench:update updates the target of every tool that is installed', { skip }, async () => {
+  const { rows, stdout } = await bench('update.ts', ['--size', '8MiB', '--rounds', '2', '--changed', '20']);
+  for (const name of ['ddt --update', 'ddt --adopt']) assert.equal(rows.get(name)?.length, 8, stdout);
+  assert.match(stdout, /\*\*1 Gbit\/s, 20 ms, no loss\*\*, 8 MiB of random bytes, 20 % changed\n/);
+});
+
 test('a wrong option of a benchmark is refused with the valid values', async () => {
   for (const [script, option, message] of [
     ['local.ts', '--jobs=tape', /--jobs: 'tape' is not one of random, image, sparse, second\n/],
     ['local.ts', '--size=1MiB', /--size must be at least 16 MiB\n/],
     ['local.ts', '--ddt=a;b;c', /--ddt 'a;b;c' has more than one ';'\n/],
     ['scale.ts', '--blocks=0', /--blocks/],
+    ['update.ts', '--line=fast', /--line: 'fast' is not rate\/rtt\/loss/],
   ] as const) {
     const { status, stdout, stderr } = await run(process.execPath, [join(BENCH, script), option]);
     assert.deepEqual([status, stdout], [2, ''], stderr);

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 const PACKAGE_OF = {
   b3sum: 'b3sum',
   bzip2: 'bzip2',
+  cc: 'gcc',
   curl: 'curl',
   ddrescue: 'gddrescue',
   debugfs: 'e2fsprogs',
