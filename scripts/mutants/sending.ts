@@ -110,8 +110,8 @@ export const SENDING: readonly Mutant[] = [
   },
   {
     name: 'any failure while missing blocks are sent again counts as a seal',
-    file: 'sender/transfer/send.ts',
-    edits: [["if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;\n    //", '//']],
+    file: 'sender/transfer/complete.ts',
+    edits: [["    if (!(error instanceof TransferError) || error.code !== 'sealed') throw error;\n", '']],
     tests: SEND_TESTS,
   },
   {

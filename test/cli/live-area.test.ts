@@ -118,7 +118,7 @@ async function scene(columns: number): Promise<Scene> {
   };
 }
 
-const LIVE_LINE = /^ *\d+ % .*(verified|durable).*$/;
+const LIVE_LINE = /^ *\d+ % .*(sent|verified|durable).*$/;
 
 for (const columns of [60, 80, 200]) {
   test(

@@ -73,24 +73,34 @@ test('a read-only state folder is said to be so, and exit 4', needsRoot, async (
   }
 });
 
-/** As a user without root's rights, in a folder that this user may write to. */
-async function startAs(userId: number, home: NodeJS.ProcessEnv, cwd: string): Promise<Ended> {
-  const command = [join(SCRIPTS, 'ddt-receive'), '--listen', `${OWN_HOST}:0`, 'target'];
+/**
+ * As a user without root's rights, in a folder that this user may write to.
+ * @param place a folder where this user sees the project, which may be in a folder of root alone.
+ */
+async function startAs(
+  userId: number,
+  { home, cwd, place }: { home: NodeJS.ProcessEnv; cwd: string; place: string },
+): Promise<Ended> {
+  const script = 'mount --bind "$0" "$1" && shift && exec setpriv "$@"';
+  const within = ['--mount', 'sh', '-c', script, join(SCRIPTS, '..'), place];
   const identity = ['--reuid', String(userId), '--regid', String(userId), '--clear-groups'];
+  const command = [join(place, 'scripts/ddt-receive'), '--listen', `${OWN_HOST}:0`, 'target'];
   const env = environment({ HOME: undefined, XDG_STATE_HOME: undefined, ...home });
-  return await run('setpriv', [...identity, ...command], { env, cwd });
+  return await run('unshare', [...within, ...identity, ...command], { env, cwd });
 }
 
 test('without HOME keys are never kept in the working folder', needsRoot, async () => {
   await using folder = await tempDir();
+  await using project = await tempDir();
   await chmod(folder.path, 0o777);
+  await chmod(project.path, 0o755);
   for (const home of [{}, { HOME: '' }, { HOME: '.' }, { XDG_STATE_HOME: 'state' }]) {
     // nobody, whose home in /etc/passwd does not exist.
-    const ended = await startAs(65_534, home, folder.path);
+    const ended = await startAs(65_534, { home, cwd: folder.path, place: project.path });
     assert.equal(ended.status, 4, ended.stderr);
     const message = /error: cannot write to the state folder \/nonexistent\/\.local\/state\/dd-transfer: /;
     assertTwoLines(ended, message, ANOTHER_FOLDER);
-    const unknown = await startAs(54_321, home, folder.path);
+    const unknown = await startAs(54_321, { home, cwd: folder.path, place: project.path });
     assert.equal(unknown.status, 2, unknown.stderr);
     const noHome =
       /error: cannot tell where to keep journals and keys: HOME is not set, and user 54321 has no home/;

@@ -286,7 +286,7 @@ test('a durable block is copied to where an equal one belongs; any doubt about i
   const refused = (message: RegExp): object => coded('block-absent', { message });
   await assert.rejects(copy(2, 0), refused(/cannot copy block 2: it is not durable with this digest/));
   await assert.rejects(copy(1, 0, Buffer.alloc(32)), refused(/not durable with this digest/));
-  await assert.rejects(copy(1, 4), refused(/another length/));
+  await assert.rejects(copy(1, 4), refused(/its length is not that of block 4/));
   target.writeAsOther(Buffer.from('x'), BLOCK_BYTES);
   await assert.rejects(copy(1, 0), refused(/it was read back different/));
   assert.equal(open.table.stateOf(0), 'absent');

@@ -41,7 +41,7 @@ test('only unreadable areas that reach to the end are called that', () => {
   ]);
   assert.equal(
     text,
-    "the last 4 KiB of /dev/sr0 lie behind the file system's end (isosize 614400): " +
+    'the last 4 KiB of /dev/sr0 are past the end of the file system (isosize 614400): ' +
       'run-out of the disc, not data',
   );
   assert.equal(runOutText(runOut, '/dev/sr0', [[ISO_BYTES + 2048, 2048]]), undefined);

@@ -93,6 +93,7 @@ test('valid responses are read as they are', () => {
   assert.deepEqual(parseZeroResult(responseOf(ZEROS), RANGES), ZEROS);
   assert.deepEqual(parseSeal(responseOf(SEAL), SEAL_REQUEST), {
     verified: 'read-back',
+    verifiedAt: null,
     unreadable: [],
     ...SEAL,
   });
