@@ -3,7 +3,7 @@ import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
 import { MISSING_RANGES_MAX } from '../../common/protocol/protocol.ts';
-import { parseRanges, type Range } from '../../common/ranges.ts';
+import { countOf, parseRanges, type Range } from '../../common/ranges.ts';
 import type { ReceiverClient, Seal, SealRequest } from '../client/receiver-port.ts';
 import { NO_DIFFERENCES, differencesIn, type Comparison, type Differences } from './comparison.ts';
 import type { BlockCounters } from './counters.ts';
@@ -117,6 +117,7 @@ async function sendMissing(
   missing: readonly Range[],
   counters: CompleteParts['counters'],
 ): Promise<void> {
+  counters.durable -= countOf(missing);
   try {
     await sendAgain(missing);
   } catch (error) {

@@ -25,6 +25,14 @@ export class FlaggedBlocks {
     this.#count++;
   }
 
+  /** @returns whether it was there. */
+  remove(index: number): boolean {
+    if (!this.has(index)) return false;
+    this.#bits[index >> 3] = (this.#bits[index >> 3] ?? 0) & ~(1 << (index & 7));
+    this.#count--;
+    return true;
+  }
+
   /** In order, at most `most` of them. */
   ranges(most: number): Range[] {
     const ranges: [number, number][] = [];

@@ -112,10 +112,9 @@ export class Transmission {
     return this.#root.finish();
   }
 
-  /** Reads and sends blocks again that the receiver misses after all. */
+  /** Reads and sends blocks again. They do not count as durable when this is called. */
   async sendAgain(ranges: readonly Range[]): Promise<void> {
     this.#supply.sendAgain(ranges);
-    this.#options.counters.durable -= countOf(ranges);
     await this.#drain();
   }
 
@@ -188,28 +187,31 @@ export class Transmission {
         sealed.add(index);
         return this.#supply.release([[index, 1]]);
       }
-    } else counters.resent++;
+    }
+    // What differed from a sealed copy was read and left; it is sent for the first time after reopening.
+    const isNew = isFirst || sealed?.remove(index) === true;
+    if (!isNew) counters.resent++;
     // Unreadable areas look like zeros, but their place has to be recorded.
     if (block.isZero && block.unreadable.length === 0) {
-      if (isFirst) counters.zero++;
+      if (isNew) counters.zero++;
       this.#supply.release([[index, 1]]);
       const full = this.#zeros.add(index);
       if (full !== undefined) await this.#sendZeros(lane, full);
       return;
     }
-    await this.#transmit(lane, block, isFirst);
+    await this.#transmit(lane, block, isNew);
   }
 
-  async #transmit(lane: ReceiverClient, block: ReadBlock, isFirst: boolean): Promise<void> {
+  async #transmit(lane: ReceiverClient, block: ReadBlock, isNew: boolean): Promise<void> {
     const { counters } = this.#options;
     const copied = await this.#copier.copy(lane, block);
     if (copied !== undefined) {
       this.#owe(copied);
-      if (isFirst) counters.copied++;
+      if (isNew) counters.copied++;
       return;
     }
     this.#owe(await this.#copier.timeSending(async () => await this.#blocks.send(lane, block)));
-    if (isFirst) counters.sent++;
+    if (isNew) counters.sent++;
   }
 
   /** Already on the target with the same digest. */

@@ -232,12 +232,14 @@ export class SimDisk {
     this.#cached.set(this.#medium);
   }
 
-  /**
-   * What a read past the page cache returns. @param isVerifying earlier damage has to be found now.
-   */
-  readDevice(block: number, isVerifying: boolean): Stamps {
-    if (isVerifying) this.#readAt[block] = ++this.#serial;
-    return this.#view(this.#device, block).slice();
+  /** What a read past the page cache returns. @returns also its place among reads and damages. */
+  readDevice(block: number): { stamps: Stamps; serial: number } {
+    return { stamps: this.#view(this.#device, block).slice(), serial: ++this.#serial };
+  }
+
+  /** The receiver has what was read: damage before that read has to be found now. */
+  noteRead(block: number, serial: number): void {
+    this.#readAt[block] = serial;
   }
 
   readCached(block: number): Stamps {

@@ -4,7 +4,7 @@
  */
 import { TransferError } from '../../common/errors.ts';
 import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
-import { fillStamps, readStamps, type Stamps } from './contents.ts';
+import { fillStamps, readStamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { Lie, Writing } from './sim-writing.ts';
@@ -98,10 +98,12 @@ export class SimTarget implements Target {
     if (fault === 'restFlip') disk.flipAtRest(random.below(contents.blockCount));
     await this.#pause(profile.diskMs * random.unit(), 'readBack');
     disk.settleOthers(block);
-    const stamps: Stamps = disk.readDevice(block, world.receiver?.isListening === true);
+    const { stamps, serial } = disk.readDevice(block);
+    const isVerifying = world.receiver?.isListening === true;
     // A sector that is hard to read takes seconds.
     const factor = random.chance(0.1) ? 30 : 1;
     await this.#pause(profile.diskMs * factor * random.unit(), 'readBackEnd');
+    if (isVerifying) disk.noteRead(block, serial);
     if (fault === 'readBackEio') throw new TransferError('io-error', `cannot read back block ${block}: EIO`);
     if (fault === 'readBackFlip') {
       const at = random.below(stamps.length);
