@@ -238,8 +238,9 @@ export class Transfer {
     const { table, verifier } = this.claimed();
     // Blocks that a reading has found different become absent; the rest stays verified.
     const different = [...indexesOf(table.different(Infinity))];
-    if (different.length > 0) this.journal.forgetBlocks(different);
+    // In this order: after a crash in between all is read back anyway; a sealed journal lacks no block.
     this.journal.removeProperties(['receipt', 'receiptSignature']);
+    if (different.length > 0) this.journal.forgetBlocks(different);
     for (const index of different) table.set(index, 'absent');
     this.#sealed = undefined;
     this.#isReadAgain = false;
