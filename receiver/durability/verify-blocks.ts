@@ -63,7 +63,6 @@ export class Verifier {
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
   readonly #watch: ForeignWriteWatch;
-  /** How often all earlier readings became doubtful. */
   #doubts = 0;
   #changedCount = 0;
   /** Where the search for the next own block, and for the next listed one, starts. */
@@ -85,6 +84,11 @@ export class Verifier {
   /** The weakest way in which a block was read back. */
   get method(): ReadBackMethod {
     return this.#method;
+  }
+
+  /** How often all earlier readings became doubtful so far. */
+  get doubts(): number {
+    return this.#doubts;
   }
 
   /** Blocks that read back wrong too often. */

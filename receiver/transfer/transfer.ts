@@ -84,7 +84,7 @@ export class Transfer {
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
   /** Everything is being read once more, to give the receipt a new date. */
-  #isReadAgain = false;
+  #doubtsAtSeal = 0;
   readonly #content: readonly string[];
   readonly #marks: DiskMarks;
 
@@ -201,13 +201,19 @@ export class Transfer {
    * sealed transfer gets a receipt with a new date when all blocks are equal.
    */
   readAgain(): void {
-    this.#isReadAgain = this.#sealed !== undefined;
     this.#open?.verifier?.startOver();
   }
 
-  /** Whether a reading has begun since the date of the receipt. */
+  /**
+   * Whether a reading has begun since the date of the receipt: for a claim, or because a request that was
+   * waiting while another one sealed has found writes of others.
+   */
   get isReadAgain(): boolean {
-    return this.#isReadAgain;
+    return this.#doubts !== this.#doubtsAtSeal;
+  }
+
+  get #doubts(): number {
+    return this.#open?.verifier?.doubts ?? 0;
   }
 
   /** Earlier receipts of this transfer, the oldest first. */
@@ -230,7 +236,7 @@ export class Transfer {
     this.journal.setProperties({ receipt: receipt.json, receiptSignature: receipt.signature });
     if (this.isResizable) this.journal.removeProperties(['update']);
     this.#sealed = receipt;
-    this.#isReadAgain = false;
+    this.#doubtsAtSeal = this.#doubts;
   }
 
   /** Withdraws the receipt, durably: only for `reopen.ts` and `update.ts`. */
@@ -243,7 +249,6 @@ export class Transfer {
     if (different.length > 0) this.journal.forgetBlocks(different);
     for (const index of different) table.set(index, 'absent');
     this.#sealed = undefined;
-    this.#isReadAgain = false;
     verifier?.wake();
   }
 

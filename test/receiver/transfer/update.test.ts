@@ -95,6 +95,19 @@ test('a sealed target that was changed is found, and the journal keeps what was 
   assert.equal((await seal(opened)).generation, 1);
 });
 
+test('what a late request finds after the seal is read before the receipt is given again', async () => {
+  const { opened, target } = await sealedPlace();
+  await using _opened = opened;
+  const { verifier } = opened.open;
+  assert(verifier !== undefined);
+  target.writeAsOther(Buffer.from('x'), 2 * BLOCK_BYTES + 7);
+  await verifier.confirm();
+  await assert.rejects(
+    seal(opened),
+    coded('target-differs', { message: /1 of 4 blocks differ \(block 2\)/ }),
+  );
+});
+
 test('a sealed transfer is confirmed only when all of it has been read again', async () => {
   const target = new OddDisk();
   await using opened = await openTransfer({ target, blockCount: BLOCK_COUNT, isReadBack: true });
