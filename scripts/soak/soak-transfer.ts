@@ -23,7 +23,8 @@ const FOREIGN_INTERVAL_MS = 300;
 /** With fewer blocks listed, others could overwrite all of them: then the receiver refuses to resume. */
 const LISTED_MIN = 16;
 /** Ends of ddt-send that writes of others cause, and that prove nothing wrong. */
-const REFUSALS = /another program keeps writing to|cannot verify|no longer holds what was sealed/;
+const CHANGED = /no longer holds what was sealed|are not what was sealed/;
+const REFUSALS = new RegExp(`another program keeps writing to|cannot verify|${CHANGED.source}`);
 /** Far longer than a transfer takes, even when it is killed all the time. */
 const TRANSFER_TIMEOUT_MS = 1_800_000;
 
@@ -224,7 +225,7 @@ class SoakedTransfer {
       else if (this.#others.count === 0 || !REFUSALS.test(ended.stderr)) throw endedWith('ddt-send', ended);
       else {
         tally.refusals++;
-        this.#isChanged = ended.stderr.includes('no longer holds what was sealed');
+        this.#isChanged = CHANGED.test(ended.stderr);
         if (this.#isChanged) return;
         // It keeps refusing blocks that others have overwritten again and again; the next one does not.
         this.#endLife();

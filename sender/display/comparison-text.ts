@@ -1,7 +1,7 @@
 /** The result of a comparison as lines and as a JSON event. Pure. */
 import { formatBlocks } from '../../common/ranges.ts';
 import { formatSize } from '../../common/units.ts';
-import { isEqual, type Comparison, type Differences } from '../transfer/comparison.ts';
+import { NO_DIFFERENCES, isEqual, type Comparison, type Differences } from '../transfer/comparison.ts';
 
 export function comparisonEvent(comparison: Comparison): Record<string, unknown> {
   const { blocksTotal, bytesTotal, source, target, missing, isSealed } = comparison;
@@ -18,18 +18,35 @@ export function comparisonEvent(comparison: Comparison): Record<string, unknown>
 }
 
 export function comparisonText(comparison: Comparison, targetPath: string): string {
-  const { blocksTotal, bytesTotal, source, target, missing, isSealed } = comparison;
+  const { blocksTotal, bytesTotal, target } = comparison;
   const size = `${blocksTotal} blocks, ${formatSize(bytesTotal)}`;
   if (isEqual(comparison)) return `equal    ${size}, on ${targetPath}: read back and equal\n`;
+  const lines = differencesOf(comparison, targetPath).map(({ name, what }) => `${name.padEnd(8)} ${what}\n`);
+  if (target === undefined) {
+    lines.push('note     the target was not read: the receiver was started with --verify none\n');
+  }
+  return lines.join('');
+}
+
+/** One sentence for each kind of difference; empty if all is equal. */
+export function differenceSentences(comparison: Comparison, targetPath: string): string[] {
+  return differencesOf(comparison, targetPath).map(({ what }) => what);
+}
+
+function differencesOf(
+  { blocksTotal, source, target, missing, isSealed }: Comparison,
+  targetPath: string,
+): { name: string; what: string }[] {
   const recorded = isSealed ? 'what was sealed' : 'what was recorded';
-  const line = (name: string, { count, ranges }: Differences, what: string): string[] =>
-    count === 0 ? [] : [`${name} ${count} of ${blocksTotal} ${what}: ${formatBlocks(ranges)}`];
+  const item = (
+    name: string,
+    { count, ranges }: Differences,
+    what: string,
+  ): { name: string; what: string }[] =>
+    count === 0 ? [] : [{ name, what: `${count} of ${blocksTotal} ${what}: ${formatBlocks(ranges)}` }];
   return [
-    ...line('differs ', source, `blocks of the source are not ${recorded}`),
-    ...(target === undefined
-      ? ['note     the target was not read: the receiver was started with --verify none']
-      : line('differs ', target, `blocks on ${targetPath} are not ${recorded}`)),
-    ...line('missing ', missing, `blocks are not on ${targetPath} yet`),
-    '',
-  ].join('\n');
+    ...item('differs', source, `blocks of the source are not ${recorded}`),
+    ...item('differs', target ?? NO_DIFFERENCES, `blocks on ${targetPath} are not ${recorded}`),
+    ...item('missing', missing, `blocks are not on ${targetPath} yet`),
+  ];
 }

@@ -17,7 +17,7 @@ import { liveLines, type BarStyle } from './live-line.ts';
 import { OutageReport } from './outage-report.ts';
 import { textOf, waitingEvent, type Waiting } from './outage.ts';
 import type { Snapshot } from './progress-columns.ts';
-import { comparisonEvent, comparisonText } from './comparison-text.ts';
+import { comparisonEvent, comparisonText, differenceSentences } from './comparison-text.ts';
 import {
   doneEvent,
   doneText,
@@ -171,6 +171,8 @@ export class Reporter implements SendReporter {
     this.stop();
     if (format === 'json') this.#writeEvent(comparisonEvent(comparison));
     else if (format !== 'none') writeOut(comparisonText(comparison, targetPath));
+    // Otherwise nothing would say why the exit status is not 0.
+    else for (const warning of differenceSentences(comparison, targetPath)) this.warning({ warning });
   }
 
   /** Everything is durable, nothing is sealed. */

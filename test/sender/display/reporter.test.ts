@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
+import { NO_DIFFERENCES } from '../../../sender/transfer/comparison.ts';
 import { factsOf, reporterScene as scene, type ReporterScene } from '../../support/reporter-scene.ts';
 
 const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;
@@ -114,6 +115,16 @@ test('without progress there are warnings, but no facts, lines or summary', asyn
   all.reporter.done(factsOf(all.counters), '/dev/vdd');
   assert.deepEqual(all.out, []);
   assert.deepEqual(all.err, ['ddt-send: warning: the receiver is busy; retrying\n']);
+});
+
+test('without progress a copy that differs is a warning', (context) => {
+  using all = scene(context, 'none');
+  const target = { count: 1, ranges: [[7, 1]] } as const;
+  const rest = { source: NO_DIFFERENCES, missing: NO_DIFFERENCES, isSealed: true };
+  all.reporter.compared({ blocksTotal: 50, bytesTotal: 400, blockSizeBytes: 8, target, ...rest }, '/dev/vdd');
+  assert.deepEqual(all.out, []);
+  const sentence = '1 of 50 blocks on /dev/vdd are not what was sealed: block 7';
+  assert.deepEqual(all.err, [`ddt-send: warning: ${sentence}\n`]);
 });
 
 test('an outage is reported when it begins, then once a minute with its length', async (context) => {
