@@ -144,11 +144,20 @@ export function ddNc(name: string, filters?: readonly [Tool, string], conversion
   };
 }
 
-/** @param command of the client; `keys` is the folder of `keys.psk`. */
+/** nbdkit serves a file of the size that it finds. */
+async function fitFile({ target, sizeBytes }: CopyJob): Promise<void> {
+  const found = await stat(target).catch(() => undefined);
+  if (found !== undefined && (!found.isFile() || found.size === sizeBytes)) return;
+  await using handle = await open(target, 'a');
+  await handle.truncate(sizeBytes);
+}
+
+/** @param command of the client; `keys` is the folder of `keys.psk`. @param plugin parameters of nbdkit's. */
 function toNbdkit(
   name: string,
   client: Tool,
   command: (job: CopyJob, server: { port: number; keys: string }) => readonly string[],
+  plugin: readonly string[] = [],
 ): Peer {
   return {
     name,
@@ -159,12 +168,13 @@ function toNbdkit(
       const keys = stack.use(await mkdtempDisposable(join(job.folder, 'nbd-'))).path;
       const { near, far, farAddress } = job.route;
       await runTool('psktool', ['-u', 'bench', '-p', join(keys, 'keys.psk')], job.signal);
-      await using handle = await open(job.target, 'a');
-      if ((await stat(job.target)).size !== job.sizeBytes) await handle.truncate(job.sizeBytes);
+      await fitFile(job);
       const port = await freePort();
       const tls = ['--tls=require', `--tls-psk=${join(keys, 'keys.psk')}`];
       const place = ['-f', '-i', farAddress, '-p', String(port)];
-      const server = stack.use(await startAt(far, ['nbdkit', ...place, ...tls, 'file', job.target]));
+      const server = stack.use(
+        await startAt(far, ['nbdkit', ...place, ...tls, 'file', job.target, ...plugin]),
+      );
       await untilListening(job, port, server);
       const begin = async (): Promise<Started> => {
         return stack.use(await startAt(near, command(job, { port, keys })));
@@ -174,12 +184,13 @@ function toNbdkit(
   };
 }
 
-/** @param options besides the number of connections. */
-export function nbdcopy(name: string, options: readonly string[] = []): Peer {
-  return toNbdkit(name, 'nbdcopy', ({ source, route }, { port, keys }) => {
+/** @param options besides the number of connections. @param plugin parameters of nbdkit's. */
+export function nbdcopy(name: string, options: readonly string[] = [], plugin: readonly string[] = []): Peer {
+  const command = ({ source, route }: CopyJob, { port, keys }: { port: number; keys: string }): string[] => {
     const uri = `nbds://bench@${route.farAddress}:${port}/?tls-psk-file=${join(keys, 'keys.psk')}`;
     return ['nbdcopy', '--flush', '--connections=4', '--requests=16', ...options, source, uri];
-  });
+  };
+  return toNbdkit(name, 'nbdcopy', command, plugin);
 }
 
 /** @param options besides those that make it fast: eight requests in flight, in any order. */

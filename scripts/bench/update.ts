@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatSize, parseSize, parseWhole } from '../../common/units.ts';
 import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
+import { run } from '../../test/support/run.ts';
 import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './copy.ts';
 import { buildWan, lineName, openLine, parseLine } from './long-line.ts';
 import { ddt, nbdcopy, rsync } from './peers.ts';
@@ -20,6 +21,7 @@ const USAGE = `usage: npm run bench:update -- [options]
   --line <rate/rtt/loss>  Mbit/s, round trip in ms, per cent; default 1000/20/0
   --rounds <n>            default 3
   --tools <substring,…>   default all
+  --files                 instead of loop devices with direct I/O
   --folder <folder>       default ${TEMPORARY}; needs the size of the disk for the source and for each tool
 
 Needs root, gcc and iproute2; compares with those of the other tools that are installed.
@@ -38,9 +40,22 @@ function peersIn(folder: string): Peer[] {
   return [
     ddt('ddt --update', { receive: ['--update'], folder: join(folder, 'update') }),
     ddt('ddt --adopt', { receive: ['--adopt'] }),
-    rsync('rsync --inplace over ssh', '--no-whole-file --ignore-times'),
-    nbdcopy('nbdcopy, TLS, 4 connections', ['--request-size=4194304']),
+    rsync('rsync --inplace over ssh', '--no-whole-file --ignore-times --copy-devices --write-devices'),
+    nbdcopy('nbdcopy, TLS, 4 connections', ['--request-size=4194304'], ['cache=none']),
   ];
+}
+
+/** A loop device past the page cache, over a file that has all of its blocks. */
+async function makeDevice(
+  file: string,
+  sizeBytes: number,
+  signal: AbortSignal,
+  stack: AsyncDisposableStack,
+): Promise<string> {
+  await runTool('fallocate', ['--length', String(sizeBytes), file], signal);
+  const device = await runTool('losetup', ['--find', '--show', '--direct-io=on', file], signal);
+  stack.defer(async () => void (await run('losetup', ['--detach', device.trim()])));
+  return device.trim();
 }
 
 async function makeSource({ source, sizeBytes, signal }: CopyJob): Promise<void> {
@@ -78,6 +93,7 @@ async function benchUpdate(parameters: string[], signal: AbortSignal): Promise<v
       line: { ...text, default: '1000/20/0' },
       rounds: { ...text, default: '3' },
       tools: text,
+      files: { type: 'boolean', default: false },
       folder: { ...text, default: TEMPORARY },
       help: { type: 'boolean' },
     },
@@ -95,12 +111,14 @@ async function benchUpdate(parameters: string[], signal: AbortSignal): Promise<v
   const folder = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
   const wan = await buildWan(folder, signal);
   const { chosen, left } = choosePeers(peersIn(folder), values.tools);
-  const rows = chosen.map((peer, index): Contender => ({
-    peer,
-    target: join(folder, `target-${index}`),
-    copies: [],
-  }));
-  const common = { folder, source: join(folder, 'source'), sizeBytes, limitSeconds: LIMIT_SECONDS, signal };
+  const place = async (name: string): Promise<string> =>
+    values.files ? join(folder, name) : await makeDevice(join(folder, name), sizeBytes, signal, stack);
+  const rows: Contender[] = [];
+  for (const [index, peer] of chosen.entries()) {
+    rows.push({ peer, target: await place(`target-${index}`), copies: [] });
+  }
+  const source = await place('source');
+  const common = { folder, source, sizeBytes, limitSeconds: LIMIT_SECONDS, signal };
   await makeSource({ ...common, route: LOOPBACK, target: '' });
   for (const { peer, target } of rows) {
     await makeTarget({ ...common, route: LOOPBACK, target }, peer, folder);
