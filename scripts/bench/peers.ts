@@ -121,6 +121,20 @@ export function ddAlone(name: string, conversion = ''): Peer {
 }
 
 /** @param filters a program for each side to pipe through. */
+/** No copy: the time that reading the target back takes. */
+export function readTarget(name: string): Peer {
+  return {
+    name,
+    proof: '',
+    programs: [],
+    copy: async (job) => {
+      await using stack = new AsyncDisposableStack();
+      const script = `dd if=${quoted(job.target)} of=/dev/null bs=4M iflag=direct status=none`;
+      return await timeCopy(job, async () => stack.use(await startAt([], shell(script))));
+    },
+  };
+}
+
 export function ddNc(name: string, filters?: readonly [Tool, string], conversion = ''): Peer {
   const through = (program: string | undefined): string => (program === undefined ? '' : ` | ${program}`);
   return {

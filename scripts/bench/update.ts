@@ -11,7 +11,7 @@ import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
 import { run } from '../../test/support/run.ts';
 import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './copy.ts';
 import { buildWan, lineName, openLine, parseLine } from './long-line.ts';
-import { ddt, nbdcopy, rsync } from './peers.ts';
+import { ddt, nbdcopy, readTarget, rsync } from './peers.ts';
 import { describeMachine, formatTable } from './report.ts';
 
 const USAGE = `usage: npm run bench:update -- [options]
@@ -23,12 +23,18 @@ const USAGE = `usage: npm run bench:update -- [options]
   --tools <substring,…>   default all
   --files                 instead of loop devices with direct I/O
   --folder <folder>       default ${TEMPORARY}; needs the size of the disk for the source and for each tool
+  --source-folder <folder>  of the source; /dev/shm stands for a disk of its own
 
 Needs root, gcc and iproute2; compares with those of the other tools that are installed.
 `;
 const MIB = 2 ** 20;
 /** No tool is stopped: a target that exists does not show how far a copy is. */
 const LIMIT_SECONDS = 3600;
+
+const UPDATE = 'ddt --update';
+/** All was copied, and not sealed, before the source changed. */
+const RESUME = 'ddt, interrupted';
+const READ = 'dd iflag=direct, only reads the target';
 
 interface Contender {
   readonly peer: Peer;
@@ -38,8 +44,10 @@ interface Contender {
 
 function peersIn(folder: string): Peer[] {
   return [
-    ddt('ddt --update', { receive: ['--update'], folder: join(folder, 'update') }),
+    ddt(UPDATE, { receive: ['--update'], folder: join(folder, UPDATE) }),
     ddt('ddt --adopt', { receive: ['--adopt'] }),
+    ddt(RESUME, { folder: join(folder, RESUME) }),
+    readTarget(READ),
     rsync('rsync --inplace over ssh', '--no-whole-file --ignore-times --copy-devices --write-devices'),
     nbdcopy('nbdcopy, TLS, 4 connections', ['--request-size=4194304'], ['cache=none']),
   ];
@@ -74,13 +82,20 @@ async function changeSource({ source, sizeBytes }: CopyJob, percent: number): Pr
 
 /** As an earlier run left it: sealed where ddt is to update it, otherwise copied by dd(1). */
 async function makeTarget(job: CopyJob, peer: Peer, folder: string): Promise<void> {
-  if (peer.name === 'ddt --update') {
-    await mkdir(join(folder, 'update'), { mode: 0o700 });
-    await ddt(peer.name, { folder: join(folder, 'update') }).copy(job);
+  if (peer.name === UPDATE) {
+    await mkdir(join(folder, UPDATE), { mode: 0o700 });
+    await ddt(UPDATE, { folder: join(folder, UPDATE) }).copy(job);
     return;
   }
   const places = [`if=${job.source}`, `of=${job.target}`];
   await runTool('dd', [...places, 'bs=4M', 'conv=fsync', 'status=none'], job.signal);
+}
+
+/** Before each round: its last run sealed the copy. */
+async function copyUnsealed(job: CopyJob, folder: string): Promise<void> {
+  await mkdir(join(folder, RESUME), { recursive: true, mode: 0o700 });
+  const receive = ['--discard-transfer', '--overwrite-target', '--yes'];
+  await ddt(RESUME, { folder: join(folder, RESUME), receive, send: ['--keep-open'] }).copy(job);
 }
 
 async function benchUpdate(parameters: string[], signal: AbortSignal): Promise<void> {
@@ -95,6 +110,7 @@ async function benchUpdate(parameters: string[], signal: AbortSignal): Promise<v
       tools: text,
       files: { type: 'boolean', default: false },
       folder: { ...text, default: TEMPORARY },
+      'source-folder': text,
       help: { type: 'boolean' },
     },
   });
@@ -111,19 +127,29 @@ async function benchUpdate(parameters: string[], signal: AbortSignal): Promise<v
   const folder = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'))).path;
   const wan = await buildWan(folder, signal);
   const { chosen, left } = choosePeers(peersIn(folder), values.tools);
-  const place = async (name: string): Promise<string> =>
-    values.files ? join(folder, name) : await makeDevice(join(folder, name), sizeBytes, signal, stack);
+  const sourceFolder =
+    values['source-folder'] === undefined
+      ? folder
+      : stack.use(await mkdtempDisposable(join(resolve(values['source-folder']), 'ddt-bench-'))).path;
+  const place = async (path: string): Promise<string> =>
+    values.files ? path : await makeDevice(path, sizeBytes, signal, stack);
+  const source = await place(join(sourceFolder, 'source'));
   const rows: Contender[] = [];
   for (const [index, peer] of chosen.entries()) {
-    rows.push({ peer, target: await place(`target-${index}`), copies: [] });
+    // What is only read is what another tool has updated.
+    const target = peer.name === READ ? rows[0]?.target : undefined;
+    rows.push({ peer, target: target ?? (await place(join(folder, `target-${index}`))), copies: [] });
   }
-  const source = await place('source');
   const common = { folder, source, sizeBytes, limitSeconds: LIMIT_SECONDS, signal };
   await makeSource({ ...common, route: LOOPBACK, target: '' });
   for (const { peer, target } of rows) {
+    if (peer.name === RESUME || peer.name === READ) continue;
     await makeTarget({ ...common, route: LOOPBACK, target }, peer, folder);
   }
+  const resumed = rows.find(({ peer }) => peer.name === RESUME);
   for (let round = 1; round <= rounds; round++) {
+    if (resumed !== undefined)
+      await copyUnsealed({ ...common, route: LOOPBACK, target: resumed.target }, folder);
     await changeSource({ ...common, route: LOOPBACK, target: '' }, percent);
     for (const { peer, target, copies } of rows) {
       process.stderr.write(`round ${round} of ${rounds}: ${peer.name} `);
