@@ -8,6 +8,7 @@ import { openDirect } from '../../common/io/direct-io.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
 import { formatSize } from '../../common/units.ts';
 import { DiskTarget, type DiskHandles } from './disk-target.ts';
+import { DiskTools } from './disk-tools.ts';
 import type { FoundTarget } from './found-target.ts';
 import type { TargetIdentity } from './target.ts';
 import { OwnMarks, openDeviceMarks } from './write-marks.ts';
@@ -75,7 +76,8 @@ export class DeviceTarget extends DiskTarget {
       const direct = await openDirect(path, 'read-write');
       const marks = (await openDeviceMarks(buffered)) ?? new OwnMarks();
       if (direct === undefined) marks.loseCount();
-      return new DeviceTarget(identity, sizeBytes ?? 0, { buffered, direct, marks });
+      const tools = new DiskTools(buffered);
+      return new DeviceTarget(identity, sizeBytes ?? 0, { buffered, direct, marks, tools });
     } catch (error) {
       await buffered?.close();
       const message = `cannot open ${path} for writing: ${reasonOf(error)}`;

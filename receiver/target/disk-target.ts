@@ -8,7 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../../common/io/buffers.ts';
 import { readDirect } from '../../common/io/direct-io.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../../common/errors.ts';
-import { dropFromCache, punchHole } from './system-tools.ts';
+import type { DiskTools } from './disk-tools.ts';
 import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
 import type { WriteMarks } from './write-marks.ts';
 import { WrittenMap } from './written-map.ts';
@@ -24,6 +24,7 @@ export interface DiskHandles {
   readonly direct: FileHandle | undefined;
   /** Counts the writes of this process, and tells those of others. */
   readonly marks: WriteMarks;
+  readonly tools: DiskTools;
 }
 
 export abstract class DiskTarget implements Target {
@@ -33,6 +34,7 @@ export abstract class DiskTarget implements Target {
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
   readonly #marks: WriteMarks;
+  readonly #tools: DiskTools;
   #canFallocate = true;
   /** undefined: all of it may hold anything. */
   #written: WrittenMap | undefined;
@@ -40,11 +42,12 @@ export abstract class DiskTarget implements Target {
   /** For the sector that a block ends in the middle of. */
   readonly #sectors = new SlabPool({ slabSizeBytes: SLAB_ALIGNMENT_BYTES, slabCount: 1 });
 
-  protected constructor(identity: TargetIdentity, { buffered, direct, marks }: DiskHandles) {
+  protected constructor(identity: TargetIdentity, { buffered, direct, marks, tools }: DiskHandles) {
     this.identity = identity;
     this.#buffered = buffered;
     this.#direct = direct;
     this.#marks = marks;
+    this.#tools = tools;
   }
 
   abstract prepare(sizeBytes: number): Promise<void>;
@@ -141,11 +144,11 @@ export abstract class DiskTarget implements Target {
     }
   }
 
-  async #punchHole(offset: number, lengthBytes: number): ReturnType<typeof punchHole> {
-    let outcome: Awaited<ReturnType<typeof punchHole>> = 'failed';
+  async #punchHole(offset: number, lengthBytes: number): ReturnType<DiskTools['punchHole']> {
+    let outcome: Awaited<ReturnType<DiskTools['punchHole']>> = 'failed';
     this.#marks.begin(lengthBytes);
     try {
-      outcome = await punchHole(this.#buffered, offset, lengthBytes);
+      outcome = await this.#tools.punchHole(offset, lengthBytes);
     } finally {
       if (outcome === 'done') this.#marks.end();
       else if (outcome === 'not-supported') this.#marks.cancel(lengthBytes);
@@ -180,7 +183,7 @@ export abstract class DiskTarget implements Target {
       const what = `cannot read back ${into.length} bytes at offset ${offset} of ${this.identity.path}`;
       throw new TransferError('io-error', `${what}: ${reasonOf(error)}`, { cause: error });
     }
-    if (!(await dropFromCache(this.#buffered))) throw this.#cacheKept();
+    if (!(await this.#tools.dropFromCache())) throw this.#cacheKept();
     await this.read(into, offset);
     return 'cache-dropped';
   }
@@ -208,6 +211,7 @@ export abstract class DiskTarget implements Target {
   }
 
   async close(): Promise<void> {
+    await this.#tools.close();
     await this.#direct?.close();
     await this.#buffered.close();
   }

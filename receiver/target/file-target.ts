@@ -9,8 +9,9 @@ import { syncFolder } from '../../common/io/durable-file.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { formatSize } from '../../common/units.ts';
 import { DiskTarget, type DiskHandles } from './disk-target.ts';
+import { DiskTools } from './disk-tools.ts';
 import type { FoundTarget } from './found-target.ts';
-import { lockFile } from './system-tools.ts';
+import { lockFile } from './lock-file.ts';
 import type { TargetIdentity } from './target.ts';
 import { FileMarks } from './write-marks.ts';
 import {
@@ -146,7 +147,7 @@ export class FileTarget extends DiskTarget {
       const fileId = `${stats.dev}:${stats.ino}`;
       return new FileTarget(
         { ...identity, fileId, createdAt: await creationTimeOf(stats) },
-        { buffered, direct, marks: new FileMarks(buffered) },
+        { buffered, direct, marks: new FileMarks(buffered), tools: new DiskTools(buffered) },
       );
     } catch (error) {
       await buffered?.close();
@@ -175,7 +176,9 @@ export class FileTarget extends DiskTarget {
 
   async roomBytes(): Promise<number> {
     try {
-      const [fs, file] = await Promise.all([statfs(this.identity.path), this.#file.stat()]);
+      // By its descriptor: there may be no right to its folder any more.
+      const path = `/proc/self/fd/${this.#file.fd}`;
+      const [fs, file] = await Promise.all([statfs(path), this.#file.stat()]);
       // A file system without a limit has no blocks at all (tmpfs(5), `size=0`).
       if (fs.blocks === 0) return Number.MAX_SAFE_INTEGER;
       return fs.bavail * fs.bsize + file.blocks * STAT_BLOCK_BYTES;
