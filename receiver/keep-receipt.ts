@@ -5,14 +5,18 @@ import { writeReceiptFiles } from '../common/io/receipt-files.ts';
 import type { Log } from './console/log.ts';
 import type { Transfer } from './transfer/transfer.ts';
 
-/** `receipt-<generation>.json`, `.sig`, `.digests`; a failure is a warning, for the journal has all of it. */
-export async function keepReceipt(transfer: Transfer, log: Log): Promise<void> {
+/**
+ * `receipt-<generation>.json`, `.sig`, `.digests`; a failure is a warning, for the journal has all of it.
+ * @param folder of the journal, by a path that this process has the right to.
+ */
+export async function keepReceipt(transfer: Transfer, folder: string, log: Log): Promise<void> {
   const { sealed, opened, generation, journal } = transfer;
   if (sealed === undefined || opened === undefined) return;
-  const path = join(dirname(journal.path), `receipt-${generation}.json`);
+  const name = `receipt-${generation}.json`;
   try {
-    await writeReceiptFiles(path, { ...sealed, digests: opened.table.allDigests() });
+    await writeReceiptFiles(join(folder, name), { ...sealed, digests: opened.table.allDigests() });
   } catch (error) {
+    const path = join(dirname(journal.path), name);
     log.warning(`cannot write the receipt to ${path}: ${reasonOf(error)}`);
   }
 }

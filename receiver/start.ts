@@ -2,11 +2,13 @@
  * The receiver as a whole: keys, target, journal, transfer, server, ticket. Whatever can be refused is
  * refused before the port opens, and nothing is written to the target before a sender has claimed it.
  */
+import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { placesOf } from '../common/disk/disk-places.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
+import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
@@ -23,6 +25,7 @@ import { startServer, type RunningServer, type ServerOptions } from './http/serv
 import { confirmDiscard } from './confirm-discard.ts';
 import { keepReceipt } from './keep-receipt.ts';
 import { keepPresence } from './presence.ts';
+import { dropPrivileges, pathOf } from './privileges.ts';
 import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
 import { transferEvents } from './transfer-events.ts';
 import { summarize } from './transfer-summary.ts';
@@ -63,14 +66,12 @@ export async function startReceiver(
   if (options.ticketFile !== undefined) await checkTicketFile(options.ticketFile, options.target);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
-  const identity = await loadOrMakeIdentity(stateDir, {
-    ...(options.tlsCert === undefined ? {} : { certificatePath: options.tlsCert }),
-    ...(options.tlsKey === undefined ? {} : { keyPath: options.tlsKey }),
-  });
-  const key = await loadOrMakeSigningKey(stateDir);
+  const { identity, key } = await loadKeys(options, stateDir);
   await using stack = new AsyncDisposableStack();
   const activity = stack.use(new Activity({ log, clock }));
   const { taken, transfer } = await openAll(options, stateDir, { ...context, activity }, stack);
+  const folderPath = dirname(transfer.journal.path);
+  const folder = stack.use(await open(folderPath, 'r'));
   let isDraining = false;
   let keeping = Promise.resolve();
   const app = makeApp({
@@ -88,18 +89,27 @@ export async function startReceiver(
     activity,
     isDraining: () => isDraining,
     onSealed: () => {
-      keeping = keepReceipt(transfer, log);
+      keeping = keepReceipt(transfer, pathOf(folder), log);
       events.onSealed();
     },
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
     memoryWaitMs: MEMORY_WAIT_MS,
   });
-  const server = await listen(options, identity, async (request, env) => await app.fetch(request, env));
+  const ready = Promise.withResolvers<void>();
+  const fetch: ServerOptions['fetch'] = async (request, env) => await app.fetch(request, env);
+  const server = await listen(options, identity, { fetch, ready: ready.promise });
   const ticket = await makeTicket(
     { ...options, listenHost: server.host },
     { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
   );
-  stack.use(await keepPresence(dirname(transfer.journal.path), () => summarize(transfer)));
+  const privileges = await dropPrivileges({
+    path: folderPath,
+    folder,
+    probe: async () => await transfer.target.lengthBytes(),
+  });
+  stack.use(await keepPresence(pathOf(folder), () => summarize(transfer)));
+  if (privileges.outcome === 'kept') log.warning(`keeps all rights of root: ${privileges.reason}`);
+  ready.resolve();
   const resources = stack.move();
   return {
     transfer,
@@ -119,6 +129,17 @@ export async function startReceiver(
       }
     },
   };
+}
+
+async function loadKeys(
+  { tlsCert, tlsKey }: ReceiveOptions,
+  stateDir: string,
+): Promise<{ identity: ReceiverIdentity; key: SigningKey }> {
+  const identity = await loadOrMakeIdentity(stateDir, {
+    ...(tlsCert === undefined ? {} : { certificatePath: tlsCert }),
+    ...(tlsKey === undefined ? {} : { keyPath: tlsKey }),
+  });
+  return { identity, key: await loadOrMakeSigningKey(stateDir) };
 }
 
 /** Target, journal and transfer; they are closed with the stack. */
@@ -198,12 +219,12 @@ async function restoreLength({ target, opened, sealed }: Transfer): Promise<void
 async function listen(
   options: ReceiveOptions,
   identity: ReceiverIdentity,
-  fetch: ServerOptions['fetch'],
+  serving: Pick<ServerOptions, 'fetch' | 'ready'>,
 ): Promise<RunningServer> {
   const { certificatePem, keyPem } = identity;
   const { listenHost, listenPort: port, maxConnections: connectionsMax } = options;
   const listenOn = async (host: string): Promise<RunningServer> =>
-    await startServer({ fetch, certificatePem, keyPem, host, port, connectionsMax });
+    await startServer({ ...serving, certificatePem, keyPem, host, port, connectionsMax });
   try {
     if (listenHost !== undefined) return await listenOn(listenHost);
     return await listenOn(EVERY_ADDRESS).catch(async (error: unknown) => {

@@ -12,4 +12,13 @@ esac
 case ${HOME:-} in
   /*) if [ -O "$HOME" ]; then export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$HOME/.cache/dd-transfer}"; fi ;;
 esac
-exec "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_main" "$@"
+# The receiver gives up the rights of root once everything is open, and no program that it runs can get them back
+# (receiver/privileges.ts). A ring of io_uring would keep them, whatever libuv's default is.
+ddt_under=
+case $ddt_main in
+  receiver/*)
+    export UV_USE_IO_URING=0
+    if command -v setpriv >/dev/null; then ddt_under='setpriv --no-new-privs'; fi
+    ;;
+esac
+exec $ddt_under "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_main" "$@"

@@ -49,6 +49,8 @@ export interface ServerOptions {
   readonly port: number;
   readonly connectionsMax: number;
   readonly limits?: ServerLimits;
+  /** Connections wait for it, before a byte of them is read. */
+  readonly ready?: Promise<void>;
 }
 
 export interface RunningServer {
@@ -83,6 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     noDelay: true,
   });
   server.maxConnections = options.connectionsMax;
+  holdConnections(server, options.ready);
   // By default it replaces the global Request and Response.
   const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
     overrideGlobalObjects: false,
@@ -111,6 +114,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(server, quietMs, timeoutMs),
     close: async (graceMs) => await closeServer(server, graceMs),
   };
+}
+
+/** A listening socket accepts at once: what it accepts is handed on when the server is ready. */
+function holdConnections(server: Server, ready: Promise<void> = Promise.resolve()): void {
+  const begin = server.listeners('connection');
+  const handOn = async (socket: Socket): Promise<void> => {
+    await ready;
+    for (const listener of begin) listener.call(server, socket);
+  };
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    void handOn(socket);
+  });
 }
 
 async function listenOn(server: Server, host: string, port: number): Promise<number> {

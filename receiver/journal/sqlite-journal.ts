@@ -146,6 +146,12 @@ export class SqliteJournal implements Journal {
   }
 
   close(): void {
+    try {
+      // SQLite does this itself only where the process still has the right to the path.
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch {
+      // A full disk: the next process to open it reads the log.
+    }
     this.#db.close();
   }
 

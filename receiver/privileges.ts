@@ -1,0 +1,87 @@
+/**
+ * Gives up the rights of root once everything is open, before the first connection is served: anyone who
+ * takes over the server has the target, this transfer's journal and the keys in memory, but no other file,
+ * device or process. What would have to be opened again is done by receiver/target/disk-tools.ts.
+ */
+import { hash } from 'node:crypto';
+import { chmod, chown, lchown, open, readdir, unlink, type FileHandle } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
+import { join } from 'node:path';
+import { reasonOf } from '../common/errors.ts';
+
+/** systemd gives these user ids to services with `DynamicUser=` (systemd.exec(5)); no person has one. */
+const USER_ID_FIRST = 61_184;
+const USER_ID_COUNT = 4336;
+/**
+ * Files can be made in the journal's folder; the journal itself, which is open, belongs to root, and the
+ * sticky bit keeps it from being replaced.
+ */
+const FOLDER_MODE = 0o1770;
+/** Replaced while the transfer runs. */
+const OWN_FILES = /^(receipt-|receiver\.json)/;
+
+export type Privileges =
+  /** They were not those of root. */
+  | { readonly outcome: 'none' }
+  | { readonly outcome: 'dropped'; readonly userId: number }
+  | { readonly outcome: 'kept'; readonly reason: string };
+
+export interface PrivilegeOptions {
+  /** Of the journal; its owner's path, for the user id, and an open descriptor. */
+  readonly path: string;
+  readonly folder: FileHandle;
+  /** Does with the new rights what the server will do, and throws if it can't. */
+  readonly probe: () => Promise<unknown>;
+}
+
+/** The folder by its descriptor, which needs no right to the folders above it. */
+export function pathOf(folder: FileHandle): string {
+  return `/proc/self/fd/${folder.fd}`;
+}
+
+export async function dropPrivileges({ path, folder, probe }: PrivilegeOptions): Promise<Privileges> {
+  if (process.geteuid?.() !== 0) return { outcome: 'none' };
+  const userId = userIdFor(path);
+  // At the end of the process nobody could write it.
+  flushCompileCache();
+  try {
+    await giveFolder(path, userId);
+    await tryAs(userId, async () => {
+      await probe();
+      const file = join(pathOf(folder), 'probe');
+      await using _made = await open(file, 'wx');
+      await unlink(file);
+    });
+    process.setgroups?.([]);
+    process.setgid?.(userId);
+    process.setuid?.(userId);
+    return { outcome: 'dropped', userId };
+  } catch (error) {
+    return { outcome: 'kept', reason: reasonOf(error) };
+  }
+}
+
+/** The same one for the same journal. */
+function userIdFor(path: string): number {
+  return USER_ID_FIRST + (Number.parseInt(hash('sha256', path).slice(0, 8), 16) % USER_ID_COUNT);
+}
+
+async function giveFolder(path: string, userId: number): Promise<void> {
+  await chown(path, 0, userId);
+  await chmod(path, FOLDER_MODE);
+  for (const name of await readdir(path)) {
+    if (OWN_FILES.test(name)) await lchown(join(path, name), userId, userId);
+  }
+}
+
+/** For a moment, in which nothing is opened that others asked for. */
+async function tryAs(userId: number, work: () => Promise<void>): Promise<void> {
+  process.setegid?.(userId);
+  process.seteuid?.(userId);
+  try {
+    await work();
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(0);
+  }
+}
