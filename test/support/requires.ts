@@ -36,6 +36,7 @@ const PACKAGE_OF = {
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
   strace: 'strace',
+  'systemd-analyze': 'systemd',
   tmux: 'tmux',
   xfs_io: 'xfsprogs',
   zstd: 'zstd',
