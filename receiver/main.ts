@@ -29,6 +29,7 @@ import { makeLog } from './console/log.ts';
 import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
 import { listTransfers } from './list-transfers.ts';
 import { PROCESS_NAME } from './presence.ts';
+import { dropPrivileges } from './privileges.ts';
 import { startReceiver, type RunningReceiver } from './start.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
@@ -140,6 +141,7 @@ async function receive(options: ReceiveOptions): Promise<number> {
   const receiver = await startReceiver(options, {
     clock: systemClock,
     log,
+    dropPrivileges,
     events: {
       onSealed: () => {
         if (options.once) end.resolve(EXIT_STATUS.verified);

@@ -39,6 +39,9 @@ export function pathOf(folder: FileHandle): string {
   return `/proc/self/fd/${folder.fd}`;
 }
 
+export type DropPrivileges = (options: PrivilegeOptions) => Promise<Privileges>;
+
+/** Of this process, for good. */
 export async function dropPrivileges({ path, folder, probe }: PrivilegeOptions): Promise<Privileges> {
   if (process.geteuid?.() !== 0) return { outcome: 'none' };
   const userId = userIdFor(path);

@@ -25,7 +25,7 @@ import { startServer, type RunningServer, type ServerOptions } from './http/serv
 import { confirmDiscard } from './confirm-discard.ts';
 import { keepReceipt } from './keep-receipt.ts';
 import { keepPresence } from './presence.ts';
-import { dropPrivileges, pathOf } from './privileges.ts';
+import { pathOf, type DropPrivileges } from './privileges.ts';
 import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
 import { transferEvents } from './transfer-events.ts';
 import { summarize } from './transfer-summary.ts';
@@ -60,9 +60,9 @@ export interface RunningReceiver {
 /** @throws TransferError of every kind that docs/reference/ddt-receive.md names for a start. */
 export async function startReceiver(
   options: ReceiveOptions,
-  context: { clock: Clock; log: Log; events: ReceiverEvents },
+  context: { clock: Clock; log: Log; events: ReceiverEvents; dropPrivileges: DropPrivileges },
 ): Promise<RunningReceiver> {
-  const { clock, log, events } = context;
+  const { clock, log, events, dropPrivileges } = context;
   if (options.ticketFile !== undefined) await checkTicketFile(options.ticketFile, options.target);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);

@@ -4,7 +4,8 @@ import { unlessInstalled } from './requires.ts';
  * A wall clock that a test sets, for one process or for several, by libfaketime; the monotonic clock stays
  * right.
  */
-import { glob, rename, writeFile } from 'node:fs/promises';
+import { chmod, glob, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 const LIBRARY = await findLibrary();
 
@@ -30,6 +31,8 @@ export async function wallClock(path: string): Promise<WallClock> {
     await rename(`${path}.new`, path);
   };
   await set(0);
+  // A receiver that is no longer root reads it, too.
+  await chmod(dirname(path), 0o711);
   const env = {
     LD_PRELOAD: LIBRARY,
     FAKETIME_TIMESTAMP_FILE: path,
