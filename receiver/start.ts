@@ -32,7 +32,7 @@ import { summarize } from './transfer-summary.ts';
 import { planAdoption, startAdoption } from './transfer/adopt.ts';
 import { Transfer } from './transfer/transfer.ts';
 import { nothingToUpdate, openForUpdate } from './transfer/update.ts';
-import { cutTarget } from './transfer/stream-size.ts';
+import { cutTarget, restoreLength } from './transfer/stream-size.ts';
 
 /** Longer than writing a few blocks takes; after that the client retries. */
 const MEMORY_WAIT_MS = 10_000;
@@ -203,16 +203,6 @@ async function openTransfer(
     },
   });
   return transfer;
-}
-
-/**
- * A power cut between the claim and the first flush can undo the file's new length, and another program can
- * cut it: the blocks that are gone are found when everything is read back.
- */
-async function restoreLength({ target, opened, sealed }: Transfer): Promise<void> {
-  if (opened === undefined || sealed !== undefined) return;
-  const { sizeBytes } = opened.geometry;
-  if ((await target.lengthBytes()) < sizeBytes) await target.prepare(sizeBytes);
 }
 
 /** On every address, IPv6 included where the machine has it, unless the operator names one. */

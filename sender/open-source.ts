@@ -6,7 +6,7 @@ import { TransferError } from '../common/errors.ts';
 import type { SendOptions } from './cli.ts';
 import { DiskSource } from './source/disk-source.ts';
 import type { Source } from './source/source.ts';
-import { StandardInput } from './source/standard-input.ts';
+import { openStandardInput } from './source/standard-input.ts';
 import type { Stream } from './source/stream.ts';
 
 export type SourceOptions = Pick<
@@ -27,7 +27,7 @@ export async function openSource(options: SourceOptions): Promise<Source | Strea
 }
 
 async function open({ source, sourceSizeBytes, onReadError }: SourceOptions): Promise<Source | Stream> {
-  if (isStandardInput(source)) return await StandardInput.open(sourceSizeBytes);
+  if (isStandardInput(source)) return await openStandardInput(sourceSizeBytes);
   return await DiskSource.open(source, onReadError);
 }
 

@@ -44,8 +44,8 @@ export interface WritePermit {
 export class Durability {
   readonly #target: Target;
   readonly #journal: Journal;
-  readonly #table: BlockTable;
-  readonly #events: DurabilityEvents;
+  #table: BlockTable;
+  #events: DurabilityEvents;
   readonly #written = new Map<number, WrittenBlock>();
   #epoch = randomBytes(8).toString('hex');
   #generation = 0;
@@ -68,6 +68,16 @@ export class Durability {
   }) {
     ({ clock: this.#clock, target: this.#target, journal: this.#journal } = options);
     ({ table: this.#table, events: this.#events } = options);
+  }
+
+  /**
+   * Continues with the blocks of another size. The kernel reports a failed write-back once: what flushes
+   * the target has to know everything that was written to it. To be called when all of that is flushed.
+   */
+  continueWith(table: BlockTable, events: DurabilityEvents): void {
+    assert.equal(this.#written.size, 0);
+    this.#table = table;
+    this.#events = events;
   }
 
   get epoch(): string {

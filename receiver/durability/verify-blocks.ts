@@ -106,9 +106,14 @@ export class Verifier {
     }
   }
 
+  /** This process has changed the target, if only the end of a file. */
+  noteOwnWrites(): void {
+    this.#watch.noteOwnWrites();
+  }
+
   /** Blocks of this process became durable. */
   noteDurable(): void {
-    this.#watch.noteOwnWrites();
+    this.noteOwnWrites();
     void this.look();
     this.wake();
   }
@@ -232,8 +237,8 @@ export class Verifier {
   async #verify(number: number): Promise<void> {
     const { table, locks, geometry } = this.#options;
     using _lock = await locks.lock(number, 1);
-    // A newer write had the lock before us.
-    if (table.stateOf(number) !== 'durable') return;
+    // A newer write, or one that gave the transfer another size, had the lock before us.
+    if (this.#isStopped || table.stateOf(number) !== 'durable') return;
     const index = blockIndexOf(number, geometry);
     const offset = offsetOf(index, geometry);
     using slab = await this.#slabs.take();

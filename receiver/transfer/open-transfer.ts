@@ -57,12 +57,14 @@ export interface OpenTransferOptions {
 /**
  * Reads the table of blocks from the journal and wires up the parts.
  * @param sizeBytesMax of a source whose size was not known at the first claim.
+ * @param previous of the same transfer with another size.
  * @throws TransferError `digest-unsupported`, `state-refused`.
  */
 export function openClaimed(
   options: OpenTransferOptions,
   claim: Claim,
   sizeBytesMax: number | undefined,
+  previous?: Durability,
 ): OpenTransfer {
   const geometry = { sizeBytes: claim.size ?? Number(sizeBytesMax), blockSizeBytes: claim.blockSize };
   const table = tableOf(options.journal, blockCountOf(geometry));
@@ -85,13 +87,9 @@ export function openClaimed(
         isSealed: options.isSealed,
       })
     : undefined;
-  const durability = new Durability({
-    target,
-    journal,
-    table,
-    clock,
-    events: { ...events, onDurable: () => verifier?.noteDurable() },
-  });
+  const flushing = { ...events, onDurable: () => verifier?.noteDurable() };
+  const durability = previous ?? new Durability({ target, journal, table, clock, events: flushing });
+  previous?.continueWith(table, flushing);
   let current = claim;
   return {
     get claim() {

@@ -8,6 +8,7 @@ import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../../comm
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './stream-size.ts';
 import { listUnreadable } from './reopen.ts';
+import { refuseStale } from './write-block.ts';
 import { MISMATCHES_MAX, type Verifier } from '../durability/verify-blocks.ts';
 
 /** A sender asks again after this while blocks are still being read back. */
@@ -59,6 +60,7 @@ export async function sealTransfer(
   using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
   // Another request may have sealed it meanwhile.
   if (isSealed(transfer)) return { outcome: 'verifying', verified: open.table.countOf('verified') };
+  refuseStale(transfer, open);
   await open.durability.flushEverything();
   refuseBroken(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);

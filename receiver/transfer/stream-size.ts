@@ -58,6 +58,7 @@ export async function claimAgain(
     const otherDifference = claimDifference(open.claim, sameSize);
     if (otherDifference !== undefined) throw otherTransfer(otherDifference, hintFor(open.claim, sameSize));
     await resize(transfer, open, claim);
+    await cutTarget(transfer, transfer.claimed());
     return 'resized';
   }
   const difference = claimDifference(open.claim, claim);
@@ -97,15 +98,32 @@ async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number
 }
 
 /**
- * Cuts a file that had grown for a pipe to the size of the source: after the journal has that size, and again
- * at the next start if a crash came between. The flush before the seal covers it.
+ * Cuts a file that had grown for a pipe, or for a longer source, to the size of the source: after the journal
+ * has that size, and again at the next start if a crash came between. The flush before the seal covers it.
  * @throws TransferError `io-error`, `no-space`.
  */
 export async function cutTarget(transfer: Transfer, open: OpenTransfer): Promise<void> {
+  if (open.claim.size === null || !open.isCutPending) return;
+  // Another claim, which may change the size, waits until it is cut, or has come before.
+  using _lock = await open.locks.lock(0, Math.max(1, open.blockCount));
   const { size } = open.claim;
-  if (size === null || !open.isCutPending || transfer.sealed !== undefined) return;
+  const isDue = open.isCutPending && transfer.opened === open && transfer.sealed === undefined;
+  if (size === null || !isDue) return;
   await write(open, [], NO_CONTENT, 0, async () => await transfer.target.prepare(size));
+  open.verifier?.noteOwnWrites();
   open.isCutPending = false;
+}
+
+/**
+ * A power cut between the claim and the first flush can undo the file's new length, a crash can come between
+ * a shorter size and the cut, and another program can change it: blocks that are gone are found when
+ * everything is read back.
+ */
+export async function restoreLength({ target, opened, sealed }: Transfer): Promise<void> {
+  if (opened === undefined || sealed !== undefined) return;
+  const { sizeBytes } = opened.geometry;
+  if (target.isSizeFixed || (await target.lengthBytes()) === sizeBytes) return;
+  await target.prepare(sizeBytes);
 }
 
 /** For a write of no block. */

@@ -253,10 +253,12 @@ export class Transfer {
   }
 
   /** Replaces the claim of an open transfer by one with another size: only for `update.ts`. */
-  reclaim(claim: Claim): void {
+  reclaim(claim: Claim): OpenTransfer {
     this.journal.setProperties({ claim: JSON.stringify(claim) });
-    this.#open = openClaimed(this.#options, claim, undefined);
+    const open = openClaimed(this.#options, claim, undefined, this.#open?.durability);
+    this.#open = open;
     this.startVerifying();
+    return open;
   }
 
   status(): TransferStatus {

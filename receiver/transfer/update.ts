@@ -5,6 +5,7 @@ import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
 import type { Claim, SealReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { EarlierReceipt, OpenTransfer, Transfer } from './transfer.ts';
+import { refuseStale } from './write-block.ts';
 
 /**
  * Opens a sealed transfer again, before its {@link Transfer} is made, and adds its receipt to the earlier
@@ -25,28 +26,31 @@ export function openForUpdate(journal: Journal): boolean {
 
 /**
  * Follows a source that was resized: keeps the blocks that both sizes have in full and forgets the others.
- * Claims come one at a time.
- * @throws TransferError `target-too-small`, `no-space`, `journal-error`, `io-error`.
+ * Claims come one at a time. Whichever step fails, the transfer continues with the old size, or with the new
+ * one: a file gets longer before the journal has the new size, and is cut after that.
+ * @throws TransferError `target-too-small`, `sealed`, `no-space`, `journal-error`, `io-error`.
  */
 export async function resize(transfer: Transfer, open: OpenTransfer, claim: SizedClaim): Promise<void> {
   const { geometry, durability, verifier, locks, table } = open;
+  const { target, journal } = transfer;
+  const isShorter = claim.size < geometry.sizeBytes;
   checkTableFits({ ...geometry, sizeBytes: claim.size }, machineMemoryBytes());
-  {
-    // Waits for writes in progress.
-    using _lock = await locks.lock(0, Math.max(1, open.blockCount));
-    await transfer.target.prepare(claim.size);
-  }
-  // Its readers need locks, too.
-  await verifier?.stop();
-  // To the end: a write that waits is refused then, and journals nothing for the old size.
+  // Waits for writes in progress. To the end: one that waits is refused then, and journals nothing for the
+  // old size.
   using _lock = await locks.lock(0, Math.max(1, open.blockCount));
+  // An earlier request may have sealed it meanwhile.
+  refuseStale(transfer, open);
+  if (!isShorter) await target.prepare(claim.size);
   await durability.flush();
-  durability.close();
   const both = Math.floor(Math.min(geometry.sizeBytes, claim.size) / geometry.blockSizeBytes);
   const gone: number[] = [];
   for (let index = both; index < open.blockCount; index++) if (table.isDurable(index)) gone.push(index);
-  transfer.journal.forgetBlocks(gone);
-  transfer.reclaim({ ...open.claim, ...claim });
+  journal.forgetBlocks(gone);
+  for (const index of gone) table.set(index, 'absent');
+  const resized = transfer.reclaim({ ...open.claim, ...claim });
+  resized.isCutPending = isShorter && !target.isSizeFixed;
+  // Readers that wait for a lock find this, and end.
+  void verifier?.stop();
 }
 
 /** Whether the claim differs from that of the transfer in its size alone. */

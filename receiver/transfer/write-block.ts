@@ -30,10 +30,9 @@ export async function writeBlock(
   const { index, bytes, digest, unreadable = [] } = block;
   const open = transfer.writable();
   const offset = offsetOf(index, open.geometry);
-  assert.equal(bytes.length, lengthOf(index, open.geometry));
   let isNew = false;
   const written = await underLock(open, [index, 1], async () => {
-    // The transfer may have been sealed, or its size fixed, while this block waited for the lock.
+    // The transfer may have been sealed, or its size fixed, since the head of the request was read.
     refuseStale(transfer, open);
     refuseCutOff(open, [index, 1]);
     if (bytes.length !== lengthOf(index, open.geometry)) {
@@ -92,8 +91,8 @@ export async function writeZeroBlocks(
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
 }
 
-/** While a write waited for the lock, an update may have given the transfer another size. */
-function refuseStale(transfer: Transfer, open: OpenTransfer): void {
+/** While an operation waited for the lock, an update may have given the transfer another size. */
+export function refuseStale(transfer: Transfer, open: OpenTransfer): void {
   if (transfer.writable() === open) return;
   throw new TransferError('io-error', 'the size of the transfer has changed in the meantime');
 }

@@ -2,6 +2,7 @@
 import { FLUSHING } from './flushing.ts';
 import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
+import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
 import type { Mutant } from './try-mutant.ts';
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...PROVING,
   ...OTHERS,
   ...SENDING,
+  ...PIPES,
 ];

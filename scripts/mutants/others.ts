@@ -235,7 +235,7 @@ const SEALED_COPIES: readonly Mutant[] = [
   {
     name: 'the blocks that a smaller source does not have in full are kept',
     file: 'receiver/transfer/update.ts',
-    edits: [['  transfer.journal.forgetBlocks(gone);\n', '']],
+    edits: [['  journal.forgetBlocks(gone);\n', '']],
     tests: UPDATE_TESTS,
   },
   {

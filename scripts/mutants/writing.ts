@@ -107,7 +107,7 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'a block that waited for its turn is written after the seal',
     file: WRITE,
-    edits: [['waited for the lock.\n    refuseStale(transfer, open);\n', 'waited for the lock.\n']],
+    edits: [['was read.\n    refuseStale(transfer, open);\n', 'was read.\n']],
     tests: WRITE_TESTS,
   },
   {

@@ -41,9 +41,10 @@ export class BlockDigests {
 
   of(stamps: Stamps, lengthBytes: number): Buffer<ArrayBuffer> {
     if (stamps.every((stamp) => stamp === 0)) return this.#zeros(lengthBytes);
-    return Buffer.from(
-      hash('sha256', Buffer.from(stamps.buffer, stamps.byteOffset, stamps.byteLength), 'buffer'),
-    );
+    const words = new Uint32Array(stamps.length + 1);
+    words.set(stamps);
+    words[stamps.length] = lengthBytes;
+    return Buffer.from(hash('sha256', Buffer.from(words.buffer), 'buffer'));
   }
 
   /** For both ends: the same under both names. */
@@ -66,15 +67,20 @@ export class BlockDigests {
   }
 }
 
+/** More than the bytes of a block. */
+const LENGTHS = 2 ** 17;
+
 /** The sectors of a block that are not zero. */
 const SHAPES = ['full', 'first', 'last', 'full', 'odd'] as const;
 
 /**
  * The contents of a source in the course of a run: one or more versions of each block; version 0 is zeros.
+ * A block of a pipe that has ended early is the beginning of such a version.
  */
 export class Contents {
-  readonly geometry: Geometry;
-  readonly blockCount: number;
+  readonly blockSizeBytes: number;
+  /** Of the source at present. */
+  sizeBytes: number;
   readonly digests: BlockDigests;
   readonly #distinctBlocks: number;
   readonly #byKey = new Map<number, Stamps>();
@@ -83,24 +89,25 @@ export class Contents {
   /** @param distinctBlocks so many blocks of a version differ; the others repeat them. */
   constructor(geometry: Geometry, digests: BlockDigests, distinctBlocks = Infinity) {
     this.#distinctBlocks = distinctBlocks;
-    this.geometry = geometry;
-    this.blockCount = blockCountOf(geometry);
+    this.blockSizeBytes = geometry.blockSizeBytes;
+    this.sizeBytes = geometry.sizeBytes;
     this.digests = digests;
   }
 
-  lengthOf(index: number): number {
-    return lengthOf(blockIndexOf(index, this.geometry), this.geometry);
+  get blockCount(): number {
+    return blockCountOf(this);
   }
 
-  sectorsOf(index: number): number {
-    return Math.ceil(this.lengthOf(index) / SECTOR_BYTES);
+  lengthOf(index: number): number {
+    return lengthOf(blockIndexOf(index, this), this);
   }
 
   of(index: number, version: number): Stamps {
-    const key = version * 65536 + index;
+    const lengthBytes = this.lengthOf(index);
+    const key = (version * 65536 + index) * LENGTHS + lengthBytes;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const stamps = new Uint32Array(this.sectorsOf(index));
+    const stamps = new Uint32Array(Math.ceil(lengthBytes / SECTOR_BYTES));
     // `% Infinity` changes nothing.
     const content = index % this.#distinctBlocks;
     const shape = SHAPES[(content + version) % SHAPES.length];
@@ -113,10 +120,7 @@ export class Contents {
       if (!isZero) stamps[at] = ((version & 0xff) << 20) | (content << 8) | at;
     }
     this.#byKey.set(key, stamps);
-    const digest = this.digests.of(stamps, this.lengthOf(index)).toString('latin1');
-    const same = this.#byDigest.get(digest) ?? [];
-    same.push({ index, stamps });
-    this.#byDigest.set(digest, same);
+    this.#know(index, stamps, lengthBytes);
     return stamps;
   }
 
@@ -130,7 +134,20 @@ export class Contents {
   }
 
   /** Whether the source ever had exactly this at this place. */
-  isOf(index: number, stamps: Stamps): boolean {
-    return this.withDigest(index, this.digests.of(stamps, this.lengthOf(index))) !== undefined;
+  isOf(index: number, stamps: Stamps, lengthBytes: number): boolean {
+    return this.withDigest(index, this.digests.of(stamps, lengthBytes)) !== undefined;
+  }
+
+  /** A pipe has ended within a block. */
+  addStart(index: number, version: number, lengthBytes: number): void {
+    const start = this.of(index, version).subarray(0, Math.ceil(lengthBytes / SECTOR_BYTES));
+    this.#know(index, start, lengthBytes);
+  }
+
+  #know(index: number, stamps: Stamps, lengthBytes: number): void {
+    const digest = this.digests.of(stamps, lengthBytes).toString('latin1');
+    const same = this.#byDigest.get(digest) ?? [];
+    same.push({ index, stamps });
+    this.#byDigest.set(digest, same);
   }
 }

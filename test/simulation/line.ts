@@ -85,11 +85,17 @@ export class Line {
 
   #arrive(request: Request, client: Waiting | undefined): void {
     const { receiver } = this.#world;
-    if (receiver?.isListening !== true || !receiver.process.isAlive) {
+    if (receiver?.isListening !== true || !receiver.process.isAlive || this.#isOutdated(request)) {
       if (client !== undefined) this.later('refused', client.fail);
       return;
     }
     void this.#answer(receiver, request, client);
+  }
+
+  /** The lease refuses an earlier sender once there is a later one: its size must not come so late. */
+  #isOutdated({ kind }: Request): boolean {
+    const { sender, profile } = this.#world;
+    return profile.pipe !== undefined && kind === 'claim' && sender?.process !== this.#process;
   }
 
   async #answer(receiver: ReceiverProcess, request: Request, client: Waiting | undefined): Promise<void> {

@@ -2,7 +2,9 @@
  * The target disk: what reads return, what a power cut leaves, and everything that can fail in between. It
  * outlives the processes that write to it; sim-target.ts is one process's handle to it.
  */
-import { SECTORS_MAX, SECTOR_BYTES, type Contents, type Stamps } from './contents.ts';
+import { blockCountOf, blockIndexOf, lengthOf, type Geometry } from '../../common/geometry.ts';
+import { SECTORS_MAX, SECTOR_BYTES, type Stamps } from './contents.ts';
+import { FileLength } from './file-length.ts';
 import type { Random } from './random.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { Lie, Writing } from './sim-writing.ts';
@@ -17,6 +19,12 @@ interface Unflushed {
   mask: number;
 }
 
+/** Which writes, and changes of its length, a flush makes durable. */
+export interface FlushMark {
+  readonly serial: number;
+  readonly lengths: number;
+}
+
 /** What another program has written and the kernel still keeps in the page cache. */
 interface ForeignDirt {
   readonly block: number;
@@ -26,7 +34,8 @@ interface ForeignDirt {
 }
 
 export class SimDisk {
-  readonly #contents: Contents;
+  /** All that it can hold. */
+  readonly #room: Geometry;
   readonly #random: Random;
   /** What reads through the page cache return. */
   readonly #cached: Uint32Array;
@@ -51,18 +60,22 @@ export class SimDisk {
   readonly #isForeign: Uint8Array;
   /** Grows with each change. */
   version = 0;
+  /** undefined: a device. */
+  readonly length: FileLength | undefined;
 
-  constructor(contents: Contents, random: Random) {
-    this.#contents = contents;
+  constructor(room: Geometry, random: Random, isFile: boolean) {
+    this.#room = room;
     this.#random = random;
-    const count = contents.blockCount * SECTORS_MAX;
-    // Old data; a quarter of the disks are empty.
-    const isEmpty = random.chance(0.25);
+    this.length = isFile ? new FileLength() : undefined;
+    const blockCount = blockCountOf(room);
+    const count = blockCount * SECTORS_MAX;
+    // Old data; a quarter of the disks are empty, and so is a new file.
+    const isEmpty = random.chance(0.25) || isFile;
     this.#medium = Uint32Array.from({ length: count }, () => (isEmpty ? 0 : 0xf0000000 + random.below(1000)));
     this.#device = this.#medium.slice();
     this.#cached = this.#medium.slice();
     this.#spoilt = new SpoiltSectors(count);
-    this.#readAt = new Uint32Array(contents.blockCount);
+    this.#readAt = new Uint32Array(blockCount);
     this.#isForeign = new Uint8Array(count);
   }
 
@@ -77,7 +90,7 @@ export class SimDisk {
   /** Another program writes junk, through the page cache or past it. */
   writeAsOther(block: number, mask: number, { isCached, nowMs }: { isCached: boolean; nowMs: number }): void {
     this.changeCount++;
-    const all = (1 << this.#contents.sectorsOf(block)) - 1;
+    const all = (1 << this.#sectorsOf(block)) - 1;
     const stamp = 0xe0000000 + this.#random.below(1000);
     this.#foreignDirt.push({ block, mask: mask & all, stamp, sinceMs: nowMs });
     if (!isCached) this.settleOthers(block);
@@ -115,6 +128,19 @@ export class SimDisk {
     );
   }
 
+  /** Of a file: what was behind the end is gone, what comes reads as zeros. */
+  setLength(bytes: number): void {
+    this.version++;
+    this.changeCount++;
+    this.length?.set(bytes);
+    this.#clearFrom(bytes, [this.#device, this.#cached]);
+    const end = Math.ceil(bytes / SECTOR_BYTES);
+    for (const entry of this.#unflushed) {
+      const kept = Math.max(0, Math.min(SECTORS_MAX, end - entry.block * SECTORS_MAX));
+      entry.mask &= (1 << kept) - 1;
+    }
+  }
+
   /** The receiver has found that the block holds other bytes than were written. */
   tell(block: number): void {
     this.version++;
@@ -143,8 +169,8 @@ export class SimDisk {
     }
     if (lie === 'writeTorn') mask = (1 << victim) - 1;
     if (lie === 'writeMisdirected') {
-      const other = this.#random.below(this.#contents.blockCount);
-      const there = wanted.subarray(0, Math.min(count, this.#contents.sectorsOf(other)));
+      const other = this.#random.below(blockCountOf(this.#room));
+      const there = wanted.subarray(0, Math.min(count, this.#sectorsOf(other)));
       const sectors = (1 << there.length) - 1;
       // Straight to the medium: the wrong place holds it, whatever waited to be flushed there.
       for (const view of [this.#medium, this.#device, this.#cached]) view.set(there, other * SECTORS_MAX);
@@ -158,7 +184,7 @@ export class SimDisk {
 
   /** A bit written long ago flips. */
   flipAtRest(block: number): void {
-    const at = this.#random.below(this.#contents.sectorsOf(block));
+    const at = this.#random.below(this.#sectorsOf(block));
     const bit = 1 << this.#random.below(32);
     for (const view of [this.#medium, this.#device, this.#cached]) {
       view[block * SECTORS_MAX + at] = (view[block * SECTORS_MAX + at] ?? 0) ^ bit;
@@ -166,27 +192,32 @@ export class SimDisk {
     this.#spoil(block, 1 << at);
   }
 
+  get blockCount(): number {
+    return blockCountOf(this.#room);
+  }
+
   /** Bytes of the writes that are in progress. */
   get bytesInProgress(): number {
     let sectors = 0;
-    for (const { block } of this.writing) sectors += this.#contents.sectorsOf(block);
+    for (const { block } of this.writing) sectors += this.#sectorsOf(block);
     return sectors * SECTOR_BYTES;
   }
 
   /** Which writes a flush that starts now makes durable. */
-  get flushMark(): number {
-    return this.#serial;
+  get flushMark(): FlushMark {
+    return { serial: this.#serial, lengths: this.length?.flushMark ?? 0 };
   }
 
-  persist(mark: number): void {
+  persist(mark: FlushMark): void {
     this.version++;
+    if (this.length !== undefined) this.#clearFrom(this.length.persist(mark.lengths), [this.#medium]);
     for (const { serial, block, stamps, mask } of this.#unflushed) {
-      if (serial > mark) break;
+      if (serial > mark.serial) break;
       for (let at = 0; at < stamps.length; at++) {
         if ((mask >>> at) & 1) this.#medium[block * SECTORS_MAX + at] = stamps[at] ?? 0;
       }
     }
-    this.#unflushed = this.#unflushed.filter(({ serial }) => serial > mark);
+    this.#unflushed = this.#unflushed.filter(({ serial }) => serial > mark.serial);
   }
 
   /**
@@ -218,6 +249,7 @@ export class SimDisk {
   cutPower(): void {
     this.version++;
     const probability = this.#random.pick([0, 0.5, 1]);
+    if (this.length !== undefined) this.#clearFrom(this.length.cutPower(this.#random), [this.#medium]);
     const order = this.#unflushed.map((entry) => ({ entry, key: this.#random.next() }));
     order.sort((a, b) => a.key - b.key);
     for (const { entry } of order) {
@@ -228,6 +260,8 @@ export class SimDisk {
     }
     this.#unflushed = [];
     this.#foreignDirt = [];
+    // What was written behind an end that is back is not part of the file.
+    if (this.length !== undefined) this.#clearFrom(this.length.presentBytes, [this.#medium]);
     this.#device.set(this.#medium);
     this.#cached.set(this.#medium);
   }
@@ -312,8 +346,16 @@ export class SimDisk {
     this.#spoilt.mark(block, mask, ++this.#serial);
   }
 
+  #clearFrom(bytes: number, views: readonly Uint32Array[]): void {
+    if (bytes < Infinity) for (const view of views) view.fill(0, Math.ceil(bytes / SECTOR_BYTES));
+  }
+
+  #sectorsOf(block: number): number {
+    return Math.ceil(lengthOf(blockIndexOf(block, this.#room), this.#room) / SECTOR_BYTES);
+  }
+
   #view(view: Uint32Array, block: number): Stamps {
     const first = block * SECTORS_MAX;
-    return view.subarray(first, first + this.#contents.sectorsOf(block));
+    return view.subarray(first, first + this.#sectorsOf(block));
   }
 }

@@ -2,6 +2,8 @@
 import type { Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { DurableBlock, Journal, JournalledBlock } from '../../receiver/journal/journal.ts';
+import type { Claim } from '../../common/protocol/protocol.ts';
+import { claimedSizeOf } from './claimed-geometry.ts';
 import type { Stamps } from './contents.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { World } from './world.ts';
@@ -64,6 +66,7 @@ export class SimJournal implements Journal {
   setProperties(properties: Readonly<Record<string, string>>): void {
     const { journal } = this.#world;
     if ('receipt' in properties) this.#checkProof();
+    if (properties['claim'] !== undefined) this.#checkSize(JSON.parse(properties['claim']) as Claim);
     this.#commit('properties', () => {
       for (const [name, value] of Object.entries(properties)) journal.properties.set(name, value);
       journal.real?.setProperties(properties);
@@ -129,12 +132,25 @@ export class SimJournal implements Journal {
   /** I1: at the seal nothing is on the target that another program wrote. */
   #checkProof(): void {
     const { journal, disk, profile, receiver } = this.#world;
+    const { length } = disk;
+    const isCut = length === undefined || length.presentBytes === claimedSizeOf(this.#world);
+    if (!isCut || length?.isFlushed === false) this.#world.violate('sealed with another length of the file');
     if (!profile.isReadBack || receiver === undefined) return;
     for (const [block, { stamps }] of journal.blocks) {
       if (disk.isChangedByOthers(block, stamps, receiver.sealAskedMs)) {
         this.#world.violate(`sealed although another program has changed block ${block}`);
       }
     }
+  }
+
+  /** No pipe ends where a signal has closed it. */
+  #checkSize({ size }: Claim): void {
+    const { source, profile, contents } = this.#world;
+    if (profile.pipe === undefined || size === null) return;
+    const isOfSource = source.sizesBytes.has(size) || size === contents.sizeBytes;
+    // That is for the person to correct.
+    const isGiven = size === profile.pipe.wrongSizeBytes && profile.pipe.sizeGiven === 'wrong';
+    if (!isOfSource && !isGiven) this.#world.violate(`claimed ${size} bytes, where no pipe has ended`);
   }
 
   #refuseSealed(what: string): void {
@@ -166,7 +182,8 @@ export class SimJournal implements Journal {
 
   #noteDurable(index: number, digest: Buffer): void {
     const { sender, contents, source } = this.#world;
-    if (sender === undefined || !contents.digestOf(index, source.versions[index] ?? 0).equals(digest)) return;
+    if (sender === undefined || index >= contents.blockCount) return;
+    if (!contents.digestOf(index, source.versions[index] ?? 0).equals(digest)) return;
     sender.wasDurable[index] = 1;
   }
 }

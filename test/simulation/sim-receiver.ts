@@ -5,7 +5,7 @@
 import { formatAreas } from '../../common/areas.ts';
 import { digestText } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
-import { blockIndexOf, lengthOf, offsetOf } from '../../common/geometry.ts';
+import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockResult } from '../../common/protocol/protocol.ts';
 import type { Slab } from '../../common/io/buffers.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
@@ -15,7 +15,9 @@ import { listBlocks } from '../../receiver/http/listing.ts';
 import { refuseOtherDisk } from '../../receiver/transfer/spot-check.ts';
 import { sealTransfer } from '../../receiver/transfer/seal.ts';
 import { Transfer, type OpenTransfer } from '../../receiver/transfer/transfer.ts';
+import { lengthMismatch } from '../../receiver/transfer/refusals.ts';
 import { reopen } from '../../receiver/transfer/reopen.ts';
+import { cutTarget, restoreLength } from '../../receiver/transfer/stream-size.ts';
 import { writeBlock, writeZeroBlocks } from '../../receiver/transfer/write-block.ts';
 import { fillStamps } from './contents.ts';
 import type { Answer, Request, SentBlock } from './requests.ts';
@@ -89,7 +91,11 @@ export class SimReceiver implements ReceiverProcess {
       },
     });
     const { opened } = this.transfer;
-    if (opened !== undefined) await refuseOtherDisk(this.transfer.target, opened, random.below);
+    if (opened !== undefined) {
+      await refuseOtherDisk(this.transfer.target, opened, random.below);
+      await cutTarget(this.transfer, opened);
+      await restoreLength(this.transfer);
+    }
     this.transfer.startVerifying();
     this.isListening = true;
   }
@@ -174,8 +180,9 @@ export class SimReceiver implements ReceiverProcess {
   /** Like `putBlock` of the routes: claim, memory, body, length and digest, and only then the target. */
   async #put(transfer: Transfer, block: SentBlock): Promise<Buffer> {
     const open = transfer.writable();
-    const index = blockIndexOf(block.index, open.geometry);
+    const index = indexIn(open, block.index);
     const lengthBytes = lengthOf(index, open.geometry);
+    if (block.lengthBytes !== lengthBytes) throw lengthMismatch(lengthBytes, block.lengthBytes);
     using slab = await this.#takeSlab(open);
     const { scheduler } = this.#world;
     await scheduler.pause(block.fate === 'stalled' ? BODY_STALL_MS : block.bodyMs, this.process, 'body');
@@ -199,7 +206,7 @@ export class SimReceiver implements ReceiverProcess {
     { from, to, digest }: { from: number; to: number; digest: Buffer },
   ): Promise<Buffer> {
     const open = transfer.writable();
-    const blocks = { from: blockIndexOf(from, open.geometry), to: blockIndexOf(to, open.geometry) };
+    const blocks = { from: indexIn(open, from), to: indexIn(open, to) };
     const { receipt } = await copyBlock(
       transfer,
       { ...blocks, digest, isFlushed: false },
@@ -220,7 +227,7 @@ export class SimReceiver implements ReceiverProcess {
   /** Like `getBlock` of the routes. Whatever happens, a person gets the block as it is listed. */
   async #get(transfer: Transfer, number: number): Promise<Buffer> {
     const open = transfer.claimed();
-    const index = blockIndexOf(number, open.geometry);
+    const index = indexIn(open, number);
     using _lock = await open.locks.lock(index, 1);
     if (open.table.stateOf(index) === 'absent') throw new TransferError('block-absent', 'not on the target');
     using slab = await this.#takeSlab(open);
@@ -260,8 +267,15 @@ function json(value: object): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 
+/** As `indexOf` of the routes. */
+function indexIn(open: OpenTransfer, index: number): BlockIndex {
+  if (index < open.blockCount) return blockIndexOf(index, open.geometry);
+  throw new TransferError('block-out-of-range', `no block ${index}: the transfer has ${open.blockCount}`);
+}
+
 /** The headers of a HEAD, as JSON. */
-function head(open: OpenTransfer, index: number): Buffer {
+function head(open: OpenTransfer, number: number): Buffer {
+  const index = indexIn(open, number);
   const state = open.table.stateOf(index);
   if (state === 'absent') throw new TransferError('block-absent', `block ${index} is not on the target`);
   const etag = `"${digestText(open.digest.algorithm, open.table.digestOf(index))}"`;

@@ -5,14 +5,20 @@ import type { Observed } from '../../sender/transfer/reporter-port.ts';
 import { send } from '../../sender/transfer/send.ts';
 import { SimProcess, clockOf } from './scheduler.ts';
 import { SimClient } from './sim-client.ts';
+import type { PipeOperator } from './pipe-operator.ts';
+import { SimPipe } from './sim-pipe.ts';
 import { SimSource } from './sim-source.ts';
 import type { SenderProcess, World } from './world.ts';
+
+/** How late a signal may reach the program before the pipe, and ours. */
+const CLOSE_MS_MAX = 100;
+const SIGNAL_MS_MAX = 400;
 
 export type SendResult = Awaited<ReturnType<typeof send>>;
 
 export class SimSender implements SenderProcess {
   readonly process: SimProcess;
-  readonly source: SimSource;
+  readonly source: SimSource | SimPipe;
   readonly wasDurable: Uint8Array;
   readonly startedMs: number;
   readonly hitsBefore: number;
@@ -21,15 +27,17 @@ export class SimSender implements SenderProcess {
   readonly #interruption = new AbortController();
   #observed: Observed | undefined;
 
-  constructor(world: World, name: string) {
+  /** @param operator of a pipe. */
+  constructor(world: World, name: string, operator: PipeOperator | undefined) {
     this.#world = world;
     this.process = new SimProcess(name);
-    this.source = new SimSource(world, this.process);
+    this.source = operator?.open(this.process) ?? new SimSource(world, this.process);
     this.startedMs = world.scheduler.nowMs;
     this.hitsBefore = world.faults.hitCount;
     this.epochEndsBefore = world.epochEnds;
-    const { contents, journal, source } = world;
-    this.wasDurable = Uint8Array.from({ length: contents.blockCount }, (_, index) => {
+    const { contents, journal, source, disk } = world;
+    this.wasDurable = Uint8Array.from({ length: disk.blockCount }, (_, index) => {
+      if (index >= contents.blockCount) return 0;
       const wanted = contents.digestOf(index, source.versions[index] ?? 0);
       return journal.blocks.get(index)?.digest.equals(wanted) === true ? 1 : 0;
     });
@@ -44,16 +52,26 @@ export class SimSender implements SenderProcess {
     return this.source.asRead;
   }
 
-  /** Ctrl-C. */
+  /** The source if it is a pipe. */
+  get pipe(): SimPipe | undefined {
+    return this.source instanceof SimPipe ? this.source : undefined;
+  }
+
+  /** Ctrl-C. It also ends the program before a pipe, a moment before or after the signal arrives here. */
   interrupt(): void {
-    this.#interruption.abort(new TransferError('interrupted', 'interrupted'));
+    const { pipe } = this;
+    const abort = (): void => this.#interruption.abort(new TransferError('interrupted', 'interrupted'));
+    if (pipe === undefined) return abort();
+    const { scheduler, random } = this.#world;
+    scheduler.after(random.unit() * CLOSE_MS_MAX, this.process, 'closed', () => pipe.close());
+    scheduler.after(random.unit() * SIGNAL_MS_MAX, undefined, 'signal', abort);
   }
 
   async run(): Promise<SendResult> {
     const { profile, scheduler, random, contents } = this.#world;
     return await send(
       {
-        source: this.source,
+        source: this.source instanceof SimPipe ? this.source.stream : this.source,
         connect: (onResponse) => new SimClient(this.#world, this.process, onResponse),
         receiverName: 'receiver',
         connections: profile.isAuto ? 'auto' : profile.connections,

@@ -3,8 +3,10 @@
  * sealed.
  */
 import { TransferError } from '../../common/errors.ts';
+import { blockCountOf, blockIndexOf, lengthOf } from '../../common/geometry.ts';
 import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
-import { fillStamps, readStamps } from './contents.ts';
+import { claimedGeometry } from './claimed-geometry.ts';
+import { SECTOR_BYTES, fillStamps, readStamps, type Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SimProcess } from './scheduler.ts';
 import type { Lie, Writing } from './sim-writing.ts';
@@ -16,7 +18,7 @@ function isLie(fault: Fault | undefined): fault is Lie {
 
 export class SimTarget implements Target {
   readonly identity: TargetIdentity;
-  readonly isSizeFixed = true;
+  readonly isSizeFixed: boolean;
   readonly sectorBytes = null;
   readonly #world: World;
   readonly #process: SimProcess;
@@ -31,6 +33,8 @@ export class SimTarget implements Target {
     this.#world = world;
     this.#process = process;
     this.#foreignBefore = world.disk.foreignBytes;
+    const { pipe, geometry } = world.profile;
+    this.isSizeFixed = pipe?.isFile !== true;
     this.identity = {
       kind: 'memory',
       path: '/dev/target',
@@ -38,7 +42,7 @@ export class SimTarget implements Target {
       serial: null,
       wwn: null,
       byId: null,
-      sizeBytes: world.profile.geometry.sizeBytes,
+      sizeBytes: pipe === undefined ? geometry.sizeBytes : pipe.isFile ? null : pipe.roomBytes,
       fileId: null,
       logicalSectorBytes: 512,
       description: 'a simulated target',
@@ -50,31 +54,56 @@ export class SimTarget implements Target {
   }
 
   async prepare(sizeBytes: number): Promise<void> {
-    if (sizeBytes !== this.identity.sizeBytes) this.#world.violate(`prepared for ${sizeBytes} bytes`);
-    await this.#pause(this.#world.profile.diskMs, 'prepare');
+    const { profile } = this.#world;
+    if (!this.isSizeFixed) return await this.#setLength(sizeBytes);
+    const most = await this.roomBytes();
+    if (profile.pipe === undefined && sizeBytes !== most)
+      this.#world.violate(`prepared for ${sizeBytes} bytes`);
+    await this.#pause(profile.diskMs, 'prepare');
+    if (sizeBytes > most) throw new TransferError('target-too-small', `it has ${most} bytes`);
   }
 
   async lengthBytes(): Promise<number> {
-    return await this.roomBytes();
+    return this.#world.disk.length?.presentBytes ?? (await this.roomBytes());
   }
 
   async roomBytes(): Promise<number> {
-    return await Promise.resolve(this.#world.profile.geometry.sizeBytes);
+    const { pipe, geometry } = this.#world.profile;
+    return await Promise.resolve(pipe?.roomBytes ?? geometry.sizeBytes);
+  }
+
+  /** When the process dies meanwhile, it has happened or not. */
+  async #setLength(bytes: number): Promise<void> {
+    const { disk, random, profile } = this.#world;
+    if (disk.length?.presentBytes === bytes) return;
+    const fault = this.#world.ask('write');
+    const isFailing = fault === 'writeEio' || fault === 'writeFull';
+    const isAtOnce = random.chance(0.5);
+    if (isAtOnce && !isFailing) disk.setLength(bytes);
+    await this.#pause(profile.diskMs, 'prepare');
+    if (isFailing) throw failure(fault, `cannot make it ${bytes} bytes long`);
+    if (!isAtOnce) disk.setLength(bytes);
   }
 
   async write(bytes: Buffer, offset: number): Promise<void> {
     const block = this.#blockAt(offset, bytes.length);
-    await this.#write([{ owner: this.#process, block, stamps: () => readStamps(bytes), taken: 0 }]);
+    const lengthBytes = bytes.length;
+    const stamps = (): Stamps => readStamps(bytes);
+    await this.#write([{ owner: this.#process, block, lengthBytes, stamps, taken: 0 }]);
+    const { disk } = this.#world;
+    if (disk.length !== undefined && disk.length.presentBytes < offset + lengthBytes)
+      disk.setLength(offset + lengthBytes);
   }
 
   async writeZeros(offset: number, lengthBytes: number): Promise<void> {
-    const { contents, profile } = this.#world;
     const writings: Writing[] = [];
     let at = offset;
-    for (; at < offset + lengthBytes; at += contents.lengthOf(at / profile.geometry.blockSizeBytes)) {
-      const block = at / profile.geometry.blockSizeBytes;
-      const zeros = new Uint32Array(contents.sectorsOf(block));
-      writings.push({ owner: this.#process, block, stamps: () => zeros, taken: 0 });
+    while (at < offset + lengthBytes) {
+      const block = this.#blockAt(at);
+      const blockBytes = this.#lengthOf(block);
+      const zeros = new Uint32Array(Math.ceil(blockBytes / SECTOR_BYTES));
+      writings.push({ owner: this.#process, block, lengthBytes: blockBytes, stamps: () => zeros, taken: 0 });
+      at += blockBytes;
     }
     if (at !== offset + lengthBytes) this.#world.violate(`zeros of ${lengthBytes} bytes at ${offset}`);
     await this.#write(writings);
@@ -84,6 +113,7 @@ export class SimTarget implements Target {
   async read(into: Buffer, offset: number): Promise<void> {
     const block = this.#blockAt(offset, into.length);
     await this.#pause(this.#world.profile.diskMs, 'readCached');
+    this.#checkLength(offset + into.length);
     fillStamps(into, this.#world.disk.readCached(block));
   }
 
@@ -96,6 +126,7 @@ export class SimTarget implements Target {
     }
     const fault = world.ask('readBack');
     if (fault === 'restFlip') disk.flipAtRest(random.below(contents.blockCount));
+    this.#checkLength(offset + into.length);
     await this.#pause(profile.diskMs * random.unit(), 'readBack');
     disk.settleOthers(block);
     const { stamps, serial } = disk.readDevice(block);
@@ -160,8 +191,7 @@ export class SimTarget implements Target {
       else disk.take(writing, isFailing ? random.next() : -1);
     }
     if (!isFailing) return;
-    const code = fault === 'writeFull' ? 'no-space' : 'io-error';
-    throw new TransferError(code, `cannot write block ${writings[0]?.block}: ${fault}`);
+    throw failure(fault, `cannot write block ${writings[0]?.block}`);
   }
 
   #checkStart(writings: readonly Writing[]): void {
@@ -178,22 +208,39 @@ export class SimTarget implements Target {
     }
   }
 
-  #checkEnd({ block, stamps }: Writing): void {
+  #checkEnd({ block, lengthBytes, stamps }: Writing): void {
     this.#finished.add(block);
-    if (this.#world.contents.isOf(block, stamps())) return;
+    if (this.#world.contents.isOf(block, stamps(), lengthBytes)) return;
     this.#world.violate(`block ${block} was written with what the source never was`);
   }
 
-  #blockAt(offset: number, lengthBytes: number): number {
-    const { contents, profile } = this.#world;
-    const block = offset / profile.geometry.blockSizeBytes;
-    const isBlock = Number.isInteger(block) && block >= 0 && block < contents.blockCount;
-    if (isBlock && contents.lengthOf(block) === lengthBytes) return block;
+  /** @param lengthBytes undefined: of whole blocks from there. */
+  #blockAt(offset: number, lengthBytes?: number): number {
+    const geometry = claimedGeometry(this.#world);
+    const block = offset / this.#world.profile.geometry.blockSizeBytes;
+    const isBlock = geometry !== undefined && Number.isInteger(block) && block < blockCountOf(geometry);
+    if (isBlock && (lengthBytes === undefined || this.#lengthOf(block) === lengthBytes)) return block;
     this.#world.violate(`${lengthBytes} bytes at ${offset} are not a block`);
     return 0;
+  }
+
+  #lengthOf(block: number): number {
+    const geometry = claimedGeometry(this.#world);
+    return geometry === undefined ? Infinity : lengthOf(blockIndexOf(block, geometry), geometry);
+  }
+
+  /** @throws TransferError `io-error` if the file ends before that. */
+  #checkLength(endBytes: number): void {
+    const { length } = this.#world.disk;
+    if (length === undefined || length.presentBytes >= endBytes) return;
+    throw new TransferError('io-error', `the file ends before offset ${endBytes}`);
   }
 
   async #pause(scaleMs: number, label: string): Promise<void> {
     await this.#world.scheduler.pause(this.#world.latency(scaleMs), this.#process, label);
   }
+}
+
+function failure(fault: 'writeEio' | 'writeFull', what: string): TransferError {
+  return new TransferError(fault === 'writeFull' ? 'no-space' : 'io-error', `${what}: ${fault}`);
 }

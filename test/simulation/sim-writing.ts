@@ -6,6 +6,7 @@ import type { SimProcess } from './scheduler.ts';
 export interface Writing {
   readonly owner: SimProcess;
   readonly block: number;
+  readonly lengthBytes: number;
   /** The present content of the buffer. */
   readonly stamps: () => Stamps;
   /** A bit mask of the sectors that the device has taken. */

@@ -1,6 +1,6 @@
 /**
  * One run: the real operations of a sender and a receiver over a simulated disk, journal, line and clock. The
- * seed determines everything.
+ * source is a disk or, for two seeds of eleven, a pipe. The seed determines everything.
  */
 import type { signSsh } from '../../common/trust/ssh-signature.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
@@ -95,9 +95,15 @@ export class Simulation implements World {
       options.digests ?? new BlockDigests(),
       this.profile.distinctBlocks,
     );
-    this.source = { versions: randomVersions(random, this.contents.blockCount), unreadable: new Set() };
+    this.source = {
+      versions: randomVersions(random, this.contents.blockCount),
+      sizesBytes: new Set([this.contents.sizeBytes]),
+      unreadable: new Set(),
+    };
     for (const [block, version] of this.source.versions.entries()) this.contents.of(block, version);
-    this.disk = new SimDisk(this.contents, random);
+    const { geometry, pipe } = this.profile;
+    const room = { ...geometry, sizeBytes: pipe?.sizeBytesMax ?? geometry.sizeBytes };
+    this.disk = new SimDisk(room, random, pipe?.isFile === true);
     this.journal = new JournalStore(options.journal);
     this.sign = options.sign ?? (() => Buffer.from('signature'));
     this.#invariants = new Invariants(this);

@@ -3,6 +3,7 @@
  */
 import { TransferError } from '../../common/errors.ts';
 import { ZOMBIE_MS } from './line.ts';
+import { PipeOperator } from './pipe-operator.ts';
 import { SimReceiver } from './sim-receiver.ts';
 import { SimSender, type SendResult } from './sim-sender.ts';
 import { changeBlock } from './sim-source.ts';
@@ -27,10 +28,14 @@ export class Supervisor {
   /** `sealed`, or the code of a failure that fits what has happened. */
   outcome: string | undefined;
   readonly #world: World;
+  /** undefined: the source is a disk. */
+  readonly #operator: PipeOperator | undefined;
   #failures = 0;
 
   constructor(world: World) {
     this.#world = world;
+    const { pipe } = world.profile;
+    this.#operator = pipe === undefined ? undefined : new PipeOperator(world, pipe);
   }
 
   startReceiver(): void {
@@ -49,8 +54,9 @@ export class Supervisor {
       for (let left = random.below(CHANGES_MAX); left > 0; left--) {
         changeBlock(this.#world, random.below(contents.blockCount));
       }
+      this.#operator?.resizeSource();
     }
-    const sender = new SimSender(this.#world, 'sender');
+    const sender = new SimSender(this.#world, 'sender', this.#operator);
     this.sender = sender;
     sender.run().then(
       (result) => this.#succeed(sender, result),
@@ -127,6 +133,8 @@ export class Supervisor {
     this.#failures++;
     const isForever = this.#world.faults.isForever && this.#failures >= FAILURES_MAX;
     if (isForever) return void (this.outcome = error.code);
+    const end = this.#operator?.noteFailure(error);
+    if (end !== undefined) return void (this.outcome = end);
     // Given up until somebody checks the disk.
     if (error.code === 'verify-failed') this.endReceiver('exit');
     this.#restartSender(this.#world.random.pick([1000, 30_000]));

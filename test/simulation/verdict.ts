@@ -5,10 +5,23 @@ import type { Comparison } from '../../sender/transfer/comparison.ts';
 import type { Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';
 import type { SendResult, SimSender } from './sim-sender.ts';
+import { faultOfSealedPipe, isOfPipe } from './pipe-verdict.ts';
 import type { World } from './world.ts';
 
 /** Retries may wait for a minute, a silent connection for ten; after that a fault has no effect any more. */
 export const AFTERMATH_MS = 1_200_000;
+
+/** What must have happened before blocks are missing at the end. */
+const MISSING: readonly Fault[] = [
+  'readBackEio',
+  'readBackFlip',
+  'receiverKill',
+  'powerCut',
+  'commitBroken',
+  'commitDeath',
+  'foreignWrite',
+  ...LIES,
+];
 
 /** What must have happened before the sender may end with each code. */
 const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
@@ -23,19 +36,12 @@ const CAUSES: Partial<Record<ErrorCode, readonly Fault[]>> = {
   ],
   'verify-failed': ['readBackEio', 'readBackFlip', 'foreignWrite', ...LIES],
   'foreign-writes': ['foreignWrite'],
-  incomplete: [
-    'readBackEio',
-    'readBackFlip',
-    'receiverKill',
-    'powerCut',
-    'commitBroken',
-    'commitDeath',
-    'foreignWrite',
-    ...LIES,
-  ],
+  incomplete: MISSING,
   'digest-mismatch': ['lineCorrupt'],
   'journal-error': ['commitBroken', 'commitDeath'],
   'source-read': ['sourceEio'],
+  // The last: a block that arrived twice counts as durable with its first write, and the second is lost.
+  'source-spent': [...MISSING, 'writeEio', 'writeFull', 'flushEio', 'receiverStop', 'backgroundLoss'],
   'source-changed': ['sourceShort', 'sourceChange', 'sourceBad'],
   interrupted: ['senderInterrupt'],
 };
@@ -49,9 +55,14 @@ export function faultOfFailure(world: World, sender: SimSender, error: TransferE
     case 'no-progress':
       if (quietMs > profile.retryForMs + AFTERMATH_MS) return `${end} long after the last fault`;
       return undefined;
+    case 'source-size':
+    case 'source-refused':
+    case 'target-too-small':
+    case 'transfer-mismatch':
+      return isOfPipe(world, sender, error.code) ? undefined : `${end} and the size is right`;
     case 'root-mismatch':
     case 'sealed':
-      return profile.isSourceChanging || faults.hitsOf('sourceChange', 'sourceBad') > 0 ? undefined : end;
+      return isSourceChanged(world) ? undefined : end;
     default:
   }
   const causes = CAUSES[error.code];
@@ -89,10 +100,15 @@ export function faultOfSuccess(world: World, sender: SimSender, result: SendResu
   if (sent + copied + skipped + zero !== counters.total) {
     return `${sent} sent, ${copied} copied, ${skipped} there, ${zero} zero of ${counters.total}`;
   }
-  for (let block = 0; block < contents.blockCount; block++) {
+  const { pipe } = sender;
+  const wrong = pipe && faultOfSealedPipe(world, pipe, seal);
+  if (wrong !== undefined) return wrong;
+  const blockCount = pipe === undefined ? contents.blockCount : counters.total;
+  for (let block = 0; block < blockCount; block++) {
     const version = sender.versionsRead.get(block);
     if (version === undefined) return `the sender succeeded and has not read block ${block}`;
-    const stamps = wantedOf(world, sender, { block, version, unreadable: seal.unreadable });
+    const stamps =
+      pipe?.stampsOf(block) ?? wantedOf(world, sender, { block, version, unreadable: seal.unreadable });
     if (stamps === undefined) return `the receipt is wrong about whether block ${block} was read`;
     const isThere = profile.isReadBack ? disk.isAsReadBack(block, stamps) : disk.holds(block, stamps);
     if (!isThere) return `the sender succeeded and block ${block} differs`;
@@ -100,12 +116,16 @@ export function faultOfSuccess(world: World, sender: SimSender, result: SendResu
   return undefined;
 }
 
+function isSourceChanged({ profile, faults }: World): boolean {
+  const ended = profile.pipe === undefined ? 0 : faults.hitsOf('sourceShort');
+  return profile.isSourceChanging || faults.hitsOf('sourceChange', 'sourceBad') + ended > 0;
+}
+
 /** A sealed transfer was compared, and the world is what differs. */
 function faultOfDifference(world: World, { source, target }: Comparison): string | undefined {
   const { faults, profile, journal } = world;
   if (!journal.isSealed) return 'the sender only compared, and nothing is sealed';
-  const isSourceChanged = profile.isSourceChanging || faults.hitsOf('sourceChange', 'sourceBad') > 0;
-  if (source.count > 0 && !isSourceChanged)
+  if (source.count > 0 && !isSourceChanged(world))
     return `${source.count} blocks of the source differ without a cause`;
   const isTargetChanged =
     profile.isLying || faults.hitsOf('readBackEio', 'readBackFlip', 'foreignWrite', ...LIES) > 0;
@@ -124,7 +144,7 @@ function wantedOf(
 ): Stamps | undefined {
   const { contents, journal, source, profile, faults } = world;
   const lengthBytes = contents.lengthOf(block);
-  const listed = areasWithin(unreadable, block * contents.geometry.blockSizeBytes, lengthBytes);
+  const listed = areasWithin(unreadable, block * contents.blockSizeBytes, lengthBytes);
   if (listed.length > 0) {
     const isRight = source.unreadable.has(block) && bytesOf(listed) === lengthBytes;
     return isRight ? contents.of(block, 0) : undefined;

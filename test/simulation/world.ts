@@ -40,6 +40,23 @@ export interface Profile {
   readonly isRepeated: boolean;
   /** The name of the digest; what is computed here is neither. */
   readonly digest: DigestAlgorithm;
+  /** undefined: the source is a disk. */
+  readonly pipe: PipeProfile | undefined;
+}
+
+/** A source that is a pipe, and the target for it. */
+export interface PipeProfile {
+  /** The target is a file, which takes the size of the source, rather than a device. */
+  readonly isFile: boolean;
+  /** What the target can take: the size of a device, or what the file system has left. */
+  readonly roomBytes: number;
+  /** `--source-size`: never, always the right one, a wrong one until that is noticed, or in some runs. */
+  readonly sizeGiven: 'never' | 'right' | 'wrong' | 'sometimes';
+  readonly wrongSizeBytes: number;
+  /** However the source is resized between two runs. */
+  readonly sizeBytesMax: number;
+  /** The most that one read of the pipe gives. */
+  readonly readBytesMax: number;
 }
 
 /** The receiver's process as seen by the line. */
@@ -69,6 +86,8 @@ export type End = 'exit' | 'kill' | 'power';
 /** The present version of each block of the source. */
 export interface SourceDisk {
   readonly versions: number[];
+  /** Of a pipe: where it has ended in some run, early or not. */
+  readonly sizesBytes: Set<number>;
   /** Blocks that were unreadable at some time: late requests may still report it. */
   readonly unreadable: Set<number>;
 }

@@ -4,12 +4,12 @@ import type { Target } from '../../receiver/target/target.ts';
 
 export type Note = (text: string) => void;
 
-/** Notes `write 65536`, `write 65536 done` and the like; numbers are offsets. */
+/** Notes `write 65536`, which may throw instead of it, `write 65536 done`, …; numbers are offsets. */
 export function recordedTarget(target: Target, note: Note): Target {
-  const noted = async <Result>(what: string, work: Promise<Result>): Promise<Result> => {
+  const noted = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
     note(what);
     try {
-      const result = await work;
+      const result = await work();
       note(`${what} done`);
       return result;
     } catch (error) {
@@ -23,12 +23,15 @@ export function recordedTarget(target: Target, note: Note): Target {
     sectorBytes: target.sectorBytes,
     lengthBytes: async () => await target.lengthBytes(),
     roomBytes: async () => await target.roomBytes(),
-    prepare: async (sizeBytes) => await noted('prepare', target.prepare(sizeBytes)),
-    write: async (bytes, offset) => await noted(`write ${offset}`, target.write(bytes, offset)),
-    writeZeros: async (offset, length) => await noted(`zeros ${offset}`, target.writeZeros(offset, length)),
-    readBack: async (into, offset) => await noted(`read back ${offset}`, target.readBack(into, offset)),
-    read: async (into, offset) => await noted(`read ${offset}`, target.read(into, offset)),
-    flush: async () => await noted('flush', target.flush()),
+    prepare: async (sizeBytes) => await noted('prepare', async () => await target.prepare(sizeBytes)),
+    write: async (bytes, offset) =>
+      await noted(`write ${offset}`, async () => await target.write(bytes, offset)),
+    writeZeros: async (offset, length) =>
+      await noted(`zeros ${offset}`, async () => await target.writeZeros(offset, length)),
+    readBack: async (into, offset) =>
+      await noted(`read back ${offset}`, async () => await target.readBack(into, offset)),
+    read: async (into, offset) => await noted(`read ${offset}`, async () => await target.read(into, offset)),
+    flush: async () => await noted('flush', async () => await target.flush()),
     writeMark: async () => await target.writeMark(),
     close: async () => await target.close(),
   };
