@@ -8,9 +8,10 @@ import { makeFolderDurably } from '../common/io/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
 import { stateWriteError } from './identity/state-dir.ts';
 import { SqliteJournal } from './journal/sqlite-journal.ts';
-import { isSamePlace, presentIdentityAt } from './open-target.ts';
+import { presentIdentityAt } from './open-target.ts';
 import { readPresence } from './presence.ts';
 import { identityDifference, likenessOf, type Likeness } from './target/target-identity.ts';
+import type { FoundTarget } from './target/found-target.ts';
 import type { TargetIdentity } from './target/target.ts';
 import { recordedIdentity } from './transfer/target-record.ts';
 
@@ -69,6 +70,9 @@ function inUse(error: TransferError, processId: number | undefined): TransferErr
   });
 }
 
+/** What a journal is looked for. */
+export type PresentTarget = Pick<FoundTarget, 'identity' | 'isAt'>;
+
 export interface FoundJournal {
   readonly journal: SqliteJournal;
   readonly likeness: Exclude<Likeness, 'different'>;
@@ -82,7 +86,7 @@ export interface FoundJournal {
  * @param exceptPath where the target's present name leads.
  */
 export async function findJournalOf(
-  present: TargetIdentity,
+  present: PresentTarget,
   stateDir: string,
   exceptPath: string,
   identityAt: IdentityAt = presentIdentityAt,
@@ -121,10 +125,10 @@ function readIdentity(journal: SqliteJournal): TargetIdentity | undefined {
 
 async function likenessTo(
   recorded: TargetIdentity,
-  present: TargetIdentity,
+  present: PresentTarget,
   identityAt: IdentityAt,
 ): Promise<Likeness> {
-  const likeness = likenessOf(recorded, present, await isSamePlace(recorded.path, present.path));
+  const likeness = likenessOf(recorded, present.identity, await present.isAt(recorded.path));
   if (likeness !== 'alike') return likeness;
   // The recorded disk is still where it was, so the present one is its twin.
   const there = await identityAt(recorded.path);

@@ -5,7 +5,6 @@
 import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
-import { placesOf } from '../common/disk/disk-places.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { makeApp } from './http/app.ts';
@@ -136,7 +135,7 @@ async function openAll(
     if (openForUpdate(taken.journal))
       context.log.info('opened the sealed copy again, to bring it up to date');
   }
-  const transfer = await openTransfer(taken, options, context);
+  const transfer = openTransfer(taken, options, context);
   stack.defer(async () => {
     transfer.opened?.durability.close();
     await transfer.adoption?.stop();
@@ -159,18 +158,18 @@ interface OpenContext {
   readonly activity: Activity;
 }
 
-async function openTransfer(
-  { target, journal, content }: TakenTarget,
+function openTransfer(
+  { target, places, journal, content }: TakenTarget,
   options: ReceiveOptions,
   context: OpenContext,
-): Promise<Transfer> {
+): Transfer {
   const { clock, log, events, activity } = context;
   const { path } = target.identity;
-  const transfer = new Transfer({
+  return new Transfer({
     target,
     journal,
     content,
-    places: await placesOf(path),
+    places,
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,
@@ -181,7 +180,6 @@ async function openTransfer(
       onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
     },
   });
-  return transfer;
 }
 
 /**

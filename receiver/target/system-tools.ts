@@ -1,10 +1,8 @@
 /** System calls that Node does not have: programs of the system make them on descriptors of ours. */
-import { spawn } from 'node:child_process';
 import type { FileHandle } from 'node:fs/promises';
 import { TransferError, reasonOf } from '../../common/errors.ts';
+import { TOOL_FD, TOOL_FILE, runTool, type ToolOutcome } from '../../common/system-tools.ts';
 
-/** Our file in the child process. */
-const FD = 3;
 /** fallocate(1) reports EOPNOTSUPP, ENOSYS and ENOTTY only in words. */
 const NOT_SUPPORTED = /not supported|unsupported|not implemented|Inappropriate ioctl/i;
 
@@ -20,7 +18,7 @@ export async function punchHole(
   lengthBytes: number,
 ): Promise<'done' | 'failed' | 'not-supported'> {
   const range = ['--offset', String(offset), '--length', String(lengthBytes)];
-  const args = ['--punch-hole', '--keep-size', ...range, `/dev/fd/${FD}`];
+  const args = ['--punch-hole', '--keep-size', ...range, TOOL_FILE];
   const { isDone, complaint } = await runOn(handle, 'fallocate', args);
   if (isDone) return 'done';
   return NOT_SUPPORTED.test(complaint) ? 'not-supported' : 'failed';
@@ -31,7 +29,7 @@ export async function punchHole(
  * @returns whether it worked. @throws TransferError `target-refused` without dd(1).
  */
 export async function dropFromCache(handle: FileHandle): Promise<boolean> {
-  const args = [`if=/dev/fd/${FD}`, 'iflag=nocache', 'count=0', 'status=none'];
+  const args = [`if=${TOOL_FILE}`, 'iflag=nocache', 'count=0', 'status=none'];
   return (await runOn(handle, 'dd', args)).isDone;
 }
 
@@ -40,23 +38,14 @@ export async function dropFromCache(handle: FileHandle): Promise<boolean> {
  * @returns whether nobody else has it. @throws TransferError `target-refused` without flock(1).
  */
 export async function lockFile(handle: FileHandle): Promise<boolean> {
-  return (await runOn(handle, 'flock', ['--exclusive', '--nonblock', String(FD)])).isDone;
+  return (await runOn(handle, 'flock', ['--exclusive', '--nonblock', String(TOOL_FD)])).isDone;
 }
 
-/** @returns whether the program succeeded, and what it printed on standard error, in English. */
-async function runOn(
-  handle: FileHandle,
-  command: string,
-  args: readonly string[],
-): Promise<{ isDone: boolean; complaint: string }> {
-  const env = { ...process.env, LC_ALL: 'C' };
-  const child = spawn(command, args, { env, stdio: ['ignore', 'ignore', 'pipe', handle.fd] });
-  let complaint = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint += text));
-  return await new Promise((resolve, reject) => {
-    child.once('error', (cause) =>
-      reject(new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause })),
-    );
-    child.once('close', (status) => resolve({ isDone: status === 0, complaint }));
-  });
+/** @throws TransferError `target-refused` when it is not installed. */
+async function runOn(handle: FileHandle, command: string, args: readonly string[]): Promise<ToolOutcome> {
+  try {
+    return await runTool(command, args, { handle });
+  } catch (cause) {
+    throw new TransferError('target-refused', `cannot run ${command}: ${reasonOf(cause)}`, { cause });
+  }
 }

@@ -49,6 +49,8 @@ export class SimTarget implements Target {
     return this.#writes.get(block) ?? 0;
   }
 
+  async confirm(): Promise<void> {}
+
   async prepare(sizeBytes: number): Promise<void> {
     if (sizeBytes !== this.identity.sizeBytes) this.#world.violate(`prepared for ${sizeBytes} bytes`);
     await this.#pause(this.#world.profile.diskMs, 'prepare');
