@@ -1,12 +1,13 @@
 /** The journals in a state folder: where they are, and which one belongs to a target. */
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeFolderDurably } from '../common/io/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
-import { stateWriteError } from './identity/state-dir.ts';
+import { weakMode, weakOwner } from '../common/io/strict-modes.ts';
+import { checkOwnFolder, refuser, stateWriteError } from './identity/state-dir.ts';
 import { SqliteJournal } from './journal/sqlite-journal.ts';
 import { presentIdentityAt } from './open-target.ts';
 import { readPresence } from './presence.ts';
@@ -43,6 +44,7 @@ export async function openJournal(path: string): Promise<SqliteJournal> {
   } catch (error) {
     throw stateWriteError(dirname(folder), error);
   }
+  await refuseWeak(path);
   for (let look = 1; ; look++) {
     try {
       return await SqliteJournal.open(path);
@@ -54,6 +56,24 @@ export async function openJournal(path: string): Promise<SqliteJournal> {
       else throw inUse(error, processId);
     }
   }
+}
+
+/**
+ * Somebody who can write to a journal can make a transfer skip blocks.
+ * @throws TransferError `state-refused`.
+ */
+async function refuseWeak(path: string): Promise<void> {
+  const folder = dirname(path);
+  const otherwise = `move it away, which starts the transfer over: mv ${folder} ${folder}.old`;
+  const refuse = refuser('state-refused', `cannot use the journal folder ${folder}`, otherwise);
+  await checkOwnFolder(folder, refuse, otherwise);
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  const weakness = weakOwner(path, found) ?? weakMode(path, found);
+  if (weakness === undefined) return;
+  throw new TransferError('state-refused', `cannot use the journal ${path}: ${weakness.reason}`, {
+    hint: weakness.hint,
+  });
 }
 
 function withoutRoom(error: TransferError): TransferError {
@@ -94,6 +114,7 @@ export async function findJournalOf(
   let best: FoundJournal | undefined;
   for (const path of await journalPathsIn(stateDir)) {
     if (path === exceptPath || best?.likeness === 'same') continue;
+    await refuseWeak(path);
     const journal = await SqliteJournal.open(path).catch(ignoreRefusal);
     const recorded = journal === undefined ? undefined : readIdentity(journal);
     const likeness = recorded === undefined ? 'different' : await likenessTo(recorded, present, identityAt);
