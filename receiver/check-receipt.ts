@@ -3,10 +3,10 @@
  * content in a receipt. Reads the disk past the page cache and compares every block with the digests beside
  * the receipt.
  */
-import { open, readFile } from 'node:fs/promises';
+import { readFile, type FileHandle } from 'node:fs/promises';
 import { BLAKE3_HINT } from '../common/digest/blake3.ts';
 import { DIGESTS, DIGEST_BYTES, digestIn, digestNow, type BlockDigest } from '../common/digest/digest.ts';
-import { describeDisk } from '../common/disk/disks.ts';
+import { openDisk } from '../common/disk/open-disk.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
 import {
   blockCountOf,
@@ -123,17 +123,18 @@ interface CompareParts {
 
 async function compare(path: string, geometry: Geometry, parts: CompareParts): Promise<Range[]> {
   const blockCount = blockCountOf(geometry);
-  const disk = await describeDisk(path, 'target-refused');
-  if (disk.sizeBytes < geometry.sizeBytes) {
+  await using disk = await openDisk(path, 'target-refused');
+  const { sizeBytes } = disk.description;
+  if (sizeBytes < geometry.sizeBytes) {
     throw new TransferError(
       'target-refused',
-      `${path} is too small for the copy in the receipt: it has ${disk.sizeBytes} bytes ` +
-        `(${formatSize(disk.sizeBytes)}), the copy ${geometry.sizeBytes}: it is another disk`,
+      `${path} is too small for the copy in the receipt: it has ${sizeBytes} bytes ` +
+        `(${formatSize(sizeBytes)}), the copy ${geometry.sizeBytes}: it is another disk`,
     );
   }
   const slabs = new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount: READERS });
-  const direct = await openDirect(path, 'read');
-  await using handle = direct ?? (await open(path));
+  await using direct = (await openDirect(disk.handle, 'read')) ?? null;
+  const handle = direct ?? disk.handle;
   const different: number[] = [];
   let next = 0;
   let doneBytes = 0;
@@ -142,7 +143,7 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
       const index = blockIndexOf(next++, geometry);
       using slab = await slabs.take();
       const bytes = slab.bytes.subarray(0, lengthOf(index, geometry));
-      const isRead = await readAll(handle, bytes, offsetOf(index, geometry), direct !== undefined);
+      const isRead = await readAll(handle, bytes, offsetOf(index, geometry), direct !== null);
       const expected = parts.digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
       if (!isRead || !(await parts.digest.of(bytes)).equals(expected)) different.push(index);
       doneBytes += bytes.length;
@@ -155,7 +156,7 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
 
 /** @returns false if the disk can't be read there, or ends before. */
 async function readAll(
-  handle: Awaited<ReturnType<typeof open>>,
+  handle: FileHandle,
   into: Buffer<ArrayBuffer>,
   offset: number,
   isDirect: boolean,

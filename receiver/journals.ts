@@ -1,16 +1,19 @@
 /** The journals in a state folder: where they are, and which one belongs to a target. */
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeFolderDurably } from '../common/io/durable-file.ts';
 import { TransferError } from '../common/errors.ts';
-import { stateWriteError } from './identity/state-dir.ts';
+import { weakMode, weakOwner } from '../common/io/strict-modes.ts';
+import { checkOwnFolder, refuser, stateWriteError } from './identity/state-dir.ts';
 import { SqliteJournal } from './journal/sqlite-journal.ts';
-import { isSamePlace, presentIdentityAt } from './open-target.ts';
+import { presentIdentityAt } from './open-target.ts';
 import { readPresence } from './presence.ts';
+import { isGivenFolder } from './privileges.ts';
 import { identityDifference, likenessOf, type Likeness } from './target/target-identity.ts';
+import type { FoundTarget } from './target/found-target.ts';
 import type { TargetIdentity } from './target/target.ts';
 import { recordedIdentity } from './transfer/target-record.ts';
 
@@ -42,6 +45,7 @@ export async function openJournal(path: string): Promise<SqliteJournal> {
   } catch (error) {
     throw stateWriteError(dirname(folder), error);
   }
+  await refuseWeak(path);
   for (let look = 1; ; look++) {
     try {
       return await SqliteJournal.open(path);
@@ -53,6 +57,25 @@ export async function openJournal(path: string): Promise<SqliteJournal> {
       else throw inUse(error, processId);
     }
   }
+}
+
+/**
+ * Somebody who can write to a journal can make a transfer skip blocks.
+ * @throws TransferError `state-refused`.
+ */
+async function refuseWeak(path: string): Promise<void> {
+  const folder = dirname(path);
+  const otherwise = `move it away, which starts the transfer over: mv ${folder} ${folder}.old`;
+  const refuse = refuser('state-refused', `cannot use the journal folder ${folder}`, otherwise);
+  const isGiven = isGivenFolder(await lstat(folder));
+  if (!isGiven) await checkOwnFolder(folder, refuse, otherwise);
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  const weakness = weakOwner(path, found) ?? weakMode(path, found);
+  if (weakness === undefined) return;
+  throw new TransferError('state-refused', `cannot use the journal ${path}: ${weakness.reason}`, {
+    hint: weakness.hint,
+  });
 }
 
 function withoutRoom(error: TransferError): TransferError {
@@ -69,6 +92,9 @@ function inUse(error: TransferError, processId: number | undefined): TransferErr
   });
 }
 
+/** What a journal is looked for. */
+export type PresentTarget = Pick<FoundTarget, 'identity' | 'isAt'>;
+
 export interface FoundJournal {
   readonly journal: SqliteJournal;
   readonly likeness: Exclude<Likeness, 'different'>;
@@ -82,7 +108,7 @@ export interface FoundJournal {
  * @param exceptPath where the target's present name leads.
  */
 export async function findJournalOf(
-  present: TargetIdentity,
+  present: PresentTarget,
   stateDir: string,
   exceptPath: string,
   identityAt: IdentityAt = presentIdentityAt,
@@ -90,6 +116,7 @@ export async function findJournalOf(
   let best: FoundJournal | undefined;
   for (const path of await journalPathsIn(stateDir)) {
     if (path === exceptPath || best?.likeness === 'same') continue;
+    await refuseWeak(path);
     const journal = await SqliteJournal.open(path).catch(ignoreRefusal);
     const recorded = journal === undefined ? undefined : readIdentity(journal);
     const likeness = recorded === undefined ? 'different' : await likenessTo(recorded, present, identityAt);
@@ -121,10 +148,10 @@ function readIdentity(journal: SqliteJournal): TargetIdentity | undefined {
 
 async function likenessTo(
   recorded: TargetIdentity,
-  present: TargetIdentity,
+  present: PresentTarget,
   identityAt: IdentityAt,
 ): Promise<Likeness> {
-  const likeness = likenessOf(recorded, present, await isSamePlace(recorded.path, present.path));
+  const likeness = likenessOf(recorded, present.identity, await present.isAt(recorded.path));
   if (likeness !== 'alike') return likeness;
   // The recorded disk is still where it was, so the present one is its twin.
   const there = await identityAt(recorded.path);

@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { describeDisk } from '../common/disk/disks.ts';
+import { describeDisk, openDisk } from '../common/disk/open-disk.ts';
 import { errnoOf } from '../common/errors.ts';
 import { deviceIdentityOf, findDevice } from './target/device-target.ts';
 import { findFile, findNewFile } from './target/file-target.ts';
@@ -18,15 +18,20 @@ export function targetPathOf(name: string): string {
 }
 
 /**
- * Finds out what is there and whether it may be written; changes nothing.
+ * Finds out what is there and whether it may be written; changes nothing. The path is resolved here, once.
  * @param stateDir where no target may be.
  * @throws TransferError `target-refused`, with the next command to type as its hint.
  */
 export async function findTarget(name: string, stateDir: string): Promise<FoundTarget> {
   const path = targetPathOf(name);
   if (!(await exists(path))) return await findNewFile(path, stateDir);
-  const disk = await describeDisk(path, 'target-refused');
-  return disk.kind === 'device' ? await findDevice(disk) : await findFile(disk, stateDir);
+  const disk = await openDisk(path, 'target-refused');
+  try {
+    return disk.description.kind === 'device' ? await findDevice(disk) : await findFile(disk, stateDir);
+  } catch (error) {
+    await disk[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** What is at a path, whether it may be written or not; undefined when there is no disk or file. */
@@ -41,14 +46,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     (error: unknown) => errnoOf(error) !== 'ENOENT',
   );
-}
-
-/** Whether two names lead to one device or file now. */
-export async function isSamePlace(one: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([one, other].map((path) => stat(path).catch(() => null)));
-  if (a === null || a === undefined || b === null || b === undefined) return false;
-  if (a.isBlockDevice() || b.isBlockDevice()) {
-    return a.isBlockDevice() && b.isBlockDevice() && a.rdev === b.rdev;
-  }
-  return a.dev === b.dev && a.ino === b.ino;
 }

@@ -3,8 +3,9 @@
  * takes over the server has the target, this transfer's journal and the keys in memory, but no other file,
  * device or process. What would have to be opened again is done by receiver/target/disk-tools.ts.
  */
-import { hash } from 'node:crypto';
-import { chmod, chown, lchown, open, readdir, unlink, type FileHandle } from 'node:fs/promises';
+import { hash, randomBytes } from 'node:crypto';
+import { constants, type Stats } from 'node:fs';
+import { chmod, chown, open, readdir, unlink, type FileHandle } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { reasonOf } from '../common/errors.ts';
@@ -51,7 +52,7 @@ export async function dropPrivileges({ path, folder, probe }: PrivilegeOptions):
     await giveFolder(path, userId);
     await tryAs(userId, async () => {
       await probe();
-      const file = join(pathOf(folder), 'probe');
+      const file = join(pathOf(folder), `probe-${randomBytes(6).toString('hex')}`);
       await using _made = await open(file, 'wx');
       await unlink(file);
     });
@@ -69,12 +70,28 @@ function userIdFor(path: string): number {
   return USER_ID_FIRST + (Number.parseInt(hash('sha256', path).slice(0, 8), 16) % USER_ID_COUNT);
 }
 
+/** Whether an earlier receiver has given the folder to its user, and nobody else may write to it. */
+export function isGivenFolder({ uid, gid, mode }: Pick<Stats, 'uid' | 'gid' | 'mode'>): boolean {
+  const isOurs = gid >= USER_ID_FIRST && gid < USER_ID_FIRST + USER_ID_COUNT;
+  return uid === 0 && isOurs && (mode & 0o7777) === FOLDER_MODE;
+}
+
 async function giveFolder(path: string, userId: number): Promise<void> {
   await chown(path, 0, userId);
   await chmod(path, FOLDER_MODE);
   for (const name of await readdir(path)) {
-    if (OWN_FILES.test(name)) await lchown(join(path, name), userId, userId);
+    if (OWN_FILES.test(name)) await giveFile(join(path, name), userId);
   }
+}
+
+/** No link to a file elsewhere, which the last user of the folder may have left there. */
+async function giveFile(path: string, userId: number): Promise<void> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await open(path, flags).catch(() => undefined);
+  if (file === undefined) return;
+  await using own = file;
+  const stats = await own.stat();
+  if (stats.isFile() && stats.nlink === 1) await own.chown(userId, userId);
 }
 
 /** For a moment, in which nothing is opened that others asked for. */

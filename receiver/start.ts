@@ -6,7 +6,6 @@ import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
-import { placesOf } from '../common/disk/disk-places.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
 import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
@@ -157,7 +156,7 @@ async function openAll(
     if (openForUpdate(taken.journal))
       context.log.info('opened the sealed copy again, to bring it up to date');
   }
-  const transfer = await openTransfer(taken, options, context);
+  const transfer = openTransfer(taken, options, context);
   stack.defer(async () => {
     transfer.opened?.durability.close();
     await transfer.adoption?.stop();
@@ -180,18 +179,18 @@ interface OpenContext {
   readonly activity: Activity;
 }
 
-async function openTransfer(
-  { target, journal, content }: TakenTarget,
+function openTransfer(
+  { target, places, journal, content }: TakenTarget,
   options: ReceiveOptions,
   context: OpenContext,
-): Promise<Transfer> {
+): Transfer {
   const { clock, log, events, activity } = context;
   const { path } = target.identity;
-  const transfer = new Transfer({
+  return new Transfer({
     target,
     journal,
     content,
-    places: await placesOf(path),
+    places,
     memoryBytes: options.memoryBytes,
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,
@@ -202,7 +201,6 @@ async function openTransfer(
       onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
     },
   });
-  return transfer;
 }
 
 /** On every address, IPv6 included where the machine has it, unless the operator names one. */

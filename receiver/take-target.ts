@@ -3,6 +3,7 @@
  * or begins one. Nothing is written to the target, and a refused one leaves nothing in the state folder.
  */
 import { existsSync } from 'node:fs';
+import type { DiskPlaces } from '../common/disk/disk-places.ts';
 import type { SqliteJournal } from './journal/sqlite-journal.ts';
 import {
   findJournalOf,
@@ -22,6 +23,7 @@ import { recordOf, recordedIdentity } from './transfer/target-record.ts';
 export interface TakenTarget extends AsyncDisposable {
   readonly target: Target;
   readonly journal: SqliteJournal;
+  readonly places: DiskPlaces;
   /** What is on the target now, in words. */
   readonly content: readonly string[];
   /** A sender has claimed it before. */
@@ -48,17 +50,19 @@ export interface LostProgress {
 
 /** @throws TransferError of every kind that a start may be refused with. */
 export async function takeTarget(options: TakeOptions, stateDir: string): Promise<TakenTarget> {
+  await using inspected = new AsyncDisposableStack();
   await using stack = new AsyncDisposableStack();
+  const find = async (): Promise<FoundTarget> => inspected.use(await findTarget(options.target, stateDir));
   const { found, match } = options.discardTransfer
-    ? await takeAnew(options, stateDir)
-    : await takeAgain(options, stateDir);
+    ? await takeAnew(options, stateDir, find)
+    : await takeAgain(options, stateDir, find);
   const { journal } = match;
   stack.defer(() => journal.close());
   const isResumed = journal.property('claim') !== undefined;
   if (isResumed) refuseOther(journal, found);
   const isAllowed = options.overwriteTarget || options.isAdoption;
   if (!isAllowed && !(isResumed && isSurelyResumed(match))) refuseContent(found);
-  const target = await found.open();
+  const { target, places } = await found.open();
   stack.defer(async () => await target.close());
   if (!isResumed && journal.property('targetIdentity') !== undefined) {
     // Nothing was written yet: whatever has this name now is the target.
@@ -67,6 +71,7 @@ export async function takeTarget(options: TakeOptions, stateDir: string): Promis
   const owned = stack.move();
   return {
     target,
+    places,
     journal,
     content: found.content,
     isResumed,
@@ -81,16 +86,20 @@ interface Taken {
 }
 
 /** The journal that the target's name leads to, one that the target had under another name, or a new one. */
-async function takeAgain(options: TakeOptions, stateDir: string): Promise<Taken> {
+async function takeAgain(
+  options: TakeOptions,
+  stateDir: string,
+  find: () => Promise<FoundTarget>,
+): Promise<Taken> {
   const path = targetPathOf(options.target);
   const ownPath = journalPathOf(path, stateDir);
   // Opened first: a journal in use names the other receiver, which says more than a target in use.
   const own = existsSync(ownPath) ? await openJournal(ownPath) : undefined;
   try {
-    const found = await findTarget(options.target, stateDir);
+    const found = await find();
     const recorded = own === undefined ? undefined : recordedIdentity(own);
     const isOwn = recorded !== undefined && identityDifference(recorded, found.identity) === undefined;
-    const other = isOwn ? undefined : await findJournalOf(found.identity, stateDir, ownPath);
+    const other = isOwn ? undefined : await findJournalOf(found, stateDir, ownPath);
     if (other !== undefined) {
       own?.close();
       return { found, match: other };
@@ -105,16 +114,20 @@ async function takeAgain(options: TakeOptions, stateDir: string): Promise<Taken>
 }
 
 /** `--discard-transfer`: a new journal in place of all that the target has, under any name. */
-async function takeAnew(options: TakeOptions, stateDir: string): Promise<Taken> {
+async function takeAnew(
+  options: TakeOptions,
+  stateDir: string,
+  find: () => Promise<FoundTarget>,
+): Promise<Taken> {
   const path = targetPathOf(options.target);
   const ownPath = journalPathOf(path, stateDir);
   await refuseJournalInUse(ownPath);
-  const found = await findTarget(options.target, stateDir);
+  const found = await find();
   if (!options.overwriteTarget && !options.isAdoption) refuseContent(found);
   await confirmLoss(options, path, ownPath);
   await removeJournal(ownPath);
   for (;;) {
-    const other = await findJournalOf(found.identity, stateDir, ownPath);
+    const other = await findJournalOf(found, stateDir, ownPath);
     if (other === undefined) break;
     other.journal.close();
     await removeJournal(other.journal.path);

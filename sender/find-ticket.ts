@@ -1,6 +1,8 @@
 /** The ticket: from the command line, a file, standard input or the environment. */
-import { createReadStream } from 'node:fs';
+import { createReadStream, type Stats } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { TransferError, reasonOf } from '../common/errors.ts';
+import { weakSecret } from '../common/io/strict-modes.ts';
 import { atAddress, parseTicket, type Ticket } from '../common/trust/ticket.ts';
 import type { SendOptions } from './cli.ts';
 import { isStandardInput } from './open-source.ts';
@@ -37,18 +39,29 @@ async function readTicketFile(path: string): Promise<string> {
   const isStdin = path === '-';
   const name = isStdin ? 'standard input' : path;
   // One byte more than allowed, to notice a longer one.
-  const end = TICKET_FILE_BYTES_MAX;
+  const options = { autoClose: false, end: TICKET_FILE_BYTES_MAX };
   try {
-    const stream = createReadStream(
-      path,
-      isStdin ? { fd: STANDARD_INPUT_FD, autoClose: false, end } : { end },
-    );
+    await using handle = isStdin ? null : await open(path);
+    const stream =
+      handle?.createReadStream(options) ?? createReadStream('', { fd: STANDARD_INPUT_FD, ...options });
     const bytes = Buffer.concat(await Array.fromAsync(stream as AsyncIterable<Buffer>));
-    if (bytes.length <= TICKET_FILE_BYTES_MAX) return bytes.toString();
+    if (bytes.length <= TICKET_FILE_BYTES_MAX) {
+      refuseWeak(path, await handle?.stat());
+      return bytes.toString();
+    }
   } catch (error) {
+    if (error instanceof TransferError) throw error;
     throw new TransferError('usage', `cannot read the ticket from ${name}: ${reasonOf(error)}`, {
       cause: error,
     });
   }
   throw new TransferError('usage', `cannot read the ticket from ${name}: it is too large to be a ticket`);
+}
+
+function refuseWeak(path: string, stats: Stats | undefined): void {
+  // A pipe, as of a shell's <(…), is nobody else's.
+  const weakness = stats?.isFile() === true ? weakSecret(path, stats) : undefined;
+  if (weakness === undefined) return;
+  const message = `cannot use the ticket in ${path}: ${weakness.reason}`;
+  throw new TransferError('usage', message, { hint: weakness.hint });
 }

@@ -2,11 +2,9 @@
  * Block devices in sysfs(5), and how util-linux is run; what the other files of this folder are built on.
  * Names and labels may come from a hostile disk: control characters are removed here.
  */
-import { execFile } from 'node:child_process';
-import { readFile, readdir, realpath } from 'node:fs/promises';
+import { readFile, readdir, realpath, type FileHandle } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { promisify } from 'node:util';
-import { errnoOf } from '../errors.ts';
+import { runTool } from '../system-tools.ts';
 
 export const SYS_FOLDER = '/sys';
 /** A dying disk can delay a probe; a healthy one answers at once. */
@@ -81,6 +79,7 @@ export function hintOfPermission(): { hint: string } | undefined {
 
 /**
  * Runs a program of util-linux that prints JSON.
+ * @param handle what it works on; `TOOL_FILE` is its path in the arguments.
  * @returns the rows under `key`. @throws Error with errno ENOENT when it is not installed, else with what it
  * printed on standard error.
  */
@@ -88,20 +87,14 @@ export async function askTool(
   tool: string,
   args: readonly string[],
   key: string,
+  handle?: FileHandle,
 ): Promise<Readonly<Record<string, unknown>>[]> {
-  // Users other than root often do not have /usr/sbin in their PATH.
-  const env = { LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/bin:/sbin:/bin` };
-  const options = { env, timeout: TOOL_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 };
-  try {
-    const { stdout } = await promisify(execFile)(tool, args, options);
-    const answer: unknown = JSON.parse(stdout === '' ? '{}' : stdout);
-    const rows = isRecord(answer) ? answer[key] : undefined;
-    return Array.isArray(rows) ? rows.filter(isRecord) : [];
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') throw error;
-    const complaint = error instanceof Error && 'stderr' in error ? printable(error.stderr) : null;
-    throw new Error(complaint ?? `${tool} failed`, { cause: error });
-  }
+  const options = { timeoutMs: TOOL_TIMEOUT_MS, ...(handle !== undefined && { handle }) };
+  const { isDone, output, complaint } = await runTool(tool, args, options);
+  if (!isDone) throw new Error(printable(complaint) ?? `${tool} failed`);
+  const answer: unknown = JSON.parse(output === '' ? '{}' : output);
+  const rows = isRecord(answer) ? answer[key] : undefined;
+  return Array.isArray(rows) ? rows.filter(isRecord) : [];
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

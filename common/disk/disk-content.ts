@@ -1,5 +1,5 @@
 /** What is on a disk, as util-linux recognises it, in words for people. */
-import { stat } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import {
   askTool,
   deviceFolderOf,
@@ -10,6 +10,8 @@ import {
   printable,
   readLine,
 } from './block-devices.ts';
+import type { OpenDisk } from './open-disk.ts';
+import { TOOL_FILE } from '../system-tools.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../errors.ts';
 
 const MEANING_OF_TYPE: Readonly<Record<string, string>> = {
@@ -25,17 +27,19 @@ const MEANING_OF_TYPE: Readonly<Record<string, string>> = {
  * proof that nothing is there.
  * @throws TransferError `code`.
  */
-export async function contentOf(path: string, code: ErrorCode = 'target-refused'): Promise<string[]> {
+export async function contentOf(
+  { description, handle }: OpenDisk,
+  code: ErrorCode = 'target-refused',
+): Promise<string[]> {
+  const { path, majorMinor, sizeBytes } = description;
   try {
-    const stats = await stat(path, { bigint: true });
-    if (!stats.isBlockDevice()) return await signaturesOf(path);
-    const folder = await deviceFolderOf(majorMinorOf(stats.rdev));
+    if (majorMinor === null) return await signaturesOf(handle, path);
     // An empty card reader or unused zram: wipefs fails there without a message.
-    if ((await readLine(`${folder}/size`)) === '0') return [];
-    const found = await signaturesOf(path);
-    for (const partition of await partitionFoldersOf(folder)) {
+    if (sizeBytes === 0) return [];
+    const found = await signaturesOf(handle, path);
+    for (const partition of await partitionFoldersOf(await deviceFolderOf(majorMinor))) {
       const number = await readLine(`${partition}/partition`);
-      for (const words of await signaturesOf(await nodeOf(partition))) {
+      for (const words of await signaturesOfPartition(partition)) {
         found.push(`partition ${number}: ${words}`);
       }
     }
@@ -48,9 +52,23 @@ export async function contentOf(path: string, code: ErrorCode = 'target-refused'
   }
 }
 
-async function signaturesOf(path: string): Promise<string[]> {
-  const args = ['--json', '--no-act', '--output', 'TYPE,USAGE,LABEL', '--', path];
-  const rows = await askTool('wipefs', args, 'signatures');
+async function signaturesOfPartition(folder: string): Promise<string[]> {
+  const node = await nodeOf(folder);
+  await using handle = await open(node, 'r');
+  const { rdev } = await handle.stat({ bigint: true });
+  if (majorMinorOf(rdev) !== (await readLine(`${folder}/dev`))) {
+    throw new Error(`${node} is another device than the partition`);
+  }
+  return await signaturesOf(handle, node);
+}
+
+/** @param name for messages. */
+async function signaturesOf(handle: FileHandle, name: string): Promise<string[]> {
+  const args = ['--json', '--no-act', '--output', 'TYPE,USAGE,LABEL', '--', TOOL_FILE];
+  const rows = await askTool('wipefs', args, 'signatures', handle).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT' || !(error instanceof Error)) throw error;
+    throw new Error(error.message.replaceAll(TOOL_FILE, name), { cause: error });
+  });
   const isGpt = rows.some((row) => row['type'] === 'gpt');
   // A GPT brings a protective MBR, and some signatures are on a disk more than once.
   return [...new Set(rows.filter((row) => !(isGpt && row['type'] === 'PMBR')).map(describeSignature))];

@@ -4,7 +4,6 @@
  * another machine learns nothing from them.
  */
 import { hash } from 'node:crypto';
-import { realpath, stat } from 'node:fs/promises';
 import {
   SYS_FOLDER,
   askTool,
@@ -37,22 +36,27 @@ export const NO_MARKS: DiskMarks = { itself: [], within: [] };
 /** A file on a loop device over a file on a RAID of partitions is four; the limit ends circles. */
 const DEPTH_MAX = 8;
 
-/** @param path of a block device or file. What is unknown is left out. */
-export async function placesOf(path: string): Promise<DiskPlaces> {
+/** Of a device its number, of a file its `device:inode`, both as `DiskDescription` has them. */
+export interface DiskPlace {
+  readonly majorMinor: string | null;
+  readonly fileId: string | null;
+}
+
+/** What is unknown is left out. */
+export async function placesOf({ majorMinor, fileId }: DiskPlace): Promise<DiskPlaces> {
   const itself = new Set<string>();
   const within = new Set<string>();
   const bootId = await readLine('/proc/sys/kernel/random/boot_id');
-  const stats = await stat(await realpath(path).catch(() => path), { bigint: true }).catch(() => null);
-  if (stats?.isBlockDevice() === true) {
-    const majorMinor = majorMinorOf(stats.rdev);
+  if (majorMinor !== null) {
     itself.add(`device ${majorMinor}`);
     const backing = await backingFileOf(majorMinor);
     if (backing !== null) itself.add(`file ${backing.majorMinor} ${backing.inode}`);
     await addBelow(majorMinor, within, 0);
-  } else if (stats !== null) {
-    const majorMinor = majorMinorOf(stats.dev);
-    itself.add(`file ${majorMinor} ${stats.ino}`);
-    await addDevice(majorMinor, within, 0);
+  } else if (fileId !== null) {
+    const [device = '', inode] = fileId.split(':');
+    const fileSystem = majorMinorOf(BigInt(device));
+    itself.add(`file ${fileSystem} ${inode}`);
+    await addDevice(fileSystem, within, 0);
   }
   return { bootId, itself: [...itself], within: [...within].filter((place) => !itself.has(place)) };
 }

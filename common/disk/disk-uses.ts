@@ -4,7 +4,7 @@
  * none of them showed.
  */
 import { constants } from 'node:fs';
-import { open, readlink, stat } from 'node:fs/promises';
+import { open, readlink, stat, type FileHandle } from 'node:fs/promises';
 import {
   SYS_FOLDER,
   deviceFolderOf,
@@ -17,12 +17,15 @@ import {
   readText,
 } from './block-devices.ts';
 import { errnoOf } from '../errors.ts';
+import { reopenPathOf } from '../system-tools.ts';
 
 /** The part of a `DiskDescription` that is needed to find out who uses it. */
 export interface DiskToCheck {
   readonly realPath: string;
   readonly fileId: string | null;
   readonly majorMinor: string | null;
+  /** Of the disk itself; without it claims are not looked for. */
+  readonly handle?: FileHandle;
 }
 
 /** Where /sys and /proc are; tests have trees of their own for devices that the machine lacks. */
@@ -34,7 +37,7 @@ export interface SystemFolders {
 const SYSTEM: SystemFolders = { sys: SYS_FOLDER, proc: '/proc' };
 
 /** The disk, or what shares its bytes: its partitions, or the disk that a partition belongs to. */
-interface Part extends Omit<DiskToCheck, 'realPath'> {
+interface Part extends Omit<DiskToCheck, 'realPath' | 'handle'> {
   readonly isDiskItself: boolean;
   readonly node: string;
   /** In sysfs; null for a file. */
@@ -75,15 +78,18 @@ export async function usesOf(disk: DiskToCheck, system: SystemFolders = SYSTEM):
   return uses.filter(({ text }, at) => uses.findIndex((use) => use.text === text) === at);
 }
 
-async function partsOf(disk: DiskToCheck, system: SystemFolders): Promise<Part[]> {
-  const itself = { isDiskItself: true, node: disk.realPath, ...disk };
-  if (disk.majorMinor === null) return [{ ...itself, folder: null }];
-  const folder = await deviceFolderOf(disk.majorMinor, system.sys);
+async function partsOf(
+  { realPath, fileId, majorMinor }: DiskToCheck,
+  system: SystemFolders,
+): Promise<Part[]> {
+  const itself = { isDiskItself: true, node: realPath, fileId, majorMinor };
+  if (majorMinor === null) return [{ ...itself, folder: null }];
+  const folder = await deviceFolderOf(majorMinor, system.sys);
   const parts: Part[] = [{ ...itself, folder }];
   for (const other of [await diskFolderOf(folder), ...(await partitionFoldersOf(folder))]) {
     if (other === folder) continue;
-    const [node, majorMinor] = [await nodeOf(other), await readLine(`${other}/dev`)];
-    parts.push({ isDiskItself: false, node, majorMinor, fileId: null, folder: other });
+    const part = { node: await nodeOf(other), majorMinor: await readLine(`${other}/dev`) };
+    parts.push({ ...part, isDiskItself: false, fileId: null, folder: other });
   }
   return parts;
 }
@@ -238,11 +244,11 @@ async function writersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
  * The kernel lets only one holder open a block device with O_EXCL (open(2)): a mount in a namespace that no
  * process shows, ZFS, another receiver.
  */
-async function isClaimed(disk: DiskToCheck): Promise<boolean> {
-  if (disk.majorMinor === null) return false;
+async function isClaimed({ majorMinor, handle }: DiskToCheck): Promise<boolean> {
+  if (majorMinor === null || handle === undefined) return false;
   try {
-    const handle = await open(disk.realPath, constants.O_RDONLY | constants.O_EXCL);
-    await handle.close();
+    const claim = await open(reopenPathOf(handle), constants.O_RDONLY | constants.O_EXCL);
+    await claim.close();
     return false;
   } catch (error) {
     return errnoOf(error) === 'EBUSY';

@@ -1,19 +1,18 @@
 /** What a disk is: its size, sectors, model, and whatever tells it from another one. */
 import { constants, type BigIntStats } from 'node:fs';
-import { access, readlink, realpath, stat } from 'node:fs/promises';
+import { access, readlink, stat, type FileHandle } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import {
   askTool,
   deviceFolderOf,
   diskFolderOf,
-  hintOfPermission,
   majorMinorOf,
   namesIn,
   nodeOf,
   printable,
   readLine,
 } from './block-devices.ts';
-import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../errors.ts';
+import { reopenPathOf } from '../system-tools.ts';
 
 /** Unknown properties are `null`. */
 export interface DiskDescription {
@@ -54,46 +53,39 @@ const BY_ID_FOLDER = '/dev/disk/by-id';
 /** The unit of sysfs, whatever the disk's own sectors (Documentation/ABI/stable/sysfs-block). */
 const SYSFS_SECTOR_BYTES = 512;
 
-/**
- * Describes an existing block device or regular file without reading its content.
- * @throws TransferError `code` when the path is neither, does not exist or can't be read.
- */
-export async function describeDisk(path: string, code: ErrorCode): Promise<DiskDescription> {
-  const absolute = resolve(path);
-  try {
-    const realPath = await realpath(absolute);
-    const stats = await stat(realPath, { bigint: true });
-    if (!stats.isBlockDevice() && !stats.isFile()) {
-      const other = stats.isDirectory()
-        ? 'a directory'
-        : stats.isCharacterDevice()
-          ? 'a character device'
-          : null;
-      const present = other ?? (stats.isFIFO() ? 'a named pipe' : 'a socket');
-      const hint = other === 'a directory' ? { hint: 'name a file in it, or a disk: lsblk lists them' } : {};
-      const message = `cannot use ${absolute}: it is ${present}, not a disk or a regular file`;
-      throw new TransferError(code, message, hint);
-    }
-    await access(realPath, constants.R_OK);
-    const place = { path: absolute, realPath };
-    if (stats.isBlockDevice()) return await describeDevice(place, majorMinorOf(stats.rdev));
-    return await describeFile(place, {
-      sizeBytes: Number(stats.size),
-      fileId: `${stats.dev}:${stats.ino}`,
-      createdAt: await creationTimeOf(stats),
-    });
-  } catch (error) {
-    if (error instanceof TransferError) throw error;
-    const errno = errnoOf(error) ?? '';
-    const isDenied = errno === 'EACCES' || errno === 'EPERM';
-    const hint = isDenied ? hintOfPermission() : errno === 'ENOENT' ? { hint: LIST_DISKS } : {};
-    throw new TransferError(code, `cannot use ${absolute}: ${reasonOf(error)}`, { cause: error, ...hint });
-  }
+/** Where an opened disk was found. */
+export interface Place {
+  /** The path that was given, made absolute. */
+  readonly path: string;
+  /** The descriptor that everything is asked of. */
+  readonly handle: FileHandle;
 }
 
-interface Place {
-  readonly path: string;
-  readonly realPath: string;
+/** @throws the system's errors. */
+export async function describeOpened({ path, handle }: Place): Promise<DiskDescription> {
+  const stats = await handle.stat({ bigint: true });
+  const names = { path, realPath: await readlink(reopenPathOf(handle)) };
+  if (stats.isBlockDevice()) return await describeDevice(names, majorMinorOf(stats.rdev));
+  const isReadOnly = await access(reopenPathOf(handle), constants.W_OK).then(
+    () => false,
+    () => true,
+  );
+  return {
+    kind: 'file',
+    ...names,
+    sizeBytes: Number(stats.size),
+    fileId: `${stats.dev}:${stats.ino}`,
+    createdAt: await creationTimeOf(stats),
+    logicalSectorBytes: 512,
+    model: null,
+    serial: null,
+    wwn: null,
+    byId: null,
+    majorMinor: null,
+    bootTimeId: null,
+    isReadOnly,
+    description: 'regular file',
+  };
 }
 
 /**
@@ -115,40 +107,19 @@ async function isBirthTimeKnown(): Promise<boolean> {
   return stats.some((each) => each !== null && each.birthtimeNs !== each.ctimeNs);
 }
 
-async function describeFile(
-  place: Place,
-  facts: Pick<DiskDescription, 'sizeBytes' | 'fileId' | 'createdAt'>,
+async function describeDevice(
+  names: Pick<DiskDescription, 'path' | 'realPath'>,
+  majorMinor: string,
 ): Promise<DiskDescription> {
-  const isReadOnly = await access(place.realPath, constants.W_OK).then(
-    () => false,
-    () => true,
-  );
-  return {
-    kind: 'file',
-    ...place,
-    ...facts,
-    logicalSectorBytes: 512,
-    model: null,
-    serial: null,
-    wwn: null,
-    byId: null,
-    majorMinor: null,
-    bootTimeId: null,
-    isReadOnly,
-    description: 'regular file',
-  };
-}
-
-async function describeDevice(place: Place, majorMinor: string): Promise<DiskDescription> {
   const folder = await deviceFolderOf(majorMinor);
   const diskFolder = await diskFolderOf(folder);
   const disk = await hardwareOf(diskFolder);
   const partition = await readLine(`${folder}/partition`);
-  const suffix = partition === null ? '' : `-part${partition}`;
+  const suffix = suffixOf(partition);
   const description = await describeHardware(diskFolder, disk);
   return {
     kind: 'device',
-    ...place,
+    ...names,
     // stat(2) gives 0 for every device.
     sizeBytes: await deviceSizeBytesOf(majorMinor),
     // A partition has no queue of its own.
@@ -156,10 +127,10 @@ async function describeDevice(place: Place, majorMinor: string): Promise<DiskDes
     model: disk.model,
     serial: disk.serial && disk.serial + suffix,
     wwn: disk.wwn && disk.wwn + suffix,
-    byId: await byIdOf(place.realPath),
+    byId: await byIdOf(names.realPath),
     fileId: null,
     createdAt: null,
-    bootTimeId: await bootTimeIdOf(diskFolder, suffix),
+    bootTimeId: await bootTimeIdOf(majorMinor),
     majorMinor,
     isReadOnly: (await readLine(`${folder}/ro`)) === '1',
     description: partition === null ? description : `partition ${partition} of ${description}`,
@@ -167,10 +138,18 @@ async function describeDevice(place: Place, majorMinor: string): Promise<DiskDes
 }
 
 /** The kernel's number for every disk that appears, which a device node that is used again does not keep. */
-async function bootTimeIdOf(diskFolder: string, suffix: string): Promise<string | null> {
+export async function bootTimeIdOf(majorMinor: string): Promise<string | null> {
+  const folder = await deviceFolderOf(majorMinor).catch(() => null);
+  if (folder === null) return null;
   const bootId = await readLine('/proc/sys/kernel/random/boot_id');
-  const sequenceNumber = await readLine(`${diskFolder}/diskseq`);
-  return bootId === null || sequenceNumber === null ? null : `${bootId} ${sequenceNumber}${suffix}`;
+  const sequenceNumber = await readLine(`${await diskFolderOf(folder)}/diskseq`);
+  if (bootId === null || sequenceNumber === null) return null;
+  return `${bootId} ${sequenceNumber}${suffixOf(await readLine(`${folder}/partition`))}`;
+}
+
+/** As udev names partitions. */
+function suffixOf(partition: string | null): string {
+  return partition === null ? '' : `-part${partition}`;
 }
 
 /** The kernel's present size; 0 for a device without a medium, or one that is gone. */

@@ -3,15 +3,19 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES } from './buffers.ts';
 import { errnoOf } from '../errors.ts';
+import { reopenPathOf } from '../system-tools.ts';
 
-/** @returns undefined if the file system does not support it. @throws as open(2) does. */
+/**
+ * Opens an open file again, with O_DIRECT.
+ * @returns undefined if the file system does not support it. @throws as open(2) does.
+ */
 export async function openDirect(
-  path: string,
+  handle: FileHandle,
   access: 'read' | 'read-write',
 ): Promise<FileHandle | undefined> {
   const mode = access === 'read' ? constants.O_RDONLY : constants.O_RDWR;
   try {
-    return await open(path, mode | constants.O_DIRECT);
+    return await open(reopenPathOf(handle), mode | constants.O_DIRECT);
   } catch (error) {
     if (errnoOf(error) === 'EINVAL') return undefined;
     throw error;

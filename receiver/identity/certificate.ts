@@ -10,10 +10,11 @@ import {
   X509Certificate,
   type KeyObject,
 } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { systemClock } from '../../common/clock.ts';
 import type * as X509 from '@peculiar/x509';
 import { writeFileDurably } from '../../common/io/durable-file.ts';
+import { weakFolderAbove } from '../../common/io/strict-modes.ts';
 import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, SEED_BYTES, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import { pinOfPublicKey } from '../../common/trust/ticket.ts';
@@ -63,7 +64,9 @@ export async function loadOrMakeIdentity(
   const hint = 'give a certificate and its private key, both in PEM form and the key without a passphrase';
   const files = describePair(certificatePath, keyPath, 'usage', hint);
   const certificatePem = await readIfThere(certificatePath, files.refuseCertificate);
-  const keyPem = await readIfThere(keyPath, files.refuseKey);
+  const weakness = await weakFolderAbove(dirname(resolve(keyPath)));
+  if (weakness !== undefined) files.refuseKey(weakness.reason, weakness.hint);
+  const keyPem = await readSecret(keyPath, files.refuseKey);
   if (certificatePem === undefined) return files.refuseCertificate('no such file or directory');
   if (keyPem === undefined) return files.refuseKey('no such file or directory');
   return checkPair(files, certificatePem, keyPem);

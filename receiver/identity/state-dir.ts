@@ -2,8 +2,9 @@
 import { constants } from 'node:fs';
 import { access, lstat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { makeFolderDurably } from '../../common/io/durable-file.ts';
+import { weakFolderAbove, weakMode } from '../../common/io/strict-modes.ts';
 import { errnoOf, reasonOf, TransferError } from '../../common/errors.ts';
 
 const HINT_FOLDER = 'name another folder with --state-dir';
@@ -51,12 +52,17 @@ function homeInUserDatabase(): string {
 
 /**
  * Creates the folder (and its parents) with mode 0700 when it is absent.
- * @throws TransferError `no-space`; `state-refused` when it can't be written, is a symbolic link, belongs to
- * someone else, or others may write to it: they could take over the receiver's identity.
+ * @throws TransferError `no-space`; `state-refused` when it can't be written, is a symbolic link, or others
+ * could write to it or replace it: they could take over the receiver's identity.
  */
 export async function prepareStateDir(path: string): Promise<void> {
   // Without trailing slashes, which would make lstat follow a link.
   const folder = resolve(path);
+  const weakness = await weakFolderAbove(dirname(folder));
+  if (weakness !== undefined) {
+    const refuse = refuser('state-refused', `cannot keep state in ${folder}`, HINT_FOLDER);
+    refuse(weakness.reason, `${weakness.hint}, or ${HINT_FOLDER}`);
+  }
   const failure: unknown = await makeFolderDurably(folder, 0o700).then(
     () => undefined,
     (error: unknown) => error,
@@ -73,14 +79,26 @@ export async function prepareStateDir(path: string): Promise<void> {
 export async function checkStateDir(path: string): Promise<boolean> {
   const folder = resolve(path);
   const refuse = refuser('state-refused', `cannot keep state in ${folder}`, HINT_FOLDER);
+  return await checkOwnFolder(folder, refuse, HINT_FOLDER);
+}
+
+/**
+ * A folder that only this user can change.
+ * @param otherwise what else to do than to change its owner.
+ * @returns whether it exists. @throws TransferError of `refuse`.
+ */
+export async function checkOwnFolder(folder: string, refuse: Refuse, otherwise: string): Promise<boolean> {
   const found = await lstat(folder).catch(() => undefined);
   if (found === undefined) return false;
-  if (found.isSymbolicLink())
-    return refuse('it is a symbolic link', 'name the folder itself with --state-dir');
+  if (found.isSymbolicLink()) return refuse('it is a symbolic link', otherwise);
   if (!found.isDirectory()) return refuse('it is not a folder');
   const userId = process.geteuid?.();
-  if (found.uid !== userId) return refuse(`it belongs to user ${found.uid}, and this is user ${userId}`);
-  if ((found.mode & 0o022) !== 0) return refuse('others may write to it', `chmod go-w ${folder}`);
+  if (found.uid !== userId) {
+    const hint = `chown ${userId} ${folder}, or ${otherwise}`;
+    return refuse(`it belongs to user ${found.uid}, and this is user ${userId}`, hint);
+  }
+  const weakness = weakMode(folder, found);
+  if (weakness !== undefined) return refuse(weakness.reason, weakness.hint);
   return true;
 }
 

@@ -4,7 +4,10 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { hintOfPermission } from '../../common/disk/block-devices.ts';
 import { contentOf } from '../../common/disk/disk-content.ts';
 import type { DiskDescription } from '../../common/disk/disks.ts';
+import { placesOf } from '../../common/disk/disk-places.ts';
+import { changeOf, leadsTo, type OpenDisk } from '../../common/disk/open-disk.ts';
 import { openDirect } from '../../common/io/direct-io.ts';
+import { reopenPathOf } from '../../common/system-tools.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
 import { formatSize } from '../../common/units.ts';
 import { DiskTarget, type DiskHandles } from './disk-target.ts';
@@ -14,6 +17,7 @@ import type { TargetIdentity } from './target.ts';
 import { OwnMarks, openDeviceMarks } from './write-marks.ts';
 import {
   LIST_DISKS,
+  changedTarget,
   holdsData,
   identityOf,
   nameOf,
@@ -23,23 +27,25 @@ import {
   refuseUsed,
 } from './target-safety.ts';
 
-/** @throws TransferError `target-refused`. */
-export async function findDevice(disk: DiskDescription): Promise<FoundTarget> {
+/** @param opened closed with what is found. @throws TransferError `target-refused`. */
+export async function findDevice(opened: OpenDisk): Promise<FoundTarget> {
+  const disk = opened.description;
   if (disk.sizeBytes === 0)
     throw refusal(`cannot write to ${nameOf(disk)}: there is no medium in it`, LIST_DISKS);
-  await refuseUsed(disk, `${LIST_DISKS} ${quoted(disk.path)}`);
+  await refuseUsed(opened, `${LIST_DISKS} ${quoted(disk.path)}`);
   if (disk.isReadOnly) {
     const hint = `blockdev --setrw ${quoted(disk.path)}`;
     throw refusal(`cannot write to ${nameOf(disk)}: the device is read-only`, hint);
   }
-  await refuseUnwritable(disk, hintOfPermission()?.hint);
-  const identity = deviceIdentityOf(disk);
+  await refuseUnwritable(opened, hintOfPermission()?.hint);
   return {
-    identity,
+    identity: deviceIdentityOf(disk),
     name: nameOf(disk),
-    content: await presentContentOf(disk),
+    content: await presentContentOf(opened),
     isAbsent: false,
-    open: async () => await DeviceTarget.open(identity),
+    isAt: async (path) => await leadsTo(path, opened.handle),
+    open: async () => ({ target: await DeviceTarget.open(opened), places: await placesOf(disk) }),
+    [Symbol.asyncDispose]: async () => await opened[Symbol.asyncDispose](),
   };
 }
 
@@ -48,8 +54,8 @@ export function deviceIdentityOf(disk: DiskDescription): TargetIdentity {
 }
 
 /** What the signatures say; without one, whether it holds anything but zeros. */
-async function presentContentOf(disk: DiskDescription): Promise<string[]> {
-  const signatures = await contentOf(disk.realPath);
+async function presentContentOf(disk: OpenDisk): Promise<string[]> {
+  const signatures = await contentOf(disk);
   return signatures.length > 0 || !(await holdsData(disk)) ? signatures : ['data of an unknown kind'];
 }
 
@@ -58,28 +64,32 @@ export class DeviceTarget extends DiskTarget {
   readonly sectorBytes: number;
   readonly #sizeBytes: number;
 
-  private constructor(identity: TargetIdentity, sizeBytes: number, handles: DiskHandles) {
+  /** @param handles of the device that the identity describes. */
+  constructor(identity: TargetIdentity, handles: DiskHandles) {
     super(identity, handles);
     this.sectorBytes = identity.logicalSectorBytes;
-    this.#sizeBytes = sizeBytes;
+    this.#sizeBytes = identity.sizeBytes ?? 0;
   }
 
   /**
-   * Opens it with O_EXCL: EBUSY while it is mounted or claimed by another program, and nobody can claim it
-   * afterwards. @throws TransferError `target-refused`.
+   * Opens it again with O_EXCL: EBUSY while it is mounted or claimed by another program, and nobody can claim
+   * it afterwards. @throws TransferError `target-refused`.
    */
-  static async open(identity: TargetIdentity): Promise<DeviceTarget> {
-    const { path, sizeBytes } = identity;
+  static async open({ description, handle }: OpenDisk): Promise<DeviceTarget> {
+    const { path } = description;
     let buffered: FileHandle | undefined;
     try {
-      buffered = await open(path, constants.O_RDWR | constants.O_EXCL);
-      const direct = await openDirect(path, 'read-write');
+      buffered = await open(reopenPathOf(handle), constants.O_RDWR | constants.O_EXCL);
+      const change = await changeOf(description, buffered);
+      if (change !== undefined) throw changedTarget(path, change);
+      const direct = await openDirect(buffered, 'read-write');
       const marks = (await openDeviceMarks(buffered)) ?? new OwnMarks();
       if (direct === undefined) marks.loseCount();
-      const tools = new DiskTools(buffered);
-      return new DeviceTarget(identity, sizeBytes ?? 0, { buffered, direct, marks, tools });
+      const handles = { buffered, direct, marks, tools: new DiskTools(buffered) };
+      return new DeviceTarget(deviceIdentityOf(description), handles);
     } catch (error) {
       await buffered?.close();
+      if (error instanceof TransferError) throw error;
       const message = `cannot open ${path} for writing: ${reasonOf(error)}`;
       throw new TransferError('target-refused', message, { cause: error });
     }

@@ -7,8 +7,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../../common/io/buffers.ts';
 import { readDirect } from '../../common/io/direct-io.ts';
+import { changeOf } from '../../common/disk/open-disk.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../../common/errors.ts';
 import type { DiskTools } from './disk-tools.ts';
+import { changedTarget } from './target-safety.ts';
 import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
 import type { WriteMarks } from './write-marks.ts';
 import { WrittenMap } from './written-map.ts';
@@ -48,6 +50,16 @@ export abstract class DiskTarget implements Target {
     this.#direct = direct;
     this.#marks = marks;
     this.#tools = tools;
+  }
+
+  async confirm(): Promise<void> {
+    let change: string | undefined;
+    try {
+      change = await changeOf(this.identity, this.#buffered);
+    } catch (error) {
+      change = reasonOf(error);
+    }
+    if (change !== undefined) throw changedTarget(this.identity.path, change);
   }
 
   abstract prepare(sizeBytes: number): Promise<void>;

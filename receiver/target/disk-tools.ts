@@ -9,9 +9,10 @@ import type { FileHandle } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { TransferError } from '../../common/errors.ts';
+import { TOOL_FILE, toolPath } from '../../common/system-tools.ts';
 
-/** Of a shell that finds no program (POSIX, Exit Status for Commands). */
-const STATUS_NOT_FOUND = 127;
+/** Of a shell that finds a program but can't run it, or finds none (POSIX, Exit Status for Commands). */
+const STATUSES_NOT_RUN: readonly number[] = [126, 127];
 /** fallocate(1) reports EOPNOTSUPP, ENOSYS and ENOTTY only in words. */
 const NOT_SUPPORTED = /not supported|unsupported|not implemented|Inappropriate ioctl/i;
 
@@ -29,9 +30,9 @@ while read -r tool offset length; do
   case $tool in
     punch)
       is_number "$offset" && is_number "$length" &&
-        complaint=$(fallocate --punch-hole --keep-size --offset "$offset" --length "$length" /dev/fd/3 2>&1)
+        complaint=$(fallocate --punch-hole --keep-size -o "$offset" -l "$length" ${TOOL_FILE} 2>&1)
       ;;
-    drop) complaint=$(dd if=/dev/fd/3 iflag=nocache count=0 status=none 2>&1) ;;
+    drop) complaint=$(dd if=${TOOL_FILE} iflag=nocache count=0 status=none 2>&1) ;;
     *) false ;;
   esac
   printf '%d %s\n' $? "${'$'}{complaint%%"$line_end"*}"
@@ -52,7 +53,7 @@ export class DiskTools {
 
   /** @param handle of the target, open for writing; the tools get a descriptor of their own. */
   constructor(handle: FileHandle) {
-    const env = { ...process.env, LC_ALL: 'C' };
+    const env = { LC_ALL: 'C', PATH: toolPath(process.env['PATH']) };
     const child = spawn('/bin/sh', ['-c', SCRIPT], { env, stdio: ['pipe', 'pipe', 'ignore', handle.fd] });
     this.#child = child;
     [this.#requests, this.#answers] = [socketOf(child.stdin), socketOf(child.stdout)];
@@ -99,8 +100,8 @@ export class DiskTools {
     this.#answers.ref();
     this.#requests.write(`${request}\n`);
     const answer = await waiting.promise;
-    if (answer.status === STATUS_NOT_FOUND) {
-      throw new TransferError('target-refused', `cannot run ${program}: it is not installed`);
+    if (STATUSES_NOT_RUN.includes(answer.status)) {
+      throw new TransferError('target-refused', `cannot run ${program}: ${answer.complaint}`);
     }
     return answer;
   }

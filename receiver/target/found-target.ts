@@ -1,8 +1,19 @@
-/** A target that may be written, before it is opened. */
+/** A target that may be written, before it is opened for writing. */
+import type { DiskPlaces } from '../../common/disk/disk-places.ts';
 import { enumerate, refusal } from './target-safety.ts';
 import type { Target, TargetIdentity } from './target.ts';
 
-export interface FoundTarget {
+/** A target that is open for this process alone. */
+export interface OpenedTarget {
+  readonly target: Target;
+  readonly places: DiskPlaces;
+}
+
+/**
+ * What was inspected stays open until it is disposed: {@link open} opens the same again, whatever its name
+ * leads to by then.
+ */
+export interface FoundTarget extends AsyncDisposable {
   /** Of a file that does not exist yet, `fileId` is null. */
   readonly identity: TargetIdentity;
   /** For messages: `/dev/sdb (ATA WDC WD10EZEX, 931.5 GiB)`. */
@@ -11,8 +22,10 @@ export interface FoundTarget {
   readonly content: readonly string[];
   /** {@link open} creates it. */
   readonly isAbsent: boolean;
-  /** Opens it for this process alone. @throws TransferError `target-refused`. */
-  open(): Promise<Target>;
+  /** Whether another path leads to it now. */
+  isAt(path: string): Promise<boolean>;
+  /** @throws TransferError `target-refused`, also when its name leads to something else by now. */
+  open(): Promise<OpenedTarget>;
 }
 
 /** Call it unless the operator allows overwriting. @throws TransferError `target-refused`. */

@@ -1,12 +1,14 @@
 /**
- * The wrong disk is never written: what devices and files are checked for before they are opened. What was
- * seen can change a moment later, so both are then opened exclusively: the kernel has the last word.
+ * The wrong disk is never written: what devices and files are checked for before they are opened for writing.
+ * What was seen can change a moment later, so both are then opened exclusively: the kernel has the last word.
  */
 import { constants } from 'node:fs';
-import { access, open } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import type { DiskDescription } from '../../common/disk/disks.ts';
 import { lastingUsesOf } from '../../common/disk/lasting-uses.ts';
+import type { OpenDisk } from '../../common/disk/open-disk.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
+import { reopenPathOf } from '../../common/system-tools.ts';
 import { formatSize } from '../../common/units.ts';
 import type { TargetIdentity } from './target.ts';
 
@@ -32,6 +34,12 @@ export function enumerate(reasons: readonly string[], separator: string): string
   return more > 0 ? `${named}${separator}and ${more} more` : named;
 }
 
+/** @param change of `changeOf`. */
+export function changedTarget(path: string, change: string): TransferError {
+  const hint = 'start ddt-receive again: it looks at what is there now';
+  return refusal(`cannot write to ${path}: it is not what was inspected: ${change}`, hint);
+}
+
 /** The path as a shell takes it, for hints. */
 export function quoted(path: string): string {
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
@@ -46,8 +54,8 @@ export function identityOf(disk: DiskDescription): TargetIdentity {
 }
 
 /** @param usualHint for uses that are neither a loop device nor a process. */
-export async function refuseUsed(disk: DiskDescription, usualHint: string): Promise<void> {
-  const uses = await lastingUsesOf(disk);
+export async function refuseUsed({ description, handle }: OpenDisk, usualHint: string): Promise<void> {
+  const uses = await lastingUsesOf({ ...description, handle });
   const [first] = uses;
   if (first === undefined) return;
   const hint =
@@ -60,29 +68,28 @@ export async function refuseUsed(disk: DiskDescription, usualHint: string): Prom
     uses.map(({ text }) => text),
     '; ',
   );
-  throw refusal(`cannot write to ${nameOf(disk)}: it is in use: ${reasons}`, hint);
+  throw refusal(`cannot write to ${nameOf(description)}: it is in use: ${reasons}`, hint);
 }
 
-export async function refuseUnwritable(disk: DiskDescription, hint?: string): Promise<void> {
-  await access(disk.realPath, constants.W_OK).catch((error: unknown) => {
-    throw refusal(`cannot write to ${nameOf(disk)}: ${reasonOf(error)}`, hint, error);
+export async function refuseUnwritable({ description, handle }: OpenDisk, hint?: string): Promise<void> {
+  await access(reopenPathOf(handle), constants.W_OK).catch((error: unknown) => {
+    throw refusal(`cannot write to ${nameOf(description)}: ${reasonOf(error)}`, hint, error);
   });
 }
 
 /** Whether a sample spread evenly from the first to the last byte has any byte that is not zero. */
-export async function holdsData(disk: DiskDescription): Promise<boolean> {
+export async function holdsData({ description, handle }: OpenDisk): Promise<boolean> {
   const zeros = Buffer.alloc(SAMPLE_BYTES);
   const sample = Buffer.alloc(SAMPLE_BYTES);
   try {
-    await using handle = await open(disk.realPath, constants.O_RDONLY);
-    const step = Math.max(SAMPLE_BYTES, (disk.sizeBytes - SAMPLE_BYTES) / (SAMPLE_COUNT - 1));
+    const step = Math.max(SAMPLE_BYTES, (description.sizeBytes - SAMPLE_BYTES) / (SAMPLE_COUNT - 1));
     for (let at = 0; at < SAMPLE_COUNT; at++) {
       const { bytesRead } = await handle.read(sample, 0, SAMPLE_BYTES, Math.floor(at * step));
       if (!sample.subarray(0, bytesRead).equals(zeros.subarray(0, bytesRead))) return true;
     }
     return false;
   } catch (error) {
-    const message = `cannot read ${nameOf(disk)} to see whether it is empty: ${reasonOf(error)}`;
+    const message = `cannot read ${nameOf(description)} to see whether it is empty: ${reasonOf(error)}`;
     throw refusal(message, undefined, error);
   }
 }

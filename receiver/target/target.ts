@@ -55,8 +55,13 @@ export interface Target {
   /** The logical sectors that software will find on it; null where the target has none. */
   readonly sectorBytes: number | null;
   /**
+   * Whether it still is what was inspected: its name leads to it, a device has the same size and medium.
+   * Called before a sender may write. @throws TransferError `target-refused`.
+   */
+  confirm(): Promise<void>;
+  /**
    * Makes the target ready for this many bytes; one without a fixed size gets this length.
-   * @throws TransferError `target-too-small`, `no-space`, `io-error`.
+   * @throws TransferError `target-too-small`, `no-space`, `io-error`, `target-refused`.
    */
   prepare(sizeBytes: number): Promise<void>;
   /** How many bytes it has now. @throws TransferError `io-error`. */

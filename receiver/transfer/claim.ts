@@ -13,11 +13,12 @@ export type ClaimOutcome = 'new' | 'same' | 'fixed' | 'resized';
 /**
  * Claims the transfer for a source. Repeating the claim changes nothing; a pipe that has ended claims again
  * to fix its size.
- * @throws TransferError `transfer-mismatch`, `target-too-small`, `digest-unsupported`, `bad-request`, …
+ * @throws TransferError `transfer-mismatch`, `target-too-small`, `target-refused`, `digest-unsupported`, …
  */
 export async function claimTransfer(transfer: Transfer, claim: Claim): Promise<ClaimOutcome> {
   // One at a time, so that two senders can't both be the first.
   using _turn = await transfer.claimTurns.take();
+  await transfer.target.confirm();
   const open = transfer.opened;
   if (open !== undefined) return await claimAgain(transfer, open, claim);
   await claimFirst(transfer, claim);

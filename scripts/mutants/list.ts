@@ -5,6 +5,7 @@ import { OTHERS } from './others.ts';
 import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
+import { RIGHT_DISK } from './right-disk.ts';
 import type { Mutant } from './try-mutant.ts';
 import { WRITING } from './writing.ts';
 
@@ -16,4 +17,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...OTHERS,
   ...SENDING,
   ...PIPES,
+  ...RIGHT_DISK,
 ];

@@ -8,7 +8,7 @@ import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
 import { remainderNote } from '../transfer/send-plan.ts';
 import { hintAfter, pairCaveats, refuseOverlap, sourceLine, targetLine } from './disk-lines.ts';
-import { useCaveats, watchSource, writeCaveats, type WatchedSource } from './source-watch.ts';
+import { refuseChanged, useCaveats, watchSource, writeCaveats, type WatchedSource } from './source-watch.ts';
 
 export interface PreflightOptions {
   /** Overwrite without asking. */
@@ -52,6 +52,7 @@ export class Preflight {
     const note = remainderNote(found.target, this.#source.sizeBytes);
     if (note !== undefined) reporter.fact(note);
     if (this.#watched !== undefined) {
+      await refuseChanged(this.#watched);
       refuseOverlap(this.#watched, found);
       for (const caveat of pairCaveats(this.#watched, found)) reporter.warning(caveat);
     }

@@ -1,16 +1,19 @@
 /** Who uses the source while it is copied, and whether it was written meanwhile. */
-import { open, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deviceFolderOf, readLine } from '../../common/disk/block-devices.ts';
 import { placesOf, type DiskPlaces } from '../../common/disk/disk-places.ts';
 import type { DiskUse } from '../../common/disk/disk-uses.ts';
-import type { DiskDescription } from '../../common/disk/disks.ts';
+import { LIST_DISKS, type DiskDescription } from '../../common/disk/disks.ts';
 import { lastingUsesOf } from '../../common/disk/lasting-uses.ts';
+import { changeOf, type OpenDisk } from '../../common/disk/open-disk.ts';
+import { TransferError } from '../../common/errors.ts';
 import type { Caveat } from './caveats.ts';
 
 /** A source as it was when the copy began. */
 export interface WatchedSource {
   readonly disk: DiskDescription;
+  readonly handle: FileHandle;
   readonly uses: readonly DiskUse[];
   readonly places: DiskPlaces;
   /** The sector size that its GPT was made for; null without a GPT. */
@@ -20,17 +23,24 @@ export interface WatchedSource {
 }
 
 /** Call it before the source is sent. */
-export async function watchSource(disk: DiskDescription): Promise<WatchedSource> {
+export async function watchSource({ description: disk, handle }: OpenDisk): Promise<WatchedSource> {
   return {
     disk,
-    uses: await lastingUsesOf(disk),
-    places: await placesOf(disk.realPath),
-    gptSectorBytes: await Promise.race([
-      gptSectorBytesOf(disk.realPath),
-      delay(GPT_WAIT_MS, null, { ref: false }),
-    ]),
-    writes: await writesOf(disk),
+    handle,
+    uses: await lastingUsesOf({ ...disk, handle }),
+    places: await placesOf(disk),
+    gptSectorBytes: await Promise.race([gptSectorBytesOf(handle), delay(GPT_WAIT_MS, null, { ref: false })]),
+    writes: await writesOf(disk, handle),
   };
+}
+
+/** Call it before anything is sent. @throws TransferError `source-refused` when it is not what was shown. */
+export async function refuseChanged({ disk, handle }: WatchedSource): Promise<void> {
+  // A file may grow, as a log does: what is copied has the size that was shown.
+  const change = await changeOf({ ...disk, sizeBytes: disk.kind === 'file' ? null : disk.sizeBytes }, handle);
+  if (change === undefined) return;
+  const message = `cannot send ${disk.path}: it is not what was shown: ${change}`;
+  throw new TransferError('source-refused', message, { hint: LIST_DISKS });
 }
 
 const SNAPSHOT = 'or send a snapshot of it';
@@ -68,8 +78,8 @@ export function useCaveats({ disk, uses }: Pick<WatchedSource, 'disk' | 'uses'>)
 }
 
 /** Whether the source was written since it is watched, by any process: the kernel counts. */
-export async function writeCaveats({ disk, writes }: WatchedSource): Promise<Caveat[]> {
-  if (writes === null || (await writesOf(disk)) === writes) return [];
+export async function writeCaveats({ disk, handle, writes }: WatchedSource): Promise<Caveat[]> {
+  if (writes === null || (await writesOf(disk, handle)) === writes) return [];
   return [
     {
       warning: `${disk.path} was written while it was copied: the copy is inconsistent`,
@@ -82,9 +92,9 @@ export async function writeCaveats({ disk, writes }: WatchedSource): Promise<Cav
  * Sectors written and discarded of a device (fields 7 and 14 of Documentation/block/stat.rst), time of the
  * last change of a file.
  */
-async function writesOf({ majorMinor, realPath }: DiskDescription): Promise<string | null> {
+async function writesOf({ majorMinor }: DiskDescription, handle: FileHandle): Promise<string | null> {
   if (majorMinor === null) {
-    const stats = await stat(realPath, { bigint: true }).catch(() => null);
+    const stats = await handle.stat({ bigint: true }).catch(() => null);
     return stats === null ? null : String(stats.mtimeNs);
   }
   const folder = await deviceFolderOf(majorMinor).catch(() => null);
@@ -97,9 +107,8 @@ const GPT_SIGNATURE = 'EFI PART';
 const GPT_WAIT_MS = 2000;
 
 /** The GPT's header is in the second sector, whatever its size (UEFI specification 2.10, section 5.3.2). */
-async function gptSectorBytesOf(path: string): Promise<number | null> {
+async function gptSectorBytesOf(handle: FileHandle): Promise<number | null> {
   try {
-    await using handle = await open(path, 'r');
     const signature = Buffer.alloc(GPT_SIGNATURE.length);
     for (const sectorBytes of [512, 4096]) {
       await handle.read(signature, 0, signature.length, sectorBytes);

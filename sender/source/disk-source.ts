@@ -2,14 +2,15 @@
  * A block device or a regular file as the source. Read with O_DIRECT where that works, to leave the page
  * cache to others.
  */
-import { constants, existsSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { joinAreas, type Area } from '../../common/areas.ts';
 import { SYS_FOLDER } from '../../common/disk/block-devices.ts';
 import { SLAB_ALIGNMENT_BYTES } from '../../common/io/buffers.ts';
 import { openDirect, readDirect } from '../../common/io/direct-io.ts';
-import { describeDisk, deviceSizeBytesOf, type DiskDescription } from '../../common/disk/disks.ts';
-import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import { deviceSizeBytesOf, type DiskDescription } from '../../common/disk/disks.ts';
+import { openDisk, type OpenDisk } from '../../common/disk/open-disk.ts';
+import { TransferError, reasonOf } from '../../common/errors.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
 import { bisectRead, type FailedRead } from '../bad-sectors/bisect-read.ts';
 import { ReadErrors, type OnReadError } from '../bad-sectors/read-errors.ts';
@@ -24,45 +25,44 @@ import type { Source } from './source.ts';
 
 export class DiskSource implements Source {
   readonly canReread = true;
-  readonly disk: DiskDescription;
+  readonly disk: OpenDisk;
   readonly description: SourceDescription;
   readonly sizeBytes: number;
   readonly map: ReadMap;
   readonly runOut: RunOut | undefined;
-  readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
   readonly #errors: ReadErrors;
 
   private constructor(
-    disk: DiskDescription,
-    handles: { buffered: FileHandle; direct: FileHandle | undefined },
+    disk: OpenDisk,
+    direct: FileHandle | undefined,
     reading: { onReadError: OnReadError; runOut: RunOut | undefined },
   ) {
-    const { description, path, model, serial, byId, sizeBytes } = disk;
+    const { description, path, model, serial, byId, sizeBytes } = disk.description;
     this.disk = disk;
     this.description = { description, path, model, serial, byId };
     this.sizeBytes = sizeBytes;
     this.map = new ReadMap(sizeBytes);
     this.runOut = reading.runOut;
-    this.#buffered = handles.buffered;
-    this.#direct = handles.direct;
-    this.#errors = new ReadErrors({ path, map: this.map, ...reading, isGone: () => isGone(disk) });
+    this.#direct = direct;
+    this.#errors = new ReadErrors({
+      path,
+      map: this.map,
+      ...reading,
+      isGone: () => isGone(disk.description),
+    });
   }
 
   /** @throws TransferError `source-refused`. */
   static async open(path: string, onReadError: OnReadError = 'stop'): Promise<DiskSource> {
-    const disk = await describeDisk(path, 'source-refused');
+    const disk = await openDisk(path, 'source-refused');
     try {
-      const buffered = await open(disk.realPath, constants.O_RDONLY);
-      const direct = await openDirect(disk.realPath, 'read');
-      const runOut = await findRunOut(disk, buffered);
-      return new DiskSource(disk, { buffered, direct }, { onReadError, runOut });
+      const direct = await openDirect(disk.handle, 'read');
+      return new DiskSource(disk, direct, { onReadError, runOut: await findRunOut(disk) });
     } catch (error) {
-      const hint = errnoOf(error) === 'EACCES' ? 'reading disks needs root: sudo ddt-send …' : undefined;
-      throw new TransferError('source-refused', `cannot open ${path} for reading: ${reasonOf(error)}`, {
-        cause: error,
-        ...(hint === undefined ? {} : { hint }),
-      });
+      await disk[Symbol.asyncDispose]();
+      const message = `cannot open ${path} for reading: ${reasonOf(error)}`;
+      throw new TransferError('source-refused', message, { cause: error });
     }
   }
 
@@ -71,7 +71,7 @@ export class DiskSource implements Source {
     const reached = await bisectRead({
       from: offset,
       end: offset + into.length,
-      sectorBytes: this.disk.logicalSectorBytes,
+      sectorBytes: this.disk.description.logicalSectorBytes,
       readSome: async (at, end) => {
         // Reading a bad area may take hours.
         signal?.throwIfAborted();
@@ -92,10 +92,10 @@ export class DiskSource implements Source {
   }
 
   async presentSizeBytes(): Promise<number> {
-    const { majorMinor, path } = this.disk;
+    const { majorMinor, path } = this.disk.description;
     if (majorMinor !== null) return await deviceSizeBytesOf(majorMinor);
     try {
-      return (await this.#buffered.stat()).size;
+      return (await this.disk.handle.stat()).size;
     } catch (error) {
       const message = `cannot read the size of ${path}: ${reasonOf(error)}`;
       throw new TransferError('source-read', message, { cause: error });
@@ -104,7 +104,7 @@ export class DiskSource implements Source {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#direct?.close();
-    await this.#buffered.close();
+    await this.disk[Symbol.asyncDispose]();
   }
 
   async #readSome(into: Buffer<ArrayBuffer>, done: number, offset: number): Promise<number | FailedRead> {
@@ -117,7 +117,7 @@ export class DiskSource implements Source {
           : await readDirect(this.#direct, into, done, offset, this.#alignmentOf(at, at + left));
       // At the end, or if O_DIRECT cannot read here, the page cache decides.
       if (direct !== undefined && direct > 0) return direct;
-      return (await this.#buffered.read(into, done, left, at)).bytesRead;
+      return (await this.disk.handle.read(into, done, left, at)).bytesRead;
     } catch (error) {
       this.#errors.refuse(at, left, error);
       return { error };
@@ -130,7 +130,7 @@ export class DiskSource implements Source {
   #alignmentOf(at: number, end: number): number {
     const isWhole = (place: number): boolean =>
       place % SLAB_ALIGNMENT_BYTES === 0 || place === this.sizeBytes;
-    return isWhole(at) && isWhole(end) ? SLAB_ALIGNMENT_BYTES : this.disk.logicalSectorBytes;
+    return isWhole(at) && isWhole(end) ? SLAB_ALIGNMENT_BYTES : this.disk.description.logicalSectorBytes;
   }
 }
 
@@ -139,12 +139,12 @@ function isGone({ majorMinor }: DiskDescription): boolean {
   return majorMinor !== null && !existsSync(`${SYS_FOLDER}/dev/block/${majorMinor}`);
 }
 
-async function findRunOut(disk: DiskDescription, handle: FileHandle): Promise<RunOut | undefined> {
-  if (disk.logicalSectorBytes !== OPTICAL_SECTOR_BYTES) return undefined;
+async function findRunOut({ description, handle }: OpenDisk): Promise<RunOut | undefined> {
+  if (description.logicalSectorBytes !== OPTICAL_SECTOR_BYTES) return undefined;
   try {
     const descriptor = Buffer.alloc(OPTICAL_SECTOR_BYTES);
     await handle.read(descriptor, 0, descriptor.length, VOLUME_DESCRIPTOR_OFFSET);
-    return runOutOf(disk, descriptor);
+    return runOutOf(description, descriptor);
   } catch {
     // It will be found again as a bad sector.
     return undefined;

@@ -1,6 +1,6 @@
 /** The port to a source that can be read anywhere, and again: a disk, a file. */
 import type { Area } from '../../common/areas.ts';
-import type { DiskDescription } from '../../common/disk/disks.ts';
+import type { OpenDisk } from '../../common/disk/open-disk.ts';
 import type { SourceDescription } from '../../common/protocol/protocol.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
 import type { RunOut } from '../bad-sectors/optical-run-out.ts';
@@ -11,7 +11,7 @@ export interface Source extends AsyncDisposable {
   readonly description: SourceDescription;
   readonly sizeBytes: number;
   /** The disk or file of this machine that it is; absent for any other source. */
-  readonly disk?: DiskDescription;
+  readonly disk?: OpenDisk;
   /** How large it is by now; absent where that cannot be asked for. @throws TransferError `source-read`. */
   presentSizeBytes?(): Promise<number>;
   /** What was read of it; kept where reading may fail in places. */

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { FileTarget } from '../../receiver/target/file-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
-import { diskIdentity } from '../support/disk-identity.ts';
+import { openFileTarget } from '../support/disk-targets.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { skipUnlessTmpfs, tmpfs } from '../support/tmpfs.ts';
 import { targetContract, type ContractSubject } from './target-contract.ts';
@@ -12,7 +11,7 @@ async function openFile(
   path: string,
   sizeBytes: number,
 ): Promise<Omit<ContractSubject, keyof AsyncDisposable>> {
-  const target = await FileTarget.open(diskIdentity('file', path));
+  const target = await openFileTarget(path);
   await target.prepare(sizeBytes);
   return { target, assertHolds: async (expected) => await assertDiskHolds(path, expected) };
 }

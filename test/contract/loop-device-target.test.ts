@@ -1,6 +1,5 @@
-import { DeviceTarget } from '../../receiver/target/device-target.ts';
 import { assertDiskHolds } from '../support/disk-comparison.ts';
-import { diskIdentity } from '../support/disk-identity.ts';
+import { openDeviceTarget } from '../support/disk-targets.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { targetContract } from './target-contract.ts';
 
@@ -12,7 +11,7 @@ for (const sectorBytes of [512, 4096]) {
     async open(sizeBytes) {
       await using building = new AsyncDisposableStack();
       const device = building.use(await loopDevice(sizeBytes, { sectorBytes, directIo: true }));
-      const target = await DeviceTarget.open(diskIdentity('device', device.path, sizeBytes));
+      const target = await openDeviceTarget(device.path);
       building.defer(async () => await target.close());
       await target.prepare(sizeBytes);
       const parts = building.move();

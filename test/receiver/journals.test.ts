@@ -1,7 +1,7 @@
 /** Journals of real disks that other machines have: their identities are made up, the journals are real. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import {
@@ -11,8 +11,8 @@ import {
   openJournal,
   refuseJournalInUse,
   removeJournal,
+  type PresentTarget,
 } from '../../receiver/journals.ts';
-import { isSamePlace } from '../../receiver/open-target.ts';
 import { recordOf } from '../../receiver/transfer/target-record.ts';
 import type { TargetIdentity } from '../../receiver/target/target.ts';
 import { coded } from '../support/coded.ts';
@@ -35,8 +35,13 @@ async function record(stateDir: string, identity: TargetIdentity): Promise<strin
   return path;
 }
 
+/** No other name leads to it. */
+function presentAs(identity: TargetIdentity): PresentTarget {
+  return { identity, isAt: async () => await Promise.resolve(false) };
+}
+
 async function find(present: TargetIdentity, stateDir: string): Promise<string | undefined> {
-  const found = await findJournalOf(present, stateDir, journalPathOf(present.path, stateDir));
+  const found = await findJournalOf(presentAs(present), stateDir, journalPathOf(present.path, stateDir));
   found?.journal.close();
   return found && `${found.likeness}: ${found.begunAs}`;
 }
@@ -74,7 +79,12 @@ test('a twin of the recorded disk is not taken for it while that has its old nam
       assert.equal(path, DISK.path);
       return await Promise.resolve(there);
     };
-    const found = await findJournalOf(twin, folder.path, journalPathOf(twin.path, folder.path), identityAt);
+    const found = await findJournalOf(
+      presentAs(twin),
+      folder.path,
+      journalPathOf(twin.path, folder.path),
+      identityAt,
+    );
     found?.journal.close();
     assert.equal(found?.likeness, likeness);
   }
@@ -127,15 +137,4 @@ test('what is removed of a journal is its files and nothing else', async () => {
   assert.deepEqual([existsSync(path), existsSync(`${path}-wal`), existsSync(other)], [false, false, true]);
   await removeJournal(journalPathOf('/dev/never', folder.path));
   assert.deepEqual(await journalPathsIn(folder.path), []);
-});
-
-test('names that lead to one file or to different ones are told apart', async () => {
-  await using folder = await tempDir();
-  const file = join(folder.path, 'file');
-  await writeFile(file, '');
-  await symlink(file, join(folder.path, 'link'));
-  assert.equal(await isSamePlace(file, join(folder.path, 'link')), true);
-  assert.equal(await isSamePlace(file, folder.path), false);
-  assert.equal(await isSamePlace(file, '/dev/null'), false);
-  assert.equal(await isSamePlace(join(folder.path, 'absent'), join(folder.path, 'absent')), false);
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { access, readdir, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { TransferError } from '../../common/errors.ts';
@@ -22,8 +22,10 @@ const needsPartitions = { skip: skipUnlessPartitions };
 /** No target of these tests is in it. */
 const STATE_DIR = '/var/lib/dd-transfer';
 
+/** What is found, closed again. */
 async function find(path: string): Promise<FoundTarget> {
-  return await findTarget(path, STATE_DIR);
+  await using found = await findTarget(path, STATE_DIR);
+  return found;
 }
 
 type When = 'always' | 'unless allowed';
@@ -192,6 +194,24 @@ test(
     );
   },
 );
+
+test('a target in the state folder is refused, whatever links and mounts lead there', needsLoop, async () => {
+  await using folder = await tempDir();
+  const [state, links] = [join(folder.path, 'state'), join(folder.path, 'links')];
+  for (const each of [state, join(state, 'journal'), links]) await mkdir(each);
+  for (const each of ['key', 'journal/journal.db']) await writeFile(join(state, each), 'precious');
+  await using view = await mounted(state, ['--bind']);
+  await symlink(join(state, 'key'), join(links, 'key'));
+  await symlink(join(links, 'key'), join(links, 'again'));
+  await symlink(state, join(links, 'folder'));
+  await symlink(view.path, join(links, 'view'));
+  const names = ['key', 'again', 'folder/key', 'folder/new.img', 'folder/journal/journal.db'];
+  for (const name of [...names, 'folder/journal/new.img', 'view/key', 'view/new.img']) {
+    const path = join(links, name);
+    const message = `cannot write to ${path}: it is in the state folder ${state}`;
+    await assert.rejects(findTarget(path, state), { code: 'target-refused', message });
+  }
+});
 
 async function readOnlyFolder(): Promise<AsyncDisposable & { path: string }> {
   const folder = await mounted('tmpfs', ['-t', 'tmpfs', '-o', 'size=64k']);

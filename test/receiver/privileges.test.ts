@@ -1,6 +1,6 @@
 /** What the server may still do once it listens: real processes that root has started. */
 import assert from 'node:assert/strict';
-import { readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
+import { lchown, link, lstat, readFile, readdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
@@ -32,7 +32,7 @@ async function openFilesOf(pid: number): Promise<string[]> {
   const links = await Promise.all(
     (await readdir(folder)).map(async (fd) => await readlink(join(folder, fd))),
   );
-  return [...new Set(links.filter((link) => link.startsWith('/') && link !== '/dev/null'))].sort();
+  return [...new Set(links.filter((path) => path.startsWith('/') && path !== '/dev/null'))].sort();
 }
 
 test('root starts it, and it listens without the rights of root', { skip: skipUnlessLoop }, async () => {
@@ -120,4 +120,29 @@ test('where the kernel refuses, it says so and goes on', { skip: unlessRoot }, a
   assert.match(receiver.process.stderr, /warning: keeps all rights of root: /);
   await sendAll(...OPTIONS, '--ticket-file', receiver.ticketFile, source);
   await assertEqualFiles(source, target);
+});
+
+test('links in the folder lead nobody to a file of root', { skip: skipUnlessLoop }, async () => {
+  await using folder = await tempDir();
+  const [source, secret] = [join(folder.path, 'source'), join(folder.path, 'secret')];
+  await writeSource(source);
+  await writeFile(secret, 'secret', { mode: 0o600 });
+  await using device = await loopDevice(SIZE, { directIo: true });
+  await using receiver = await startReceiver({ folder: folder.path, target: device.path });
+  await receiver.end('SIGTERM');
+  const journal = join(
+    receiver.stateDir,
+    (await readdir(receiver.stateDir)).find((name) => /^\w{16}$/.test(name)) ?? '',
+  );
+  // As the user that an earlier server has become could leave them there.
+  const { gid } = await stat(journal);
+  await symlink(secret, join(journal, 'receipt-1.json'));
+  await lchown(join(journal, 'receipt-1.json'), gid, gid);
+  await link(secret, join(journal, 'receipt-2.json'));
+  await receiver.start();
+  await sendAll(...OPTIONS, '--ticket-file', receiver.ticketFile, source);
+  await receiver.end('SIGTERM');
+  const { uid, mode } = await stat(secret);
+  assert.deepEqual([uid, mode & 0o777, await readFile(secret, 'utf8')], [0, 0o600, 'secret']);
+  assert((await lstat(join(journal, 'receipt-1.json'))).isFile(), 'replaced, not followed');
 });

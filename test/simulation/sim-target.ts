@@ -53,6 +53,8 @@ export class SimTarget implements Target {
     return this.#writes.get(block) ?? 0;
   }
 
+  async confirm(): Promise<void> {}
+
   async prepare(sizeBytes: number): Promise<void> {
     const { profile } = this.#world;
     if (!this.isSizeFixed) return await this.#setLength(sizeBytes);

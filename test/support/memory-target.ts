@@ -154,6 +154,8 @@ export class MemoryTarget implements Target {
     return bytes;
   }
 
+  async confirm(): Promise<void> {}
+
   async prepare(sizeBytes: number): Promise<void> {
     this.#assertOpen();
     if (sizeBytes > this.#capacityBytes) {

@@ -23,6 +23,7 @@ export function recordedTarget(target: Target, note: Note): Target {
     sectorBytes: target.sectorBytes,
     lengthBytes: async () => await target.lengthBytes(),
     roomBytes: async () => await target.roomBytes(),
+    confirm: async () => await target.confirm(),
     prepare: async (sizeBytes) => await noted('prepare', async () => await target.prepare(sizeBytes)),
     write: async (bytes, offset) =>
       await noted(`write ${offset}`, async () => await target.write(bytes, offset)),

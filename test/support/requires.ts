@@ -24,6 +24,7 @@ const PACKAGE_OF = {
   nbdkit: 'nbdkit',
   nc: 'netcat-openbsd',
   openssl: 'openssl',
+  perl: 'perl-base',
   psktool: 'gnutls-bin',
   'qemu-img': 'qemu-utils',
   resize2fs: 'e2fsprogs',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { open, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { contentOf } from '../../../common/disk/disk-content.ts';
-import { describeDisk } from '../../../common/disk/disks.ts';
+import { describeDisk, leadsTo, openDisk } from '../../../common/disk/open-disk.ts';
 import { TransferError } from '../../../common/errors.ts';
 import { loopDevice, partition, skipUnlessLoop, skipUnlessPartitions } from '../../support/loop-device.ts';
 import { runOk } from '../../support/run.ts';
@@ -16,6 +16,11 @@ import { tempDir } from '../../support/temp-dir.ts';
 const MIB = 1024 * 1024;
 const needsLoop = { skip: skipUnlessLoop };
 const needsPartitions = { skip: skipUnlessPartitions };
+
+async function contentAt(path: string): Promise<string[]> {
+  await using disk = await openDisk(path, 'target-refused');
+  return await contentOf(disk);
+}
 
 test('a device is described with the size that the kernel reports', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB + 512);
@@ -99,7 +104,7 @@ test('a user who may not read a disk gets the hint to be root', needsLoop, async
 
 test('nothing is found on a disk of zeros', needsLoop, async () => {
   await using device = await loopDevice(8 * MIB);
-  assert.deepEqual(await contentOf(device.path), []);
+  assert.deepEqual(await contentAt(device.path), []);
 });
 
 test(
@@ -108,10 +113,10 @@ test(
   async () => {
     await using device = await loopDevice(8 * MIB);
     await runOk('mkfs.ext4', ['-q', '-L', 'a\u001b[2Jb', device.path]);
-    const [found = ''] = await contentOf(device.path);
+    const [found = ''] = await contentAt(device.path);
     assert.match(found, /^ext4 file system "a.*b"$/);
     assert.doesNotMatch(found, /\p{C}/u);
-    assert.deepEqual(await contentOf(device.backingFile), [found]);
+    assert.deepEqual(await contentAt(device.backingFile), [found]);
   },
 );
 
@@ -120,12 +125,12 @@ test('partition tables are found with the content of the partitions', needsParti
   const [first, second] = await partition(device.path, 'gpt');
   await runOk('mkswap', [first]);
   await runOk('mkfs.ext4', ['-q', '-L', 'data', second]);
-  assert.deepEqual(await contentOf(device.path), [
+  assert.deepEqual(await contentAt(device.path), [
     'gpt partition table',
     'partition 1: swap space',
     'partition 2: ext4 file system "data"',
   ]);
-  assert.deepEqual(await contentOf(device.backingFile), ['gpt partition table']);
+  assert.deepEqual(await contentAt(device.backingFile), ['gpt partition table']);
 });
 
 test('encrypted volumes and physical volumes of LVM are found by their magic', async () => {
@@ -144,17 +149,36 @@ test('encrypted volumes and physical volumes of LVM are found by their magic', a
   ] as const) {
     const file = join(folder.path, 'image');
     await writeFile(file, bytes);
-    assert.deepEqual(await contentOf(file), [meaning]);
+    assert.deepEqual(await contentAt(file), [meaning]);
   }
 });
 
 test('content that cannot be read is an error, not an empty disk', async () => {
-  await assert.rejects(contentOf('/nowhere/disk'), (error) => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  await writeFile(path, 'x');
+  await using disk = await openDisk(path, 'target-refused');
+  // wipefs does not work on a folder.
+  await using handle = await open(folder.path);
+  await assert.rejects(contentOf({ ...disk, handle }), (error) => {
     assert(error instanceof TransferError);
     assert.equal(error.code, 'target-refused');
-    assert.equal(error.message, 'cannot see what is on /nowhere/disk: no such file or directory');
+    const start = `cannot see what is on ${path}: wipefs: error: ${path}: `;
+    assert.equal(error.message.slice(0, start.length), start);
     return true;
   });
+});
+
+test('names that lead to one file or to different ones are told apart', async () => {
+  await using folder = await tempDir();
+  const file = join(folder.path, 'file');
+  await writeFile(file, '');
+  await symlink(file, join(folder.path, 'link'));
+  await using disk = await openDisk(file, 'target-refused');
+  assert.equal(await leadsTo(join(folder.path, 'link'), disk.handle), true);
+  for (const other of [folder.path, '/dev/null', join(folder.path, 'absent')]) {
+    assert.equal(await leadsTo(other, disk.handle), false);
+  }
 });
 
 test('a file keeps its time of creation, and a new file has another one', async (t) => {

@@ -6,12 +6,11 @@ import { TransferError } from '../../../common/errors.ts';
 import { blockIndexOf } from '../../../common/geometry.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
 import { FOREIGN_ROUNDS_MAX, ForeignWriteWatch } from '../../../receiver/durability/foreign-writes.ts';
-import { DeviceTarget } from '../../../receiver/target/device-target.ts';
 import type { WriteMark } from '../../../receiver/target/target.ts';
 import { sealTransfer, type SealOutcome } from '../../../receiver/transfer/seal.ts';
 import { writeBlock } from '../../../receiver/transfer/write-block.ts';
 import { coded } from '../../support/coded.ts';
-import { diskIdentity } from '../../support/disk-identity.ts';
+import { openDeviceTarget } from '../../support/disk-targets.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { loopDevice, skipUnlessLoop } from '../../support/loop-device.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
@@ -234,7 +233,7 @@ test(
   async () => {
     const sizeBytes = 1024 * 1024;
     await using device = await loopDevice(sizeBytes);
-    const target = await DeviceTarget.open(diskIdentity('device', device.path, sizeBytes));
+    const target = await openDeviceTarget(device.path);
     {
       await using opened = await openTransfer({ target, blockCount: BLOCK_COUNT, isReadBack: true });
       for (let index = 0; index < BLOCK_COUNT; index++) await putDirect(opened, index);

@@ -183,6 +183,7 @@ test("the operator's own certificate and key are used when they match", needsOpe
   assert.equal(own.pin, pinByOpenssl(own.certificatePem));
   assert.equal((await load('chain.pem', 'one.key')).pin, own.pin);
   const hint = /^give a certificate and its private key, /;
+  await chmod(path('one.pem'), 0o600);
   await assertRefused(
     load('one.pem', 'two.key'),
     'usage',

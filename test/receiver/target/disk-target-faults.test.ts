@@ -3,10 +3,8 @@ import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SlabPool } from '../../../common/io/buffers.ts';
-import { DeviceTarget } from '../../../receiver/target/device-target.ts';
-import { FileTarget } from '../../../receiver/target/file-target.ts';
 import { coded } from '../../support/coded.ts';
-import { diskIdentity } from '../../support/disk-identity.ts';
+import { openDeviceTarget, openFileTarget } from '../../support/disk-targets.ts';
 import { loopDevice, skipUnlessLoop } from '../../support/loop-device.ts';
 import { run, runOk } from '../../support/run.ts';
 import { tempDir, type TempDir } from '../../support/temp-dir.ts';
@@ -31,7 +29,7 @@ async function thinDevice(folder: TempDir): Promise<TempDir> {
 
 test('a full file system is no-space, and what was written stays readable', needsLoop, async () => {
   await using folder = await tmpfs('6m');
-  const target = await FileTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  const target = await openFileTarget(join(folder.path, 'disk.img'));
   await target.prepare(16 * MIB);
   await target.write(Buffer.alloc(MIB, 1), 0);
   await assert.rejects(target.write(Buffer.alloc(12 * MIB, 2), MIB), coded('no-space', { errno: 'ENOSPC' }));
@@ -49,7 +47,7 @@ for (const [sentence, between] of [
   test(sentence, needsLoop, async () => {
     await using folder = await tmpfs('6m');
     await using device = await thinDevice(folder);
-    const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
+    const target = await openDeviceTarget(device.path);
     for (let at = 0; at < 12; at++) await target.write(Buffer.alloc(MIB, at + 1), at * MIB);
     if (between) await run('sync', [device.path]);
     await assert.rejects(target.flush(), coded('io-error', { errno: 'EIO' }));
@@ -62,7 +60,7 @@ for (const [sentence, between] of [
 test('a device that cannot take a slab fails the write', needsLoop, async () => {
   await using folder = await tmpfs('6m');
   await using device = await thinDevice(folder);
-  const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
+  const target = await openDeviceTarget(device.path);
   using slab = await new SlabPool({ slabSizeBytes: 8 * MIB, slabCount: 1 }).take();
   await assert.rejects(target.write(slab.bytes.fill(1), 0), coded('no-space', { errno: 'ENOSPC' }));
   await target.close();
@@ -70,7 +68,7 @@ test('a device that cannot take a slab fails the write', needsLoop, async () => 
 
 test('a device that became read-only is an I/O error with its reason', needsLoop, async () => {
   await using device = await loopDevice(16 * MIB);
-  const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
+  const target = await openDeviceTarget(device.path);
   await runOk('blockdev', ['--setro', device.path]);
   const outcome = target.write(Buffer.alloc(4096, 1), 0);
   // The kernel would keep the flag for the next user of this loop device.
@@ -82,7 +80,7 @@ test('a device that became read-only is an I/O error with its reason', needsLoop
 
 test('a device that loses its end gives read errors there, not zeros', needsLoop, async () => {
   await using device = await loopDevice(16 * MIB);
-  const target = await DeviceTarget.open(diskIdentity('device', device.path, 16 * MIB));
+  const target = await openDeviceTarget(device.path);
   await truncate(device.backingFile, 4 * MIB);
   const into = Buffer.alloc(65_536);
   await target.read(into, 4 * MIB - 65_536);
@@ -95,10 +93,10 @@ test('a short write is continued until it is complete or fails', async () => {
   const path = join(folder.path, 'disk.img');
   await writeFile(path, Buffer.alloc(MIB));
   // Under this limit write(2) first writes less than asked, then fails (setrlimit(2)).
-  const module = new URL('../../../receiver/target/file-target.ts', import.meta.url).href;
+  const module = new URL('../../support/disk-targets.ts', import.meta.url).href;
   const script = `
-    import { FileTarget } from ${JSON.stringify(module)};
-    const target = await FileTarget.open(${JSON.stringify(diskIdentity('file', path))});
+    import { openFileTarget } from ${JSON.stringify(module)};
+    const target = await openFileTarget(${JSON.stringify(path)});
     const writing = target.write(Buffer.alloc(400_000, 1), 200_001);
     await writing.catch(({ code, details }) => console.log(code, details.errno));`;
   const node = [process.execPath, '--input-type=module', '--eval', script];

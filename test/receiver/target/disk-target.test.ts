@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdir, open, readFile, stat, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { cp, open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
 import { SlabPool } from '../../../common/io/buffers.ts';
-import { DeviceTarget } from '../../../receiver/target/device-target.ts';
 import type { DiskTarget } from '../../../receiver/target/disk-target.ts';
-import { FileTarget } from '../../../receiver/target/file-target.ts';
 import { coded } from '../../support/coded.ts';
-import { diskIdentity } from '../../support/disk-identity.ts';
+import { openDeviceTarget, openFileTarget } from '../../support/disk-targets.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../../support/loop-device.ts';
 import { prng } from '../../support/prng.ts';
-import { run, runOk } from '../../support/run.ts';
+import { run, runOk, start } from '../../support/run.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const MIB = 1024 * 1024;
@@ -19,12 +17,11 @@ const needsLoop = { skip: skipUnlessLoop };
 
 test('only one receiver can have a device open', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const identity = diskIdentity('device', device.path, MIB);
-  const target = await DeviceTarget.open(identity);
+  const target = await openDeviceTarget(device.path);
   const message = /^cannot open \/dev\/loop\d+ for writing: the device is in use$/;
-  await assert.rejects(DeviceTarget.open(identity), coded('target-refused', { message }));
+  await assert.rejects(openDeviceTarget(device.path), coded('target-refused', { message }));
   await target.close();
-  await (await DeviceTarget.open(identity)).close();
+  await (await openDeviceTarget(device.path)).close();
 });
 
 test('the kernel refuses a device that was mounted after it was checked', needsLoop, async () => {
@@ -32,7 +29,7 @@ test('the kernel refuses a device that was mounted after it was checked', needsL
   await runOk('mkfs.ext4', ['-q', device.path]);
   await using _folder = await mounted(device.path);
   await assert.rejects(
-    DeviceTarget.open(diskIdentity('device', device.path, 8 * MIB)),
+    openDeviceTarget(device.path),
     coded('target-refused', { message: /the device is in use$/ }),
   );
 });
@@ -40,9 +37,9 @@ test('the kernel refuses a device that was mounted after it was checked', needsL
 test('only one receiver can have a file open, and other programs see its lock', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await FileTarget.open(diskIdentity('file', path));
+  const target = await openFileTarget(path);
   await assert.rejects(
-    FileTarget.open(diskIdentity('file', path)),
+    openFileTarget(path),
     coded('target-refused', {
       message: /^cannot write to .*disk\.img: another process, perhaps another ddt-receive, has locked it$/,
     }),
@@ -50,13 +47,13 @@ test('only one receiver can have a file open, and other programs see its lock', 
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 1);
   await target.close();
   assert.equal((await run('flock', ['--nonblock', path, 'true'])).status, 0);
-  await (await FileTarget.open(diskIdentity('file', path))).close();
+  await (await openFileTarget(path)).close();
 });
 
 test('a file that does not exist is created empty, for its owner only', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await FileTarget.open(diskIdentity('file', path));
+  const target = await openFileTarget(path);
   const { size, mode, dev, ino } = await stat(path);
   assert.deepEqual([size, mode & 0o777, target.identity.fileId], [0, 0o600, `${dev}:${ino}`]);
   await target.prepare(5 * MIB + 1);
@@ -66,24 +63,18 @@ test('a file that does not exist is created empty, for its owner only', async ()
   await target.close();
 });
 
-test('a path that cannot be opened for writing is refused with the reason', async () => {
+test('a file that cannot be opened for writing is refused with the reason', async () => {
   await using folder = await tempDir();
-  await mkdir(join(folder.path, 'folder'));
-  const opening = async (name: string): Promise<unknown> =>
-    await FileTarget.open(diskIdentity('file', join(folder.path, name)));
-  await assert.rejects(
-    opening('folder'),
-    coded('target-refused', { message: /for writing: it is a directory$/ }),
-  );
-  await assert.rejects(
-    opening('absent/disk'),
-    coded('target-refused', { message: /no such file or directory$/ }),
-  );
+  const program = join(folder.path, 'sleep');
+  await cp('/bin/sleep', program);
+  await using _running = await start(program, ['60']);
+  const message = /^cannot open .*sleep for writing: ETXTBSY$/;
+  await assert.rejects(openFileTarget(program), coded('target-refused', { message }));
 });
 
 test('a device must be at least as large as the source', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const target = await DeviceTarget.open(diskIdentity('device', device.path, MIB));
+  const target = await openDeviceTarget(device.path);
   const message = /\/dev\/loop\d+ is too small: it has 1048576 bytes, the source has 1049088/;
   await assert.rejects(target.prepare(MIB + 512), coded('target-too-small', { message }));
   await target.prepare(MIB);
@@ -113,7 +104,7 @@ async function checkBeyond4Gib(target: DiskTarget, folder: string): Promise<void
 
 test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
   await using folder = await tempDir();
-  const target = await FileTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
+  const target = await openFileTarget(join(folder.path, 'disk.img'));
   await target.prepare(5 * GIB);
   await checkBeyond4Gib(target, folder.path);
   await target.close();
@@ -122,7 +113,7 @@ test('offsets beyond 2 and 4 GiB are exact in a file', async () => {
 test('offsets beyond 2 and 4 GiB are exact on a device', needsLoop, async () => {
   await using folder = await tempDir();
   await using device = await loopDevice(5 * GIB);
-  const target = await DeviceTarget.open(diskIdentity('device', device.path, 5 * GIB));
+  const target = await openDeviceTarget(device.path);
   await checkBeyond4Gib(target, folder.path);
   await target.close();
 });
@@ -130,7 +121,7 @@ test('offsets beyond 2 and 4 GiB are exact on a device', needsLoop, async () => 
 test('a long run of zeros takes no space in a file', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
-  const target = await FileTarget.open(diskIdentity('file', path));
+  const target = await openFileTarget(path);
   await target.prepare(4 * MIB);
   await target.write(Buffer.alloc(4 * MIB, 1), 0);
   await target.flush();
@@ -140,30 +131,9 @@ test('a long run of zeros takes no space in a file', async () => {
   await target.close();
 });
 
-/** A program that always fails, in place of the system's, for one test. */
-async function standIn(t: TestContext, folder: string, program: string): Promise<void> {
-  await writeFile(join(folder, program), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
-  const path = process.env['PATH'] ?? '';
-  process.env['PATH'] = folder + delimiter + path;
-  t.after(() => (process.env['PATH'] = path));
-}
-
-test('zeros are written where no hole can be punched', async (t) => {
-  await using folder = await tempDir();
-  await standIn(t, folder.path, 'fallocate');
-  const disk = join(folder.path, 'disk.img');
-  const target = await FileTarget.open(diskIdentity('file', disk));
-  await target.prepare(4 * MIB);
-  await target.write(Buffer.alloc(4 * MIB, 1), 0);
-  await target.writeZeros(4096, 3 * MIB + 17);
-  const expected = Buffer.alloc(4 * MIB, 1).fill(0, 4096, 4096 + 3 * MIB + 17);
-  assert((await readFile(disk)).equals(expected));
-  await target.close();
-});
-
 test('read-back comes from the medium, not from the page cache', needsLoop, async () => {
   await using device = await loopDevice(MIB);
-  const target = await DeviceTarget.open(diskIdentity('device', device.path, MIB));
+  const target = await openDeviceTarget(device.path);
   await using medium = await open(device.backingFile, 'r+');
   using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
   const ways = [
@@ -183,25 +153,12 @@ test('read-back comes from the medium, not from the page cache', needsLoop, asyn
   await target.close();
 });
 
-test('read-back fails when the page cache cannot be dropped', async (t) => {
-  await using folder = await tempDir();
-  await standIn(t, folder.path, 'dd');
-  const target = await FileTarget.open(diskIdentity('file', join(folder.path, 'disk.img')));
-  await target.prepare(MIB);
-  const message = /^cannot drop .*disk\.img from the page cache to read it back: dd iflag=nocache failed$/;
-  await assert.rejects(
-    target.readBack(Buffer.alloc(65_537).subarray(1), 0),
-    coded('target-refused', { message, hint: /dd of GNU coreutils/ }),
-  );
-  await target.close();
-});
-
 test(
   'slabs bypass the page cache; other memory goes through it and is on the device after a flush',
   needsLoop,
   async () => {
     await using device = await loopDevice(MIB);
-    const target = await DeviceTarget.open(diskIdentity('device', device.path, MIB));
+    const target = await openDeviceTarget(device.path);
     using slab = await new SlabPool({ slabSizeBytes: 65_536, slabCount: 1 }).take();
     slab.bytes.fill(1);
     await target.write(slab.bytes, 0);

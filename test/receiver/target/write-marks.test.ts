@@ -5,12 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SlabPool } from '../../../common/io/buffers.ts';
-import { DeviceTarget } from '../../../receiver/target/device-target.ts';
-import { FileTarget } from '../../../receiver/target/file-target.ts';
+import type { DeviceTarget } from '../../../receiver/target/device-target.ts';
 import type { WriteMark } from '../../../receiver/target/target.ts';
 import { BUSY_FILE_MS, FileMarks, openDeviceMarks } from '../../../receiver/target/write-marks.ts';
 import { coded } from '../../support/coded.ts';
-import { diskIdentity } from '../../support/disk-identity.ts';
+import { openDeviceTarget, openFileTarget } from '../../support/disk-targets.ts';
 import { loopDevice, partition, skipUnlessLoop, skipUnlessPartitions } from '../../support/loop-device.ts';
 import { bounded } from '../../support/processes.ts';
 import { run, runOk } from '../../support/run.ts';
@@ -33,7 +32,7 @@ interface OpenDevice extends AsyncDisposable {
 async function openDevice(sizeBytes = SIZE): Promise<OpenDevice> {
   await using stack = new AsyncDisposableStack();
   const { path } = stack.use(await loopDevice(sizeBytes));
-  const target = await DeviceTarget.open(diskIdentity('device', path, sizeBytes));
+  const target = await openDeviceTarget(path);
   stack.defer(async () => await target.close());
   const slabs = new SlabPool({ slabSizeBytes: MIB, slabCount: 2 });
   const parts = stack.move();
@@ -115,7 +114,7 @@ test(
     await using device = await loopDevice(32 * MIB);
     const [first, second] = await partition(device.path, 'gpt');
     await using stack = new AsyncDisposableStack();
-    const target = await DeviceTarget.open(diskIdentity('device', first, 8 * MIB));
+    const target = await openDeviceTarget(first);
     stack.defer(async () => await target.close());
     const slabs = new SlabPool({ slabSizeBytes: MIB, slabCount: 1 });
     using slab = await slabs.take();
@@ -252,7 +251,7 @@ test('a file that is written, truncated or touched has another mark', async () =
   await using folder = await tempDir();
   const path = join(folder.path, 'disk.img');
   await writeFile(path, Buffer.alloc(8192, 1));
-  const target = await FileTarget.open(diskIdentity('file', path));
+  const target = await openFileTarget(path);
   const changes: readonly (() => Promise<unknown>)[] = [
     async () => await dd(path, 'bs=1', 'count=1', 'seek=77'),
     async () => await runOk('truncate', ['--size', '8191', path]),
