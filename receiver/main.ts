@@ -102,15 +102,16 @@ async function list({ stateDir, log }: ListOptions): Promise<number> {
 }
 
 /** Compares a disk with its receipt. */
-async function check({ receipt: path, disk }: CheckOptions): Promise<number> {
+async function check({ receipt: path, disk, signer }: CheckOptions): Promise<number> {
   const startMs = systemClock.monotonicMs();
   let reportedMs = startMs;
-  const { receipt, fingerprint, different } = await checkReceipt(path, disk, (bytes) => {
+  const onProgress = (bytes: number): void => {
     const nowMs = systemClock.monotonicMs();
     if (nowMs - reportedMs < CHECK_REPORT_MS) return;
     reportedMs = nowMs;
     process.stderr.write(`${formatSize(bytes)} of ${disk} compared\n`);
-  });
+  };
+  const { receipt, fingerprint, different } = await checkReceipt(path, disk, { signer, onProgress });
   const { size, blockCount, sealedAt, generation, target } = receipt;
   print(`receipt  ${path}: ${target.path}, sealed ${sealedAt}, generation ${generation ?? 1}\n`);
   print(`key      ${fingerprint}: the key of the receiver that signed it\n`);

@@ -22,8 +22,6 @@ export const TYPE_PROBLEM = 'application/problem+json';
 /** Prefix of problem types (RFC 9457 section 3.1.1); a name, not an address. */
 export const PROBLEM_TYPE_PREFIX = 'urn:dd-transfer:problem:';
 
-export const RECEIPT_NAMESPACE = 'ddt-receipt-v1@dd-transfer';
-
 /** Blocks in one page of `GET /blocks`: 2 MiB of digests, one round trip for 256 GiB at 4 MiB a block. */
 export const LISTING_COUNT_MAX = 65_536;
 /** Blocks in one `POST /zero`: the accounts of a block cost a hundred bytes until it is flushed. */

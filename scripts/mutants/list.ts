@@ -1,4 +1,5 @@
 /** All faults that the tests must find. */
+import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
 import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...PROVING,
   ...OTHERS,
   ...SENDING,
+  ...DISTRUSTING,
 ];

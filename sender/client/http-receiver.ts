@@ -27,6 +27,7 @@ import { makeConnector, protocolMissingBy } from './connection/connector.ts';
 import type { BodyPacer } from '../bandwidth/body-pacer.ts';
 import type { Reachability } from './connection/reachability.ts';
 import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
+import { refuseOtherSigner } from './receipt-signature.ts';
 import { parseBlockResult, parseHead, parseSeal, parseZeroResult } from './responses.ts';
 import { parseClaimResponse, parseTransferStatus } from './status-response.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ResponseInfo, SealRequest } from './receiver-port.ts';
@@ -188,7 +189,10 @@ export class HttpReceiver implements ReceiverClient {
     const { geometry, root } = request;
     const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
     const response = await this.#postJson('POST', '/complete', body, signal);
-    return response.status === 202 ? 'verifying' : parseSeal(response, request);
+    if (response.status === 202) return 'verifying';
+    const seal = parseSeal(response, request);
+    refuseOtherSigner(seal, this.#ticket.token);
+    return seal;
   }
 
   async reopen(signal: AbortSignal): Promise<void> {
