@@ -5,7 +5,7 @@ import { systemClock, systemRandom } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
-import { failureText, redact } from '../common/text.ts';
+import { failureText, pathToType, redact } from '../common/text.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
 import { BodyPacer } from './bandwidth/body-pacer.ts';
@@ -147,8 +147,9 @@ function reportCheck(
 
 /** A sealed copy takes no block. */
 function updateHint(targetPath: string): string {
+  const path = pathToType(targetPath, 'target');
   return (
-    `to bring the copy up to date, run 'ddt-receive --update ${targetPath}' on the receiver, ` +
+    `to bring the copy up to date, run 'ddt-receive --update ${path}' on the receiver, ` +
     'then the same command again'
   );
 }

@@ -3,12 +3,18 @@ import type { Mutant } from './try-mutant.ts';
 
 const SIGNATURE_TESTS = ['test/end-to-end/receipt-signature.test.ts'];
 
+const LYING_TESTS = ['test/end-to-end/lying-receiver.test.ts'];
+const CLIENT = 'sender/client/http-receiver.ts';
+const FIELDS = 'sender/client/response-fields.ts';
+const FIELDS_TESTS = ['test/sender/client/response-fields.test.ts'];
+const STALL = 'sender/client/connection/stall-watch.ts';
+
 export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'the signature of a receipt is not checked',
     file: 'common/trust/receipt-signer.ts',
     edits: [['return isSignatureGood(signature, json) ? publicKey : undefined;', 'return publicKey;']],
-    tests: SIGNATURE_TESTS,
+    tests: [...SIGNATURE_TESTS, 'test/receiver/check-receipt.test.ts'],
   },
   {
     name: 'a receipt of any key is believed',
@@ -21,5 +27,73 @@ export const DISTRUSTING: readonly Mutant[] = [
     file: 'receiver/check-receipt.ts',
     edits: [[' && fingerprint !== wantedSigner)', ' && fingerprint === undefined)']],
     tests: SIGNATURE_TESTS,
+  },
+  {
+    name: 'a code that never travels is obeyed',
+    file: 'common/protocol/problem-codes.ts',
+    edits: [['return PROBLEM_CODES.some((code) => code === value);', "return typeof value === 'string';"]],
+    tests: FIELDS_TESTS,
+  },
+  {
+    name: 'what the receiver says is not marked',
+    file: FIELDS,
+    edits: [['`the receiver says: ${printable(said)}`', 'printable(said)']],
+    tests: FIELDS_TESTS,
+  },
+  {
+    name: 'the hint of the receiver is printed as a hint',
+    file: FIELDS,
+    edits: [['const hint = HINTS[code];', "const hint = HINTS[code] ?? problem['hint']?.toString();"]],
+    tests: FIELDS_TESTS,
+  },
+  {
+    name: 'any path of the receiver is put into a hint',
+    file: 'common/text.ts',
+    edits: [['.test(path) ? path :', '.test(path) || path !== placeholder ? path :']],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'a receiver that is not done is waited for without end',
+    file: 'sender/transfer/retry.ts',
+    edits: [['if (this.#waitedMs < this.#options.retryForMs) return;', 'if (this.#waitedMs >= 0) return;']],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'more blocks than there are count as progress',
+    file: 'sender/transfer/reading-progress.ts',
+    edits: [['Math.min(count, this.#total())', 'Math.max(count, this.#total() - this.#total())']],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'a receiver may begin to read again without end',
+    file: 'sender/transfer/reading-progress.ts',
+    edits: [[' && this.#readings < READINGS_MAX)', ' && this.#readings > 0)']],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'a trickle is a response',
+    file: STALL,
+    edits: [['return bytes >= (RESPONSE', 'return bytes > 0 || bytes >= (RESPONSE']],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'the framing of a response has no limit',
+    file: STALL,
+    edits: [
+      ['if (bytesRead - before <= this.#options.responseBytesMax) return', 'if (bytesRead >= 0) return'],
+    ],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'interim responses have no limit',
+    file: CLIENT,
+    edits: [['if (++interimCount > INTERIM_RESPONSES_MAX)', 'if (++interimCount < 0)']],
+    tests: LYING_TESTS,
+  },
+  {
+    name: 'the body of a response has no limit',
+    file: CLIENT,
+    edits: [['if (length > bytesMax) throw', 'if (length < 0) throw']],
+    tests: LYING_TESTS,
   },
 ];

@@ -6,6 +6,7 @@ import { RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { LISTING_COUNT_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
+import { pathToType } from '../../common/text.ts';
 import { formatSize } from '../../common/units.ts';
 import type { Seal } from '../client/receiver-port.ts';
 import type { Source } from '../source/source.ts';
@@ -47,9 +48,10 @@ export async function check(request: CheckRequest, context: SendContext): Promis
     onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
   });
   await using clients = new AsyncDisposableStack();
-  const latest: { epoch?: string } = {};
-  const control = request.connect(({ epoch }) => {
+  const latest: { epoch?: string; verifiedCount: number } = { verifiedCount: 0 };
+  const control = request.connect(({ epoch, verifiedCount }) => {
     latest.epoch = epoch;
+    latest.verifiedCount = verifiedCount;
     retries.noteResponse();
   });
   clients.defer(async () => await control.close());
@@ -63,7 +65,7 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   const found = await awaitAdoption(first, parts);
   const blockCount = blockCountOf(geometry);
   const listed = await listedBlocks(parts, blockCount);
-  const reading = await TargetReading.begin(parts);
+  const reading = await TargetReading.begin({ ...parts, blockCount });
   reporter.fact('check    reading the source and the target');
   const different = new FlaggedBlocks(blockCount);
   const root = new RootDigest();
@@ -86,7 +88,13 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   if (!comparison.isSealed || !isEqual(comparison)) return { ...result, comparison, seal: undefined };
   const completion = await complete(async () => await Promise.reject(new Error('nothing was sent')), {
     ...parts,
-    counters: { total: blockCount, durable: blockCount },
+    counters: {
+      total: blockCount,
+      durable: blockCount,
+      get verified() {
+        return latest.verifiedCount;
+      },
+    },
     request: { transferId: found.transferId, geometry, algorithm: digest.algorithm, root: root.finish() },
     sealed: { different, reading, latest },
   });
@@ -107,11 +115,14 @@ function geometryOf({ state, size, blockSize, target }: TransferStatus, source: 
     throw new TransferError('transfer-mismatch', 'the copy on the target is of a pipe that has not ended');
   }
   if (size !== sizeBytes) {
+    const path = pathToType(target.path, 'target');
     throw new TransferError(
       'transfer-mismatch',
       `the copy on ${target.path} has ${size} bytes (${formatSize(size)}), ` +
         `${description.path} has ${sizeBytes} (${formatSize(sizeBytes)})`,
-      { hint: `was ${description.path} resized? ddt-receive --update ${target.path} follows it` },
+      {
+        hint: `was ${description.path} resized? ddt-receive --update ${path} follows it`,
+      },
     );
   }
   return { sizeBytes: size, blockSizeBytes: blockSize };

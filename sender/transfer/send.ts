@@ -88,7 +88,7 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   const plan = planSend(planRequest, status, { clock, digest }, parts);
   const { counters, geometry } = plan;
   const isSealed = status.state === 'sealed';
-  const reading = isSealed ? await beginIfRead(parts) : undefined;
+  const reading = isSealed ? await beginIfRead({ ...parts, blockCount: blockCountOf(geometry) }) : undefined;
   const sealed = isSealed ? new FlaggedBlocks(blockCountOf(geometry)) : undefined;
   const transmission = makeTransmission(request, context, { status, plan, lanes, retries, sealed });
   const latest: { epoch?: string } = {};

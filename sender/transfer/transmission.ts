@@ -252,8 +252,7 @@ export class Transmission {
 
   /** To be called with every response on every connection. */
   noteResponse(info: ResponseInfo): void {
-    const { counters, retries } = this.#options;
-    if (info.verifiedCount > counters.verified) retries.noteProgress();
+    const { counters } = this.#options;
     counters.verified = Math.min(info.verifiedCount, counters.total);
     this.#settle(this.#owed.settle(info));
   }
