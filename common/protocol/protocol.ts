@@ -30,6 +30,8 @@ export const ZERO_BLOCKS_MAX = 65_536;
 export const ZERO_RANGES_MAX = 4096;
 /** Missing ranges that one `incomplete` names; the sender asks again for the rest. */
 export const MISSING_RANGES_MAX = 4096;
+/** Blocks in one `POST /prove`. */
+export const PROVE_BLOCKS_MAX = 64;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
 export const JSON_BODY_BYTES_MAX = 256 * 1024;
 /**
@@ -152,6 +154,20 @@ export interface ZeroResult {
   readonly ranges: readonly Range[];
   readonly state: BlockState;
   readonly generation: number;
+}
+
+/** Body of `POST /prove`. */
+export interface ProveRequest {
+  /** 64 hexadecimal digits, hashed as this text. */
+  readonly nonce: string;
+  readonly blocks: readonly number[];
+}
+
+/** Success of `POST /prove`. */
+export interface ProveResult extends ProveRequest {
+  readonly transferId: string;
+  /** Hexadecimal, one for each block: SHA-256 over the nonce and the bytes on the target. */
+  readonly digests: readonly string[];
 }
 
 /** What a sealed transfer's receipt says; signed as the exact bytes that are served. */

@@ -9,6 +9,9 @@ const FIELDS = 'sender/client/response-fields.ts';
 const FIELDS_TESTS = ['test/sender/client/response-fields.test.ts'];
 const STALL = 'sender/client/connection/stall-watch.ts';
 
+const PROOF_TESTS = ['test/end-to-end/proof.test.ts'];
+const PROVE_TESTS = ['test/receiver/http/routes-prove.test.ts'];
+
 export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'the signature of a receipt is not checked',
@@ -95,5 +98,35 @@ export const DISTRUSTING: readonly Mutant[] = [
     file: CLIENT,
     edits: [['if (length > bytesMax) throw', 'if (length < 0) throw']],
     tests: LYING_TESTS,
+  },
+  {
+    name: 'the proof is not compared',
+    file: 'sender/transfer/prove.ts',
+    edits: [['digests[at]?.equals(digest) !== true', 'digests[at]?.length !== digest.length']],
+    tests: PROOF_TESTS,
+  },
+  {
+    name: 'the proof is of the digests alone',
+    file: 'common/digest/proof-digest.ts',
+    edits: [["createHash('sha256').update(nonce)", "createHash('sha256')"]],
+    tests: PROVE_TESTS,
+  },
+  {
+    name: 'blocks are proven from the page cache',
+    file: 'receiver/transfer/prove-blocks.ts',
+    edits: [['transfer.target.readBack(bytes,', 'transfer.target.read(bytes,']],
+    tests: PROVE_TESTS,
+  },
+  {
+    name: 'an answer with another nonce is a proof',
+    file: 'sender/client/responses.ts',
+    edits: [["    result['nonce'] === nonce &&\n", "    nonce !== '' &&\n"]],
+    tests: PROOF_TESTS,
+  },
+  {
+    name: 'the first blocks are the sample',
+    file: 'sender/transfer/proof-sample.ts',
+    edits: [['nth : this.#random(nth + 1)', 'nth : this.#random(nth + 1) + this.#countMax']],
+    tests: ['test/sender/transfer/proof-sample.test.ts'],
   },
 ];

@@ -19,6 +19,7 @@ import {
   HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
+  type ProveRequest,
 } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
@@ -28,7 +29,7 @@ import type { BodyPacer } from '../bandwidth/body-pacer.ts';
 import type { Reachability } from './connection/reachability.ts';
 import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
 import { refuseOtherSigner } from './receipt-signature.ts';
-import { parseBlockResult, parseHead, parseSeal, parseZeroResult } from './responses.ts';
+import { parseBlockResult, parseHead, parseProof, parseSeal, parseZeroResult } from './responses.ts';
 import { parseClaimResponse, parseTransferStatus } from './status-response.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ResponseInfo, SealRequest } from './receiver-port.ts';
 import { AcknowledgedBytes, type UnackedBytes } from './connection/unacked-bytes.ts';
@@ -216,6 +217,11 @@ export class HttpReceiver implements ReceiverClient {
 
   async verify(signal: AbortSignal): ReturnType<ReceiverClient['verify']> {
     return parseTransferStatus(await this.#request({ method: 'POST', path: '/verify', signal }));
+  }
+
+  async prove(request: ProveRequest, transferId: string, signal: AbortSignal): Promise<readonly Buffer[]> {
+    const response = await this.#postJson('POST', '/prove', request, signal);
+    return parseProof(response, request, transferId);
   }
 
   async close(): Promise<void> {

@@ -69,7 +69,7 @@ export function textsIn(value: unknown): string[] {
 const HINTS: Partial<Record<ErrorCode, string>> = {
   'token-missing': 'use the ticket that ddt-receive printed last for this target',
   'token-invalid': 'use the ticket that ddt-receive printed last for this target',
-  'token-expired': 'restart ddt-receive: it prints a new ticket for the same transfer',
+  'token-expired': 'restart ddt-receive on the same target: it prints a new ticket for the same transfer',
 };
 
 /**

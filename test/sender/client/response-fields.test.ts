@@ -47,7 +47,7 @@ test('where there is a hint of our own it replaces that of the receiver', async 
   const refusal = new TransferError('token-expired', 'the token has expired', { hint: 'look into the log' });
   const { message, hint } = failureOf(await responseFor(refusal), 'GET /transfer');
   assert.equal(message, 'the receiver says: the token has expired');
-  assert.match(hint ?? '', /^restart ddt-receive: /);
+  assert.match(hint ?? '', /^restart ddt-receive on the same target: /);
 });
 
 test('a code that never travels is treated as the status of its response', () => {
