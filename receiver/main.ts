@@ -8,6 +8,8 @@ import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
+import { onProgressSignal } from '../common/progress-signal.ts';
+import { BLOCK_STATES } from '../common/protocol/protocol.ts';
 import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { formatTicket } from '../common/trust/ticket.ts';
@@ -123,6 +125,15 @@ async function check({ receipt: path, disk, signer }: CheckOptions): Promise<num
   return EXIT_STATUS.unproven;
 }
 
+/** `256 blocks: 100 verified, 20 durable, 4 written, 132 absent`. */
+function progressText({ opened, sealed }: RunningReceiver['transfer']): string {
+  if (opened === undefined) return 'nothing is claimed yet';
+  const { table, blockCount, claim } = opened;
+  const counts = BLOCK_STATES.toReversed().map((state) => `${table.countOf(state)} ${state}`);
+  const total = claim.size === null ? 'a pipe that has not ended' : `${blockCount} blocks`;
+  return `${total}${sealed === undefined ? '' : ', sealed'}: ${counts.join(', ')}`;
+}
+
 /** In `ps` with the target; in `pgrep` and for other receivers, which see 15 characters, without. */
 function nameProcess(target: string): void {
   process.title = `${PROCESS_NAME}: ${target}`;
@@ -136,8 +147,10 @@ function nameProcess(target: string): void {
 async function receive(options: ReceiveOptions): Promise<number> {
   nameProcess(options.target);
   countExternalMemory();
-  const end = Promise.withResolvers<number>();
+  let progress = (): string => 'starting';
   const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
+  void onProgressSignal(() => log.info(progress()));
+  const end = Promise.withResolvers<number>();
   const receiver = await startReceiver(options, {
     clock: systemClock,
     log,
@@ -149,6 +162,7 @@ async function receive(options: ReceiveOptions): Promise<number> {
       onJournalBroken: (error) => process.exit(report(error, options.log)),
     },
   });
+  progress = () => progressText(receiver.transfer);
   let signals = 0;
   for (const [signal, status] of [
     ['SIGINT', EXIT_STATUS.sigint],

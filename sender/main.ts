@@ -5,6 +5,7 @@ import { systemClock, systemRandom } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
+import { onProgressSignal } from '../common/progress-signal.ts';
 import { failureText, pathToType, redact } from '../common/text.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
@@ -19,6 +20,7 @@ import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
 import { findTicket } from './find-ticket.ts';
+import { takeMovedArguments } from './moved-arguments.ts';
 import { openSource } from './open-source.ts';
 import { caveatsOf } from './preflight/caveats.ts';
 import { checkOutputPaths } from './preflight/output-paths.ts';
@@ -36,10 +38,12 @@ import { send, type SendContext, type SendRequest, type SendResult } from './tra
 const NONCE_BYTES = 32;
 
 async function main(): Promise<number> {
-  const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
+  const words = takeMovedArguments(process.argv.slice(2), process.env);
+  const options = parseSendArgs(words, (text) => process.stdout.write(text));
   if (options === 'help') return 0;
   countExternalMemory();
   const reporter = makeReporter(options.progress);
+  void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals((status) => process.exit(status));
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });

@@ -129,4 +129,28 @@ export const DISTRUSTING: readonly Mutant[] = [
     edits: [['nth : this.#random(nth + 1)', 'nth : this.#random(nth + 1) + this.#countMax']],
     tests: ['test/sender/transfer/proof-sample.test.ts'],
   },
+  {
+    name: 'SIGUSR1 opens the debugger',
+    file: 'scripts/launch.sh',
+    edits: [['exec "$ddt_node" --disable-sigusr1', 'exec "$ddt_node"']],
+    tests: ['test/cli/progress-signal.test.ts'],
+  },
+  {
+    name: 'SIGUSR1 stays blocked',
+    file: 'common/progress-signal.ts',
+    edits: [['  functions.pthread_sigmask(SIG_UNBLOCK, signals, 0n);\n', '  void functions;\n']],
+    tests: ['test/cli/progress-signal.test.ts'],
+  },
+  {
+    name: 'the ticket is an argument of Node.js',
+    file: 'scripts/ddt-send',
+    edits: [['      ddt_word=ddt-argument:$ddt_count\n', '']],
+    tests: ['test/cli/process-title.test.ts'],
+  },
+  {
+    name: 'programs that ddt-send starts inherit the ticket',
+    file: 'sender/moved-arguments.ts',
+    edits: [['    Reflect.deleteProperty(environment, name);\n', '']],
+    tests: ['test/cli/process-title.test.ts'],
+  },
 ];

@@ -36,8 +36,8 @@ export async function prove(
   const where = `the first is block ${first.index}, offset ${offset} (${formatSize(offset)})`;
   throw new TransferError(
     'proof-failed',
-    `${wrong.length} of ${blocks.length} random blocks are not on ${targetPath} as they were read, although ` +
-      `the receiver has signed that they are: ${where}: it does not store what it gets, ` +
+    `${wrong.length} of ${blocks.length} random blocks are not on ${targetPath} as they were read, ` +
+      `although the receiver has signed that they are: ${where}: it does not store what it gets, ` +
       'or another program has written to its disk',
     { hint: 'do not erase the source; run the same command again: it compares all of it' },
   );
