@@ -16,6 +16,8 @@ export const ERROR_CODES = {
   'token-expired': { kind: 'refused', status: 401 },
   scope: { kind: 'refused', status: 403 },
   'pin-mismatch': { kind: 'refused', status: 403 },
+  'proof-failed': { kind: 'corrupt', status: 409 },
+  'receipt-invalid': { kind: 'refused', status: 403 },
   'unsafe-environment': { kind: 'refused', status: 403 },
 
   // requests for what does not exist or does not fit

@@ -14,3 +14,11 @@ export function failureText(command: string, { message, hint }: TransferError): 
   if (hint !== undefined) lines.push(`${command}: hint: ${redact(hint)}`);
   return `${lines.join('\n')}\n`;
 }
+
+/**
+ * A path of the other machine, for a command that somebody may copy: never one that a shell would read as
+ * more than a path. @returns `<placeholder>` instead of any other.
+ */
+export function pathToType(path: string, placeholder: string): string {
+  return /^\/[\w./:@%+,=-]*$/.test(path) ? path : `<${placeholder}>`;
+}

@@ -18,10 +18,11 @@ import {
 } from '../common/geometry.ts';
 import { SlabPool } from '../common/io/buffers.ts';
 import { openDirect, readDirect } from '../common/io/direct-io.ts';
-import { RECEIPT_NAMESPACE, type SealReceipt } from '../common/protocol/protocol.ts';
+import type { SealReceipt } from '../common/protocol/protocol.ts';
 import { DIGESTS_SUFFIX, SIGNATURE_SUFFIX } from '../common/io/receipt-files.ts';
 import { rangesOf, type Range } from '../common/ranges.ts';
-import { fingerprintOf, isSignatureGood, parseSshsig, publicKeyLine } from '../common/trust/ssh-signature.ts';
+import { receiptSigner } from '../common/trust/receipt-signer.ts';
+import { fingerprintOf } from '../common/trust/ssh-signature.ts';
 import { formatSize } from '../common/units.ts';
 
 /** Enough concurrent reads for the disk to be the limit. */
@@ -36,17 +37,23 @@ export interface ReceiptCheck {
   readonly different: readonly Range[];
 }
 
+export interface CheckReceiptOptions {
+  /** `SHA256:…` of the only key that may have signed it. */
+  readonly signer?: string | undefined;
+  /** Called with the bytes compared so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
 /**
- * @param onProgress called with the bytes compared so far.
  * @throws TransferError `usage` when the files are not a receipt with its signature and digests;
  * `target-refused` when the disk is smaller than the copy or can't be opened.
  */
 export async function checkReceipt(
   receiptPath: string,
   diskPath: string,
-  onProgress: (bytes: number) => void = () => {},
+  { signer, onProgress = () => {} }: CheckReceiptOptions = {},
 ): Promise<ReceiptCheck> {
-  const { receipt, fingerprint, digests, digest } = await readReceipt(receiptPath);
+  const { receipt, fingerprint, digests, digest } = await readReceipt(receiptPath, signer);
   const geometry = { sizeBytes: receipt.size, blockSizeBytes: receipt.blockSize };
   const different = await compare(diskPath, geometry, { digests, digest, onProgress });
   return { receipt, fingerprint, different };
@@ -59,20 +66,19 @@ interface SignedReceipt {
   readonly digest: BlockDigest;
 }
 
-async function readReceipt(path: string): Promise<SignedReceipt> {
+async function readReceipt(path: string, wantedSigner: string | undefined): Promise<SignedReceipt> {
   const [json, armored, digests] = await Promise.all(
     ['', SIGNATURE_SUFFIX, DIGESTS_SUFFIX].map(async (suffix) => await readFileOf(`${path}${suffix}`)),
   );
   if (json === undefined || armored === undefined || digests === undefined) throw new Error('three files');
   const receipt = parseReceipt(json);
   if (receipt === undefined) throw refused(path, 'it is not the receipt of a copy');
-  const blob = Buffer.from(armored.toString('latin1').replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
-  const signature = parseSshsig(blob);
-  const isSigned =
-    signature?.namespace === RECEIPT_NAMESPACE &&
-    receipt.receiverKey === publicKeyLine(signature.publicKey, 'ddt-receive') &&
-    isSignatureGood(signature, json);
-  if (!isSigned) throw refused(path, `its signature in ${path}${SIGNATURE_SUFFIX} is not valid`);
+  const signer = receiptSigner(json, armored.toString('latin1'));
+  if (signer === undefined) throw refused(path, `its signature in ${path}${SIGNATURE_SUFFIX} is not valid`);
+  const fingerprint = fingerprintOf(signer);
+  if (wantedSigner !== undefined && fingerprint !== wantedSigner) {
+    throw refused(path, `it was signed by another key: ${fingerprint}, not ${wantedSigner}`);
+  }
   const isWhole = digests.length === receipt.blockCount * DIGEST_BYTES;
   if (!isWhole || `sha256:${digestNow(digests).toString('hex')}` !== receipt.root) {
     throw refused(path, `the digest of ${path}${DIGESTS_SUFFIX} is not the root in the receipt`);
@@ -83,7 +89,7 @@ async function readReceipt(path: string): Promise<SignedReceipt> {
       hint: BLAKE3_HINT,
     });
   }
-  return { receipt, fingerprint: fingerprintOf(signature.publicKey), digests, digest };
+  return { receipt, fingerprint, digests, digest };
 }
 
 async function readFileOf(path: string): Promise<Buffer> {

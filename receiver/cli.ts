@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { parseHostPort } from '../common/host-port.ts';
+import { fingerprintOfLine } from '../common/trust/ssh-signature.ts';
 import { formatSize, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
@@ -45,6 +46,8 @@ export interface ListOptions {
 export interface CheckOptions {
   readonly receipt: string;
   readonly disk: string;
+  /** `SHA256:…` of the key that has to have signed it. */
+  readonly signer: string | undefined;
 }
 
 export type ReceiveCommand =
@@ -88,9 +91,15 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
   const raw = command.opts<Record<string, string | boolean | undefined>>();
   const [target] = command.args;
   if (typeof raw['checkReceipt'] === 'string') {
-    refuseOthers(command, 'check-receipt', ['checkReceipt']);
+    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer']);
     if (target === undefined) throw new TransferError('usage', 'no disk given', { hint: HELP_HINT });
-    return { kind: 'check', options: { receipt: raw['checkReceipt'], disk: target } };
+    return {
+      kind: 'check',
+      options: { receipt: raw['checkReceipt'], disk: target, signer: readSigner(raw['signer']) },
+    };
+  }
+  if (raw['signer'] !== undefined) {
+    throw new TransferError('usage', '--signer is only for --check-receipt', { hint: HELP_HINT });
   }
   if (raw['list'] === true) return { kind: 'list', options: readListOptions(command, target) };
   if (target === undefined || target === '')
@@ -132,6 +141,7 @@ function makeCommand(print: (text: string) => void): Command {
     .option('--update', 'open a sealed copy again: the sender sends what differs')
     .option('--adopt', 'read what the target holds, so that only differences are sent')
     .option('--check-receipt <file>', 'compare the disk with this receipt of ddt-send --receipt')
+    .option('--signer <key>', 'the key that has to have signed it: SHA256:… or ssh-ed25519 …')
     .option('--once', 'exit 0 when the transfer is sealed')
     .addOption(
       new Option('--verify <how>', 'none: the receipt says "not read back"')
@@ -154,6 +164,16 @@ function readListOptions(command: Command, target: string | undefined): ListOpti
   refuseOthers(command, 'list', ['list', 'stateDir', 'log'], target);
   const { stateDir, log } = command.opts<{ stateDir?: string; log: string }>();
   return { stateDir, log: log === 'json' ? 'json' : 'text' };
+}
+
+/** @returns the fingerprint. @throws TransferError `usage`. */
+function readSigner(text: string | boolean | undefined): string | undefined {
+  if (typeof text !== 'string') return undefined;
+  const fingerprint = /^SHA256:[A-Za-z0-9+/]{43}$/.test(text.trim()) ? text.trim() : fingerprintOfLine(text);
+  if (fingerprint !== undefined) return fingerprint;
+  throw new TransferError('usage', '--signer is neither SHA256:<fingerprint> nor ssh-ed25519 <key>', {
+    hint: 'the key is in the ticket: see docs/guide/verification.md',
+  });
 }
 
 /** Another option beside this one would do nothing. */

@@ -1,4 +1,7 @@
 # Sourced with $ddt_name and $ddt_main set: runs $ddt_main, a path in the project, with the arguments.
+# SIGUSR1 asks for progress (common/progress-signal.ts): until there is an answer it is ignored by this shell, and
+# blocked by Node.js, which would open its debugger.
+trap '' USR1
 . "$(dirname "$(readlink -f "$0")")/find-node.sh"
 # libuv's thread pool does all reads, writes, flushes, digests and decoding; its default is four threads. Eight keep
 # the receiver going during a slow flush. The sender gets eight more than its 64 connections: on a disk with bad
@@ -21,4 +24,4 @@ case $ddt_main in
     if command -v setpriv >/dev/null; then ddt_under='setpriv --no-new-privs'; fi
     ;;
 esac
-exec $ddt_under "$ddt_node" --disable-warning=ExperimentalWarning "$ddt_home/$ddt_main" "$@"
+exec $ddt_under "$ddt_node" --disable-sigusr1 --disable-warning=ExperimentalWarning "$ddt_home/$ddt_main" "$@"

@@ -1,11 +1,12 @@
 /** ddt-send: puts the parts together, and ends the process; nothing else of the sender does. */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
-import { failureText, redact } from '../common/text.ts';
+import { onProgressSignal } from '../common/progress-signal.ts';
+import { failureText, pathToType, redact } from '../common/text.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
 import { BodyPacer } from './bandwidth/body-pacer.ts';
@@ -19,6 +20,7 @@ import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
 import { findTicket } from './find-ticket.ts';
+import { takeMovedArguments } from './moved-arguments.ts';
 import { openSource } from './open-source.ts';
 import { caveatsOf } from './preflight/caveats.ts';
 import { checkOutputPaths } from './preflight/output-paths.ts';
@@ -32,11 +34,16 @@ import { check, type CheckResult } from './transfer/check.ts';
 import { isEqual } from './transfer/comparison.ts';
 import { send, type SendContext, type SendRequest, type SendResult } from './transfer/send.ts';
 
+/** As `POST /prove` takes it. */
+const NONCE_BYTES = 32;
+
 async function main(): Promise<number> {
-  const options = parseSendArgs(process.argv.slice(2), (text) => process.stdout.write(text));
+  const words = takeMovedArguments(process.argv.slice(2), process.env);
+  const options = parseSendArgs(words, (text) => process.stdout.write(text));
   if (options === 'help') return 0;
   countExternalMemory();
   const reporter = makeReporter(options.progress);
+  void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals((status) => process.exit(status));
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
@@ -75,6 +82,7 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
     ...requestFor(options, { ticket, limits, reporter }),
     isKeptOpen: options.isKeptOpen,
     areDigestsWanted: options.receiptFile !== undefined,
+    proof: { nonce: randomBytes(NONCE_BYTES).toString('hex'), random: (below) => randomInt(below) },
     source,
     meet: async (found) => {
       reporter.connected();
@@ -122,6 +130,7 @@ async function reportCopy(
     return EXIT_STATUS.unproven;
   }
   if (receiptFile !== undefined) await writeReceipt(receiptFile, result);
+  if (facts.verified === 'read-back') reportProof(result.blocksProven, reporter);
   reporter.done(facts, targetPath);
   const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
   const caveats = caveatsOf(facts, source, lists);
@@ -131,7 +140,7 @@ async function reportCopy(
 
 /** @returns the exit status. */
 function reportCheck(
-  { comparison, targetPath, unreadable }: CheckResult,
+  { comparison, targetPath, unreadable, blocksProven }: CheckResult,
   source: Source,
   reporter: Reporter,
 ): number {
@@ -140,15 +149,29 @@ function reportCheck(
     reporter.hint(comparison.isSealed ? updateHint(targetPath) : 'leave --check out to send those blocks');
     return EXIT_STATUS.unproven;
   }
+  reportProof(blocksProven, reporter);
   const caveats = caveatsOf({ verified: 'read-back', unreadable }, source, []);
   for (const caveat of caveats) reporter.warning(caveat);
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
 
+/** @param count undefined: an earlier version does not know the request. */
+function reportProof(count: number | undefined, reporter: Reporter): void {
+  if (count === undefined) {
+    reporter.warning({
+      warning: 'the receiver cannot prove that it has the blocks: only its receipt says so',
+      hint: 'install the same version of dd-transfer on both machines',
+    });
+  } else if (count > 0) {
+    reporter.fact(`proof    ${count} random blocks, read from the target once more, are those of the source`);
+  }
+}
+
 /** A sealed copy takes no block. */
 function updateHint(targetPath: string): string {
+  const path = pathToType(targetPath, 'target');
   return (
-    `to bring the copy up to date, run 'ddt-receive --update ${targetPath}' on the receiver, ` +
+    `to bring the copy up to date, run 'ddt-receive --update ${path}' on the receiver, ` +
     'then the same command again'
   );
 }

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path/posix';
 import { test } from 'node:test';
 import { ERROR_CODES, EXIT_STATUS, exitStatusOf, isErrorCode } from '../common/errors.ts';
 import * as geometry from '../common/geometry.ts';
+import { PROBLEM_CODES } from '../common/protocol/problem-codes.ts';
 import * as protocol from '../common/protocol/protocol.ts';
 import { parseReceiveArgs } from '../receiver/cli.ts';
 import { parseSendArgs } from '../sender/cli.ts';
@@ -95,6 +96,7 @@ function exitsIn(head: string): Map<string, string> {
 
 test('PROTOCOL.md has every code that travels with its status, the reference the others too', () => {
   const local = exitsIn('local failure');
+  assert.deepEqual(new Set(STATUS_OF_CODE.keys()), new Set(PROBLEM_CODES), 'what the sender obeys');
   const named = [...STATUS_OF_CODE.keys(), ...local.keys()];
   assert.equal(new Set(named).size, named.length);
   assert.deepEqual(new Set(named), new Set(Object.keys(ERROR_CODES)));

@@ -22,8 +22,6 @@ export const TYPE_PROBLEM = 'application/problem+json';
 /** Prefix of problem types (RFC 9457 section 3.1.1); a name, not an address. */
 export const PROBLEM_TYPE_PREFIX = 'urn:dd-transfer:problem:';
 
-export const RECEIPT_NAMESPACE = 'ddt-receipt-v1@dd-transfer';
-
 /** Blocks in one page of `GET /blocks`: 2 MiB of digests, one round trip for 256 GiB at 4 MiB a block. */
 export const LISTING_COUNT_MAX = 65_536;
 /** Blocks in one `POST /zero`: the accounts of a block cost a hundred bytes until it is flushed. */
@@ -32,6 +30,8 @@ export const ZERO_BLOCKS_MAX = 65_536;
 export const ZERO_RANGES_MAX = 4096;
 /** Missing ranges that one `incomplete` names; the sender asks again for the rest. */
 export const MISSING_RANGES_MAX = 4096;
+/** Blocks in one `POST /prove`. */
+export const PROVE_BLOCKS_MAX = 64;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
 export const JSON_BODY_BYTES_MAX = 256 * 1024;
 /**
@@ -154,6 +154,20 @@ export interface ZeroResult {
   readonly ranges: readonly Range[];
   readonly state: BlockState;
   readonly generation: number;
+}
+
+/** Body of `POST /prove`. */
+export interface ProveRequest {
+  /** 64 hexadecimal digits, hashed as this text. */
+  readonly nonce: string;
+  readonly blocks: readonly number[];
+}
+
+/** Success of `POST /prove`. */
+export interface ProveResult extends ProveRequest {
+  readonly transferId: string;
+  /** Hexadecimal, one for each block: SHA-256 over the nonce and the bytes on the target. */
+  readonly digests: readonly string[];
 }
 
 /** What a sealed transfer's receipt says; signed as the exact bytes that are served. */

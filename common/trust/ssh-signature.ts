@@ -54,6 +54,15 @@ export function fingerprintOf(publicKey: Buffer): string {
   return `SHA256:${hash('sha256', encodeKey(publicKey), 'base64').replace(/=+$/, '')}`;
 }
 
+/** As {@link fingerprintOf}, of a line as in `id_ed25519.pub`; undefined if it is not one. */
+export function fingerprintOfLine(line: string): string | undefined {
+  const [type, base64 = ''] = line.trim().split(/\s+/);
+  const blob = Buffer.from(base64, 'base64');
+  const publicKey = parseTyped(blob, PUBLIC_KEY_BYTES);
+  const isKey = type === KEY_TYPE && publicKey !== undefined && blob.toString('base64') === base64;
+  return isKey ? fingerprintOf(publicKey) : undefined;
+}
+
 /**
  * Signs as `ssh-keygen -Y sign -n <namespace>` does, with SHA-512; the same input gives the same bytes.
  * @returns the binary signature; {@link armorSshsig} makes it readable for ssh-keygen.
@@ -75,6 +84,11 @@ export function signSsh(key: SigningKey, namespace: string, message: Buffer): Bu
 export function armorSshsig(blob: Buffer): string {
   const lines = blob.toString('base64').match(new RegExp(`.{1,${ARMOR_COLUMNS}}`, 'g')) ?? [];
   return ['-----BEGIN SSH SIGNATURE-----', ...lines, '-----END SSH SIGNATURE-----', ''].join('\n');
+}
+
+/** @returns the signature in the text form of {@link armorSshsig}, else undefined. */
+export function parseArmored(text: string): SshSignature | undefined {
+  return parseSshsig(Buffer.from(text.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64'));
 }
 
 /**

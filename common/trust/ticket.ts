@@ -75,6 +75,14 @@ export function parseTicket(text: string): Ticket {
   return { ...placeOf(host, port), pin, token };
 }
 
+/**
+ * The receiver's signing key, raw Ed25519, 32 bytes: it made the token, and signs receipts.
+ * @param token as in a {@link Ticket}.
+ */
+export function receiverKeyIn(token: string): Buffer | undefined {
+  return parseToken(token)?.signature.publicKey;
+}
+
 /** The ticket of the same receiver at another address. @param port undefined: the ticket's. */
 export function atAddress(ticket: Ticket, host: string, port: number | undefined): Ticket {
   return { ...ticket, ...placeOf(host, port ?? ticket.port) };

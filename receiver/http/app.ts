@@ -24,6 +24,7 @@ import {
   postComplete,
   postCopy,
   postFlush,
+  postProve,
   postReopen,
   postVerify,
   postZero,
@@ -44,6 +45,7 @@ const RESOURCES = [
   '/copy',
   '/flush',
   '/verify',
+  '/prove',
   '/complete',
   '/reopen',
   '/receipt',
@@ -73,6 +75,7 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
   app.post('/zero', async (context) => await postZero(context, options));
   app.post('/copy', async (context) => await postCopy(context, options));
   app.post('/verify', (context) => postVerify(context, options));
+  app.post('/prove', async (context) => await postProve(context, options));
   app.post('/flush', async (context) => await postFlush(context, options));
   app.post('/complete', async (context) => await postComplete(context, options));
   app.post('/reopen', (context) => postReopen(context, options));

@@ -3,6 +3,7 @@ import { BLAKE3_HINT } from '../../common/digest/blake3.ts';
 import { TransferError } from '../../common/errors.ts';
 import {
   JSON_BODY_BYTES_MAX,
+  PROVE_BLOCKS_MAX,
   ZERO_BLOCKS_MAX,
   ZERO_RANGES_MAX,
   type Claim,
@@ -14,6 +15,7 @@ import { takeSlab } from './block-routes.ts';
 import { copyBlock } from '../transfer/copy-block.ts';
 import { claimTransfer } from '../transfer/claim.ts';
 import { digestNamed } from '../transfer/refusals.ts';
+import { proveBlocks, readsNothingBack } from '../transfer/prove-blocks.ts';
 import { reopen } from '../transfer/reopen.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from '../transfer/seal.ts';
 import type { Transfer } from '../transfer/transfer.ts';
@@ -86,17 +88,33 @@ export async function postCopy(context: AppContext, options: AppOptions): Promis
 
 /** Everything is read back again; how far that is, and what differs, is in the status. */
 export function postVerify(_context: AppContext, { transfer }: AppOptions): Response {
-  if (transfer.adopted().verifier === undefined) {
-    throw new TransferError(
-      'state-refused',
-      'this receiver reads nothing back: it was started with --verify none',
-      {
-        hint: 'start it without --verify none',
-      },
-    );
-  }
+  if (transfer.adopted().verifier === undefined) throw readsNothingBack();
   transfer.readAgain();
   return jsonResponse(transfer.status(), 202);
+}
+
+export async function postProve(context: AppContext, options: AppOptions): Promise<Response> {
+  const { transfer } = options;
+  const open = transfer.adopted();
+  const { nonce, blocks } = await readJson(context, options);
+  const isBlock = (value: unknown): value is number =>
+    typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < open.blockCount;
+  const isNonce = typeof nonce === 'string' && /^[0-9a-f]{64}$/.test(nonce);
+  if (!isNonce || !Array.isArray(blocks) || blocks.length === 0 || !blocks.every(isBlock)) {
+    const form = '{"nonce":"<64 hexadecimal digits>","blocks":[N,…]}';
+    throw new TransferError(
+      'bad-request',
+      `the body must have the form ${form}, blocks of ${open.blockCount}`,
+    );
+  }
+  if (blocks.length > PROVE_BLOCKS_MAX) {
+    throw new TransferError('too-large', `one request can prove at most ${PROVE_BLOCKS_MAX} blocks`);
+  }
+  const parts = {
+    takeSlab: async () => await takeSlab(open, options),
+    isGone: () => context.env.incoming.socket.destroyed,
+  };
+  return jsonResponse(await proveBlocks(transfer, { nonce, blocks }, parts));
 }
 
 export async function postFlush(_context: AppContext, { transfer }: AppOptions): Promise<Response> {

@@ -2,8 +2,9 @@
 import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Clock } from '../../common/clock.ts';
-import { MISSING_RANGES_MAX, RECEIPT_NAMESPACE, type SealReceipt } from '../../common/protocol/protocol.ts';
+import { MISSING_RANGES_MAX, type SealReceipt } from '../../common/protocol/protocol.ts';
 import { formatBlocks } from '../../common/ranges.ts';
+import { RECEIPT_NAMESPACE, RECEIVER_KEY_COMMENT } from '../../common/trust/receipt-signer.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './stream-size.ts';
@@ -108,7 +109,13 @@ async function confirmSealed(
   if (!(await open.verifier.confirm())) return { outcome: 'verifying', verified: 0 };
   if (different > 0) throw targetDiffers(transfer, open);
   const renewed = signReceipt(
-    { ...receipt, verifiedAt: isoNow(options), readBack: open.verifier.method },
+    // The key may be a new one since.
+    {
+      ...receipt,
+      verifiedAt: isoNow(options),
+      readBack: open.verifier.method,
+      receiverKey: keyLine(options),
+    },
     options,
   );
   transfer.seal(renewed);
@@ -201,9 +208,13 @@ function makeReceipt(
     previous,
     target: transfer.status().target,
     source: open.claim.source,
-    receiverKey: publicKeyLine(options.key.publicKey, 'ddt-receive'),
+    receiverKey: keyLine(options),
   };
   return signReceipt(receipt, options);
+}
+
+function keyLine({ key }: SealOptions): string {
+  return publicKeyLine(key.publicKey, RECEIVER_KEY_COMMENT);
 }
 
 function isoNow({ clock }: SealOptions): string {

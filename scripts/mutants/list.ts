@@ -1,4 +1,5 @@
 /** All faults that the tests must find. */
+import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
 import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
@@ -18,4 +19,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...SENDING,
   ...PIPES,
   ...RIGHT_DISK,
+  ...DISTRUSTING,
 ];

@@ -19,6 +19,7 @@ import {
   HEADER_VERIFIED_COUNT,
   TYPE_DIGESTS,
   type Claim,
+  type ProveRequest,
 } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
@@ -27,7 +28,8 @@ import { makeConnector, protocolMissingBy } from './connection/connector.ts';
 import type { BodyPacer } from '../bandwidth/body-pacer.ts';
 import type { Reachability } from './connection/reachability.ts';
 import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
-import { parseBlockResult, parseHead, parseSeal, parseZeroResult } from './responses.ts';
+import { refuseOtherSigner } from './receipt-signature.ts';
+import { parseBlockResult, parseHead, parseProof, parseSeal, parseZeroResult } from './responses.ts';
 import { parseClaimResponse, parseTransferStatus } from './status-response.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ResponseInfo, SealRequest } from './receiver-port.ts';
 import { AcknowledgedBytes, type UnackedBytes } from './connection/unacked-bytes.ts';
@@ -37,6 +39,12 @@ import { StallWatch, STALL_MS, standstillOf } from './connection/stall-watch.ts'
 const PATIENT_STALL_MS = 600_000;
 /** The largest response is a block of the largest size. */
 const REPLY_BYTES_MAX = 16 * 1024 * 1024;
+/** The longest lists have 4096 ranges or areas: about 120 KB, twice that within a receipt. */
+const JSON_REPLY_BYTES_MAX = 1024 * 1024;
+/** Of a response, beside its body; more than a connection brings before it, such as the handshake. */
+const REPLY_EXTRA_BYTES_MAX = 256 * 1024;
+/** Responses before the final one (1xx). A receiver sends none. */
+const INTERIM_RESPONSES_MAX = 8;
 /**
  * Longer than a slow source takes to read a block, shorter than the receiver keeps an idle connection open.
  */
@@ -49,6 +57,8 @@ interface RequestOptions {
   readonly body?: Buffer | string;
   readonly signal: AbortSignal;
   readonly responseMsMax?: number;
+  /** Default {@link JSON_REPLY_BYTES_MAX}. */
+  readonly replyBytesMax?: number;
 }
 
 export interface HttpReceiverOptions {
@@ -60,6 +70,8 @@ export interface HttpReceiverOptions {
   readonly onResponse: (info: ResponseInfo) => void;
   /** undefined: no rate limit. */
   readonly pacer?: BodyPacer | undefined;
+  /** Instead of {@link STALL_MS} and of the interval in which it is measured; for tests. */
+  readonly stall?: { readonly responseMsMax: number; readonly lookIntervalMs: number };
 }
 
 export class HttpReceiver implements ReceiverClient {
@@ -69,6 +81,7 @@ export class HttpReceiver implements ReceiverClient {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onResponse: (info: ResponseInfo) => void;
   readonly #pacer: BodyPacer | undefined;
+  readonly #stall: HttpReceiverOptions['stall'];
   #socket: Socket | undefined;
   readonly #unacked: UnackedBytes;
   readonly #reachability: Reachability;
@@ -79,6 +92,7 @@ export class HttpReceiver implements ReceiverClient {
   constructor(options: HttpReceiverOptions) {
     this.#ticket = options.ticket;
     this.#pacer = options.pacer;
+    this.#stall = options.stall;
     this.#unacked = options.unacked;
     this.#reachability = options.reachability;
     this.#acknowledged = new AcknowledgedBytes(options.unacked);
@@ -128,7 +142,9 @@ export class HttpReceiver implements ReceiverClient {
 
   async listDigests(from: number, count: number, signal: AbortSignal): Promise<Buffer> {
     const path = `/blocks?from=${from}&count=${count}`;
-    const { body } = await this.#request({ method: 'GET', path, headers: { accept: TYPE_DIGESTS }, signal });
+    const headers = { accept: TYPE_DIGESTS };
+    const replyBytesMax = count * DIGEST_BYTES;
+    const { body } = await this.#request({ method: 'GET', path, headers, signal, replyBytesMax });
     if (body.length === count * DIGEST_BYTES) return body;
     throw badResponse(`a listing of ${count} blocks in ${body.length} bytes`);
   }
@@ -150,7 +166,8 @@ export class HttpReceiver implements ReceiverClient {
   }
 
   async readBlock(index: number, signal: AbortSignal): Promise<Buffer> {
-    return (await this.#request({ method: 'GET', path: `/blocks/${index}`, signal })).body;
+    const replyBytesMax = REPLY_BYTES_MAX;
+    return (await this.#request({ method: 'GET', path: `/blocks/${index}`, signal, replyBytesMax })).body;
   }
 
   async putBlock(block: OutgoingBlock, signal: AbortSignal): ReturnType<ReceiverClient['putBlock']> {
@@ -188,7 +205,10 @@ export class HttpReceiver implements ReceiverClient {
     const { geometry, root } = request;
     const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
     const response = await this.#postJson('POST', '/complete', body, signal);
-    return response.status === 202 ? 'verifying' : parseSeal(response, request);
+    if (response.status === 202) return 'verifying';
+    const seal = parseSeal(response, request);
+    refuseOtherSigner(seal, this.#ticket.token);
+    return seal;
   }
 
   async reopen(signal: AbortSignal): Promise<void> {
@@ -197,6 +217,11 @@ export class HttpReceiver implements ReceiverClient {
 
   async verify(signal: AbortSignal): ReturnType<ReceiverClient['verify']> {
     return parseTransferStatus(await this.#request({ method: 'POST', path: '/verify', signal }));
+  }
+
+  async prove(request: ProveRequest, transferId: string, signal: AbortSignal): Promise<readonly Buffer[]> {
+    const response = await this.#postJson('POST', '/prove', request, signal);
+    return parseProof(response, request, transferId);
   }
 
   async close(): Promise<void> {
@@ -235,8 +260,9 @@ export class HttpReceiver implements ReceiverClient {
       ? await this.#pacer?.enter(options.body, options.signal)
       : undefined;
     const stall = new AbortController();
-    using watch = this.#watch(options.responseMsMax ?? STALL_MS, stall);
+    using watch = this.#watch(options, stall);
     this.#watches.add(watch);
+    let interimCount = 0;
     try {
       const { statusCode, headers, body } = await this.#client.request({
         method: options.method,
@@ -246,9 +272,12 @@ export class HttpReceiver implements ReceiverClient {
         signal: AbortSignal.any([options.signal, stall.signal]),
         // Otherwise undici closes the connection after every HEAD.
         reset: false,
+        onInfo: () => {
+          if (++interimCount > INTERIM_RESPONSES_MAX) stall.abort(badResponse('only interim ones come'));
+        },
       });
       const header = (name: string): string | undefined => [headers[name]].flat()[0];
-      const bytes = Buffer.from(await body.arrayBuffer());
+      const bytes = await readReply(body, options.replyBytesMax ?? JSON_REPLY_BYTES_MAX);
       this.#report(header);
       return { status: statusCode, header, body: bytes };
     } catch (error) {
@@ -286,11 +315,13 @@ export class HttpReceiver implements ReceiverClient {
     );
   }
 
-  #watch(responseMsMax: number, stall: AbortController): StallWatch {
+  #watch({ responseMsMax = STALL_MS, replyBytesMax }: RequestOptions, stall: AbortController): StallWatch {
     return new StallWatch({
       unacked: this.#unacked,
       socketNow: () => this.#socket,
-      responseMsMax,
+      responseMsMax: this.#stall?.responseMsMax ?? responseMsMax,
+      lookIntervalMs: this.#stall?.lookIntervalMs,
+      responseBytesMax: (replyBytesMax ?? JSON_REPLY_BYTES_MAX) + REPLY_EXTRA_BYTES_MAX,
       isReachable: async () => await this.#reachability.isReachable(),
       onStall: (error) => stall.abort(error),
     });
@@ -303,6 +334,18 @@ export class HttpReceiver implements ReceiverClient {
     if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
     this.#onResponse({ epoch, durableGeneration, verifiedCount });
   }
+}
+
+/** @throws TransferError `bad-answer` if it is longer than that. */
+async function readReply(body: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > bytesMax) throw badResponse(`longer than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
 }
 
 /**

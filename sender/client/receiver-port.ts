@@ -5,6 +5,7 @@ import type {
   BlockResult,
   BlockState,
   Claim,
+  ProveRequest,
   TransferStatus,
   ZeroResult,
 } from '../../common/protocol/protocol.ts';
@@ -94,5 +95,11 @@ export interface ReceiverClient {
   reopen(signal: AbortSignal): Promise<void>;
   /** Everything is read back again. @throws TransferError `state-refused` with --verify none. */
   verify(signal: AbortSignal): Promise<TransferStatus>;
+  /**
+   * @returns for each block 32 bytes: SHA-256 over the nonce and what the receiver reads from its target.
+   * @throws TransferError `not-found` of a receiver that does not know the request, `state-refused` with
+   * --verify none.
+   */
+  prove(request: ProveRequest, transferId: string, signal: AbortSignal): Promise<readonly Buffer[]>;
   close(): Promise<void>;
 }

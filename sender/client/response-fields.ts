@@ -1,5 +1,6 @@
 /** Fields of responses, checked: a field that is not what it should be makes the whole response invalid. */
-import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
+import { ERROR_CODES, TransferError, type ErrorCode } from '../../common/errors.ts';
+import { isProblemCode } from '../../common/protocol/problem-codes.ts';
 
 const TEXT_LENGTH_MAX = 500;
 /** Texts in one list; a disk has up to 128 partitions. */
@@ -64,8 +65,16 @@ export function textsIn(value: unknown): string[] {
   return texts.slice(0, TEXTS_MAX).map(printable);
 }
 
+/** The next step in our own words. What a receiver advises is a part of what it says, and not a hint. */
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  'token-missing': 'use the ticket that ddt-receive printed last for this target',
+  'token-invalid': 'use the ticket that ddt-receive printed last for this target',
+  'token-expired': 'restart ddt-receive on the same target: it prints a new ticket for the same transfer',
+};
+
 /**
- * The error that a problem document (RFC 9457) names, or the nearest one for the status of the response.
+ * The error that a problem document (RFC 9457) names, or the nearest one for the status of the response. A
+ * code that never travels is not obeyed.
  * @param what was requested.
  */
 export function failureOf(response: HttpResponse, what: string): TransferError {
@@ -76,18 +85,25 @@ export function failureOf(response: HttpResponse, what: string): TransferError {
   } catch {
     // Not from our receiver, or a HEAD: the status has to do.
   }
-  const { code, detail } = problem;
-  const hint = typeof problem['hint'] === 'string' ? problem['hint'] : undefined;
-  const said =
-    typeof detail === 'string' ? detail : `${what}: the receiver answered with status ${response.status}`;
-  // For clients that show nothing else the detail ends with the hint.
-  const message = hint !== undefined && said.endsWith(`; ${hint}`) ? said.slice(0, -hint.length - 2) : said;
+  const code = isProblemCode(problem['code']) ? problem['code'] : codeOfStatus(response.status);
+  const hint = HINTS[code];
+  const message =
+    saidIn(problem, hint !== undefined) ?? `${what}: the receiver answered with status ${response.status}`;
   const retryAfter = Number(response.header('retry-after'));
-  return new TransferError(isErrorCode(code) ? code : codeOfStatus(response.status), printable(message), {
+  return new TransferError(code, message, {
     details: problem,
-    ...(hint === undefined ? {} : { hint: printable(hint) }),
+    ...(hint === undefined ? {} : { hint }),
     ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
   });
+}
+
+/** @param isAdviceLeftOut the detail ends with the hint, for clients that show nothing else. */
+function saidIn({ detail, hint }: Record<string, unknown>, isAdviceLeftOut: boolean): string | undefined {
+  if (typeof detail !== 'string') return undefined;
+  const advice = typeof hint === 'string' ? `; ${hint}` : '';
+  const said =
+    isAdviceLeftOut && detail.endsWith(advice) ? detail.slice(0, detail.length - advice.length) : detail;
+  return `the receiver says: ${printable(said)}`;
 }
 
 function codeOfStatus(status: number): ErrorCode {

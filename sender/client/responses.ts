@@ -7,6 +7,7 @@ import {
   UNREADABLE_AREAS_MAX,
   type BlockResult,
   type BlockState,
+  type ProveRequest,
   type ZeroResult,
 } from '../../common/protocol/protocol.ts';
 import { blockCountOf } from '../../common/geometry.ts';
@@ -89,6 +90,26 @@ export function parseHead(headers: {
     throw badResponse('a HEAD without the headers of a block');
   }
   return { digest, algorithm, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
+}
+
+/** @returns 32 bytes for each block. */
+export function parseProof(
+  { body }: { body: Buffer },
+  { nonce, blocks }: ProveRequest,
+  transferId: string,
+): Buffer[] {
+  const result = objectOf(body);
+  const { digests } = result;
+  const isOurs =
+    result['transferId'] === transferId &&
+    result['nonce'] === nonce &&
+    Array.isArray(digests) &&
+    digests.length === blocks.length;
+  if (!isOurs) throw badResponse('not for the blocks that were to be proven');
+  return digests.map((digest: unknown) => {
+    if (typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest)) return Buffer.from(digest, 'hex');
+    throw badResponse('no digest of a block');
+  });
 }
 
 /** The receipt must be of this copy. */

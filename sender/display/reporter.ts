@@ -129,6 +129,16 @@ export class Reporter implements SendReporter {
     this.fact(`ddt-send: hint: ${redact(text)}`);
   }
 
+  /** A line for people, whatever the format: somebody has asked. */
+  progressNow(): void {
+    const observed = this.#observed;
+    const text =
+      observed === undefined
+        ? 'ddt-send: nothing is being sent now'
+        : progressLine(this.#snapshot(observed, this.#outages.waiting(observed.connections())));
+    this.#print(`${text}\n`);
+  }
+
   noteRetry(error: TransferError, giveUpInMs = Infinity): void {
     this.connected();
     this.#outages.noteRetry(error, giveUpInMs);

@@ -4,6 +4,7 @@ import { marksOf, overlapOf } from '../../common/disk/disk-places.ts';
 import { LIST_DISKS } from '../../common/disk/disks.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { SourceDescription, TransferStatus } from '../../common/protocol/protocol.ts';
+import { pathToType } from '../../common/text.ts';
 import { formatSize } from '../../common/units.ts';
 import type { Caveat } from './caveats.ts';
 import type { WatchedSource } from './source-watch.ts';
@@ -80,6 +81,6 @@ export function hintAfter(
   if (gptSectorBytes === null || target.size === null || target.size <= disk.sizeBytes) return undefined;
   return (
     'to move the backup GPT to the end of the larger target, when ddt-receive has ended: ' +
-    `sgdisk -e ${target.path}`
+    `sgdisk -e ${pathToType(target.path, 'target')}`
   );
 }

@@ -1,8 +1,10 @@
 /** While the receiver reads what the target held before, nothing can be listed or sent. */
 import type { Clock } from '../../common/clock.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
+import { blockCountOf } from '../../common/geometry.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
 import type { SendReporter } from './reporter-port.ts';
+import { ReadingProgress } from './reading-progress.ts';
 import type { Retries } from './retry.ts';
 
 const POLL_MS = 1000;
@@ -24,10 +26,11 @@ export async function awaitAdoption(
 ): Promise<TransferStatus> {
   let status = claimed;
   let reportedMs = -Infinity;
-  for (let seen = -1; status.adopting !== null;) {
+  const reading = new ReadingProgress(() => blocksIn(claimed));
+  while (status.adopting !== null) {
     const { done, total } = status.adopting;
-    if (done !== seen) retries.noteProgress();
-    seen = done;
+    if (reading.note(done)) retries.noteProgress();
+    retries.keepWaiting('is reading the target');
     if (clock.monotonicMs() - reportedMs >= REPORT_MS) {
       reportedMs = clock.monotonicMs();
       const percent = total === 0 ? 100 : Math.floor((done * 100) / total);
@@ -43,4 +46,8 @@ export async function awaitAdoption(
     );
   }
   return status;
+}
+
+function blocksIn({ size, sizeMax, blockSize }: TransferStatus): number {
+  return blockCountOf({ sizeBytes: size ?? sizeMax ?? 0, blockSizeBytes: blockSize ?? 1 });
 }

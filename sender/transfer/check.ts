@@ -6,16 +6,19 @@ import { RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { LISTING_COUNT_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
+import { pathToType } from '../../common/text.ts';
 import { formatSize } from '../../common/units.ts';
 import type { Seal } from '../client/receiver-port.ts';
 import type { Source } from '../source/source.ts';
 import { awaitAdoption } from './await-adoption.ts';
 import { chooseDigest } from './choose-digest.ts';
 import { compareSource, type CompareOptions } from './compare-source.ts';
-import { complete } from './complete.ts';
+import { complete, type CompleteParts } from './complete.ts';
 import { differencesIn, isEqual, type Comparison, type Differences } from './comparison.ts';
 import { FlaggedBlocks } from './flagged-blocks.ts';
 import { Listing, fetchPage, type ListingParts } from './listing.ts';
+import { ProofSample } from './proof-sample.ts';
+import { prove } from './prove.ts';
 import { Retries } from './retry.ts';
 import type { SendContext, SendRequest } from './send.ts';
 import { TargetReading } from './target-reading.ts';
@@ -32,6 +35,8 @@ export interface CheckResult {
   readonly seal: Seal | undefined;
   /** Bytes that were zeros for want of a readable source. */
   readonly unreadable: TransferStatus['unreadable'];
+  /** As in {@link SendResult}; 0 if anything differs. */
+  readonly blocksProven: number | undefined;
 }
 
 /** @throws TransferError `not-claimed`, `transfer-mismatch`, `state-refused` with `--verify none`. */
@@ -47,9 +52,10 @@ export async function check(request: CheckRequest, context: SendContext): Promis
     onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
   });
   await using clients = new AsyncDisposableStack();
-  const latest: { epoch?: string } = {};
-  const control = request.connect(({ epoch }) => {
+  const latest: CompleteParts['counters'] & { epoch?: string } = { total: 0, durable: 0, verified: 0 };
+  const control = request.connect(({ epoch, verifiedCount }) => {
     latest.epoch = epoch;
+    latest.verified = verifiedCount;
     retries.noteResponse();
   });
   clients.defer(async () => await control.close());
@@ -62,19 +68,22 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   const parts = { control, retries, clock, reporter, signal };
   const found = await awaitAdoption(first, parts);
   const blockCount = blockCountOf(geometry);
+  latest.total = latest.durable = blockCount;
   const listed = await listedBlocks(parts, blockCount);
-  const reading = await TargetReading.begin(parts);
+  const reading = await TargetReading.begin({ ...parts, blockCount });
   reporter.fact('check    reading the source and the target');
   const different = new FlaggedBlocks(blockCount);
   const root = new RootDigest();
-  const onBlock: CompareOptions['onBlock'] = ({ index, digest: now }, present) => {
+  const proof = request.proof && new ProofSample(request.proof, geometry.blockSizeBytes);
+  const onBlock: CompareOptions['onBlock'] = async (block, present) => {
+    const { index, digest: now } = block;
+    await proof?.offer(block);
     root.add(index, now);
     if (present !== undefined && !present.equals(now)) different.add(index);
   };
   await compareSource({ source, geometry, digest, memoryBytes, onBlock }, parts);
   const status = await reading.finish(progressTo(reporter, clock));
-  const result = { targetPath: found.target.path, unreadable: status.unreadable };
-  const comparison: Comparison = {
+  const compared: Comparison = {
     blocksTotal: blockCount,
     bytesTotal: geometry.sizeBytes,
     blockSizeBytes: geometry.blockSizeBytes,
@@ -83,16 +92,31 @@ export async function check(request: CheckRequest, context: SendContext): Promis
     missing: differencesIn(absentIn(listed, blockCount)),
     isSealed: status.state === 'sealed',
   };
-  if (!comparison.isSealed || !isEqual(comparison)) return { ...result, comparison, seal: undefined };
-  const completion = await complete(async () => await Promise.reject(new Error('nothing was sent')), {
+  const { transferId, target } = found;
+  const result = { targetPath: target.path, unreadable: status.unreadable };
+  const sealRequest = { transferId, geometry, algorithm: digest.algorithm, root: root.finish() };
+  const { comparison, seal } = await confirm(compared, {
     ...parts,
-    counters: { total: blockCount, durable: blockCount },
-    request: { transferId: found.transferId, geometry, algorithm: digest.algorithm, root: root.finish() },
+    request: sealRequest,
+    counters: latest,
     sealed: { different, reading, latest },
   });
+  const copy = { transferId, blockSizeBytes: geometry.blockSizeBytes, targetPath: target.path };
+  const blocksProven = proof && isEqual(comparison) ? await prove(proof, parts, copy) : 0;
+  return { ...result, comparison, seal, blocksProven };
+}
+
+/** Has the receipt of a sealed copy renewed, if all is equal. */
+async function confirm(
+  comparison: Comparison,
+  parts: CompleteParts,
+): Promise<Pick<CheckResult, 'comparison' | 'seal'>> {
+  if (!comparison.isSealed || !isEqual(comparison)) return { comparison, seal: undefined };
+  const sendAgain = async (): Promise<void> => await Promise.reject(new Error('nothing was sent'));
+  const completion = await complete(sendAgain, parts);
   return completion.outcome === 'sealed'
-    ? { ...result, comparison, seal: completion.seal }
-    : { ...result, comparison: completion.comparison, seal: undefined };
+    ? { comparison, seal: completion.seal }
+    : { comparison: completion.comparison, seal: undefined };
 }
 
 /** @throws TransferError `not-claimed`, `transfer-mismatch`. */
@@ -107,11 +131,14 @@ function geometryOf({ state, size, blockSize, target }: TransferStatus, source: 
     throw new TransferError('transfer-mismatch', 'the copy on the target is of a pipe that has not ended');
   }
   if (size !== sizeBytes) {
+    const path = pathToType(target.path, 'target');
     throw new TransferError(
       'transfer-mismatch',
       `the copy on ${target.path} has ${size} bytes (${formatSize(size)}), ` +
         `${description.path} has ${sizeBytes} (${formatSize(sizeBytes)})`,
-      { hint: `was ${description.path} resized? ddt-receive --update ${target.path} follows it` },
+      {
+        hint: `was ${description.path} resized? ddt-receive --update ${path} follows it`,
+      },
     );
   }
   return { sizeBytes: size, blockSizeBytes: blockSize };

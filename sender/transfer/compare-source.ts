@@ -14,8 +14,8 @@ export interface CompareOptions {
   readonly geometry: Geometry;
   readonly digest: BlockDigest;
   readonly memoryBytes: number;
-  /** @param present undefined: the block is not listed. Its bytes are valid only within the call. */
-  readonly onBlock: (block: ReadBlock, present: Buffer | undefined) => void;
+  /** @param present undefined: the block is not listed. Its bytes are valid until the call has settled. */
+  readonly onBlock: (block: ReadBlock, present: Buffer | undefined) => void | Promise<void>;
 }
 
 /** @throws TransferError as the source and the receiver do. */
@@ -33,7 +33,7 @@ export async function compareSource(options: CompareOptions, parts: ListingParts
     for (let index = next++; index < blockCount; index = next++) {
       parts.signal.throwIfAborted();
       const block = await reader.read(index, slab.bytes);
-      onBlock(block, await listing.digestAt(index));
+      await onBlock(block, await listing.digestAt(index));
       parts.retries.noteProgress();
     }
   };

@@ -8,6 +8,7 @@ import type { ReceiverClient, Seal, SealRequest } from '../client/receiver-port.
 import { NO_DIFFERENCES, differencesIn, type Comparison, type Differences } from './comparison.ts';
 import type { BlockCounters } from './counters.ts';
 import type { FlaggedBlocks } from './flagged-blocks.ts';
+import { ReadingProgress } from './reading-progress.ts';
 import type { Retries } from './retry.ts';
 import type { TargetReading } from './target-reading.ts';
 
@@ -20,7 +21,7 @@ export interface CompleteParts {
   readonly control: ReceiverClient;
   readonly retries: Retries;
   readonly clock: Clock;
-  readonly counters: Pick<BlockCounters, 'total' | 'durable'>;
+  readonly counters: Pick<BlockCounters, 'total' | 'durable' | 'verified'>;
   readonly request: SealRequest;
   /** undefined: the transfer is open. */
   readonly sealed: SealedParts | undefined;
@@ -48,17 +49,21 @@ export async function complete(sendAgain: SendAgain, parts: CompleteParts): Prom
   const { sealed, counters } = parts;
   if (sealed !== undefined && sealed.different.count > 0) return await compareRest(parts, sealed);
   const { control, retries, clock, request, signal } = parts;
+  const reading = new ReadingProgress(() => counters.total);
   for (let round = 1; ;) {
     try {
       const answer = await retries.run(signal, async () => await control.complete(request, signal));
-      if (answer === 'verifying') await clock.sleep(VERIFYING_POLL_MS, signal);
-      else if (sealed === undefined) return { outcome: 'sealed', seal: answer };
+      if (answer === 'verifying') {
+        if (reading.note(counters.verified)) retries.noteProgress();
+        retries.keepWaiting('is reading the target back');
+        await clock.sleep(VERIFYING_POLL_MS, signal);
+      } else if (sealed === undefined) return { outcome: 'sealed', seal: answer };
       else if (sealed.reading === undefined) {
         // The receipt is true of the day it names; nothing was read back in this run.
         return { outcome: 'sealed', seal: { ...answer, verified: 'none' } };
       } else if (!(await sealed.reading.beginAgainAfter(sealed.latest.epoch))) {
         return { outcome: 'sealed', seal: answer };
-      }
+      } else retries.keepWaiting('was restarted');
     } catch (error) {
       if (!(error instanceof TransferError)) throw error;
       // Also of a transfer that this run has sealed: a late claim has it read once more.

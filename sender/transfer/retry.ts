@@ -65,6 +65,12 @@ export interface RetriesOptions {
   readonly onRetry: (error: TransferError, delayMs: number, giveUpInMs: number) => void;
 }
 
+/**
+ * No answer takes longer than this (see http-receiver.ts), unless the process, or the machine, was stopped:
+ * that time is not counted.
+ */
+const ANSWER_MS_MAX = 1_800_000;
+
 /** Decides about failures for all lanes of a run. */
 export class Retries {
   readonly #options: RetriesOptions;
@@ -75,6 +81,9 @@ export class Retries {
   /** Runs that have failed and not succeeded since. */
   #failingCount = 0;
   #lastResponseMs: number;
+  /** Without progress, while the receiver answers that it is not done. */
+  #waitedMs = 0;
+  #waitingSeenMs: number | undefined;
   /** Of runs that wait for the line. */
   readonly #pauses = new Set<AbortController>();
   #targetErrors = 0;
@@ -89,6 +98,8 @@ export class Retries {
   /** Something became durable, or the receiver was reached for the first time: the time limit starts over. */
   noteProgress(): void {
     this.#failingSinceMs = undefined;
+    this.#waitingSeenMs = undefined;
+    this.#waitedMs = 0;
     this.#targetErrors = 0;
   }
 
@@ -99,6 +110,23 @@ export class Retries {
     this.#lastResponseMs = nowMs;
     // While responses keep coming, failures have another cause.
     if (silentMs >= SILENCE_MS) for (const pause of this.#pauses) pause.abort();
+  }
+
+  /**
+   * The receiver has answered that it is not done: to be called with each such answer, so that it ends.
+   * @param what it says that it does. @throws TransferError `no-progress`.
+   */
+  keepWaiting(what: string): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#waitedMs += Math.min(ANSWER_MS_MAX, nowMs - (this.#waitingSeenMs ?? nowMs));
+    this.#waitingSeenMs = nowMs;
+    if (this.#waitedMs < this.#options.retryForMs) return;
+    const waited = formatDuration(this.#waitedMs);
+    throw new TransferError(
+      'no-progress',
+      `gave up after ${waited} without progress: the receiver still says that it ${what}`,
+      { hint: 'run the same command again to resume' },
+    );
   }
 
   /**

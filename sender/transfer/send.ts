@@ -18,6 +18,8 @@ import { tuneLanes } from '../lanes/tune-lanes.ts';
 import { CONNECTIONS_MAX, Lanes } from '../lanes/lanes.ts';
 import type { DoneFacts } from './counters.ts';
 import type { ReceiverClient, ResponseInfo, Seal } from '../client/receiver-port.ts';
+import { ProofSample, type ProofSecrets } from './proof-sample.ts';
+import { prove } from './prove.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import type { Observed, SendReporter } from './reporter-port.ts';
 import type { Source } from '../source/source.ts';
@@ -45,6 +47,8 @@ export interface SendRequest {
   readonly encoder?: BlockEncoder;
   /** Ends without sealing: more is to be sent later. */
   readonly isKeptOpen?: boolean;
+  /** undefined: the receiver need not prove that it has the blocks. */
+  readonly proof?: ProofSecrets;
   /** Get the digests of all blocks when it is sealed. */
   readonly areDigestsWanted?: boolean;
 }
@@ -53,7 +57,13 @@ export type SendResult = {
   readonly targetPath: string;
   readonly facts: DoneFacts;
 } & (
-  | { readonly outcome: 'sealed'; readonly seal: Seal; readonly digests: Buffer | undefined }
+  | {
+      readonly outcome: 'sealed';
+      readonly seal: Seal;
+      readonly digests: Buffer | undefined;
+      /** Random blocks that the receiver has proven; undefined: it could not be asked. */
+      readonly blocksProven: number | undefined;
+    }
   /** Everything is durable, and the transfer stays open. */
   | { readonly outcome: 'kept-open' }
   /** It had been sealed before, and nothing was sent. */
@@ -88,9 +98,11 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   const plan = planSend(planRequest, status, { clock, digest }, parts);
   const { counters, geometry } = plan;
   const isSealed = status.state === 'sealed';
-  const reading = isSealed ? await beginIfRead(parts) : undefined;
+  const reading = isSealed ? await beginIfRead({ ...parts, blockCount: blockCountOf(geometry) }) : undefined;
   const sealed = isSealed ? new FlaggedBlocks(blockCountOf(geometry)) : undefined;
-  const transmission = makeTransmission(request, context, { status, plan, lanes, retries, sealed });
+  const { blockSizeBytes } = geometry;
+  const proof = request.proof && new ProofSample(request.proof, blockSizeBytes);
+  const transmission = makeTransmission(request, context, { status, plan, lanes, retries, sealed, proof });
   const latest: { epoch?: string } = {};
   noteResponse.current = (info) => {
     latest.epoch = info.epoch;
@@ -127,11 +139,14 @@ export async function send(request: SendRequest, context: SendContext): Promise<
     sealed: transmission.isReopened ? undefined : sealed && { different: sealed, reading, latest },
   });
   if (completion.outcome === 'differs') return { ...completion, facts: facts(), targetPath };
+  const isToProve = proof !== undefined && completion.seal.verified === 'read-back';
+  const { transferId } = status;
+  const blocksProven = isToProve ? await prove(proof, parts, { transferId, blockSizeBytes, targetPath }) : 0;
   const digests =
     request.areDigestsWanted === true
       ? await fetchDigests(parts, { blockCount: blockCountOf(geometry), root })
       : undefined;
-  return { ...completion, digests, facts: facts(completion), targetPath };
+  return { ...completion, digests, blocksProven, facts: facts(completion), targetPath };
 }
 
 interface TransmissionParts {
@@ -140,12 +155,13 @@ interface TransmissionParts {
   readonly lanes: Lanes;
   readonly retries: Retries;
   readonly sealed: FlaggedBlocks | undefined;
+  readonly proof: ProofSample | undefined;
 }
 
 function makeTransmission(
   { source, encoder }: SendRequest,
   { clock, reporter, signal }: SendContext,
-  { status, plan, lanes, retries, sealed }: TransmissionParts,
+  { status, plan, lanes, retries, sealed, proof }: TransmissionParts,
 ): Transmission {
   const { supply, geometry, counters } = plan;
   return new Transmission({
@@ -161,6 +177,7 @@ function makeTransmission(
     map: source.canReread ? source.map : undefined,
     reporter,
     encoder,
+    proof,
     signal,
   });
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
+import { ReadingProgress } from './reading-progress.ts';
 import type { Retries } from './retry.ts';
 
 /** Short enough for progress, long enough not to be a burden. */
@@ -13,6 +14,8 @@ export interface TargetReadingParts {
   readonly retries: Retries;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Of the target. */
+  readonly blockCount: number;
 }
 
 export class TargetReading {
@@ -49,16 +52,17 @@ export class TargetReading {
 
   /** @returns the status when there is nothing left to read. */
   async finish(onProgress: (status: TransferStatus) => void = () => {}): Promise<TransferStatus> {
-    const { control, retries, clock, signal } = this.#parts;
-    for (let seen = -1; ;) {
+    const { control, retries, clock, signal, blockCount } = this.#parts;
+    const reading = new ReadingProgress(() => blockCount);
+    for (;;) {
       const status = await retries.run(signal, async () => await control.transfer(signal));
       if (!(await this.beginAgainAfter(status.epoch))) {
         const { durable, written, verified } = status.blocks;
         onProgress(status);
         if (durable + written === 0) return status;
-        if (verified + status.differentCount !== seen) retries.noteProgress();
-        seen = verified + status.differentCount;
+        if (reading.note(verified + status.differentCount)) retries.noteProgress();
       }
+      retries.keepWaiting('is reading the target');
       await clock.sleep(POLL_MS, signal);
     }
   }

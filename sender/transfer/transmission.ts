@@ -22,6 +22,7 @@ import type { Lanes } from '../lanes/lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
+import type { ProofSample } from './proof-sample.ts';
 import type { ReceiverClient, ResponseInfo } from '../client/receiver-port.ts';
 import type { ReadBlock } from '../source/read-block.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
@@ -50,6 +51,8 @@ export interface TransmissionOptions {
   readonly reporter: SendReporter;
   /** undefined: blocks are sent plain. */
   readonly encoder?: BlockEncoder | undefined;
+  /** Gets each block that is read; undefined: nothing is proven at the end. */
+  readonly proof?: ProofSample | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -179,6 +182,7 @@ export class Transmission {
     const { block, isThere } = isFirst
       ? await this.#comparison.compare(supplied.block, lane)
       : { block: supplied.block, isThere: false };
+    if (isFirst) await this.#options.proof?.offer(block);
     if (isThere) return this.#skip(index, block.digest);
     if (isFirst) {
       this.#root.add(index, block.digest);
@@ -252,8 +256,7 @@ export class Transmission {
 
   /** To be called with every response on every connection. */
   noteResponse(info: ResponseInfo): void {
-    const { counters, retries } = this.#options;
-    if (info.verifiedCount > counters.verified) retries.noteProgress();
+    const { counters } = this.#options;
     counters.verified = Math.min(info.verifiedCount, counters.total);
     this.#settle(this.#owed.settle(info));
   }

@@ -143,7 +143,7 @@ const MISTAKES: readonly Mistake[] = [
     status: 4,
     lines: [
       SOURCE,
-      'ddt-send: error: the token has expired',
+      'ddt-send: error: the receiver says: the token has expired',
       'ddt-send: hint: restart ddt-receive on the same target: it prints a new ticket for the same transfer',
     ],
   },

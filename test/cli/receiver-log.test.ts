@@ -62,7 +62,7 @@ test('a ticket of a discarded transfer is named as such, on both sides', async (
   assert.equal(refused.status, 4, refused.stderr);
   const message =
     'the ticket is for an earlier transfer to this target, which was discarded, or for another target';
-  assert(refused.stderr.includes(`ddt-send: error: ${message}\n`), refused.stderr);
+  assert(refused.stderr.includes(`ddt-send: error: the receiver says: ${message}\n`), refused.stderr);
   assert(refused.stderr.endsWith('hint: use the ticket that ddt-receive printed last for this target\n'));
   const { stderr } = await receiver.end('SIGTERM');
   assert.match(

@@ -175,7 +175,10 @@ test('with --verify none --check is refused, and a second run proves nothing', a
   await receiver.start({ options: ['--verify', 'none'] });
   const refused = await runSender(['--check', ...directly]);
   assert.equal(refused.status, 4, refused.stderr);
-  assert.match(refused.stderr, /error: this receiver reads nothing back: it was started with --verify none/);
+  assert.match(
+    refused.stderr,
+    /error: the receiver says: this receiver reads nothing back: it was started with --verify none/,
+  );
   const again = await runSender(directly);
   assert.equal(again.status, 3, again.stderr);
   assert.match(again.stdout, /durable, NOT read back/);

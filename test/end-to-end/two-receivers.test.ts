@@ -108,7 +108,10 @@ test('two receivers with one state folder serve two targets, each by its own tic
   const swapped = one.ticket.replace(`:${one.port}/`, `:${two.port}/`);
   const ended = await runSender([...BLOCK, source, swapped]);
   assert.equal(ended.status, 4, ended.stderr);
-  assert.match(ended.stderr, /^ddt-send: error: the ticket is for an earlier .*, or for another target$/m);
+  assert.match(
+    ended.stderr,
+    /^ddt-send: error: the receiver says: the ticket is for an earlier .*, or for another target$/m,
+  );
   assert.equal((await two.status()).state, 'unclaimed');
   await Promise.all(receivers.map(async ({ ticket }) => await sendAll(...BLOCK, source, ticket)));
   for (const target of targets) await assertEqualFiles(source, target);

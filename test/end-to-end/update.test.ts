@@ -181,6 +181,6 @@ test('a sender whose transfer is discarded ends with the reason', async (t) => {
   const ended = await bounded('the sender to end', sender.ended, 60_000);
   assert.match(
     ended.stderr,
-    /error: the ticket is for an earlier transfer to this target, which was discarded/,
+    /error: the receiver says: the ticket is for an earlier transfer to this target, which was discarded/,
   );
 });

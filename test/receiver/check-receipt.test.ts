@@ -37,7 +37,7 @@ test('a disk that is what the receipt says, and one of which blocks were changed
   await using folder = await tempDir();
   const { receipt, disk } = await sealedIn(folder);
   const bytes: number[] = [];
-  const check = await checkReceipt(receipt, disk, (done) => bytes.push(done));
+  const check = await checkReceipt(receipt, disk, { onProgress: (done) => bytes.push(done) });
   assert.deepEqual(
     [check.different, check.receipt.blockCount, bytes.at(-1)],
     [[], BLOCK_COUNT, check.receipt.size],

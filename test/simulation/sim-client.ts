@@ -143,6 +143,10 @@ export class SimClient implements ReceiverClient {
     return answer.body.length === 0 ? 'verifying' : parseSeal(answer, request);
   }
 
+  async prove(): Promise<never> {
+    return await Promise.reject(new TransferError('not-found', 'no such path'));
+  }
+
   async close(): Promise<void> {
     this.isConnected = false;
   }

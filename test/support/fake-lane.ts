@@ -24,6 +24,7 @@ export function fakeLane(given: Partial<ReceiverClient> = {}): FakeLane {
     flush: unasked,
     complete: unasked,
     verify: unasked,
+    prove: unasked,
     close: async () => {},
     ...given,
   };

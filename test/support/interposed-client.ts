@@ -52,6 +52,7 @@ function interpose(client: HttpReceiver, { putBlock, copyBlock, complete }: Inte
     flush: async (signal) => await client.flush(signal),
     complete: async (...args) => await (complete?.(askComplete, ...args) ?? askComplete(...args)),
     verify: async (signal) => await client.verify(signal),
+    prove: async (...args) => await client.prove(...args),
     close: async () => await client.close(),
   };
 }

@@ -5,9 +5,11 @@ import { systemClock, type Clock } from '../../common/clock.ts';
 import { DIGESTS, type BlockDigest, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, type SigningKey } from '../../common/trust/ssh-signature.ts';
+import { formatTicket } from '../../common/trust/ticket.ts';
 import { mintToken, type TokenPayload } from '../../common/trust/token.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { makeApp } from '../../receiver/http/app.ts';
+import type { AppEnv } from '../../receiver/http/route-context.ts';
 import { Authenticator } from '../../receiver/http/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
@@ -40,15 +42,24 @@ export interface ReceiverAppOptions {
   readonly memoryWaitMs?: number;
   readonly bodyProgressTimeoutMs?: number;
   readonly limits?: Partial<ServerLimits>;
+  /** Answers some requests in its place, on the real connection; undefined leaves it to the receiver. */
+  readonly lie?: Lie;
   /** As a receiver of version 0.1, which does not know `POST /copy`. */
   readonly isWithoutCopy?: boolean;
 }
+
+/** @param truth asks the receiver. */
+export type Lie = (
+  request: { readonly method: string; readonly path: string; readonly env: AppEnv['Bindings'] },
+  truth: () => Promise<Response>,
+) => Promise<Response> | undefined;
 
 export interface ReceiverApp extends AsyncDisposable {
   readonly port: number;
   readonly token: string;
   readonly pin: string;
   readonly key: SigningKey;
+  readonly ticket: string;
   readonly transfer: Transfer;
   readonly server: RunningServer;
   /** Messages of the log, with their level before all but `info`. */
@@ -154,7 +165,9 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const server = await startServer({
     fetch: async (request, env) => {
       if (options.isWithoutCopy === true) env.incoming.url = env.incoming.url?.replace(/^\/copy/, '/unknown');
-      return await app.fetch(request, env);
+      const truth = async (): Promise<Response> => await app.fetch(request, env);
+      const { method = '', url: path = '' } = env.incoming;
+      return await (options.lie?.({ method, path, env }, truth) ?? truth());
     },
     certificatePem,
     keyPem,
@@ -179,6 +192,7 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   };
   const parts = building.move();
   const dispose = async (): Promise<void> => await parts.disposeAsync();
-  const fixed = { port, token, pin, key, transfer, server, mint, request };
+  const ticket = formatTicket({ host: '127.0.0.1', port, pin, token });
+  const fixed = { port, token, pin, key, ticket, transfer, server, mint, request };
   return Object.assign(observed, fixed, { [Symbol.asyncDispose]: dispose });
 }

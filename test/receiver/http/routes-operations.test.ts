@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestNow } from '../../../common/digest/digest.ts';
-import { RECEIPT_NAMESPACE } from '../../../common/protocol/protocol.ts';
+import { RECEIPT_NAMESPACE } from '../../../common/trust/receipt-signer.ts';
 import { publicKeyLine } from '../../../common/trust/ssh-signature.ts';
 import type { Answer } from '../../support/https-client.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
-import { RECEIPT_NAMESPACE } from '../../../common/protocol/protocol.ts';
+import { RECEIPT_NAMESPACE } from '../../../common/trust/receipt-signer.ts';
 import { makeSigningKey, publicKeyLine } from '../../../common/trust/ssh-signature.ts';
 import { SqliteJournal } from '../../../receiver/journal/sqlite-journal.ts';
 import { sealTransfer } from '../../../receiver/transfer/seal.ts';

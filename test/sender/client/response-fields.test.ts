@@ -17,7 +17,7 @@ function responseOf(status: number, body: string): HttpResponse {
   return { status, body: Buffer.from(body), header: () => undefined };
 }
 
-test('a refusal arrives with its message, hint and details', async () => {
+test('a refusal arrives as what the receiver says, with its details and without its hint', async () => {
   const refusal = new TransferError('busy', 'all memory is in use: 5 of 5', {
     hint: 'wait',
     details: { blocks: [[5, 1]] },
@@ -27,7 +27,8 @@ test('a refusal arrives with its message, hint and details', async () => {
     await responseFor(refusal),
     'PUT /blocks/5',
   );
-  assert.deepEqual([code, message, hint, retryAfterSeconds], ['busy', refusal.message, 'wait', 7]);
+  const said = `the receiver says: ${refusal.message}; wait`;
+  assert.deepEqual([code, message, hint, retryAfterSeconds], ['busy', said, undefined, 7]);
   assert.deepEqual(details['blocks'], [[5, 1]]);
 });
 
@@ -38,8 +39,22 @@ test('a refusal without a hint stays without one', async () => {
   );
   assert.deepEqual(
     [failure.message, failure.hint],
-    ['the transfer is sealed; nothing is written', undefined],
+    ['the receiver says: the transfer is sealed; nothing is written', undefined],
   );
+});
+
+test('where there is a hint of our own it replaces that of the receiver', async () => {
+  const refusal = new TransferError('token-expired', 'the token has expired', { hint: 'look into the log' });
+  const { message, hint } = failureOf(await responseFor(refusal), 'GET /transfer');
+  assert.equal(message, 'the receiver says: the token has expired');
+  assert.match(hint ?? '', /^restart ddt-receive on the same target: /);
+});
+
+test('a code that never travels is treated as the status of its response', () => {
+  for (const code of ['interrupted', 'usage', 'receipt-invalid', 'no-progress', 'constructor', 7, null]) {
+    const { code: taken, kind } = failureOf(responseOf(503, JSON.stringify({ code, detail: 'x' })), 'x');
+    assert.deepEqual([taken, kind], ['busy', 'transient'], String(code));
+  }
 });
 
 test('a response without a problem document is reported by its status', () => {
@@ -54,5 +69,5 @@ test('a response without a problem document is reported by its status', () => {
 
 test('no response can control the terminal', () => {
   const failure = failureOf(responseOf(500, '{"detail":"a\\u001b[2Jb","hint":"c\\u0007d"}'), 'x');
-  assert.deepEqual([failure.message, failure.hint], ['a?[2Jb', 'c?d']);
+  assert.deepEqual([failure.message, failure.hint], ['the receiver says: a?[2Jb', undefined]);
 });

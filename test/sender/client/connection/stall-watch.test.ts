@@ -51,7 +51,14 @@ async function scene(context: TestContext, responseMsMax = 60_000): Promise<Scen
     stalls.push(error);
     watch[Symbol.dispose]();
   };
-  const watch = new StallWatch({ unacked, socketNow: () => near, responseMsMax, isReachable, onStall });
+  const watch = new StallWatch({
+    unacked,
+    socketNow: () => near,
+    responseMsMax,
+    responseBytesMax: MIB,
+    isReachable,
+    onStall,
+  });
   return {
     near,
     far,
