@@ -2,6 +2,7 @@
  * Block devices in sysfs(5), and how util-linux is run; what the other files of this folder are built on.
  * Names and labels may come from a hostile disk: control characters are removed here.
  */
+import { printable } from '../text.ts';
 import { execFile } from 'node:child_process';
 import { readFile, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
@@ -62,15 +63,17 @@ export async function readText(path: string): Promise<string | null> {
   return readFile(path, 'utf8').catch(() => null);
 }
 
-/** A file of one line, {@link printable}; null when it is empty or can't be read. */
+/** A file of one line, {@link labelOf}; null when it is empty or can't be read. */
 export async function readLine(path: string): Promise<string | null> {
-  return printable(await readText(path));
+  return labelOf(await readText(path));
 }
 
-/** Text fit for a terminal: no control characters, single spaces; null when nothing remains. */
-export function printable(value: unknown): string | null {
+/** Text fit to be shown, on one line, with single spaces; null when nothing remains. */
+export function labelOf(value: unknown): string | null {
   if (typeof value !== 'string') return null;
-  const text = value.replace(/[\p{C}\p{Z}]+/gu, ' ').trim();
+  const text = printable(value, ' ')
+    .replace(/\p{Z}+/gu, ' ')
+    .trim();
   return text === '' ? null : text;
 }
 
@@ -99,7 +102,7 @@ export async function askTool(
     return Array.isArray(rows) ? rows.filter(isRecord) : [];
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') throw error;
-    const complaint = error instanceof Error && 'stderr' in error ? printable(error.stderr) : null;
+    const complaint = error instanceof Error && 'stderr' in error ? labelOf(error.stderr) : null;
     throw new Error(complaint ?? `${tool} failed`, { cause: error });
   }
 }

@@ -7,7 +7,7 @@ import {
   majorMinorOf,
   nodeOf,
   partitionFoldersOf,
-  printable,
+  labelOf,
   readLine,
 } from './block-devices.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../errors.ts';
@@ -57,8 +57,8 @@ async function signaturesOf(path: string): Promise<string[]> {
 }
 
 function describeSignature(row: Readonly<Record<string, unknown>>): string {
-  const type = printable(row['type']) ?? 'unknown';
-  const label = printable(row['label']);
+  const type = labelOf(row['type']) ?? 'unknown';
+  const label = labelOf(row['label']);
   const nouns: Readonly<Record<string, string>> = {
     filesystem: ' file system',
     'partition-table': ' partition table',

@@ -1,4 +1,5 @@
 /** Fields of responses, checked: a field that is not what it should be makes the whole response invalid. */
+import { printable } from '../../common/text.ts';
 import { ERROR_CODES, TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
 
 const TEXT_LENGTH_MAX = 500;
@@ -45,23 +46,21 @@ export function countIn(members: Record<string, unknown>, name: string): number 
   return value;
 }
 
-/** Safe to print: bounded, and without anything that could control a terminal. */
-export function printable(text: string): string {
-  const start = text.slice(0, TEXT_LENGTH_MAX);
-  // Control characters, marks that reverse the direction of text, lone surrogates, and line separators.
-  return start.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+/** Safe to show, and bounded. */
+export function shortened(text: string): string {
+  return printable(text.slice(0, TEXT_LENGTH_MAX));
 }
 
-/** @returns a {@link printable} text; null for anything but a string. */
+/** @returns a {@link shortened} text; null for anything but a string. */
 export function textOrNull(value: unknown): string | null {
-  return typeof value === 'string' ? printable(value) : null;
+  return typeof value === 'string' ? shortened(value) : null;
 }
 
-/** @returns the strings in a list, {@link printable}; none if it is not a list. */
+/** @returns the strings in a list, {@link shortened}; none if it is not a list. */
 export function textsIn(value: unknown): string[] {
   if (!Array.isArray(value)) return [];
   const texts = value.filter((each: unknown) => typeof each === 'string');
-  return texts.slice(0, TEXTS_MAX).map(printable);
+  return texts.slice(0, TEXTS_MAX).map(shortened);
 }
 
 /**
@@ -83,9 +82,9 @@ export function failureOf(response: HttpResponse, what: string): TransferError {
   // For clients that show nothing else the detail ends with the hint.
   const message = hint !== undefined && said.endsWith(`; ${hint}`) ? said.slice(0, -hint.length - 2) : said;
   const retryAfter = Number(response.header('retry-after'));
-  return new TransferError(isErrorCode(code) ? code : codeOfStatus(response.status), printable(message), {
+  return new TransferError(isErrorCode(code) ? code : codeOfStatus(response.status), shortened(message), {
     details: problem,
-    ...(hint === undefined ? {} : { hint: printable(hint) }),
+    ...(hint === undefined ? {} : { hint: shortened(hint) }),
     ...(retryAfter > 0 ? { retryAfterSeconds: retryAfter } : {}),
   });
 }
