@@ -39,6 +39,7 @@ export interface ReceiverAppOptions {
   readonly memoryBytes?: number;
   readonly memoryWaitMs?: number;
   readonly bodyProgressTimeoutMs?: number;
+  readonly responseProgressTimeoutMs?: number;
   readonly limits?: Partial<ServerLimits>;
   /** As a receiver of version 0.1, which does not know `POST /copy`. */
   readonly isWithoutCopy?: boolean;
@@ -65,6 +66,7 @@ const LIMITS: ServerLimits = {
   handshakeTimeoutMs: 5000,
   headersTimeoutMs: 5000,
   keepAliveTimeoutMs: 5000,
+  responseTimeoutMs: 5000,
   headerBytesMax: 8 * 1024,
 };
 const DAY_SECONDS = 86_400;
@@ -127,6 +129,7 @@ function openApp(
     isDraining: () => observed.isDraining,
     onSealed: () => observed.sealedCount++,
     bodyProgressTimeoutMs: options.bodyProgressTimeoutMs ?? 10_000,
+    responseProgressTimeoutMs: options.responseProgressTimeoutMs ?? 10_000,
     memoryWaitMs: options.memoryWaitMs ?? 10_000,
   });
 }

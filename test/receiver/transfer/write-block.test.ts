@@ -80,7 +80,7 @@ test('a durable block that is sent again is neither invalidated nor written', as
   );
 });
 
-test('the last block is short, and a block of another length is a bug', async () => {
+test('the last block is short, and a block of another length is refused', async () => {
   const memory = new MemoryTarget();
   await using opened = await openTransfer({ target: memory });
   const receipt = await putBlock(opened, 7, 1);
@@ -90,7 +90,7 @@ test('the last block is short, and a block of another length is a bug', async ()
   const bytes = Buffer.alloc(BLOCK_BYTES);
   await assert.rejects(
     writeBlock(opened.transfer, { index, bytes, digest: digestNow(bytes), isFlushed: false }),
-    { name: 'AssertionError' },
+    { code: 'length-mismatch' },
   );
 });
 
