@@ -293,7 +293,7 @@ export class BlockTable {
       else return false;
       return true;
     };
-    const isWanted = Array.from({ length: KINDS }, (_, kind) => wanted.includes(kind));
+    const isWanted = Uint8Array.from({ length: KINDS }, (_, kind) => (wanted.includes(kind) ? 1 : 0));
     const kinds = this.#kinds;
     for (let chunk = 0; chunk < this.#chunkCount; chunk++) {
       const count = wanted.reduce((sum, kind) => sum + this.#countIn(chunk, kind), 0);
@@ -301,8 +301,12 @@ export class BlockTable {
       if (count === length && !add(first, length)) return ranges;
       if (count === 0 || count === length) continue;
       this.#settle(chunk);
-      for (let index = first; index < first + length; index++) {
-        if (isWanted[kinds[index] ?? ABSENT] === true && !add(index, 1)) return ranges;
+      const end = first + length;
+      for (let index = first; index < end;) {
+        const start = index;
+        while (index < end && isWanted[kinds[index] ?? ABSENT] === 1) index++;
+        if (index > start && !add(start, index - start)) return ranges;
+        while (index < end && isWanted[kinds[index] ?? ABSENT] === 0) index++;
       }
     }
     return ranges;
