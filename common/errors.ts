@@ -39,6 +39,7 @@ export const ERROR_CODES = {
   'root-mismatch': { kind: 'corrupt', status: 409 },
   precondition: { kind: 'refused', status: 412 },
   'too-large': { kind: 'refused', status: 413 },
+  'too-many-areas': { kind: 'refused', status: 413 },
   'unsupported-encoding': { kind: 'refused', status: 415 },
   'length-mismatch': { kind: 'corrupt', status: 422 },
   'decode-failed': { kind: 'corrupt', status: 422 },

@@ -16,6 +16,8 @@ export interface ReceiveOptions {
   readonly advertise: { readonly host: string; readonly port: number | undefined } | undefined;
   readonly stateDir: string | undefined;
   readonly ticketFile: string | undefined;
+  /** For those who may only read. */
+  readonly readTicketFile: string | undefined;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   /** The question before progress is discarded is answered. */
@@ -135,6 +137,7 @@ function makeCommand(print: (text: string) => void): Command {
     )
     .option('--list', 'list the transfers in the state folder, running or not')
     .option('--ticket-file <file>', 'write the ticket here, mode 0600')
+    .option('--read-ticket-file <file>', 'write a ticket here that allows only to read, mode 0600')
     .option('--overwrite-target', "the target's present content may be destroyed")
     .option('--discard-transfer', 'forget an earlier transfer onto this target')
     .option('--yes', 'discard its progress without asking')
@@ -194,6 +197,11 @@ function refuseContradictions(options: ReceiveOptions): void {
     ...(options.isUpdate ? ['--update'] : []),
     ...(options.isAdoption ? ['--adopt'] : []),
   ];
+  if (options.readTicketFile !== undefined && options.readTicketFile === options.ticketFile) {
+    throw new TransferError('usage', '--ticket-file and --read-ticket-file are the same file', {
+      hint: HELP_HINT,
+    });
+  }
   const [one, other] = given;
   if (one !== undefined && other !== undefined && !(one === '--discard-transfer' && other === '--adopt')) {
     throw new TransferError('usage', `${one} cannot be combined with '${other}'`, { hint: HELP_HINT });
@@ -224,6 +232,7 @@ function readOptions(
     advertise: advertise === undefined ? undefined : parseHostPort(advertise, '--advertise'),
     stateDir: text('stateDir'),
     ticketFile: text('ticketFile'),
+    readTicketFile: text('readTicketFile'),
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
     isConfirmed: raw['yes'] === true,

@@ -13,7 +13,7 @@ import { BLOCK_STATES } from '../common/protocol/protocol.ts';
 import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { formatTicket } from '../common/trust/ticket.ts';
-import { failureText, redact } from '../common/text.ts';
+import { failureText, printable, redact } from '../common/text.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
 import { defaultStateDir } from './identity/state-dir.ts';
 import {
@@ -49,7 +49,7 @@ function print(text: string): void {
 /** A line of the log that has more members than a message. */
 function printEvent(level: string, members: Readonly<Record<string, unknown>>): void {
   const time = new Date(systemClock.wallMs()).toISOString();
-  process.stderr.write(`${redact(JSON.stringify({ time, level, ...members }))}\n`);
+  process.stderr.write(`${printable(redact(JSON.stringify({ time, level, ...members })))}\n`);
 }
 
 function factsOf(options: ReceiveOptions, receiver: RunningReceiver): StartFacts {
@@ -75,7 +75,12 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
   const facts = factsOf(options, receiver);
   const { transfer, ticket } = receiver;
   if (options.log === 'json') printEvent('info', startEvent(facts));
-  else print(`${startLines(facts).join('\n')}\n`);
+  else
+    print(
+      `${startLines(facts)
+        .map((line) => printable(line))
+        .join('\n')}\n`,
+    );
   printTicket(options, formatTicket(ticket));
   if (options.log === 'text' && options.advertise === undefined && isPrivateAddress(ticket.host)) {
     print(
@@ -100,7 +105,16 @@ async function list({ stateDir, log }: ListOptions): Promise<number> {
   const entries = await listTransfers(folder);
   if (log === 'json') for (const entry of entries) print(`${JSON.stringify(entry)}\n`);
   else if (entries.length === 0) print(`no transfers in ${folder}\n`);
-  else print(`${entries.map((entry) => listLines(entry).join('\n')).join('\n\n')}\n`);
+  else
+    print(
+      `${entries
+        .map((entry) =>
+          listLines(entry)
+            .map((line) => printable(line))
+            .join('\n'),
+        )
+        .join('\n\n')}\n`,
+    );
   return EXIT_STATUS.verified;
 }
 

@@ -15,6 +15,7 @@ import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from 
 import type { ReceiveOptions } from './cli.ts';
 import { Activity } from './console/activity.ts';
 import type { Log } from './console/log.ts';
+import { RESPONSE_PROGRESS_TIMEOUT_MS } from './http/chunked-response.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
 import { checkTicketFile, makeTicket } from './identity/make-ticket.ts';
 import { findPortHolder } from './identity/port-holder.ts';
@@ -62,7 +63,9 @@ export async function startReceiver(
   context: { clock: Clock; log: Log; events: ReceiverEvents; dropPrivileges: DropPrivileges },
 ): Promise<RunningReceiver> {
   const { clock, log, events, dropPrivileges } = context;
-  if (options.ticketFile !== undefined) await checkTicketFile(options.ticketFile, options.target);
+  for (const file of [options.ticketFile, options.readTicketFile]) {
+    if (file !== undefined) await checkTicketFile(file, options.target);
+  }
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
   const { identity, key } = await loadKeys(options, stateDir);
@@ -92,6 +95,7 @@ export async function startReceiver(
       events.onSealed();
     },
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
+    responseProgressTimeoutMs: RESPONSE_PROGRESS_TIMEOUT_MS,
     memoryWaitMs: MEMORY_WAIT_MS,
   });
   const ready = Promise.withResolvers<void>();

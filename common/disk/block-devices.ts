@@ -3,6 +3,7 @@
  * Names and labels may come from a hostile disk: control characters are removed here.
  */
 import { readFile, readdir, realpath, type FileHandle } from 'node:fs/promises';
+import { printable } from '../text.ts';
 import { basename, dirname } from 'node:path';
 import { runTool } from '../system-tools.ts';
 
@@ -60,15 +61,17 @@ export async function readText(path: string): Promise<string | null> {
   return readFile(path, 'utf8').catch(() => null);
 }
 
-/** A file of one line, {@link printable}; null when it is empty or can't be read. */
+/** A file of one line, {@link labelOf}; null when it is empty or can't be read. */
 export async function readLine(path: string): Promise<string | null> {
-  return printable(await readText(path));
+  return labelOf(await readText(path));
 }
 
-/** Text fit for a terminal: no control characters, single spaces; null when nothing remains. */
-export function printable(value: unknown): string | null {
+/** Text fit to be shown, on one line, with single spaces; null when nothing remains. */
+export function labelOf(value: unknown): string | null {
   if (typeof value !== 'string') return null;
-  const text = value.replace(/[\p{C}\p{Z}]+/gu, ' ').trim();
+  const text = printable(value, ' ')
+    .replace(/\p{Z}+/gu, ' ')
+    .trim();
   return text === '' ? null : text;
 }
 
@@ -91,7 +94,7 @@ export async function askTool(
 ): Promise<Readonly<Record<string, unknown>>[]> {
   const options = { timeoutMs: TOOL_TIMEOUT_MS, ...(handle !== undefined && { handle }) };
   const { isDone, output, complaint } = await runTool(tool, args, options);
-  if (!isDone) throw new Error(printable(complaint) ?? `${tool} failed`);
+  if (!isDone) throw new Error(labelOf(complaint) ?? `${tool} failed`);
   const answer: unknown = JSON.parse(output === '' ? '{}' : output);
   const rows = isRecord(answer) ? answer[key] : undefined;
   return Array.isArray(rows) ? rows.filter(isRecord) : [];

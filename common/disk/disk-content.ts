@@ -7,7 +7,7 @@ import {
   majorMinorOf,
   nodeOf,
   partitionFoldersOf,
-  printable,
+  labelOf,
   readLine,
 } from './block-devices.ts';
 import type { OpenDisk } from './open-disk.ts';
@@ -75,8 +75,8 @@ async function signaturesOf(handle: FileHandle, name: string): Promise<string[]>
 }
 
 function describeSignature(row: Readonly<Record<string, unknown>>): string {
-  const type = printable(row['type']) ?? 'unknown';
-  const label = printable(row['label']);
+  const type = labelOf(row['type']) ?? 'unknown';
+  const label = labelOf(row['label']);
   const nouns: Readonly<Record<string, string>> = {
     filesystem: ' file system',
     'partition-table': ' partition table',

@@ -9,7 +9,7 @@ import {
   majorMinorOf,
   namesIn,
   nodeOf,
-  printable,
+  labelOf,
   readLine,
 } from './block-devices.ts';
 import { reopenPathOf } from '../system-tools.ts';
@@ -172,15 +172,14 @@ async function hardwareOf(diskFolder: string): Promise<Hardware> {
   const row = rows[0] ?? {};
   const device = `${diskFolder}/device`;
   return {
-    vendor: printable(row['vendor']) ?? (await readLine(`${device}/vendor`)),
-    model: printable(row['model']) ?? (await readLine(`${device}/model`)),
+    vendor: labelOf(row['vendor']) ?? (await readLine(`${device}/vendor`)),
+    model: labelOf(row['model']) ?? (await readLine(`${device}/model`)),
     // virtio keeps its serial number beside the disk, NVMe and MMC beside the device.
     serial:
-      printable(row['serial']) ??
+      labelOf(row['serial']) ??
       (await readLine(`${diskFolder}/serial`)) ??
       (await readLine(`${device}/serial`)),
-    wwn:
-      printable(row['wwn']) ?? (await readLine(`${diskFolder}/wwid`)) ?? (await readLine(`${device}/wwid`)),
+    wwn: labelOf(row['wwn']) ?? (await readLine(`${diskFolder}/wwid`)) ?? (await readLine(`${device}/wwid`)),
   };
 }
 

@@ -37,6 +37,7 @@ export const PROBLEM_CODES = [
   'no-space',
   'target-too-small',
   'target-refused',
+  'too-many-areas',
   'io-error',
   'internal',
 ] as const satisfies readonly ErrorCode[];

@@ -1,6 +1,6 @@
 /**
- * The right to write to one transfer of one receiver until it expires: `ddt1.<payload>.<signature>`, both
- * base64url without padding (RFC 4648 section 5). The payload is JSON; the signature is OpenSSH's
+ * The right to write or read one transfer of one receiver until it expires: `ddt1.<payload>.<signature>`,
+ * both base64url without padding (RFC 4648 section 5). The payload is JSON; the signature is OpenSSH's
  * (ssh-signature.ts) over its exact bytes, so that `ssh-keygen -Y sign` alone can make a token.
  */
 import assert from 'node:assert/strict';
@@ -21,13 +21,16 @@ const CLOCK_LEEWAY_SECONDS = 60;
 const SHAPE = /^ddt1\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 const PAYLOAD_KEYS = ['v', 'aud', 'tid', 'scope', 'iat', 'exp'] as const;
 
+/** `read`: to look at the transfer and its blocks; `write`: that, and everything else. */
+export type Scope = 'read' | 'write';
+
 export interface TokenPayload {
   readonly v: 1;
   /** Pin of the receiver. */
   readonly aud: string;
   /** Id of the transfer. */
   readonly tid: string;
-  /** What it allows: `write`. */
+  /** What it allows, see {@link Scope}; others are ignored. */
   readonly scope: readonly string[];
   /** Valid from, seconds since 1970. */
   readonly iat: number;
@@ -51,7 +54,7 @@ export interface TokenExpectations {
   readonly trustedKeys: readonly Buffer[];
   readonly nowSeconds: number;
   /** What the request needs. */
-  readonly scope: string;
+  readonly scope: Scope;
 }
 
 /** The same payload and key give the same token. */
@@ -92,7 +95,12 @@ export function checkToken(
   if (payload.aud !== expected.audience || payload.tid !== expected.transferId) return 'token-invalid';
   if (payload.iat > expected.nowSeconds + CLOCK_LEEWAY_SECONDS) return 'token-invalid';
   if (payload.exp <= expected.nowSeconds) return 'token-expired';
-  return payload.scope.includes(expected.scope) ? undefined : 'scope';
+  return isAllowed(payload, expected.scope) ? undefined : 'scope';
+}
+
+/** Who may write may read. */
+export function isAllowed({ scope }: Pick<TokenPayload, 'scope'>, wanted: Scope): boolean {
+  return scope.includes(wanted) || (wanted === 'read' && scope.includes('write'));
 }
 
 /** Takes milliseconds of the event loop: call it after {@link checkToken}, and once for each token. */
@@ -110,11 +118,17 @@ function decodeBase64url(text: string | undefined): Buffer | undefined {
 function parsePayload(bytes: Buffer): TokenPayload | undefined {
   if (!isUtf8(bytes)) return undefined;
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isPayload(value) ? value : undefined;
+    const text = bytes.toString('utf8');
+    const value: unknown = JSON.parse(text);
+    return isPayload(value) && membersIn(text) === PAYLOAD_KEYS.length ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** How many names are in flat JSON: JSON.parse takes the last of two that are equal. */
+function membersIn(json: string): number {
+  return [...json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter(([, colon]) => colon !== undefined).length;
 }
 
 /** Without other members: an unknown one may be a restriction, and to ignore it would grant too much. */

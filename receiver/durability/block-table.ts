@@ -1,17 +1,23 @@
 /**
  * State and digest of every block, in memory: 33 bytes a block, in two flat arrays, because 2.6 million
  * objects would take hundreds of megabytes. It decides nothing: `durability` and the verifier change it.
+ *
+ * A table may have hundreds of millions of blocks, and a loop over all of them would stop the event loop for
+ * seconds. So the blocks in each state are counted by chunk: what is asked of the whole table is found by
+ * these counts, and what changes all of it changes them at once, the blocks themselves when they are next
+ * looked at.
  */
 import assert from 'node:assert/strict';
-import { joinAreas, type Area } from '../../common/areas.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { BLOCK_STATES, type BlockState } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
+import { UnreadableAreas } from './unreadable-areas.ts';
 
 /** A state, and a digest. */
 export const BLOCK_TABLE_ENTRY_BYTES = 1 + DIGEST_BYTES;
 
 const ABSENT = 0;
+const WRITTEN = BLOCK_STATES.indexOf('written');
 const DURABLE = BLOCK_STATES.indexOf('durable');
 const VERIFIED = BLOCK_STATES.indexOf('verified');
 /**
@@ -21,24 +27,46 @@ const VERIFIED = BLOCK_STATES.indexOf('verified');
 const LISTED = BLOCK_STATES.length;
 /** In a sealed transfer: read back, and not what was sealed. Keeps its digest; others see it as absent. */
 const DIFFERENT = LISTED + 1;
+const KINDS = DIFFERENT + 1;
+
+/** Looking at each block of a chunk takes microseconds; a billion blocks have 500,000 chunks. */
+const CHUNK_BLOCKS = 2048;
+
+/** What has happened to a chunk as a whole, and not to its blocks yet. */
+const SETTLED = 0;
+const VERIFIED_DOUBTED = 1;
+const ALL_DOUBTED = 2;
 
 export class BlockTable {
   #blockCount: number;
-  readonly #states: Uint8Array;
+  /** Read and written through {@link #kindOf} and {@link #put} only: a chunk may have to be settled first. */
+  readonly #kinds: Uint8Array;
   readonly #digests: Buffer;
+  /** Of all blocks, by kind. */
   readonly #counts: number[];
-  /** Only the few blocks that have any. */
-  readonly #unreadable = new Map<number, readonly Area[]>();
+  /** Of each chunk, by kind; blocks that are absent are not counted. */
+  readonly #chunkCounts: Uint16Array;
+  readonly #doubts: Uint8Array;
+  readonly unreadable = new UnreadableAreas();
+  #contentVersion = 0;
 
   constructor(blockCount: number) {
     this.#blockCount = blockCount;
-    this.#states = new Uint8Array(blockCount);
+    this.#kinds = new Uint8Array(blockCount);
     this.#digests = Buffer.alloc(blockCount * DIGEST_BYTES);
-    this.#counts = [...BLOCK_STATES, 'listed', 'different'].map((_, at) => (at === ABSENT ? blockCount : 0));
+    this.#counts = Array.from({ length: KINDS }, (_, kind) => (kind === ABSENT ? blockCount : 0));
+    const chunkCount = Math.ceil(blockCount / CHUNK_BLOCKS);
+    this.#chunkCounts = new Uint16Array(chunkCount * KINDS);
+    this.#doubts = new Uint8Array(chunkCount);
   }
 
   get blockCount(): number {
     return this.#blockCount;
+  }
+
+  /** Changes with every digest: while it stays the same, so do all digests. */
+  get contentVersion(): number {
+    return this.#contentVersion;
   }
 
   /** Drops the blocks from `blockCount` on, all absent. Their memory was never touched. */
@@ -46,47 +74,36 @@ export class BlockTable {
     assert(blockCount <= this.#blockCount && this.presentEnd() <= blockCount);
     this.#counts[ABSENT] = (this.#counts[ABSENT] ?? 0) - (this.#blockCount - blockCount);
     this.#blockCount = blockCount;
+    this.#contentVersion++;
   }
 
   /** One past the last block that is not absent; 0 if all are absent. */
   presentEnd(): number {
-    let end = this.countOf('absent') === this.#blockCount ? 0 : this.#blockCount;
-    while (end > 0 && this.#states[end - 1] === ABSENT) end--;
-    return end;
+    const isPresent = (index: number): boolean => this.#kindOf(index) !== ABSENT;
+    for (let chunk = this.#chunkCount - 1; chunk >= 0; chunk--) {
+      if (this.#countIn(chunk, ABSENT) === this.#lengthOf(chunk)) continue;
+      let index = chunk * CHUNK_BLOCKS + this.#lengthOf(chunk) - 1;
+      while (!isPresent(index)) index--;
+      return index + 1;
+    }
+    return 0;
   }
 
   /** @throws AssertionError past the last block. */
   stateOf(index: number): BlockState {
-    const value = this.#states[index] ?? -1;
-    const state = BLOCK_STATES[value === LISTED ? DURABLE : value === DIFFERENT ? ABSENT : value];
-    assert(state !== undefined, `block ${index} of ${this.blockCount}`);
-    return state;
+    const kind = this.#kindOf(index);
+    const state = BLOCK_STATES[kind === LISTED ? DURABLE : kind === DIFFERENT ? ABSENT : kind];
+    return state ?? this.#refuseIndex(index);
   }
 
   isDurable(index: number): boolean {
-    const state = this.#states[index];
-    assert(state !== undefined, `block ${index} of ${this.blockCount}`);
-    return state === DURABLE || state === VERIFIED || state === LISTED;
+    const kind = this.#kindOf(index);
+    return kind === DURABLE || kind === VERIFIED || kind === LISTED;
   }
 
   /** A view of 32 bytes; meaningless while the block is absent. */
   digestOf(index: number): Buffer {
     return this.#digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
-  }
-
-  /** Areas of the block that are unreadable at the source, and zeros here. */
-  unreadableOf(index: number): readonly Area[] {
-    return this.#unreadable.get(index) ?? [];
-  }
-
-  setUnreadable(index: number, areas: readonly Area[]): void {
-    if (areas.length > 0) this.#unreadable.set(index, areas);
-    else this.#unreadable.delete(index);
-  }
-
-  /** Unreadable areas of all blocks; those that touch are joined. */
-  unreadable(): Area[] {
-    return joinAreas([...this.#unreadable.values()].flat());
   }
 
   /** @param digest 32 bytes, copied; a block that becomes absent loses its digest and unreadable areas. */
@@ -110,47 +127,113 @@ export class BlockTable {
 
   /** Ranges of the blocks that are not what was sealed, at most `most` of them. */
   different(most: number): Range[] {
-    return this.#ranges(most, (index) => this.#states[index] === DIFFERENT);
+    return this.#ranges(most, [DIFFERENT]);
   }
 
   /** Whether it is durable, but only according to the journal or from before another program wrote. */
   isListed(index: number): boolean {
-    return this.#states[index] === LISTED;
+    return this.#kindOf(index) === LISTED;
+  }
+
+  #kindOf(index: number): number {
+    const kind = this.#kinds[index];
+    if (kind === undefined) return this.#refuseIndex(index);
+    const chunk = Math.floor(index / CHUNK_BLOCKS);
+    if (this.#doubts[chunk] === SETTLED) return kind;
+    this.#settle(chunk);
+    return this.#kinds[index] ?? ABSENT;
+  }
+
+  /** Not an assertion with a text: that would be put together each time, for nothing. */
+  #refuseIndex(index: number): never {
+    assert.fail(`block ${index} of ${this.#blockCount}`);
   }
 
   #put(index: number, after: number, digest?: Buffer): void {
-    const before = this.#states[index];
-    assert(before !== undefined && index < this.#blockCount, `block ${index} of ${this.blockCount}`);
-    this.#counts[before] = (this.#counts[before] ?? 0) - 1;
-    this.#counts[after] = (this.#counts[after] ?? 0) + 1;
-    this.#states[index] = after;
+    const before = this.#kindOf(index);
+    if (index >= this.#blockCount) this.#refuseIndex(index);
+    this.#move(Math.floor(index / CHUNK_BLOCKS), before, after, 1);
+    this.#kinds[index] = after;
     if (after === ABSENT) {
-      this.#digests.fill(0, index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
-      this.#unreadable.delete(index);
+      if (before !== ABSENT) this.#digests.fill(0, index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+      this.unreadable.set(index, []);
     } else if (digest !== undefined) this.#digests.set(digest, index * DIGEST_BYTES);
+    if (after === ABSENT || digest !== undefined) this.#contentVersion++;
+  }
+
+  /** Counts `count` blocks of a chunk as of another kind. */
+  #move(chunk: number, before: number, after: number, count: number): void {
+    if (count === 0) return;
+    this.#counts[before] = (this.#counts[before] ?? 0) - count;
+    this.#counts[after] = (this.#counts[after] ?? 0) + count;
+    const [from, to] = [chunk * KINDS + before, chunk * KINDS + after];
+    if (before !== ABSENT) this.#chunkCounts[from] = (this.#chunkCounts[from] ?? 0) - count;
+    if (after !== ABSENT) this.#chunkCounts[to] = (this.#chunkCounts[to] ?? 0) + count;
+  }
+
+  get #chunkCount(): number {
+    return Math.ceil(this.#blockCount / CHUNK_BLOCKS);
+  }
+
+  #lengthOf(chunk: number): number {
+    return Math.min(CHUNK_BLOCKS, this.#blockCount - chunk * CHUNK_BLOCKS);
+  }
+
+  #countIn(chunk: number, kind: number): number {
+    if (kind !== ABSENT) return this.#chunkCounts[chunk * KINDS + kind] ?? 0;
+    let present = 0;
+    for (let other = ABSENT + 1; other < KINDS; other++) present += this.#countIn(chunk, other);
+    return this.#lengthOf(chunk) - present;
   }
 
   /** All verified blocks have to be read back again. */
   doubtVerified(): void {
-    this.#turn(VERIFIED, DURABLE);
+    this.#doubt(VERIFIED_DOUBTED, [VERIFIED], DURABLE);
   }
 
   /** Another program may have written anywhere: no durable block is vouched for. */
   doubtAll(): void {
-    for (const state of [VERIFIED, DURABLE, DIFFERENT]) this.#turn(state, LISTED);
+    this.#doubt(ALL_DOUBTED, [VERIFIED, DURABLE, DIFFERENT], LISTED);
   }
 
-  #turn(before: number, after: number): void {
-    for (let index = this.#states.indexOf(before); index >= 0;) {
-      this.#put(index, after);
-      index = this.#states.indexOf(before, index + 1);
+  #doubt(doubt: number, before: readonly number[], after: number): void {
+    for (let chunk = 0; chunk < this.#chunkCount; chunk++) {
+      for (const kind of before) {
+        const count = this.#countIn(chunk, kind);
+        this.#move(chunk, kind, after, count);
+        if (count > 0) this.#doubts[chunk] = Math.max(doubt, this.#doubts[chunk] ?? SETTLED);
+      }
+    }
+  }
+
+  /** Does to the blocks what their counts say already. */
+  #settle(chunk: number): void {
+    if (this.#doubts[chunk] === SETTLED) return;
+    const isAll = this.#doubts[chunk] === ALL_DOUBTED;
+    this.#doubts[chunk] = SETTLED;
+    const kinds = this.#kinds;
+    const end = Math.min(kinds.length, (chunk + 1) * CHUNK_BLOCKS);
+    for (let index = chunk * CHUNK_BLOCKS; index < end; index++) {
+      const kind = kinds[index];
+      if (kind === VERIFIED || (isAll && (kind === DURABLE || kind === DIFFERENT))) {
+        kinds[index] = isAll ? LISTED : DURABLE;
+      }
     }
   }
 
   /** The first durable block from `from` on that is not verified: a listed one, or one that is not. */
   nextDurable(from: number, isListed = false): number | undefined {
-    const index = this.#states.indexOf(isListed ? LISTED : DURABLE, from);
-    return index < 0 ? undefined : index;
+    const wanted = isListed ? LISTED : DURABLE;
+    if (this.#counts[wanted] === 0) return undefined;
+    for (let chunk = Math.floor(from / CHUNK_BLOCKS); chunk < this.#chunkCount; chunk++) {
+      if (this.#countIn(chunk, wanted) === 0) continue;
+      this.#settle(chunk);
+      const start = chunk * CHUNK_BLOCKS;
+      const kinds = this.#kinds.subarray(Math.max(from, start), start + this.#lengthOf(chunk));
+      const at = kinds.indexOf(wanted);
+      if (at >= 0) return Math.max(from, start) + at;
+    }
+    return undefined;
   }
 
   countOf(state: BlockState): number {
@@ -170,7 +253,7 @@ export class BlockTable {
   durableDigests(first: number, count: number): Buffer {
     const page = Buffer.from(this.#digests.subarray(first * DIGEST_BYTES, (first + count) * DIGEST_BYTES));
     for (let at = 0; at < count; at++) {
-      const isListed = this.isDurable(first + at) || this.#states[first + at] === DIFFERENT;
+      const isListed = this.isDurable(first + at) || this.#kindOf(first + at) === DIFFERENT;
       if (!isListed) page.fill(0, at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES);
     }
     return page;
@@ -196,17 +279,35 @@ export class BlockTable {
 
   /** Ranges of the blocks that are not durable, at most `most` of them. */
   missing(most: number): Range[] {
-    return this.#ranges(most, (index) => !this.isDurable(index));
+    return this.#ranges(most, [ABSENT, WRITTEN, DIFFERENT]);
   }
 
-  #ranges(most: number, isWanted: (index: number) => boolean): Range[] {
+  /** @param wanted kinds of blocks. */
+  #ranges(most: number, wanted: readonly number[]): Range[] {
     const ranges: [number, number][] = [];
-    for (let index = 0; index < this.blockCount; index++) {
-      if (!isWanted(index)) continue;
+    /** @returns false if there is no room for it. */
+    const add = (first: number, count: number): boolean => {
       const last = ranges.at(-1);
-      if (last !== undefined && last[0] + last[1] === index) last[1]++;
-      else if (ranges.length < most) ranges.push([index, 1]);
-      else break;
+      if (last !== undefined && last[0] + last[1] === first) last[1] += count;
+      else if (ranges.length < most) ranges.push([first, count]);
+      else return false;
+      return true;
+    };
+    const isWanted = Uint8Array.from({ length: KINDS }, (_, kind) => (wanted.includes(kind) ? 1 : 0));
+    const kinds = this.#kinds;
+    for (let chunk = 0; chunk < this.#chunkCount; chunk++) {
+      const count = wanted.reduce((sum, kind) => sum + this.#countIn(chunk, kind), 0);
+      const [first, length] = [chunk * CHUNK_BLOCKS, this.#lengthOf(chunk)];
+      if (count === length && !add(first, length)) return ranges;
+      if (count === 0 || count === length) continue;
+      this.#settle(chunk);
+      const end = first + length;
+      for (let index = first; index < end;) {
+        const start = index;
+        while (index < end && isWanted[kinds[index] ?? ABSENT] === 1) index++;
+        if (index > start && !add(start, index - start)) return ranges;
+        while (index < end && isWanted[kinds[index] ?? ABSENT] === 0) index++;
+      }
     }
     return ranges;
   }

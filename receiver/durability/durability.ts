@@ -12,10 +12,11 @@ import { randomBytes } from 'node:crypto';
 import type { Area } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
+import { othersTurn } from '../../common/event-loop.ts';
 import { SharedRun } from './single-flight.ts';
 import type { BlockTable } from './block-table.ts';
 import type { DurabilityEvents } from './durability-events.ts';
-import { JOURNAL_RETRY_MS, type Journal } from '../journal/journal.ts';
+import { JOURNAL_RETRY_MS, type DurableBlock, type Journal } from '../journal/journal.ts';
 import type { Target } from '../target/target.ts';
 
 /** A crash loses at most a second of written blocks, which are then sent again. */
@@ -29,6 +30,9 @@ export const FLUSH_BYTES = 256 * 1024 * 1024;
 export const FLUSH_ERRORS_MAX = 3;
 /** Long enough for a sender to report it, short enough not to delay the next run. */
 export const FLUSH_ERRORS_PAUSE_MS = 30_000;
+
+/** Blocks in one transaction of the journal: some ten milliseconds, during which nothing else is done. */
+const RECORDED_BLOCKS_MAX = 2048;
 
 interface WrittenBlock {
   readonly generation: number;
@@ -144,7 +148,7 @@ export class Durability {
   /** Replaces the unreadable areas of a durable block, which stays durable. @throws as {@link announce}. */
   recordUnreadable(index: number, unreadable: readonly Area[]): void {
     this.#writeJournal(() => this.#journal.recordUnreadable(index, unreadable));
-    this.#table.setUnreadable(index, unreadable);
+    this.#table.unreadable.set(index, unreadable);
   }
 
   /**
@@ -191,25 +195,42 @@ export class Durability {
       this.#endEpoch(failure);
       throw failure;
     }
-    if (epoch !== this.#epoch)
-      throw new TransferError('io-error', 'a write to the target failed during the flush');
-    // Without an await from here to the journal: a block that is being written again has left the map.
-    const durable = [...this.#written].filter(([, block]) => block.generation <= upTo);
-    if (durable.length > 0) {
-      const blocks = durable.map(([index, { digest }]) => {
-        return { index, digest, unreadable: this.#table.unreadableOf(index) };
-      });
-      this.#writeJournal(() => this.#journal.recordDurable(blocks));
-    }
-    for (const [index] of durable) {
-      assert.equal(this.#table.stateOf(index), 'written');
-      this.#written.delete(index);
-      this.#table.set(index, 'durable');
-    }
+    if (epoch !== this.#epoch) throw failedDuringFlush();
+    const isAnyDurable = await this.#recordFlushed(upTo);
+    // A write may have failed before this function continues.
+    if (epoch !== this.#epoch) throw failedDuringFlush();
     this.#durableGeneration = upTo;
     this.#flushErrors = 0;
-    if (durable.length > 0) this.#events.onDurable?.();
+    if (isAnyDurable) this.#events.onDurable?.();
     if (this.#written.size > 0) this.#flushSoon(FLUSH_INTERVAL_MS);
+  }
+
+  /** Records the blocks up to a generation that was flushed. @returns whether there were any. */
+  async #recordFlushed(upTo: number): Promise<boolean> {
+    const epoch = this.#epoch;
+    for (let batches = 0; ; batches++) {
+      // Without an await from here to the journal: a block that is being written again has left the map.
+      const blocks = this.#flushedBlocks(upTo);
+      if (blocks.length > 0) this.#writeJournal(() => this.#journal.recordDurable(blocks));
+      for (const { index } of blocks) {
+        assert.equal(this.#table.stateOf(index), 'written');
+        this.#written.delete(index);
+        this.#table.set(index, 'durable');
+      }
+      if (blocks.length < RECORDED_BLOCKS_MAX) return batches > 0 || blocks.length > 0;
+      await othersTurn();
+      if (epoch !== this.#epoch) throw failedDuringFlush();
+    }
+  }
+
+  /** The first of them; the map is in the order of generations. */
+  #flushedBlocks(upTo: number): DurableBlock[] {
+    const blocks: DurableBlock[] = [];
+    for (const [index, { generation, digest }] of this.#written) {
+      if (generation > upTo || blocks.length === RECORDED_BLOCKS_MAX) break;
+      blocks.push({ index, digest, unreadable: this.#table.unreadable.of(index) });
+    }
+    return blocks;
   }
 
   #flushSoon(delayMs: number): void {
@@ -262,4 +283,8 @@ export class Durability {
       throw error;
     }
   }
+}
+
+function failedDuringFlush(): TransferError {
+  return new TransferError('io-error', 'a write to the target failed during the flush');
 }

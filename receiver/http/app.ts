@@ -114,7 +114,9 @@ function isBodyPending({ complete, headers }: IncomingMessage): boolean {
 
 function authenticate({ authenticator }: AppOptions): Middleware {
   return async (context, next) => {
-    authenticator.check(context.req.header('authorization'), 'write');
+    const { method } = context.req;
+    const scope = method === 'GET' || method === 'HEAD' ? 'read' : 'write';
+    context.set('isWriter', authenticator.check(context.req.header('authorization'), scope));
     await next();
   };
 }
@@ -130,7 +132,8 @@ function refuseDraining({ isDraining }: AppOptions): Middleware {
 function holdLease(lease: SenderLease): Middleware {
   return async (context, next) => {
     const sender = context.req.header(HEADER_SENDER);
-    if (sender !== undefined) lease.check(sender, context.env.incoming.socket);
+    // Who may only read cannot keep the sender waiting.
+    if (sender !== undefined && context.get('isWriter')) lease.check(sender, context.env.incoming.socket);
     await next();
   };
 }

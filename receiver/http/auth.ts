@@ -2,7 +2,14 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { TransferError } from '../../common/errors.ts';
-import { checkToken, isTokenSignatureGood, parseToken, type ParsedToken } from '../../common/trust/token.ts';
+import {
+  checkToken,
+  isAllowed,
+  isTokenSignatureGood,
+  parseToken,
+  type ParsedToken,
+  type Scope,
+} from '../../common/trust/token.ts';
 import type { Clock } from '../../common/clock.ts';
 
 /** A transfer has one ticket, and a handful of tokens made by hand at most. */
@@ -41,8 +48,11 @@ export class Authenticator {
     this.#latestSeconds = options.issuedAtSeconds ?? 0;
   }
 
-  /** @throws TransferError `token-missing`, `token-invalid`, `token-expired`, `scope`, `busy`. */
-  check(authorization: string | undefined, scope: 'write'): void {
+  /**
+   * @returns whether the token allows to write, too.
+   * @throws TransferError `token-missing`, `token-invalid`, `token-expired`, `scope`, `busy`.
+   */
+  check(authorization: string | undefined, scope: Scope): boolean {
     if (authorization === undefined)
       throw new TransferError('token-missing', 'Authorization: Bearer <token> is missing');
     const text = /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
@@ -63,11 +73,16 @@ export class Authenticator {
         hint: 'restart ddt-receive on the same target: it prints a new ticket for the same transfer',
       });
     }
-    if (refusal === 'scope') throw new TransferError('scope', `the token does not allow '${scope}'`);
+    if (refusal === 'scope') {
+      throw new TransferError('scope', `the token does not allow '${scope}'`, {
+        hint: 'use the ticket that ddt-receive printed, not the one of --read-ticket-file',
+      });
+    }
     if (!this.#isSigned(key, token)) throw invalid();
+    return isAllowed(token.payload, 'write');
   }
 
-  #refusalOf(token: ParsedToken, transferId: string, scope: string): ReturnType<typeof checkToken> {
+  #refusalOf(token: ParsedToken, transferId: string, scope: Scope): ReturnType<typeof checkToken> {
     const { audience, trustedKeys } = this.#options;
     return checkToken(token, { audience, transferId, trustedKeys, nowSeconds: this.#nowFor(token), scope });
   }

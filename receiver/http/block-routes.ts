@@ -12,20 +12,24 @@ import {
 import { parseBlockHead, type WantedBlock } from './block-head.ts';
 import { checkBlock } from './digest-headers.ts';
 import { jsonResponse } from './json-response.ts';
+import { chunkedResponse, slices } from './chunked-response.ts';
 import { readBlock } from './read-body.ts';
 import type { AppContext, AppOptions } from './route-context.ts';
 import type { OpenTransfer } from '../transfer/transfer.ts';
+import { refuseSealedBlock } from '../transfer/repaired-block.ts';
 import { writeBlock } from '../transfer/write-block.ts';
 
 /** A block's way: its head, its body, its digests, the target. */
 export async function putBlock(context: AppContext, options: AppOptions): Promise<Response> {
   const { transfer, activity, bodyProgressTimeoutMs } = options;
   const open = transfer.writable();
-  const head = parseBlockHead(context.req, wantedBlock(context, open));
+  const block = wantedBlock(context, open);
+  refuseSealedBlock(transfer, block.index);
+  const head = parseBlockHead(context.req, block);
   using slab = await takeSlab(open, options);
   const bytes = await readBlock(context.env, head, slab.bytes, bodyProgressTimeoutMs);
   const digest = await checkBlock(bytes, head.digests, open.digest, head.index);
-  const added = areasOutside(head.unreadable, open.table.unreadableOf(head.index));
+  const added = areasOutside(head.unreadable, open.table.unreadable.of(head.index));
   const { receipt, isNew } = await writeBlock(transfer, { ...head, bytes, digest });
   activity.unreadable(added);
   return jsonResponse(receipt, !head.isFlushed ? 202 : isNew ? 201 : 200);
@@ -46,14 +50,25 @@ export async function getBlock(context: AppContext, options: AppOptions): Promis
   const open = transfer.claimed();
   const index = indexOf(context, open);
   refuseAbsent(open, index);
+  using held = new DisposableStack();
+  // Clients that do not read what they asked for leave half of the memory to those that write.
+  held.use(await takeInTime(options, async (signal) => await open.readTurns.take(signal)));
   // Before the lock: those that hold all the memory may be waiting for it.
-  using slab = await takeSlab(open, options);
+  const slab = held.use(await takeSlab(open, options));
   // Keeps writers away while the block is read.
   using _lock = await open.locks.lock(index, 1);
   refuseAbsent(open, index);
   const bytes = slab.bytes.subarray(0, lengthOf(index, open.geometry));
   await transfer.target.read(bytes, offsetOf(index, open.geometry));
-  return new Response(new Uint8Array(bytes), { headers: blockHeaders(open, index) });
+  const headers = { ...blockHeaders(open, index), 'content-length': String(bytes.length) };
+  // The memory is free again once all of it has left.
+  const sent = held.move();
+  return chunkedResponse(slices(bytes), {
+    outgoing: context.env.outgoing,
+    headers,
+    timeoutMs: options.responseProgressTimeoutMs,
+    onEnd: () => sent.dispose(),
+  });
 }
 
 function indexOf(context: AppContext, open: OpenTransfer): BlockIndex {
@@ -93,7 +108,7 @@ function refuseAbsent({ table }: OpenTransfer, index: BlockIndex): void {
 
 function blockHeaders(open: OpenTransfer, index: BlockIndex): Record<string, string> {
   const digest = open.table.digestOf(index);
-  const unreadable = open.table.unreadableOf(index);
+  const unreadable = open.table.unreadable.of(index);
   return {
     'content-type': 'application/octet-stream',
     etag: `"${digestText(open.digest.algorithm, digest)}"`,
@@ -105,10 +120,17 @@ function blockHeaders(open: OpenTransfer, index: BlockIndex): Record<string, str
 }
 
 /** @throws TransferError `busy` after `memoryWaitMs`. */
-export async function takeSlab(open: OpenTransfer, { memoryWaitMs }: AppOptions): Promise<Slab> {
+export async function takeSlab(open: OpenTransfer, options: AppOptions): Promise<Slab> {
+  return await takeInTime(options, async (signal) => await open.slabs.take(signal));
+}
+
+async function takeInTime<Taken>(
+  { memoryWaitMs }: AppOptions,
+  take: (signal: AbortSignal) => Promise<Taken>,
+): Promise<Taken> {
   const timeout = AbortSignal.timeout(memoryWaitMs);
   try {
-    return await open.slabs.take(timeout);
+    return await take(timeout);
   } catch (error) {
     if (!timeout.aborted) throw error;
     throw new TransferError('busy', 'all memory for blocks is in use', {

@@ -15,6 +15,7 @@ export interface Bindings {
 
 export interface AppEnv {
   readonly Bindings: Bindings;
+  readonly Variables: { readonly isWriter: boolean };
 }
 export type AppContext = Context<AppEnv>;
 export type Middleware = MiddlewareHandler<AppEnv>;
@@ -31,6 +32,8 @@ export interface AppOptions {
   readonly onSealed: () => void;
   /** How long a body may stall. */
   readonly bodyProgressTimeoutMs: number;
+  /** How long a client may take nothing of a long response. */
+  readonly responseProgressTimeoutMs: number;
   /** How long a block may wait for memory before the client is asked to try again. */
   readonly memoryWaitMs: number;
 }

@@ -13,6 +13,7 @@ import { formatHostPort } from '../../common/host-port.ts';
 import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
 import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import { RequestTurns } from './request-turns.ts';
 
 export interface ServerLimits {
   /** A TLS handshake takes a round trip: nine seconds behind the full queue of a slow line. */
@@ -21,6 +22,8 @@ export interface ServerLimits {
   readonly headersTimeoutMs: number;
   /** How long an idle connection is kept: longer than a slow source takes to read a block. */
   readonly keepAliveTimeoutMs: number;
+  /** From the end of an answer until the client must have taken it: 400 KiB over a line of 16 kbit/s. */
+  readonly responseTimeoutMs: number;
   /** A token takes up to 2 KiB, the unreadable areas of a block up to 7 KiB; all else is small. */
   readonly headerBytesMax: number;
 }
@@ -29,6 +32,7 @@ export const SERVER_LIMITS: ServerLimits = {
   handshakeTimeoutMs: 30_000,
   headersTimeoutMs: 30_000,
   keepAliveTimeoutMs: 75_000,
+  responseTimeoutMs: 240_000,
   headerBytesMax: 16 * 1024,
 };
 /** Responses to malformed requests, by Node's error code; 400 for all others. */
@@ -92,9 +96,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     // Host and path make no valid URL. Closing avoids reading a body of any length.
     errorHandler: () => new Response(null, { status: 400, headers: { connection: 'close' } }),
   });
-  const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+  const turns = new RequestTurns((incoming, outgoing) => {
     listener(incoming, outgoing).catch(() => outgoing.destroy());
-  };
+  }, limits.responseTimeoutMs);
+  const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
+    turns.take(incoming, outgoing);
   server.on('request', listen);
   // Without this listener Node sends 100 Continue itself, before anything is checked.
   server.on('checkContinue', listen);

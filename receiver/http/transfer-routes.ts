@@ -11,6 +11,7 @@ import {
 import { DIGEST_NAMES } from '../../common/digest/digest-names.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
+import { printable } from '../../common/text.ts';
 import { takeSlab } from './block-routes.ts';
 import { copyBlock } from '../transfer/copy-block.ts';
 import { claimTransfer } from '../transfer/claim.ts';
@@ -24,6 +25,7 @@ import { writeZeroBlocks } from '../transfer/write-block.ts';
 import { parseFlush, tooLarge } from './block-head.ts';
 import { jsonResponse } from './json-response.ts';
 import { listBlocks } from './listing.ts';
+import { chunkedResponse } from './chunked-response.ts';
 import { readBody } from './read-body.ts';
 import type { AppContext, AppOptions } from './route-context.ts';
 import { peerAddress } from './sender-lease.ts';
@@ -45,9 +47,17 @@ export async function putTransfer(context: AppContext, options: AppOptions): Pro
   return jsonResponse(transfer.status(), outcome === 'new' ? 201 : 200);
 }
 
-export function getBlocks({ req }: AppContext, { transfer }: AppOptions): Response {
-  const { type, body } = listBlocks(transfer.claimed(), (name) => req.query(name), req.header('accept'));
-  return new Response(body, { headers: { 'content-type': type } });
+export function getBlocks({ req, env }: AppContext, options: AppOptions): Response {
+  const open = options.transfer.claimed();
+  const listing = listBlocks(open, (name) => req.query(name), req.header('accept'));
+  const { type, lengthBytes, chunks } = listing;
+  const length = lengthBytes === undefined ? {} : { 'content-length': String(lengthBytes) };
+  return chunkedResponse(chunks, {
+    outgoing: env.outgoing,
+    headers: { 'content-type': type, ...length },
+    timeoutMs: options.responseProgressTimeoutMs,
+    turns: open.listingTurns,
+  });
 }
 
 export async function postZero(context: AppContext, options: AppOptions): Promise<Response> {
@@ -138,7 +148,7 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
     response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
     return response;
   }
-  if (!wasSealed) activity.sealed(blockCount, `sha256:${hex}`, transfer.claimed().table.unreadable());
+  if (!wasSealed) activity.sealed(blockCount, `sha256:${hex}`, transfer.claimed().table.unreadable.joined());
   options.onSealed();
   const { json: text, signature } = result.receipt;
   return jsonResponse({ receipt: JSON.parse(text), text, signature });
@@ -195,8 +205,8 @@ function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim
   const text = (name: string): string | null => {
     const value = texts[name];
     if (typeof value !== 'string') return null;
-    // Shown on terminals: no control character may reach one.
-    return value.replaceAll(/[^\u0020-\u007e\u00a0-\uffff]/g, '?').slice(0, DESCRIPTION_LENGTH_MAX);
+    // Cut first: a surrogate pair may be cut in two.
+    return printable(value.slice(0, DESCRIPTION_LENGTH_MAX));
   };
   return {
     size,

@@ -6,7 +6,7 @@ import { writeFileDurably } from '../../common/io/durable-file.ts';
 import { findOutputProblem } from '../../common/io/output-file.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import { formatTicket, type Ticket } from '../../common/trust/ticket.ts';
-import { mintToken } from '../../common/trust/token.ts';
+import { mintToken, type Scope } from '../../common/trust/token.ts';
 import { defaultAdvertiseHost } from './advertise.ts';
 
 /** Longer than any copy takes over a usable line; a restart within the last week of it prints a new one. */
@@ -20,6 +20,8 @@ export interface TicketOptions {
   readonly listenHost: string;
   /** Where it is written as well. */
   readonly ticketFile: string | undefined;
+  /** Where a ticket is written that allows only to read. */
+  readonly readTicketFile: string | undefined;
 }
 
 /** The properties of the journal, which keeps the time of issue. */
@@ -46,11 +48,16 @@ export async function makeTicket(
   const iat = isFresh ? issuedBefore : now;
   if (!isFresh) record.setProperties({ ticketIssuedAt: String(iat) });
   const exp = iat + TICKET_DAYS * DAY_SECONDS;
-  const token = mintToken({ v: 1, aud: pin, tid: transferId, scope: ['write'], iat, exp }, key);
+  const tokenFor = (scope: Scope): string =>
+    mintToken({ v: 1, aud: pin, tid: transferId, scope: [scope], iat, exp }, key);
   const host = options.advertise?.host ?? (await defaultAdvertiseHost(options.listenHost));
   const port = options.advertise?.port ?? parts.port;
-  const ticket: Ticket = { origin: `https://${formatHostPort(host, port)}`, host, port, pin, token };
+  const place = { origin: `https://${formatHostPort(host, port)}`, host, port, pin };
+  const ticket: Ticket = { ...place, token: tokenFor('write') };
   if (options.ticketFile !== undefined) await writeTicket(options.ticketFile, ticket);
+  if (options.readTicketFile !== undefined) {
+    await writeTicket(options.readTicketFile, { ...place, token: tokenFor('read') });
+  }
   return ticket;
 }
 

@@ -32,6 +32,7 @@ export async function copyBlock(
 /** @throws TransferError `block-absent` unless both blocks exist and have the same length. */
 function lengthToCopy(transfer: Transfer, from: BlockIndex, to: BlockIndex): number {
   const { blockCount, geometry } = transfer.writable();
+  if (transfer.reopened !== undefined) throw notThere(from, 'only unreadable areas may change any more');
   const lengthBytes = lengthOf(from, geometry);
   const isSame = lengthBytes === lengthOf(to, geometry);
   if (Math.max(from, to) < blockCount && isSame) return lengthBytes;
@@ -51,7 +52,7 @@ async function readEqual(
     throw notThere(from, 'it is not durable with this digest');
   }
   // The digest is that of zeros in their place: a copy would not be what the source holds.
-  if (open.table.unreadableOf(from).length > 0) throw notThere(from, 'it has unreadable areas');
+  if (open.table.unreadable.of(from).length > 0) throw notThere(from, 'it has unreadable areas');
   try {
     await transfer.target.readBack(bytes, offsetOf(from, open.geometry));
   } catch (error) {

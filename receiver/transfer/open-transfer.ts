@@ -9,8 +9,9 @@ import type { BlockTable } from '../durability/block-table.ts';
 import { digestNameOf, isStream } from '../../common/protocol/claim.ts';
 import type { DurabilityEvents } from '../durability/durability-events.ts';
 import { Durability } from '../durability/durability.ts';
-import { tableOf } from '../durability/journalled-table.ts';
+import { TableRoot } from '../durability/table-root.ts';
 import type { Journal } from '../journal/journal.ts';
+import { Semaphore } from '../../common/semaphore.ts';
 import { slabCountOf } from './memory-budget.ts';
 import { digestNamed } from './refusals.ts';
 import { RangeLocks } from '../durability/range-locks.ts';
@@ -31,11 +32,18 @@ export interface OpenTransfer {
   readonly geometry: Geometry;
   readonly blockCount: number;
   readonly table: BlockTable;
+  readonly root: TableRoot;
   readonly durability: Durability;
   /** undefined with `--verify none`. */
   readonly verifier: Verifier | undefined;
   readonly locks: RangeLocks;
   readonly slabs: SlabPool;
+  /** Blocks that are read for clients at once: they hold up to half of the slabs. */
+  readonly readTurns: Semaphore;
+  /** Listings are made by one request at a time, some of it in each turn. */
+  readonly listingTurns: Semaphore;
+  /** The same for zeros, which may touch many blocks at once. */
+  readonly zeroTurns: Semaphore;
   readonly zeroDigests: ZeroDigests;
   /** The file target may be longer than the source. */
   isCutPending: boolean;
@@ -54,23 +62,29 @@ export interface OpenTransferOptions {
   readonly isSealed: () => boolean;
 }
 
+/** @param sizeBytesMax of a source whose size was not known at the first claim. */
+export function geometryOf(claim: Claim, sizeBytesMax: number | undefined): Geometry {
+  return { sizeBytes: claim.size ?? Number(sizeBytesMax), blockSizeBytes: claim.blockSize };
+}
+
 /**
- * Reads the table of blocks from the journal and wires up the parts.
+ * Wires up the parts.
  * @param sizeBytesMax of a source whose size was not known at the first claim.
  * @param previous of the same transfer with another size.
- * @throws TransferError `digest-unsupported`, `state-refused`.
+ * @throws TransferError `digest-unsupported`.
  */
 export function openClaimed(
   options: OpenTransferOptions,
   claim: Claim,
   sizeBytesMax: number | undefined,
+  table: BlockTable,
   previous?: Durability,
 ): OpenTransfer {
-  const geometry = { sizeBytes: claim.size ?? Number(sizeBytesMax), blockSizeBytes: claim.blockSize };
-  const table = tableOf(options.journal, blockCountOf(geometry));
+  const geometry = { ...geometryOf(claim, sizeBytesMax) };
   const { target, journal, events, clock, digests, memoryBytes, isReadBack } = options;
   const digest = digestNamed(digestNameOf(claim), digests, MISSING_HINT);
   const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
+  const slabCount = slabCountOf(memoryBytes, slabSizeBytes);
   const locks = new RangeLocks();
   const zeroDigests = new ZeroDigests(geometry, digest);
   const verifier = isReadBack
@@ -102,10 +116,14 @@ export function openClaimed(
       return table.blockCount;
     },
     table,
+    root: new TableRoot(table),
     durability,
     verifier,
     locks,
-    slabs: new SlabPool({ slabSizeBytes, slabCount: slabCountOf(memoryBytes, slabSizeBytes) }),
+    slabs: new SlabPool({ slabSizeBytes, slabCount }),
+    listingTurns: new Semaphore(1),
+    zeroTurns: new Semaphore(1),
+    readTurns: new Semaphore(Math.max(1, Math.floor(slabCount / 2))),
     zeroDigests,
     isCutPending: mayBeTooLong(target, claim, sizeBytesMax),
     fixSize(fixed) {

@@ -1,5 +1,4 @@
 /** Seals a transfer: every block durable and verified, the roots equal, a signed receipt, no more writes. */
-import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { Clock } from '../../common/clock.ts';
 import { MISSING_RANGES_MAX, type SealReceipt } from '../../common/protocol/protocol.ts';
@@ -8,6 +7,7 @@ import { RECEIPT_NAMESPACE, RECEIVER_KEY_COMMENT } from '../../common/trust/rece
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
 import { cutTarget } from './stream-size.ts';
+import { targetDiffers } from './refusals.ts';
 import { listUnreadable } from './reopen.ts';
 import { refuseStale } from './write-block.ts';
 import { MISMATCHES_MAX, type Verifier } from '../durability/verify-blocks.ts';
@@ -64,13 +64,15 @@ export async function sealTransfer(
   refuseStale(transfer, open);
   await open.durability.flushEverything();
   refuseBroken(transfer, open);
+  // What was sealed cannot be sent again, except unreadable areas.
+  if (transfer.reopened !== undefined && open.table.differentCount > 0) throw targetDiffers(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
   if (missing.length > 0) {
     throw new TransferError('incomplete', `not on the target: ${formatBlocks(missing)}`, {
       details: { missing },
     });
   }
-  if (!digestNow(open.table.allDigests()).equals(request.root)) throw rootMismatch();
+  if (!(await open.root.get()).equals(request.root)) throw rootMismatch();
   const verified = open.table.countOf('verified');
   if (open.verifier !== undefined && verified < open.blockCount) return { outcome: 'verifying', verified };
   if (open.verifier !== undefined && !(await open.verifier.confirm()))
@@ -124,20 +126,6 @@ async function confirmSealed(
 
 function receiptOf({ sealed }: Transfer): SealReceipt {
   return JSON.parse(sealed?.json ?? '{}') as SealReceipt;
-}
-
-function targetDiffers(transfer: Transfer, { table }: OpenTransfer): TransferError {
-  const different = table.different(MISSING_RANGES_MAX);
-  const { path } = transfer.target.identity;
-  return new TransferError(
-    'target-differs',
-    `${path} no longer holds what was sealed: ${table.differentCount} of ${table.blockCount} blocks differ ` +
-      `(${formatBlocks(different)}); another program has written to it`,
-    {
-      details: { different, differentCount: table.differentCount },
-      hint: `run 'ddt-receive --update ${path}' there, then the same command again to send those blocks`,
-    },
-  );
 }
 
 function rootMismatch(): TransferError {

@@ -1,5 +1,6 @@
 /** What the journal keeps of the target, and what senders see of it. */
 import type { TargetDescription } from '../../common/protocol/protocol.ts';
+import { printable } from '../../common/text.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Target, TargetIdentity } from '../target/target.ts';
 
@@ -27,5 +28,15 @@ export function recordedContent(journal: Journal): readonly string[] {
 export function describeTarget(target: Target, content: readonly string[]): TargetDescription {
   const { description, path, model, serial, byId, sizeBytes } = target.identity;
   const { sectorBytes } = target;
-  return { description, path, model, serial, byId, size: sizeBytes, sectorBytes, content };
+  const shown = (text: string | null): string | null => (text === null ? null : printable(text));
+  return {
+    description: printable(description),
+    path: printable(path),
+    model: shown(model),
+    serial: shown(serial),
+    byId: shown(byId),
+    size: sizeBytes,
+    sectorBytes,
+    content: content.map((text) => printable(text)),
+  };
 }

@@ -3,11 +3,12 @@
  * operations on it are functions of their own: claim.ts, write-block.ts, seal.ts, reopen.ts.
  */
 import { randomUUID } from 'node:crypto';
+import type { Area } from '../../common/areas.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import type { Clock } from '../../common/clock.ts';
 import { NO_MARKS, marksOf, type DiskMarks, type DiskPlaces } from '../../common/disk/disk-places.ts';
 import { TransferError } from '../../common/errors.ts';
-import { indexesOf } from '../../common/ranges.ts';
+import { blockCountOf } from '../../common/geometry.ts';
 import {
   LISTING_COUNT_MAX,
   MISSING_RANGES_MAX,
@@ -17,13 +18,16 @@ import {
   type TransferStatus,
 } from '../../common/protocol/protocol.ts';
 import { Semaphore } from '../../common/semaphore.ts';
+import type { BlockTable } from '../durability/block-table.ts';
 import type { DurabilityEvents } from '../durability/durability-events.ts';
+import { tableOf } from '../durability/journalled-table.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Adoption, AdoptionEvents } from './adopt.ts';
-import { openClaimed, type OpenTransfer, type OpenTransferOptions } from './open-transfer.ts';
+import { geometryOf, openClaimed, type OpenTransfer, type OpenTransferOptions } from './open-transfer.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from '../target/target.ts';
 import { listUnreadable } from './reopen.ts';
+import { REOPENED, earlierReceiptsIn, withdrawReceipt, type EarlierReceipt } from './receipts.ts';
 import type { VerifierEvents } from '../durability/verify-blocks.ts';
 
 export type { OpenTransfer } from './open-transfer.ts';
@@ -35,13 +39,6 @@ const ADOPTION_RETRY_SECONDS = 5;
 export interface SealedReceipt {
   readonly json: string;
   readonly signature: string;
-}
-
-/** What is kept of the receipt of an earlier generation. */
-export interface EarlierReceipt {
-  readonly generation: number;
-  readonly sealedAt: string;
-  readonly root: string;
 }
 
 export interface TransferProgress {
@@ -83,13 +80,17 @@ export class Transfer {
   readonly #idleEpoch = randomUUID();
   #open: OpenTransfer | undefined;
   #sealed: SealedReceipt | undefined;
+  #reopened: ReadonlyMap<number, readonly Area[]> | undefined;
   /** Everything is being read once more, to give the receipt a new date. */
   #doubtsAtSeal = 0;
   readonly #content: readonly string[];
   readonly #marks: DiskMarks;
 
   constructor(options: TransferOptions) {
-    this.#options = { ...options, isSealed: () => this.#sealed !== undefined };
+    this.#options = {
+      ...options,
+      isSealed: () => this.#sealed !== undefined || this.#reopened !== undefined,
+    };
     this.events = options.events;
     this.target = options.target;
     this.journal = options.journal;
@@ -106,11 +107,14 @@ export class Transfer {
     if (claim !== undefined) {
       const sizeMax = this.journal.property('sizeMax');
       const sizeBytesMax = sizeMax === undefined ? undefined : Number(sizeMax);
-      this.#open = openClaimed(this.#options, JSON.parse(claim) as Claim, sizeBytesMax);
+      this.#open = this.#openFor(JSON.parse(claim) as Claim, sizeBytesMax);
     }
     const json = this.journal.property('receipt');
     const signature = this.journal.property('receiptSignature');
     if (json !== undefined && signature !== undefined) this.#sealed = { json, signature };
+    const reopened = this.journal.property(REOPENED);
+    if (reopened !== undefined && this.#sealed === undefined)
+      this.#reopened = new Map(JSON.parse(reopened) as []);
   }
 
   get epoch(): string {
@@ -119,6 +123,14 @@ export class Transfer {
 
   get durableGeneration(): number {
     return this.#open?.durability.durableGeneration ?? 0;
+  }
+
+  /**
+   * Of a transfer that was sealed and opened again for its unreadable areas: the blocks that have any, and
+   * which. Nothing else of it may change.
+   */
+  get reopened(): ReadonlyMap<number, readonly Area[]> | undefined {
+    return this.#reopened;
   }
 
   get sealed(): SealedReceipt | undefined {
@@ -190,7 +202,7 @@ export class Transfer {
    * @param sizeBytesMax of a source whose size is not known yet.
    */
   begin(claim: Claim, sizeBytesMax?: number): void {
-    const open = openClaimed(this.#options, claim, sizeBytesMax);
+    const open = this.#openFor(claim, sizeBytesMax);
     const limit = sizeBytesMax === undefined ? {} : { sizeMax: String(sizeBytesMax) };
     this.journal.setProperties({ claim: JSON.stringify(claim), ...limit });
     this.#open = open;
@@ -218,10 +230,10 @@ export class Transfer {
 
   /** Earlier receipts of this transfer, the oldest first. */
   get earlierReceipts(): readonly EarlierReceipt[] {
-    return JSON.parse(this.journal.property('earlierReceipts') ?? '[]') as EarlierReceipt[];
+    return earlierReceiptsIn(this.journal);
   }
 
-  /** Generation of the present or next receipt: 1, and one more after each update. */
+  /** Generation of the present or next receipt: 1, and one more each time the transfer is opened again. */
   get generation(): number {
     return (this.earlierReceipts.at(-1)?.generation ?? 0) + 1;
   }
@@ -235,27 +247,34 @@ export class Transfer {
   seal(receipt: SealedReceipt): void {
     this.journal.setProperties({ receipt: receipt.json, receiptSignature: receipt.signature });
     if (this.isResizable) this.journal.removeProperties(['update']);
+    if (this.#reopened !== undefined) this.journal.removeProperties([REOPENED]);
+    this.#reopened = undefined;
     this.#sealed = receipt;
     this.#doubtsAtSeal = this.#doubts;
   }
 
-  /** Withdraws the receipt, durably: only for `reopen.ts` and `update.ts`. */
+  /** Withdraws the receipt, durably, in favor of the next generation: only for `reopen.ts`. */
   unseal(): void {
     const { table, verifier } = this.claimed();
-    // Blocks that a reading has found different become absent; the rest stays verified.
-    const different = [...indexesOf(table.different(Infinity))];
-    // In this order: after a crash in between all is read back anyway; a sealed journal lacks no block.
-    this.journal.removeProperties(['receipt', 'receiptSignature']);
-    if (different.length > 0) this.journal.forgetBlocks(different);
-    for (const index of different) table.set(index, 'absent');
+    const blocks = [...table.unreadable.entries()];
+    withdrawReceipt(this.journal, { [REOPENED]: JSON.stringify(blocks) });
+    this.#reopened = new Map(blocks);
     this.#sealed = undefined;
     verifier?.wake();
   }
 
-  /** Replaces the claim of an open transfer by one with another size: only for `update.ts`. */
-  reclaim(claim: Claim): OpenTransfer {
+  #openFor(claim: Claim, sizeBytesMax: number | undefined): OpenTransfer {
+    const table = tableOf(this.journal, blockCountOf(geometryOf(claim, sizeBytesMax)));
+    return openClaimed(this.#options, claim, sizeBytesMax, table);
+  }
+
+  /**
+   * Replaces the claim of an open transfer by one with another size: only for `update.ts`.
+   * @param table of that size, from the journal.
+   */
+  reclaim(claim: Claim, table: BlockTable): OpenTransfer {
     this.journal.setProperties({ claim: JSON.stringify(claim) });
-    const open = openClaimed(this.#options, claim, undefined, this.#open?.durability);
+    const open = openClaimed(this.#options, claim, undefined, table, this.#open?.durability);
     this.#open = open;
     this.startVerifying();
     return open;

@@ -1,27 +1,31 @@
 /** Updates a sealed copy: opens it again; blocks that differ are sent, and sealed as a new generation. */
 import { TransferError } from '../../common/errors.ts';
-import { isGeometry } from '../../common/geometry.ts';
+import { othersTurn } from '../../common/event-loop.ts';
+import { blockCountOf, isGeometry } from '../../common/geometry.ts';
 import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
-import type { Claim, SealReceipt, SizedClaim } from '../../common/protocol/protocol.ts';
+import type { Claim, SizedClaim } from '../../common/protocol/protocol.ts';
+import { tableInTurns } from '../durability/journalled-table.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { EarlierReceipt, OpenTransfer, Transfer } from './transfer.ts';
+import { REOPENED, withdrawReceipt } from './receipts.ts';
+import type { OpenTransfer, Transfer } from './transfer.ts';
 import { refuseStale } from './write-block.ts';
 
+/** Blocks in one transaction of the journal: some ten milliseconds. */
+const FORGOTTEN_AT_ONCE = 4096;
+
 /**
- * Opens a sealed transfer again, before its {@link Transfer} is made, and adds its receipt to the earlier
- * ones. Each step is durable: after a crash between two of them the same call completes it.
+ * Opens a sealed transfer again, before its {@link Transfer} is made; also one that was opened again for its
+ * unreadable areas alone.
  * @returns whether it was sealed. @throws TransferError `no-space`, `journal-error`.
  */
 export function openForUpdate(journal: Journal): boolean {
-  const json = journal.property('receipt');
-  if (json === undefined) return false;
-  const { sealedAt, root, generation = 1 } = JSON.parse(json) as Partial<SealReceipt>;
-  const earlier = JSON.parse(journal.property('earlierReceipts') ?? '[]') as EarlierReceipt[];
-  const kept = earlier.filter((each) => each.generation !== generation);
-  const all = [...kept, { generation, sealedAt: sealedAt ?? '', root: root ?? '' }];
-  journal.setProperties({ earlierReceipts: JSON.stringify(all), update: 'yes' });
-  journal.removeProperties(['receipt', 'receiptSignature']);
-  return true;
+  const isReopened = journal.property(REOPENED) !== undefined;
+  const isSealed = withdrawReceipt(journal, { update: 'yes' });
+  if (isReopened) {
+    journal.setProperties({ update: 'yes' });
+    journal.removeProperties([REOPENED]);
+  }
+  return isSealed || isReopened;
 }
 
 /**
@@ -31,7 +35,7 @@ export function openForUpdate(journal: Journal): boolean {
  * @throws TransferError `target-too-small`, `sealed`, `no-space`, `journal-error`, `io-error`.
  */
 export async function resize(transfer: Transfer, open: OpenTransfer, claim: SizedClaim): Promise<void> {
-  const { geometry, durability, verifier, locks, table } = open;
+  const { geometry, durability, verifier, locks } = open;
   const { target, journal } = transfer;
   const isShorter = claim.size < geometry.sizeBytes;
   checkTableFits({ ...geometry, sizeBytes: claim.size }, machineMemoryBytes());
@@ -43,14 +47,28 @@ export async function resize(transfer: Transfer, open: OpenTransfer, claim: Size
   if (!isShorter) await target.prepare(claim.size);
   await durability.flush();
   const both = Math.floor(Math.min(geometry.sizeBytes, claim.size) / geometry.blockSizeBytes);
-  const gone: number[] = [];
-  for (let index = both; index < open.blockCount; index++) if (table.isDurable(index)) gone.push(index);
-  journal.forgetBlocks(gone);
-  for (const index of gone) table.set(index, 'absent');
-  const resized = transfer.reclaim({ ...open.claim, ...claim });
+  await forgetFrom(transfer, open, both);
+  const blockCount = blockCountOf({ ...geometry, sizeBytes: claim.size });
+  const resized = transfer.reclaim({ ...open.claim, ...claim }, await tableInTurns(journal, blockCount));
   resized.isCutPending = isShorter && !target.isSizeFixed;
   // Readers that wait for a lock find this, and end.
   void verifier?.stop();
+}
+
+/** Some at a time: deleting millions of rows would keep the only thread busy for minutes. */
+async function forgetFrom(
+  transfer: Transfer,
+  { table, blockCount }: OpenTransfer,
+  first: number,
+): Promise<void> {
+  for (let from = first; from < blockCount; from += FORGOTTEN_AT_ONCE) {
+    const gone: number[] = [];
+    const end = Math.min(blockCount, from + FORGOTTEN_AT_ONCE);
+    for (let index = from; index < end; index++) if (table.isDurable(index)) gone.push(index);
+    if (gone.length > 0) transfer.journal.forgetBlocks(gone);
+    for (const index of gone) table.set(index, 'absent');
+    if (end < blockCount) await othersTurn();
+  }
 }
 
 /** Whether the claim differs from that of the transfer in its size alone. */

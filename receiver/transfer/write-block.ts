@@ -1,21 +1,34 @@
 /** The operations that write to the target: one block, or ranges of zeros. */
 import assert from 'node:assert/strict';
-import { isSameAreas, type Area } from '../../common/areas.ts';
+import { SECTOR_BYTES, SOURCE_ERROR_RANGES_MAX, isSameAreas, type Area } from '../../common/areas.ts';
 import { digestMember } from '../../common/digest/digest-names.ts';
 import { TransferError } from '../../common/errors.ts';
+import { othersTurn } from '../../common/event-loop.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { BlockResult, ZeroResult } from '../../common/protocol/protocol.ts';
-import { formatBlocks, rangesOf, type Range } from '../../common/ranges.ts';
+import { countOf, formatBlocks, rangesOf, type Range } from '../../common/ranges.ts';
 import type { WritePermit } from '../durability/durability.ts';
+import { isZero } from '../../common/io/zeros.ts';
+import { UNREADABLE_TOTAL_MAX } from '../durability/unreadable-areas.ts';
+import { refuseOtherBytes, refuseOtherZeros } from './repaired-block.ts';
 import { lengthMismatch } from './refusals.ts';
 import type { OpenTransfer, Transfer } from './transfer.ts';
 
+/** Blocks of zeros in one write: each takes time to be looked up, invalidated and recorded. */
+const ZERO_CHUNK_BLOCKS = 1024;
+/** Requests for more blocks take turns with each other. */
+const ZERO_BLOCKS_AT_ONCE = 64;
+/** What a range takes besides, in blocks. */
+const RANGE_WORK = 16;
+
 /**
  * Writes one block whose digest has been checked. The caller leaves `bytes` alone until it resolves.
- * @param bytes exactly the block. @param digest 32 bytes, of `bytes`.
- * @param unreadable its unreadable areas, recorded with the block.
- * @param isFlushed resolve only once the block is durable.
- * @throws TransferError `sealed`, `io-error`, `no-space`, `journal-error`.
+ * @param block.bytes exactly the block, as long as it was when the request came.
+ * @param block.digest 32 bytes, of `bytes`.
+ * @param block.unreadable its unreadable areas, recorded with the block.
+ * @param block.isFlushed resolve only once the block is durable.
+ * @throws TransferError `sealed`, `length-mismatch`, `block-out-of-range`, `bad-request`, `too-many-areas`,
+ * `io-error`, `no-space`, `journal-error`.
  */
 export async function writeBlock(
   transfer: Transfer,
@@ -30,6 +43,8 @@ export async function writeBlock(
   const { index, bytes, digest, unreadable = [] } = block;
   const open = transfer.writable();
   const offset = offsetOf(index, open.geometry);
+  refuseFilledAreas(bytes, unreadable, offset);
+  refuseTooManyAreas(open, index, unreadable);
   let isNew = false;
   const written = await underLock(open, [index, 1], async () => {
     // The transfer may have been sealed, or its size fixed, since the head of the request was read.
@@ -38,6 +53,7 @@ export async function writeBlock(
     if (bytes.length !== lengthOf(index, open.geometry)) {
       throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
     }
+    await refuseOtherBytes(transfer, open, { index, bytes, unreadable });
     isNew = open.table.stateOf(index) === 'absent';
     return await writeNeeded(
       open,
@@ -71,10 +87,20 @@ export async function writeZeroBlocks(
   const open = transfer.writable();
   let generation = 0;
   let { epoch } = open.durability;
-  for (const range of ranges) {
+  const isLong = countOf(ranges) > ZERO_BLOCKS_AT_ONCE;
+  let work = 0;
+  for (const range of ranges.flatMap(inChunks)) {
+    using _turn = isLong ? await open.zeroTurns.take() : undefined;
+    // Zeros that are there already need no I/O, which would let others have their turn.
+    work += range[1] + RANGE_WORK;
+    if (work > ZERO_CHUNK_BLOCKS) {
+      work = 0;
+      await othersTurn();
+    }
     const written = await underLock(open, range, async () => {
       refuseStale(transfer, open);
       refuseCutOff(open, range);
+      refuseOtherZeros(transfer, open, range);
       return await writeNeeded(
         open,
         range,
@@ -91,10 +117,43 @@ export async function writeZeroBlocks(
   return { transferId: transfer.id, epoch, ranges, state: isFlushed ? 'durable' : 'written', generation };
 }
 
+/** Of a long range, parts that take some ten milliseconds of the only thread each. */
+function inChunks([first, count]: Range): Range[] {
+  const starts = Array.from(
+    { length: Math.ceil(count / ZERO_CHUNK_BLOCKS) },
+    (_, at) => at * ZERO_CHUNK_BLOCKS,
+  );
+  return starts.map((start): Range => [first + start, Math.min(ZERO_CHUNK_BLOCKS, count - start)]);
+}
+
 /** While an operation waited for the lock, an update may have given the transfer another size. */
 export function refuseStale(transfer: Transfer, open: OpenTransfer): void {
   if (transfer.writable() === open) return;
   throw new TransferError('io-error', 'the size of the transfer has changed in the meantime');
+}
+
+/** The receipt promises zeros in their place. */
+function refuseFilledAreas(bytes: Buffer, areas: readonly Area[], start: number): void {
+  // With so many the nearest were joined, and what was read in between is in its place.
+  const isJoined = areas.length === SOURCE_ERROR_RANGES_MAX;
+  for (const [offset, length] of areas) {
+    const area = bytes.subarray(offset - start, offset - start + length);
+    const ends = [area.subarray(0, SECTOR_BYTES), area.subarray(-SECTOR_BYTES)];
+    if ((isJoined ? ends : [area]).every(isZero)) continue;
+    const what = `${offset}+${length} holds other bytes than zeros`;
+    throw new TransferError('bad-request', `cannot use Ddt-Source-Errors: ${what}`);
+  }
+}
+
+function refuseTooManyAreas({ table }: OpenTransfer, index: number, areas: readonly Area[]): void {
+  const { unreadable } = table;
+  const total = unreadable.count - unreadable.of(index).length + areas.length;
+  if (areas.length === 0 || total <= UNREADABLE_TOTAL_MAX) return;
+  throw new TransferError(
+    'too-many-areas',
+    `the source has more than ${UNREADABLE_TOTAL_MAX} unreadable areas: the receiver records no more of them`,
+    { hint: 'rescue the disk with ddrescue first, and send its image: what is on the target is kept' },
+  );
 }
 
 /** A pipe may have ended, and its size been fixed, while this write waited for the lock. */
@@ -138,7 +197,7 @@ async function writeNeeded(
   const needed: number[] = [];
   for (let index = first; index < first + count; index++) {
     if (!isPresent(index)) needed.push(index);
-    else if (!isSameAreas(table.unreadableOf(index), content.unreadable)) {
+    else if (!isSameAreas(table.unreadable.of(index), content.unreadable)) {
       durability.recordUnreadable(index, content.unreadable);
     }
   }
@@ -180,7 +239,7 @@ export async function write(
   const { digestOf, unreadable } = content;
   const generation = durability.finishWrite(permit, digestOf, lengthBytes);
   // In the same turn of the event loop: a flush that starts now journals them with their blocks.
-  for (const index of indexes) table.setUnreadable(index, unreadable);
+  for (const index of indexes) table.unreadable.set(index, unreadable);
   return { generation, epoch: permit.epoch };
 }
 

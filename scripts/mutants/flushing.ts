@@ -6,7 +6,8 @@ const ORDER = ['test/receiver/durability/durability.test.ts'];
 const FAULTS = ['test/receiver/durability/durability-faults.test.ts'];
 const FLUSH = '      await this.#target.flush();\n';
 const ABSENT = "      this.#table.set(index, 'absent');\n";
-const AFTER_JOURNAL = '    for (const [index] of durable) {\n';
+const RECORD = '    const isAnyDurable = await this.#recordFlushed(upTo);\n';
+const STALE = '    if (epoch !== this.#epoch) throw failedDuringFlush();\n';
 
 export const FLUSHING: readonly Mutant[] = [
   {
@@ -20,19 +21,14 @@ export const FLUSHING: readonly Mutant[] = [
     file: DURABILITY,
     edits: [
       [FLUSH, ''],
-      [AFTER_JOURNAL, `${FLUSH}${AFTER_JOURNAL}`],
+      [RECORD, `${RECORD}${FLUSH}`],
     ],
     tests: ORDER,
   },
   {
     name: 'the generation is published before the journal has committed',
     file: DURABILITY,
-    edits: [
-      [
-        '    if (durable.length > 0) {\n      const blocks',
-        '    this.#durableGeneration = upTo;\n    if (durable.length > 0) {\n      const blocks',
-      ],
-    ],
+    edits: [[RECORD, `    this.#durableGeneration = upTo;\n${RECORD}`]],
     tests: ORDER,
   },
   {
@@ -40,7 +36,7 @@ export const FLUSHING: readonly Mutant[] = [
     file: DURABILITY,
     edits: [
       ['const upTo = this', 'let upTo = this'],
-      ['    if (epoch !== this.#epoch)\n', '    upTo = this.#generation;\n    if (epoch !== this.#epoch)\n'],
+      [`${STALE}${RECORD}`, `${STALE}    upTo = this.#generation;\n${RECORD}`],
     ],
     tests: ORDER,
   },
@@ -109,7 +105,7 @@ export const FLUSHING: readonly Mutant[] = [
   {
     name: 'a flush makes durable what a failed write has invalidated meanwhile',
     file: DURABILITY,
-    edits: [['    if (epoch !== this.#epoch)\n', '    if (epoch === undefined)\n']],
+    edits: [[`${STALE}${RECORD}`, RECORD]],
     tests: FAULTS,
   },
   {

@@ -1,6 +1,7 @@
 /** All faults that the tests must find. */
 import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
+import { HOLDING } from './holding.ts';
 import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
 import { PIPES } from './pipes.ts';
@@ -20,4 +21,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...PIPES,
   ...RIGHT_DISK,
   ...DISTRUSTING,
+  ...HOLDING,
 ];

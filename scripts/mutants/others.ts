@@ -223,19 +223,14 @@ const SEALED_COPIES: readonly Mutant[] = [
   },
   {
     name: 'an update forgets the earlier receipt',
-    file: 'receiver/transfer/update.ts',
-    edits: [
-      [
-        "journal.setProperties({ earlierReceipts: JSON.stringify(all), update: 'yes' });",
-        "journal.setProperties({ update: 'yes' });",
-      ],
-    ],
+    file: 'receiver/transfer/receipts.ts',
+    edits: [['{ earlierReceipts: JSON.stringify(all), ...properties }', 'properties']],
     tests: UPDATE_TESTS,
   },
   {
     name: 'the blocks that a smaller source does not have in full are kept',
     file: 'receiver/transfer/update.ts',
-    edits: [['  journal.forgetBlocks(gone);\n', '']],
+    edits: [['  await forgetFrom(transfer, open, both);\n', '']],
     tests: UPDATE_TESTS,
   },
   {

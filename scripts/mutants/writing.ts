@@ -59,7 +59,7 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'a token is not looked at',
     file: 'receiver/http/app.ts',
-    edits: [["    authenticator.check(context.req.header('authorization'), 'write');\n", '']],
+    edits: [["authenticator.check(context.req.header('authorization'), scope)", 'scope.length > 0']],
     tests: ['test/receiver/http/routes-transfer.test.ts'],
   },
   {

@@ -1,6 +1,7 @@
 /** Fields of responses, checked: a field that is not what it should be makes the whole response invalid. */
 import { ERROR_CODES, TransferError, type ErrorCode } from '../../common/errors.ts';
 import { isProblemCode } from '../../common/protocol/problem-codes.ts';
+import { printable } from '../../common/text.ts';
 
 const TEXT_LENGTH_MAX = 500;
 /** Texts in one list; a disk has up to 128 partitions. */
@@ -46,23 +47,21 @@ export function countIn(members: Record<string, unknown>, name: string): number 
   return value;
 }
 
-/** Safe to print: bounded, and without anything that could control a terminal. */
-export function printable(text: string): string {
-  const start = text.slice(0, TEXT_LENGTH_MAX);
-  // Control characters, marks that reverse the direction of text, lone surrogates, and line separators.
-  return start.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+/** Safe to show, and bounded. */
+export function shortened(text: string): string {
+  return printable(text.slice(0, TEXT_LENGTH_MAX));
 }
 
-/** @returns a {@link printable} text; null for anything but a string. */
+/** @returns a {@link shortened} text; null for anything but a string. */
 export function textOrNull(value: unknown): string | null {
-  return typeof value === 'string' ? printable(value) : null;
+  return typeof value === 'string' ? shortened(value) : null;
 }
 
-/** @returns the strings in a list, {@link printable}; none if it is not a list. */
+/** @returns the strings in a list, {@link shortened}; none if it is not a list. */
 export function textsIn(value: unknown): string[] {
   if (!Array.isArray(value)) return [];
   const texts = value.filter((each: unknown) => typeof each === 'string');
-  return texts.slice(0, TEXTS_MAX).map(printable);
+  return texts.slice(0, TEXTS_MAX).map(shortened);
 }
 
 /** The next step in our own words. What a receiver advises is a part of what it says, and not a hint. */
@@ -103,7 +102,7 @@ function saidIn({ detail, hint }: Record<string, unknown>, isAdviceLeftOut: bool
   const advice = typeof hint === 'string' ? `; ${hint}` : '';
   const said =
     isAdviceLeftOut && detail.endsWith(advice) ? detail.slice(0, detail.length - advice.length) : detail;
-  return `the receiver says: ${printable(said)}`;
+  return `the receiver says: ${shortened(said)}`;
 }
 
 function codeOfStatus(status: number): ErrorCode {

@@ -21,7 +21,7 @@ import {
   isCount,
   memberOf,
   objectOf,
-  printable,
+  shortened,
   textOrNull,
   textsIn,
 } from './response-fields.ts';
@@ -32,8 +32,8 @@ function describedIn(members: Record<string, unknown>, name: string): SourceDesc
     throw badResponse(`no description of the ${name}`);
   }
   return {
-    description: printable(description),
-    path: printable(path),
+    description: shortened(description),
+    path: shortened(path),
     model: textOrNull(model),
     serial: textOrNull(serial),
   };

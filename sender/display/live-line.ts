@@ -1,4 +1,5 @@
 /** The live line of a terminal of any width. Pure. */
+import { printable } from '../../common/text.ts';
 import { stripVTControlCharacters } from 'node:util';
 import type { OutageText } from './outage.ts';
 import { PROGRESS_COLUMNS, verifiedBlocksOf, type Snapshot } from './progress-columns.ts';
@@ -117,7 +118,7 @@ function barOf(snapshot: Snapshot, cells: number, style: BarStyle): string {
 
 /** `waiting for the receiver: connection refused, for 3 m 12 s; giving up in 23 h 56 m`. */
 function outageLine({ what, since, giveUp }: OutageText, width: number): string {
-  const plain = printable(what);
+  const plain = onOneLine(what);
   for (const rest of [since + giveUp, since]) {
     if (cellsIn(plain) + rest.length <= width) return plain + rest;
   }
@@ -126,8 +127,8 @@ function outageLine({ what, since, giveUp }: OutageText, width: number): string 
 }
 
 /** Messages contain text of the receiver's: nothing in it may move the cursor. */
-function printable(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
+function onOneLine(text: string): string {
+  return printable(stripVTControlCharacters(text), ' ').replaceAll(/ +/g, ' ');
 }
 
 function clip(text: string, width: number): string {

@@ -116,9 +116,6 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   using _tuning = request.connections === 'auto' ? tuneLanes(tuning) : undefined;
   const root = await transmission.run();
   await refuseResized(source);
-  // It takes any block now, and its root is to be that of the source.
-  if (transmission.isReopened && sealed !== undefined && sealed.count > 0)
-    await transmission.sendAgain(sealed.ranges(Infinity));
   const facts = (seal?: Completion): DoneFacts => ({
     counters,
     bytesTotal: geometry.sizeBytes,
@@ -131,12 +128,14 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   });
   const targetPath = status.target.path;
   if (request.isKeptOpen === true && !isSealed) return { outcome: 'kept-open', facts: facts(), targetPath };
+  // Opened again for unreadable areas, it still takes no other block.
+  const isStillSealed = !transmission.isReopened || (sealed?.count ?? 0) > 0;
   const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
   const completion = await complete(async (ranges) => await transmission.sendAgain(ranges), {
     ...parts,
     counters,
     request: sealRequest,
-    sealed: transmission.isReopened ? undefined : sealed && { different: sealed, reading, latest },
+    sealed: isStillSealed ? sealed && { different: sealed, reading, latest } : undefined,
   });
   if (completion.outcome === 'differs') return { ...completion, facts: facts(), targetPath };
   const isToProve = proof !== undefined && completion.seal.verified === 'read-back';

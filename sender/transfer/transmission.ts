@@ -234,7 +234,14 @@ export class Transmission {
   /** A sealed transfer takes only blocks that could not be read before. @returns whether this is one. */
   async #reopen(lane: ReceiverClient, index: number): Promise<boolean> {
     if (!this.#options.recorded.has(index)) return false;
-    if (!this.#isReopened) await this.#retrying(async () => await lane.reopen(this.#signal));
+    if (this.#isReopened) return true;
+    try {
+      await this.#retrying(async () => await lane.reopen(this.#signal));
+    } catch (error) {
+      // The target has to be updated first: this block counts as one that differs.
+      if (error instanceof TransferError && error.code === 'target-differs') return false;
+      throw error;
+    }
     this.#isReopened = true;
     return true;
   }

@@ -42,6 +42,7 @@ const TABLE = `
   target-differs       409 corrupt     5
   precondition         412 refused     4
   too-large            413 refused     4
+  too-many-areas       413 refused     4
   unsupported-encoding 415 refused     4
   length-mismatch      422 corrupt     5
   decode-failed        422 corrupt     5

@@ -29,6 +29,7 @@ async function startOn(
     listenPort: 0,
     advertise: undefined,
     ticketFile: undefined,
+    readTicketFile: undefined,
     overwriteTarget: false,
     discardTransfer: false,
     isConfirmed: false,

@@ -149,7 +149,7 @@ export class SimReceiver implements ReceiverProcess {
       case 'list': {
         const query = (name: string): string | undefined =>
           name === 'from' ? String(request.from) : name === 'count' ? String(request.count) : undefined;
-        return Buffer.from(listBlocks(transfer.claimed(), query, TYPE_DIGESTS).body);
+        return Buffer.concat([...listBlocks(transfer.claimed(), query, TYPE_DIGESTS).chunks]);
       }
       case 'head':
         return head(transfer.claimed(), request.index);
@@ -279,6 +279,6 @@ function head(open: OpenTransfer, number: number): Buffer {
   const state = open.table.stateOf(index);
   if (state === 'absent') throw new TransferError('block-absent', `block ${index} is not on the target`);
   const etag = `"${digestText(open.digest.algorithm, open.table.digestOf(index))}"`;
-  const sourceErrors = formatAreas(open.table.unreadableOf(index));
+  const sourceErrors = formatAreas(open.table.unreadable.of(index));
   return json({ etag, state, generation: String(open.durability.generationOf(index)), sourceErrors });
 }

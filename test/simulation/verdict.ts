@@ -1,4 +1,5 @@
 /** Whether what has happened explains how a run of the sender ended. */
+import { REOPENED } from '../../receiver/transfer/receipts.ts';
 import { areasWithin, bytesOf, type Area } from '../../common/areas.ts';
 import type { TransferError, ErrorCode } from '../../common/errors.ts';
 import type { Comparison } from '../../sender/transfer/comparison.ts';
@@ -124,7 +125,9 @@ function isSourceChanged({ profile, faults }: World): boolean {
 /** A sealed transfer was compared, and the world is what differs. */
 function faultOfDifference(world: World, { source, target }: Comparison): string | undefined {
   const { faults, profile, journal } = world;
-  if (!journal.isSealed) return 'the sender only compared, and nothing is sealed';
+  // Opened again for areas that can be read by now, it still takes no other block that has changed.
+  const isKept = journal.isSealed || journal.properties.has(REOPENED);
+  if (!isKept) return 'the sender only compared, and nothing is sealed';
   if (source.count > 0 && !isSourceChanged(world))
     return `${source.count} blocks of the source differ without a cause`;
   const isTargetChanged =

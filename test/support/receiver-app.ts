@@ -41,6 +41,7 @@ export interface ReceiverAppOptions {
   readonly memoryBytes?: number;
   readonly memoryWaitMs?: number;
   readonly bodyProgressTimeoutMs?: number;
+  readonly responseProgressTimeoutMs?: number;
   readonly limits?: Partial<ServerLimits>;
   /** Answers some requests in its place, on the real connection; undefined leaves it to the receiver. */
   readonly lie?: Lie;
@@ -76,6 +77,7 @@ const LIMITS: ServerLimits = {
   handshakeTimeoutMs: 5000,
   headersTimeoutMs: 5000,
   keepAliveTimeoutMs: 5000,
+  responseTimeoutMs: 5000,
   headerBytesMax: 8 * 1024,
 };
 const DAY_SECONDS = 86_400;
@@ -138,6 +140,7 @@ function openApp(
     isDraining: () => observed.isDraining,
     onSealed: () => observed.sealedCount++,
     bodyProgressTimeoutMs: options.bodyProgressTimeoutMs ?? 10_000,
+    responseProgressTimeoutMs: options.responseProgressTimeoutMs ?? 10_000,
     memoryWaitMs: options.memoryWaitMs ?? 10_000,
   });
 }

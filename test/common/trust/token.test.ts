@@ -122,10 +122,13 @@ test('each reason to refuse a token has its code, and the cheapest check comes f
   assert.equal(judge(token, { trustedKeys: [] }), 'token-invalid');
   assert.equal(judge(token, { audience: PIN.replace('+', '/') }), 'token-invalid');
   assert.equal(judge(token, { transferId: '3f9c41d2a0b8' }), 'token-invalid');
-  assert.equal(judge(token, { scope: 'read' }), 'scope');
+  assert.equal(judge(token, { scope: 'read' }), 'good', 'who may write may read');
+  const reading = mintToken({ ...PAYLOAD, scope: ['read'] }, KEY);
+  assert.deepEqual([judge(reading, { scope: 'read' }), judge(reading)], ['good', 'scope']);
+  assert.equal(judge(mintToken({ ...PAYLOAD, scope: ['metrics'] }, KEY), { scope: 'read' }), 'scope');
   assert.equal(judge(mintToken({ ...PAYLOAD, scope: ['read', 'metrics'] }, KEY)), 'scope');
   assert.equal(judge(mintToken({ ...PAYLOAD, scope: ['read', 'write'] }, KEY)), 'good');
-  const late = { nowSeconds: PAYLOAD.exp, scope: 'read' };
+  const late = { nowSeconds: PAYLOAD.exp, scope: 'read' as const };
   assert.equal(judge(token, late), 'token-expired');
   assert.equal(judge(token, { ...late, transferId: 'other' }), 'token-invalid');
 });
@@ -204,11 +207,15 @@ test('a payload of another form is not read, though its signature is good', () =
     `${good}${good}`,
     good.slice(1),
     good.replace('"v"', '"__proto__":{},"v"'),
+    good.replace('"exp"', '"exp":1, "exp"'),
+    good.replace('"exp"', '"\\u0065xp":1,"exp"'),
     '['.repeat(500),
   ];
   for (const text of [...hostile, good.replace('1800003600', '1e999')]) {
     assert.equal(judge(sign(text)), 'unreadable', text);
   }
+  const colons = { ...PAYLOAD, aud: 'sha256//"a": b', tid: '"exp":' };
+  assert.notEqual(judge(sign(JSON.stringify(colons))), 'unreadable', 'names are counted, not colons');
   // As text it would be a good payload for another transfer.
   assert.equal(judge(sign(Buffer.from(good.replace('3f9c', '\u00ff'), 'latin1'))), 'unreadable');
 });

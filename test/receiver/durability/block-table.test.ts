@@ -168,3 +168,85 @@ test('a table that shrinks forgets absent blocks at its end, and no others', () 
   assert.deepEqual(table.allDigests(), Buffer.concat([0, 1, 2].map((index) => digestFor(`${index}`))));
   assert.equal(table.presentEnd(), 3);
 });
+
+/** Near the ends of chunks, which have 2048 blocks. */
+const PLACES = [0, 1, 2046, 2047, 2048, 2049, 4095, 4096, 6143, 6144, 6999];
+const LARGE = 7000;
+type Step = readonly [kind: BlockState | 'listed' | 'different' | 'doubtAll' | 'doubtVerified', at: number];
+
+function doubted(kind: string, isAll: boolean): string {
+  if (isAll) return ['verified', 'durable', 'different'].includes(kind) ? 'listed' : kind;
+  return kind === 'verified' ? 'durable' : kind;
+}
+
+function take(table: BlockTable, model: string[], [kind, at]: Step): void {
+  if (kind === 'doubtAll' || kind === 'doubtVerified') {
+    table[kind]();
+    for (const [index, before] of model.entries()) model[index] = doubted(before, kind === 'doubtAll');
+    return;
+  }
+  const index = PLACES[at % PLACES.length] ?? 0;
+  if (kind === 'listed') table.setListed(index, digestFor('x'));
+  else if (kind === 'different') table.setDifferent(index);
+  else table.set(index, kind, digestFor('x'));
+  model[index] = kind;
+}
+
+test('what is asked of a whole table is what its blocks say, whatever was doubted', () => {
+  const kind = fc.constantFrom(...BLOCK_STATES, 'listed', 'different', 'doubtAll', 'doubtVerified');
+  const steps = fc.array(fc.tuple(kind, fc.nat(PLACES.length - 1)), { maxLength: 30 });
+  fc.assert(
+    fc.property(steps, fc.nat(8), fc.constantFrom(...PLACES), (all, most, from) => {
+      const table = new BlockTable(LARGE);
+      const model = Array.from({ length: LARGE }, () => 'absent');
+      for (const step of all as Step[]) take(table, model, step);
+      const where = (...kinds: string[]): number[] =>
+        [...model.entries()].filter(([, present]) => kinds.includes(present)).map(([index]) => index);
+      const missing = rangesOf(where('absent', 'written', 'different'));
+      assert.deepEqual(table.missing(most), missing.slice(0, most));
+      assert.deepEqual(table.different(Infinity), rangesOf(where('different')));
+      assert.equal(table.differentCount, where('different').length);
+      assert.equal(
+        table.presentEnd(),
+        Math.max(-1, ...where('written', 'durable', 'verified', 'listed', 'different')) + 1,
+      );
+      assert.equal(
+        table.nextDurable(from),
+        where('durable').find((index) => index >= from),
+      );
+      assert.equal(
+        table.nextDurable(from, true),
+        where('listed').find((index) => index >= from),
+      );
+      for (const index of PLACES) {
+        assert.equal(table.isListed(index), model[index] === 'listed');
+        assert.equal(table.isDurable(index), ['durable', 'verified', 'listed'].includes(model[index] ?? ''));
+      }
+      assert.equal(table.countOf('durable'), where('durable', 'listed').length);
+      assert.equal(table.countOf('absent'), where('absent', 'different').length);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('nothing that is asked of a table of a hundred million blocks looks at each of them', () => {
+  const count = 134_000_000;
+  const table = new BlockTable(count);
+  for (const index of [0, 70_000_000, count - 1]) table.set(index, 'verified', digestFor('x'));
+  const asked: Record<string, () => unknown> = {
+    missing: () => table.missing(4096),
+    different: () => table.different(4096),
+    presentEnd: () => table.presentEnd(),
+    doubtVerified: () => table.doubtVerified(),
+    nextDurable: () => table.nextDurable(1),
+    doubtAll: () => table.doubtAll(),
+    nextListed: () => table.nextDurable(70_000_001, true),
+  };
+  for (const [name, ask] of Object.entries(asked)) {
+    // Of the processor: a busy machine does not change it much. A look at each block takes a second.
+    const start = process.cpuUsage();
+    ask();
+    const { user, system } = process.cpuUsage(start);
+    assert.ok(user + system < 250_000, `${name} took ${(user + system) / 1000} ms`);
+  }
+});

@@ -135,9 +135,9 @@ test('a block that is overwritten during a flush is never journalled with its ol
   const gate = memory.hold('flush');
   const flush = opened.open.durability.flush();
   await gate.arrived();
-  await putBlock(opened, 0, 2);
+  await putBlock(opened, 1, 2);
   using slow = memory.hold('write');
-  const third = putBlock(opened, 1, 2);
+  const third = putBlock(opened, 0, 2);
   await slow.arrived();
   memory.release('flush');
   await flush;
@@ -213,4 +213,27 @@ test('much data is flushed before the second is over', async () => {
     await settle();
   }
   assert.equal(opened.open.table.countOf('durable'), 2);
+});
+
+test('many blocks are recorded some at a time, and published when all of them are', async () => {
+  const blockCount = 10_000;
+  await using many = await openTransfer({ blockCount });
+  const { journal } = many;
+  const rows: number[] = [];
+  const record = journal.recordDurable.bind(journal);
+  let turns = 0;
+  journal.recordDurable = (blocks) => {
+    const all = [...blocks];
+    rows.push(all.length);
+    assert.equal(many.open.durability.durableGeneration, 0, 'nothing is published before all is recorded');
+    setImmediate(() => turns++);
+    record(all);
+  };
+  const indexes = Array.from({ length: blockCount }, (_, index) => index);
+  const permit = many.open.durability.announce(indexes);
+  many.open.durability.finishWrite(permit, () => digestNow(Buffer.from('x')), 1);
+  await many.open.durability.flush();
+  assert.deepEqual([rows, turns], [[2048, 2048, 2048, 2048, 1808], 4]);
+  assert.equal(many.open.durability.durableGeneration, 1);
+  assert.equal(listedIn(journal).size, blockCount);
 });

@@ -40,7 +40,9 @@ function list(
 ): { type: string; body: string | Uint8Array } {
   const parameter = (name: string): string | undefined =>
     Object.hasOwn(query, name) ? query[name] : undefined;
-  return listBlocks(transferOf(states, algorithm), parameter, accept);
+  const { type, chunks } = listBlocks(transferOf(states, algorithm), parameter, accept);
+  const bytes = Buffer.concat([...chunks]);
+  return { type, body: type === TYPE_DIGESTS ? bytes : bytes.toString() };
 }
 
 function rangesOf(query: Query): unknown {

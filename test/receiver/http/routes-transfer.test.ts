@@ -65,7 +65,7 @@ test('every resource needs a token that is valid here and now', async () => {
     [app.mint({ tid: 'another' }), 401, 'token-invalid'],
     [app.mint({ aud: 'sha256//another' }), 401, 'token-invalid'],
     [app.mint({ iat: now - 100, exp: now }), 401, 'token-expired'],
-    [app.mint({ scope: ['read'] }), 403, 'scope'],
+    [app.mint({ scope: ['metrics'] }), 403, 'scope'],
   ];
   for (const [method, path] of RESOURCES) {
     for (const [token, status, code] of tokens) {
@@ -242,4 +242,21 @@ test('the description of a source loses control characters and is cut', async ()
     serial: 'ä',
     byId: '/dev/disk/by-id/?x',
   });
+});
+
+test('what a claim says of its source is shown without a character that misleads', async () => {
+  await using app = await startReceiverApp({ blockCount: null });
+  const nasty = 'ok\u202egpj\u2066\u200b\u2028\ufeff\ud800.exe';
+  const names = { description: nasty, path: `/dev/${nasty}`, model: nasty, serial: `${'x'.repeat(199)}💾` };
+  const body = JSON.stringify({ size: 10, blockSize: 65_536, source: names });
+  const claimed = await app.request('PUT', '/transfer', { body });
+  assert.equal(claimed.status, 201);
+  const shown = 'ok?gpj?????.exe';
+  const { source } = claimed.json();
+  const { description, path, model, serial } = source as Record<string, string>;
+  assert.deepEqual(
+    [description, path, model, serial],
+    [shown, `/dev/${shown}`, shown, `${'x'.repeat(199)}?`],
+  );
+  assert.doesNotMatch(app.logged.join('\n'), /[\u2028\u202e\u2066\u200b\ufeff]/u);
 });

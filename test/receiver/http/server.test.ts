@@ -16,6 +16,7 @@ const LIMITS: ServerLimits = {
   handshakeTimeoutMs: 5000,
   headersTimeoutMs: 5000,
   keepAliveTimeoutMs: 5000,
+  responseTimeoutMs: 5000,
   headerBytesMax: 8192,
 };
 const GET = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n';

@@ -6,6 +6,8 @@ import { test } from 'node:test';
 import { DatabaseSync } from 'node:sqlite';
 import type { Area } from '../../../common/areas.ts';
 import { digestNow } from '../../../common/digest/digest.ts';
+import { UNREADABLE_TOTAL_MAX } from '../../../receiver/durability/unreadable-areas.ts';
+import { openForUpdate } from '../../../receiver/transfer/update.ts';
 import type { Journal } from '../../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../../receiver/journal/sqlite-journal.ts';
 import { UNREADABLE_AREAS_MAX } from '../../../common/protocol/protocol.ts';
@@ -24,6 +26,11 @@ async function put(
 ): Promise<Answer> {
   const { version = 1, flush = 'y' } = options;
   const body = contentOf(app.transfer.claimed(), index, version);
+  for (const [, offset, length] of (areas ?? '').matchAll(/(\d+)\+(\d+)/g)) {
+    const at = Number(offset) - index * BLOCK_BYTES;
+    const within = (place: number): number => Math.min(body.length, Math.max(0, place));
+    body.fill(0, within(at), within(at + Number(length)));
+  }
   const digest = digestNow(body).toString('hex');
   const headers: OutgoingHttpHeaders = areas === undefined ? {} : { 'ddt-source-errors': areas };
   return await app.request('PUT', `/blocks/${index}?flush=${flush}&digest=sha256:${digest}`, {
@@ -107,12 +114,13 @@ test('the same bytes with other areas are left alone, and the areas are changed 
   const target = new MemoryTarget();
   const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
   await using app = await startReceiverApp({ target, journal, blockCount: BLOCKS });
-  await put(app, 1, `${BLOCK_BYTES}+512`);
+  const zeros = { version: 0 };
+  await put(app, 1, `${BLOCK_BYTES}+512`, zeros);
   // Nothing is to be written.
   target.arm({ operation: 'write', errno: 'EIO', isForEver: true });
-  assert.equal((await put(app, 1, `${BLOCK_BYTES + 512}+512`)).status, 200);
+  assert.equal((await put(app, 1, `${BLOCK_BYTES + 512}+512`, zeros)).status, 200);
   assert.deepEqual(recorded(journal), [[1, [[BLOCK_BYTES + 512, 512]]]]);
-  assert.equal((await put(app, 1)).status, 200);
+  assert.equal((await put(app, 1, undefined, zeros)).status, 200);
   assert.deepEqual([recorded(journal), await listed(app)], [[[1, []]], []]);
   journal.close();
 });
@@ -152,7 +160,8 @@ test('a sealed transfer is opened again where something may be mended, and only 
   for (let index = 0; index < BLOCKS; index++) await put(app, index, index === 2 ? '131072+512' : undefined);
   assert.equal((await app.request('POST', '/reopen')).status, 200, 'it is open');
   await complete(app);
-  assert.equal((await put(app, 2, undefined, { version: 2 })).code, 'sealed');
+  const first = (await app.request('GET', '/receipt')).json();
+  assert.equal((await put(app, 2)).code, 'sealed');
   const opened = await app.request('POST', '/reopen');
   assert.deepEqual([opened.status, opened.json()['state']], [200, 'open']);
   assert.equal((await app.request('GET', '/receipt')).code, 'not-found');
@@ -160,11 +169,120 @@ test('a sealed transfer is opened again where something may be mended, and only 
     ['receipt', 'receiptSignature'].map((name) => app.transfer.journal.property(name)),
     [undefined, undefined],
   );
-  assert.equal((await put(app, 2, undefined, { version: 2 })).status, 200);
+  assert.equal((await put(app, 2)).status, 200);
   assert.equal((await complete(app)).status, 200);
   const again = await app.request('POST', '/reopen');
   assert.deepEqual([again.status, again.code], [409, 'sealed']);
-  assert.deepEqual((await app.request('GET', '/receipt')).json()['unreadable'], []);
+  const { unreadable, generation, previous } = (await app.request('GET', '/receipt')).json();
+  const { sealedAt, root } = first;
+  assert.deepEqual([unreadable, generation, previous], [[], 2, { generation: 1, sealedAt, root }]);
+});
+
+const AREA = `${2 * BLOCK_BYTES + 512}+1024`;
+
+test('a sealed transfer that is opened again takes nothing but what was unreadable', async () => {
+  await using folder = await fastTempDir();
+  const target = new MemoryTarget();
+  const path = join(folder.path, 'journal.db');
+  let journal = await SqliteJournal.open(path);
+  const version = { version: 2 };
+  {
+    await using app = await startReceiverApp({ target, journal, blockCount: BLOCKS });
+    for (let index = 0; index < BLOCKS; index++) await put(app, index, index === 2 ? AREA : undefined);
+    await complete(app);
+    await app.request('POST', '/reopen');
+    assert.equal((await put(app, 1, undefined, version)).code, 'sealed', 'another block');
+    assert.equal((await put(app, 1)).code, 'sealed', 'even with the same bytes');
+    assert.equal((await put(app, 2, undefined, version)).code, 'sealed', 'other bytes around the area');
+  }
+  journal.close();
+  // The same after a restart.
+  journal = await SqliteJournal.open(path);
+  await using app = await startReceiverApp({ target, journal, blockCount: BLOCKS });
+  assert.equal((await put(app, 1, undefined, version)).code, 'sealed');
+  const more = `${2 * BLOCK_BYTES + 512}+1536`;
+  assert.equal((await put(app, 2, more)).code, 'sealed', 'an area that was not unreadable');
+  for (const index of [1, 2]) {
+    const zeros = await app.request('POST', '/zero', { body: JSON.stringify({ ranges: [[index, 1]] }) });
+    assert.equal(zeros.code, 'sealed', 'zeros');
+  }
+  const digest = app.transfer.claimed().table.digestOf(0).toString('hex');
+  const copy = await app.request('POST', '/copy', {
+    body: JSON.stringify({ from: 0, to: 2, digest: `sha256:${digest}` }),
+  });
+  assert.equal(copy.code, 'block-absent', 'a copy');
+  // A part of the area may still be unreadable.
+  assert.equal((await put(app, 2, `${2 * BLOCK_BYTES + 1024}+512`)).status, 200);
+  assert.equal((await put(app, 2)).status, 200);
+  assert.equal((await complete(app)).status, 200);
+  assert.equal(app.transfer.reopened, undefined);
+  assert.equal(journal.property('reopened'), undefined);
+  journal.close();
+});
+
+test('unreadable areas of a block of zeros can be confirmed as zeros after the seal', async () => {
+  await using app = await startReceiverApp({ blockCount: BLOCKS });
+  for (let index = 0; index < BLOCKS; index++)
+    await put(app, index, index === 2 ? AREA : undefined, { version: index === 2 ? 0 : 1 });
+  await complete(app);
+  await app.request('POST', '/reopen');
+  const more = await put(app, 2, `${2 * BLOCK_BYTES + 512}+1536`, { version: 0 });
+  assert.equal(more.code, 'sealed', 'zeros that were read cannot become unreadable');
+  const zeros = await app.request('POST', '/zero', { body: '{"ranges":[[2,1]]}' });
+  assert.deepEqual([zeros.status, await listed(app)], [200, []]);
+  assert.equal((await complete(app)).status, 200);
+});
+
+test('--update lifts what a transfer that was opened again refuses', async () => {
+  await using folder = await fastTempDir();
+  const target = new MemoryTarget();
+  const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
+  {
+    await using app = await startReceiverApp({ target, journal, blockCount: BLOCKS });
+    for (let index = 0; index < BLOCKS; index++) await put(app, index, index === 2 ? AREA : undefined);
+    await complete(app);
+    await app.request('POST', '/reopen');
+  }
+  assert.equal(openForUpdate(journal), true);
+  await using app = await startReceiverApp({ target, journal, blockCount: BLOCKS });
+  assert.equal((await put(app, 1, undefined, { version: 2 })).status, 200);
+  await complete(app);
+  const { generation, previous } = (await app.request('GET', '/receipt')).json();
+  assert.deepEqual([generation, (previous as { generation: number }).generation], [2, 1]);
+  journal.close();
+});
+
+test('an area that holds other bytes than zeros is refused before anything is written', async () => {
+  await using app = await startReceiverApp({ blockCount: BLOCKS });
+  const body = Buffer.alloc(BLOCK_BYTES);
+  body[1535] = 1;
+  const digest = digestNow(body).toString('hex');
+  const request = async (areas: string): Promise<Answer> =>
+    await app.request('PUT', `/blocks/0?digest=sha256:${digest}`, {
+      body,
+      headers: { 'ddt-source-errors': areas },
+    });
+  for (const areas of ['512+1024', '1024+512', '0+512, 1024+2048']) {
+    const answer = await request(areas);
+    assert.deepEqual([answer.status, answer.code], [400, 'bad-request'], areas);
+  }
+  assert.equal((await app.request('HEAD', '/blocks/0')).status, 404);
+  assert.equal((await request('0+1024')).status, 201);
+});
+
+test('areas over the limit of a transfer are refused, and what was taken stays', async () => {
+  await using app = await startReceiverApp({ blockCount: BLOCKS });
+  await put(app, 0, '0+512');
+  const { unreadable } = app.transfer.claimed().table;
+  // As if other blocks had them all but one.
+  const areas = Array.from({ length: UNREADABLE_TOTAL_MAX - 2 }, (_, at): Area => [at * 1024, 512]);
+  unreadable.set(3, areas);
+  assert.equal((await put(app, 1, `${BLOCK_BYTES}+512`)).status, 201);
+  const over = await put(app, 2, `${2 * BLOCK_BYTES}+512`);
+  assert.deepEqual([over.status, over.code], [413, 'too-many-areas']);
+  assert.match(String(over.json()['hint']), /ddrescue/);
+  assert.equal((await put(app, 2)).status, 201, 'without any');
+  assert.equal((await put(app, 1, `${BLOCK_BYTES + 512}+512`)).status, 200, 'as many as before');
 });
 
 test('the log names new areas once, and the seal says how much they are', async () => {
@@ -192,7 +310,7 @@ test('more areas than can be listed become fewer that hold them all, with their 
       index * BLOCK_BYTES + sector * 1024,
       512,
     ]);
-    table.setUnreadable(index, at);
+    table.unreadable.set(index, at);
   }
   const status = (await app.request('GET', '/transfer')).json();
   assert.equal((status['unreadable'] as unknown[]).length, UNREADABLE_AREAS_MAX);

@@ -5,7 +5,7 @@ import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
 import type { BlockResult, Claim, ZeroResult } from '../../../common/protocol/protocol.ts';
 import { rangesOf } from '../../../common/ranges.ts';
-import { printable } from '../../../sender/client/response-fields.ts';
+import { shortened } from '../../../sender/client/response-fields.ts';
 import { parseBlockResult, parseSeal, parseZeroResult } from '../../../sender/client/responses.ts';
 import { parseClaimResponse, parseTransferStatus } from '../../../sender/client/status-response.ts';
 import { STATUS } from '../../support/transfer-status.ts';
@@ -81,7 +81,7 @@ function assertTotal(parse: () => unknown, what: string): void {
   } catch (error) {
     assert(error instanceof TransferError, `${what}: ${String(error)}`);
     assert(['bad-answer', 'transfer-mismatch'].includes(error.code));
-    assert.equal(error.message, printable(error.message), 'no control characters');
+    assert.equal(error.message, shortened(error.message), 'no control characters');
     assert(error.message.length < 200);
   }
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
 import type { TransferStatus } from '../../../common/protocol/protocol.ts';
-import { printable } from '../../../sender/client/response-fields.ts';
+import { shortened } from '../../../sender/client/response-fields.ts';
 import { parseClaimResponse, parseTransferStatus } from '../../../sender/client/status-response.ts';
 
 const STATUS: TransferStatus = {
@@ -224,7 +224,7 @@ test('texts from the receiver are made harmless before they are shown', () => {
 
 test('printable text stays as it is; everything else is replaced', () => {
   for (const text of ['', '/dev/vdd', 'Größe: 4 GiB – 日本語 😀', '~!@#$%^&*()\'"']) {
-    assert.equal(printable(text), text);
+    assert.equal(shortened(text), text);
   }
   for (const [text, shown] of [
     ['\u001b]0;title\u0007', '?]0;title?'],
@@ -235,15 +235,15 @@ test('printable text stays as it is; everything else is replaced', () => {
     ['\ud800 \udfff', '? ?'],
     ['\ue000', '?'],
   ] as const) {
-    assert.equal(printable(text), shown);
+    assert.equal(shortened(text), shown);
   }
   fc.assert(
     fc.property(anyCharacters, (text) => {
-      const shown = printable(text);
+      const shown = shortened(text);
       assert(shown.length <= 500);
       assert(shown.isWellFormed());
       assert(!/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(shown));
-      assert.equal(printable(shown), shown);
+      assert.equal(shortened(shown), shown);
     }),
   );
 });
