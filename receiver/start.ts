@@ -10,6 +10,7 @@ import { TransferError, errnoOf } from '../common/errors.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
+import { Connections } from './http/connections.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from './identity/certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
 import { Activity } from './console/activity.ts';
@@ -73,8 +74,14 @@ export async function startReceiver(
   const { taken, transfer } = await openAll(options, stateDir, { ...context, activity }, stack);
   let isDraining = false;
   let keeping = Promise.resolve();
+  const connections = new Connections({
+    clock,
+    connectionsMax: options.maxConnections,
+    onRefused: (address, reason) => activity.connectionRefused(address, reason),
+  });
   const app = makeApp({
     transfer,
+    connections,
     authenticator: new Authenticator({
       audience: identity.pin,
       transferId: transfer.id,
@@ -94,7 +101,8 @@ export async function startReceiver(
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
     memoryWaitMs: MEMORY_WAIT_MS,
   });
-  const server = await listen(options, identity, async (request, env) => await app.fetch(request, env));
+  const fetch: ServerOptions['fetch'] = async (request, env) => await app.fetch(request, env);
+  const server = await listen(options, identity, { fetch, connections });
   const ticket = await makeTicket(
     { ...options, listenHost: server.host },
     { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
@@ -134,7 +142,7 @@ async function openAll(
   if (options.isUpdate) {
     if (!taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
     if (openForUpdate(taken.journal))
-      context.log.info('opened the sealed copy again, to bring it up to date');
+      context.log.audit('opened the sealed copy again, to bring it up to date', { action: 'update' });
   }
   const transfer = await openTransfer(taken, options, context);
   stack.defer(async () => {
@@ -198,12 +206,12 @@ async function restoreLength({ target, opened, sealed }: Transfer): Promise<void
 async function listen(
   options: ReceiveOptions,
   identity: ReceiverIdentity,
-  fetch: ServerOptions['fetch'],
+  app: Pick<ServerOptions, 'fetch' | 'connections'>,
 ): Promise<RunningServer> {
   const { certificatePem, keyPem } = identity;
-  const { listenHost, listenPort: port, maxConnections: connectionsMax } = options;
+  const { listenHost, listenPort: port } = options;
   const listenOn = async (host: string): Promise<RunningServer> =>
-    await startServer({ fetch, certificatePem, keyPem, host, port, connectionsMax });
+    await startServer({ ...app, certificatePem, keyPem, host, port });
   try {
     if (listenHost !== undefined) return await listenOn(listenHost);
     return await listenOn(EVERY_ADDRESS).catch(async (error: unknown) => {

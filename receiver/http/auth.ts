@@ -12,6 +12,8 @@ const CACHED_TOKENS_MAX = 256;
  * far; more new ones than this in a second have to wait.
  */
 const SIGNATURE_CHECKS_PER_SECOND = 10;
+/** Enough to tell tokens apart; of no use to anybody who wants to make one. */
+const TOKEN_HASH_DIGITS = 16;
 
 export interface AuthOptions {
   readonly audience: string;
@@ -41,13 +43,16 @@ export class Authenticator {
     this.#latestSeconds = options.issuedAtSeconds ?? 0;
   }
 
-  /** @throws TransferError `token-missing`, `token-invalid`, `token-expired`, `scope`, `busy`. */
-  check(authorization: string | undefined, scope: 'write'): void {
+  /**
+   * @returns the hash of the token, which names it in the log.
+   * @throws TransferError `token-missing`, `token-invalid`, `token-expired`, `scope`, `busy`.
+   */
+  check(authorization: string | undefined, scope: 'write'): string {
     if (authorization === undefined)
       throw new TransferError('token-missing', 'Authorization: Bearer <token> is missing');
-    const text = /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
+    const text = tokenIn(authorization);
     if (text === undefined) throw invalid();
-    const key = hash('sha256', text, 'base64');
+    const key = hash('sha256', text, 'hex');
     const token = this.#cache.get(key)?.token ?? parseToken(text);
     if (token === undefined) throw invalid();
     // On every request: a cached token expires too.
@@ -65,6 +70,7 @@ export class Authenticator {
     }
     if (refusal === 'scope') throw new TransferError('scope', `the token does not allow '${scope}'`);
     if (!this.#isSigned(key, token)) throw invalid();
+    return key.slice(0, TOKEN_HASH_DIGITS);
   }
 
   #refusalOf(token: ParsedToken, transferId: string, scope: string): ReturnType<typeof checkToken> {
@@ -104,9 +110,19 @@ export class Authenticator {
   }
 }
 
+function tokenIn(authorization: string): string | undefined {
+  return /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
+}
+
+/** What names a token, good or not, in the log: the first digits of its SHA-256; undefined without one. */
+export function tokenHashOf(authorization: string | undefined): string | undefined {
+  const text = authorization === undefined ? undefined : tokenIn(authorization);
+  return text === undefined ? undefined : hash('sha256', text, 'hex').slice(0, TOKEN_HASH_DIGITS);
+}
+
 function invalid(): TransferError {
   return new TransferError('token-invalid', 'the token is not valid here', {
-    hint: 'use the ticket that ddt-receive printed for this target',
+    hint: 'use the ticket that the receiver printed for this target',
   });
 }
 

@@ -7,12 +7,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
 import { formatHostPort } from '../../common/host-port.ts';
 import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
 import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import type { Connections } from './connections.ts';
 
 export interface ServerLimits {
   /** A TLS handshake takes a round trip: nine seconds behind the full queue of a slow line. */
@@ -37,6 +37,8 @@ const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
 const QUIET_POLL_MS = 50;
+/** How long a client has to read why its request was not understood. */
+const ERROR_GRACE_MS = 1000;
 
 export interface ServerOptions {
   readonly fetch: (
@@ -47,16 +49,17 @@ export interface ServerOptions {
   readonly keyPem: string;
   readonly host: string;
   readonly port: number;
-  readonly connectionsMax: number;
+  /** Who may connect; of this server alone. */
+  readonly connections: Connections;
   readonly limits?: ServerLimits;
 }
 
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
-  /** Resolves once nobody has been connected for `quietMs`, after `timeoutMs` at the latest. */
+  /** Resolves once nobody with a token has been connected for `quietMs`, after `timeoutMs` at the latest. */
   quiet(quietMs: number, timeoutMs: number): Promise<void>;
-  /** Accepts no new connections, lets requests finish for up to `graceMs`, then cuts what is left. */
+  /** Accepts no new connections, lets requests with a token finish for up to `graceMs`, cuts the rest. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -82,7 +85,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
     noDelay: true,
   });
-  server.maxConnections = options.connectionsMax;
+  const { connections } = options;
+  connections.guard(server);
   // By default it replaces the global Request and Response.
   const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
     overrideGlobalObjects: false,
@@ -90,7 +94,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     errorHandler: () => new Response(null, { status: 400, headers: { connection: 'close' } }),
   });
   const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    listener(incoming, outgoing).catch(() => outgoing.destroy());
+    connections.onRequest(incoming.socket, () => {
+      listener(incoming, outgoing).catch(() => outgoing.destroy());
+    });
   };
   server.on('request', listen);
   // Without this listener Node sends 100 Continue itself, before anything is checked.
@@ -101,15 +107,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   server.on('clientError', (error, socket: Socket) => {
     const status = STATUS_OF_PARSE_ERROR[errnoOf(error) ?? ''] ?? '400 Bad Request';
-    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-    else socket.destroy();
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    // It would keep its place until the client ends it too, which may be never.
+    setTimeout(() => socket.destroy(), ERROR_GRACE_MS).unref();
   });
   const port = await listenOn(server, options.host, options.port);
   return {
     host: options.host,
     port,
-    quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(server, quietMs, timeoutMs),
-    close: async (graceMs) => await closeServer(server, graceMs),
+    quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(connections, quietMs, timeoutMs),
+    close: async (graceMs) => await closeServer(server, connections, graceMs),
   };
 }
 
@@ -130,8 +141,9 @@ async function listenOn(server: Server, host: string, port: number): Promise<num
   return typeof address === 'object' && address !== null ? address.port : port;
 }
 
-async function closeServer(server: Server, graceMs: number): Promise<void> {
+async function closeServer(server: Server, connections: Connections, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  connections.dropStrangers();
   server.closeIdleConnections();
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   // A connection becomes idle when its last request ends.
@@ -141,12 +153,10 @@ async function closeServer(server: Server, graceMs: number): Promise<void> {
   clearInterval(sweep);
 }
 
-async function waitUntilQuiet(server: Server, quietMs: number, timeoutMs: number): Promise<void> {
-  const isConnected = async (): Promise<boolean> =>
-    (await promisify(server.getConnections.bind(server))()) > 0;
+async function waitUntilQuiet(connections: Connections, quietMs: number, timeoutMs: number): Promise<void> {
   let quietForMs = 0;
   for (let waitedMs = 0; waitedMs < timeoutMs && quietForMs < quietMs; waitedMs += QUIET_POLL_MS) {
     await delay(QUIET_POLL_MS);
-    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_POLL_MS;
+    quietForMs = connections.knownCount > 0 ? 0 : quietForMs + QUIET_POLL_MS;
   }
 }
