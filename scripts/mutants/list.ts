@@ -4,6 +4,7 @@ import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
+import { STRANGERS } from './strangers.ts';
 import type { Mutant } from './try-mutant.ts';
 import { WRITING } from './writing.ts';
 
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...PROVING,
   ...OTHERS,
   ...SENDING,
+  ...STRANGERS,
 ];
