@@ -28,6 +28,12 @@ const NETWORKS_MAX = 1024;
 /** Of those that have shown a good token: a transfer has one sender, and people who look at it. */
 const FAMILIAR_NETWORKS_MAX = 64;
 
+/**
+ * Connections that a flood costs its address: ten seconds of them. Before it is noticed, each flood takes a
+ * tenth of a second of the only thread.
+ */
+const FLOOD_PENALTY = 40;
+
 interface Balance {
   tokens: number;
   atMs: number;
@@ -55,6 +61,12 @@ export class ConnectionQuota {
 
   isFamiliar(network: string): boolean {
     return this.#familiar.has(network);
+  }
+
+  /** It has flooded a connection. One that has shown a good token keeps its allowance. */
+  punish(network: string): void {
+    const own = this.#strange.get(network);
+    if (own !== undefined) own.tokens -= FLOOD_PENALTY;
   }
 
   /** It has shown a good token. */

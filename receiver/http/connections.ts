@@ -206,6 +206,7 @@ export class Connections {
       if (nowMs - connection.sinceMs > strangerMs) {
         this.#refuse(connection, `no token within ${formatDuration(strangerMs)}`);
       } else if (connection.raw.bytesRead > strangerBytesMax) {
+        this.#quota.punish(connection.network);
         this.#refuse(connection, `no token in ${formatSize(strangerBytesMax)}`);
       }
     }

@@ -1,8 +1,8 @@
 /**
  * What a copy loses while people without a ticket attack its receiver from another address of this machine.
- * `npm run bench:strangers -- --size 512`: in MiB. The attackers run with the lowest priority, so that the
- * ratio shows what they cost the receiver rather than what they take of the processors; their own processor
- * time is printed beside it.
+ * `npm run bench:strangers -- --size 512 --only TCP`: in MiB, and a part of an attack's name. The attackers
+ * run with the lowest priority, so that the ratio shows what they cost the receiver rather than what they
+ * take of the processors; their own processor time is printed beside it.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -116,7 +116,9 @@ function printRow(row: Row, bytesPerSecondAlone: number): void {
   ]);
 }
 
-const { values } = parseArgs({ options: { size: { type: 'string', default: '512' } } });
+const { values } = parseArgs({
+  options: { size: { type: 'string', default: '512' }, only: { type: 'string', default: '' } },
+});
 const sizeBytes = Number(values.size) * MIB;
 await using sources = await tempDir();
 const source = join(sources.path, 'source');
@@ -125,7 +127,7 @@ print(HEADS);
 print(HEADS.map(() => '---'));
 await measure('warm up', source, sizeBytes);
 let alone = await measure('none', source, sizeBytes);
-for (const name of Object.keys(ATTACKS)) {
+for (const name of Object.keys(ATTACKS).filter((each) => each.includes(values.only))) {
   printRow(alone, alone.bytesPerSecond);
   printRow(await measure(name, source, sizeBytes), alone.bytesPerSecond);
   // Between two attacks once more: the machine has other things to do.

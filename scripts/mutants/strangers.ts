@@ -89,6 +89,12 @@ export const STRANGERS: readonly Mutant[] = [
     tests: QUOTA_TESTS,
   },
   {
+    name: 'a flood costs its address nothing',
+    file: QUOTA,
+    edits: [['own.tokens -= FLOOD_PENALTY', 'own.tokens -= FLOOD_PENALTY - 40']],
+    tests: QUOTA_TESTS,
+  },
+  {
     name: 'an IPv6 customer is a new address each time',
     file: QUOTA,
     edits: [['all.slice(0, 4)', 'all.slice(0, 8)']],

@@ -54,6 +54,16 @@ test('showing the token again gives no new burst', () => {
   assert.equal(taken(quota, 'friend', 50, 0), 0);
 });
 
+test('who floods has to wait, unless it has shown a good token', () => {
+  const quota = new ConnectionQuota(LIMITS);
+  assert.equal(taken(quota, 'a', 1, 0), 1);
+  quota.befriend('friend', 0);
+  for (const network of ['a', 'friend', 'never seen']) quota.punish(network);
+  assert.equal(taken(quota, 'a', 50, 15_000), 0);
+  assert.equal(taken(quota, 'friend', 50, 0), 20);
+  assert.equal(taken(quota, 'a', 50, 60_000), 4);
+});
+
 test('however many addresses come, few are remembered', () => {
   const quota = new ConnectionQuota({ ...LIMITS, strangeTotal: { burst: 1e9, perSecond: 1 } });
   quota.befriend('friend', 0);
