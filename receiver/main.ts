@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
+import { openTextOutput } from '../common/io/terminal-output.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
 import { BLOCK_STATES } from '../common/protocol/protocol.ts';
@@ -27,7 +28,7 @@ import {
 import { checkReceipt } from './check-receipt.ts';
 import { curlHelp } from './console/curl-help.ts';
 import { listLines } from './console/list-text.ts';
-import { makeLog } from './console/log.ts';
+import { makeLog, type Log } from './console/log.ts';
 import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
 import { listTransfers } from './list-transfers.ts';
 import { PROCESS_NAME } from './presence.ts';
@@ -49,7 +50,7 @@ function print(text: string): void {
 /** A line of the log that has more members than a message. */
 function printEvent(level: string, members: Readonly<Record<string, unknown>>): void {
   const time = new Date(systemClock.wallMs()).toISOString();
-  process.stderr.write(`${printable(redact(JSON.stringify({ time, level, ...members })))}\n`);
+  errors.write(`${printable(redact(JSON.stringify({ time, level, ...members })))}\n`);
 }
 
 function factsOf(options: ReceiveOptions, receiver: RunningReceiver): StartFacts {
@@ -126,7 +127,7 @@ async function check({ receipt: path, disk, signer }: CheckOptions): Promise<num
     const nowMs = systemClock.monotonicMs();
     if (nowMs - reportedMs < CHECK_REPORT_MS) return;
     reportedMs = nowMs;
-    process.stderr.write(`${formatSize(bytes)} of ${disk} compared\n`);
+    errors.write(`${formatSize(bytes)} of ${disk} compared\n`);
   };
   const { receipt, fingerprint, different } = await checkReceipt(path, disk, { signer, onProgress });
   const { size, blockCount, sealedAt, generation, target } = receipt;
@@ -159,11 +160,10 @@ function nameProcess(target: string): void {
   }
 }
 
-async function receive(options: ReceiveOptions): Promise<number> {
+async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   nameProcess(options.target);
   countExternalMemory();
   let progress = (): string => 'starting';
-  const log = makeLog(options.log, systemClock, (line) => process.stderr.write(line));
   void onProgressSignal(() => log.info(progress()));
   const end = Promise.withResolvers<number>();
   const receiver = await startReceiver(options, {
@@ -206,8 +206,7 @@ async function receive(options: ReceiveOptions): Promise<number> {
 }
 
 /** The ssh session that started it may end: SIGHUP would end the transfer with it. */
-function outliveTerminal(format: LogFormat): void {
-  const log = makeLog(format, systemClock, (line) => process.stderr.write(line));
+function outliveTerminal(log: Log): void {
   let isSaid = false;
   process.on('SIGHUP', () => {
     if (!isSaid) log.info(`the terminal is gone: still receiving in process ${process.pid}`);
@@ -219,12 +218,13 @@ function outliveTerminal(format: LogFormat): void {
 function report(error: TransferError, format: LogFormat): number {
   const { code, message, hint, kind } = error;
   if (format === 'json') printEvent('error', { code, message, hint });
-  else process.stderr.write(failureText('ddt-receive', error));
+  else errors.write(failureText('ddt-receive', error));
   return exitStatusOf(kind);
 }
 
 // Output to a closed pipe, or to a terminal that is gone, must not end a transfer.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+const errors = openTextOutput(process.stderr);
 
 const argv = process.argv.slice(2);
 const format = wantsJsonLog(argv) ? 'json' : 'text';
@@ -233,8 +233,9 @@ try {
   if (command.kind === 'help') process.exit(EXIT_STATUS.verified);
   if (command.kind === 'list') process.exit(await list(command.options));
   if (command.kind === 'check') process.exit(await check(command.options));
-  outliveTerminal(command.options.log);
-  process.exit(await receive(command.options));
+  const log = makeLog(command.options.log, systemClock, (line) => errors.write(line));
+  outliveTerminal(log);
+  process.exit(await receive(command.options, log));
 } catch (error) {
   if (error instanceof TransferError) process.exit(report(error, format));
   if (format === 'text') throw error;

@@ -11,6 +11,7 @@ import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
+import { Connections } from './http/connections.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from './identity/certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
 import { Activity } from './console/activity.ts';
@@ -76,8 +77,14 @@ export async function startReceiver(
   const folder = stack.use(await open(folderPath, 'r'));
   let isDraining = false;
   let keeping = Promise.resolve();
+  const connections = new Connections({
+    clock,
+    connectionsMax: options.maxConnections,
+    onRefused: (address, reason) => activity.connectionRefused(address, reason),
+  });
   const app = makeApp({
     transfer,
+    connections,
     authenticator: new Authenticator({
       audience: identity.pin,
       transferId: transfer.id,
@@ -100,7 +107,7 @@ export async function startReceiver(
   });
   const ready = Promise.withResolvers<void>();
   const fetch: ServerOptions['fetch'] = async (request, env) => await app.fetch(request, env);
-  const server = await listen(options, identity, { fetch, ready: ready.promise });
+  const server = await listen(options, identity, { fetch, connections, ready: ready.promise });
   const ticket = await makeTicket(
     { ...options, listenHost: server.host },
     { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
@@ -158,7 +165,7 @@ async function openAll(
   if (options.isUpdate) {
     if (!taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
     if (openForUpdate(taken.journal))
-      context.log.info('opened the sealed copy again, to bring it up to date');
+      context.log.audit('opened the sealed copy again, to bring it up to date', { action: 'update' });
   }
   const transfer = openTransfer(taken, options, context);
   stack.defer(async () => {
@@ -211,12 +218,12 @@ function openTransfer(
 async function listen(
   options: ReceiveOptions,
   identity: ReceiverIdentity,
-  serving: Pick<ServerOptions, 'fetch' | 'ready'>,
+  serving: Pick<ServerOptions, 'fetch' | 'connections' | 'ready'>,
 ): Promise<RunningServer> {
   const { certificatePem, keyPem } = identity;
-  const { listenHost, listenPort: port, maxConnections: connectionsMax } = options;
+  const { listenHost, listenPort: port } = options;
   const listenOn = async (host: string): Promise<RunningServer> =>
-    await startServer({ ...serving, certificatePem, keyPem, host, port, connectionsMax });
+    await startServer({ ...serving, certificatePem, keyPem, host, port });
   try {
     if (listenHost !== undefined) return await listenOn(listenHost);
     return await listenOn(EVERY_ADDRESS).catch(async (error: unknown) => {

@@ -6,6 +6,7 @@ import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
+import { openTextOutput } from '../common/io/terminal-output.ts';
 import { failureText, pathToType, redact } from '../common/text.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
@@ -17,7 +18,7 @@ import { Reachability } from './client/connection/reachability.ts';
 import { UnackedBytes } from './client/connection/unacked-bytes.ts';
 import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
-import { makeReporter } from './display/make-reporter.ts';
+import { makeReporter, type Outputs } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
 import { findTicket } from './find-ticket.ts';
 import { takeMovedArguments } from './moved-arguments.ts';
@@ -37,12 +38,12 @@ import { send, type SendContext, type SendRequest, type SendResult } from './tra
 /** As `POST /prove` takes it. */
 const NONCE_BYTES = 32;
 
-async function main(): Promise<number> {
+async function main(outputs: Outputs): Promise<number> {
   const words = takeMovedArguments(process.argv.slice(2), process.env);
   const options = parseSendArgs(words, (text) => process.stdout.write(text));
   if (options === 'help') return 0;
   countExternalMemory();
-  const reporter = makeReporter(options.progress);
+  const reporter = makeReporter(options.progress, outputs);
   void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals((status) => process.exit(status));
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
@@ -55,7 +56,7 @@ async function main(): Promise<number> {
       throw error;
     }
     reporter.failed(error);
-    process.stderr.write(failureText('ddt-send', error));
+    outputs.err.write(failureText('ddt-send', error));
     return error.kind === 'interrupted' ? signals.status : exitStatusOf(error.kind);
   }
 }
@@ -288,9 +289,13 @@ async function openMapfile(
 // A log that nobody reads any more, or a terminal that is gone, must not end a transfer.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
+const outputs = { out: openTextOutput(process.stdout), err: openTextOutput(process.stderr) };
 try {
-  const status = await main();
-  process.stdout.write('', () => process.exit(status));
+  const status = await main(outputs);
+  // What was proven must be read, on a terminal that is stopped too.
+  if (process.stderr.isTTY) await outputs.err.drain();
+  await outputs.out.drain();
+  process.exit(status);
 } catch (error) {
   if (!(error instanceof TransferError)) throw error;
   process.stderr.write(failureText('ddt-send', error));

@@ -9,7 +9,7 @@ import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Claim, SourceDescription } from '../../common/protocol/protocol.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
-import type { Log } from './log.ts';
+import type { AuditMembers, Log } from './log.ts';
 import { Outage, RecurringWarning, type DurablePoint, type RecurringOptions } from './recurring-warning.ts';
 
 /** Between two lines of progress, and between two of one kind of refusal. */
@@ -33,10 +33,16 @@ interface Sample {
   readonly receivedBytes: number;
 }
 
-export interface RefusedRequest {
+/** Who asks for something. */
+export interface Actor {
+  readonly address: string;
+  /** The first digits of the SHA-256 of the token that was shown, good or not. */
+  readonly tokenHash?: string;
+}
+
+export interface RefusedRequest extends Actor {
   readonly method: string;
   readonly path: string;
-  readonly address: string;
 }
 
 interface Absence {
@@ -58,6 +64,7 @@ export class Activity implements Disposable {
   readonly #end = new AbortController();
   readonly #areas: AreaReport;
   readonly #tokens: RecurringWarning;
+  readonly #connections: RecurringWarning;
   readonly #claims: RecurringWarning;
   readonly #secondSenders: RecurringWarning;
   readonly #failures: RecurringWarning;
@@ -74,7 +81,8 @@ export class Activity implements Disposable {
       const where = formatAreas(areas, AREAS_NAMED_MAX);
       log.warning(`unreadable areas of the source, replaced by zeros: ${where} (${countAreas(areas)})`);
     });
-    this.#tokens = new RecurringWarning(options);
+    this.#tokens = new RecurringWarning({ ...options, action: 'refuse' });
+    this.#connections = new RecurringWarning({ ...options, action: 'refuse' });
     this.#claims = new RecurringWarning(options);
     this.#secondSenders = new RecurringWarning(options);
     this.#failures = new RecurringWarning(options);
@@ -94,24 +102,38 @@ export class Activity implements Disposable {
     this.#end.abort();
   }
 
-  claimed(outcome: 'new' | 'same' | 'fixed' | 'resized', { size, source }: Claim, address: string): void {
+  claimed(outcome: 'new' | 'same' | 'fixed' | 'resized', { size, source }: Claim, actor: Actor): void {
     const length = size === null ? 'of unknown size' : formatSize(size);
-    if (outcome === 'resized') this.#log.info(`the source has been resized: ${length} (${size} bytes)`);
-    else if (outcome === 'fixed') this.#log.info(`the pipe has ended: ${length} (${size} bytes)`);
-    else
-      this.#log.info(
-        `claimed ${outcome === 'new' ? '' : 'again '}by ${address}: ${nameOf(source)}, ${length}`,
-      );
+    const by = byOf(actor);
+    const message = {
+      new: `claimed${by}: ${nameOf(source)}, ${length}`,
+      same: `claimed again${by}: ${nameOf(source)}, ${length}`,
+      fixed: `the pipe has ended: ${length} (${size} bytes), claimed${by}`,
+      resized: `the source has been resized: ${length} (${size} bytes), claimed${by}`,
+    }[outcome];
+    this.#log.audit(message, membersOf('claim', actor));
   }
 
-  sealed(blockCount: number, root: string, unreadable: readonly Area[]): void {
+  sealed(blockCount: number, root: string, unreadable: readonly Area[], actor: Actor): void {
     this.#areas.report();
     const zeros = unreadable.length === 0 ? '' : `, ${countAreas(unreadable)} of the source unreadable`;
-    this.#log.info(`sealed: ${blockCount} blocks, root ${root}${zeros}`);
+    const message = `sealed${byOf(actor)}: ${blockCount} blocks, root ${root}${zeros}`;
+    this.#log.audit(message, membersOf('seal', actor));
   }
 
-  reopened(): void {
-    this.#log.info('reopened: areas of the source that were unreadable may be sent now');
+  reopened(actor: Actor): void {
+    const message = `reopened${byOf(actor)}: areas of the source that were unreadable may be sent now`;
+    this.#log.audit(message, membersOf('reopen', actor));
+  }
+
+  /** Everything is to be read back again. */
+  verifying(actor: Actor): void {
+    this.#log.audit(`reading everything back again, asked${byOf(actor)}`, membersOf('verify', actor));
+  }
+
+  /** A connection was closed, or not taken, for a limit on strangers. */
+  connectionRefused(address: string, reason: string): void {
+    this.#connections.add(`closed a connection from ${address}: ${reason}`, address);
   }
 
   /** @param areas that were not known yet. */
@@ -141,10 +163,11 @@ export class Activity implements Disposable {
   }
 
   /** A request was refused, or failed. */
-  refused({ method, path, address }: RefusedRequest, error: TransferError, at: DurablePoint): void {
+  refused(request: RefusedRequest, error: TransferError, at: DurablePoint): void {
+    const { method, path, address } = request;
     const { code, kind, status, message } = error;
     if (status === 401 || code === 'scope') {
-      this.#tokens.add(`refused ${method} ${path} from ${address}: ${message}`);
+      this.#tokens.add(`refused ${method} ${path} from ${nameOfActor(request)}: ${message}`, address);
     } else if (code === 'in-use') {
       this.#secondSenders.add(`a sender at ${address} has to wait: ${message}`);
     } else if (code === 'no-space') {
@@ -169,13 +192,17 @@ export class Activity implements Disposable {
     this.#target.durable(at);
   }
 
+  get #recurring(): RecurringWarning[] {
+    return [this.#tokens, this.#connections, this.#claims, this.#secondSenders, this.#failures];
+  }
+
   async #watch(sample: () => Sample): Promise<void> {
     let before = sample();
     while (await this.#sleep(this.#intervalMs)) {
       const now = sample();
       this.#reportProgress(now, before);
       before = now;
-      for (const recurring of [this.#tokens, this.#claims, this.#secondSenders, this.#failures]) {
+      for (const recurring of this.#recurring) {
         recurring.reportIfDue();
       }
       for (const outage of [this.#space, this.#target]) outage.reportIfDue();
@@ -216,6 +243,18 @@ export class Activity implements Disposable {
     }
     return !signal.aborted;
   }
+}
+
+function nameOfActor({ address, tokenHash }: Actor): string {
+  return tokenHash === undefined ? address : `${address} (token ${tokenHash})`;
+}
+
+function byOf(actor: Actor): string {
+  return ` by ${nameOfActor(actor)}`;
+}
+
+function membersOf(action: AuditMembers['action'], { address, tokenHash }: Actor): AuditMembers {
+  return { action, address, ...(tokenHash === undefined ? {} : { token: tokenHash }) };
 }
 
 function nameOf(source: SourceDescription): string {

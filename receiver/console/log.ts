@@ -2,27 +2,48 @@
 import type { Clock } from '../../common/clock.ts';
 import { printable, redact } from '../../common/text.ts';
 
+export interface AuditMembers {
+  readonly action: 'claim' | 'seal' | 'reopen' | 'update' | 'verify' | 'refuse';
+  readonly address?: string;
+  /** The first digits of the token's SHA-256. */
+  readonly token?: string;
+}
+
 export interface Log {
   info(message: string): void;
   warning(message: string): void;
+  /** What somebody with a token has done; in JSON with these members too. */
+  audit(message: string, members: AuditMembers): void;
   /** An error that only a bug can cause; logged with its stack. */
   bug(error: unknown): void;
 }
 
-export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: string) => void): Log {
-  const put = (level: string, message: string): void => {
+/** @param write returns false for a line that it drops; the next one that it takes tells their number. */
+export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: string) => unknown): Log {
+  let droppedLines = 0;
+  const put = (level: string, message: string, members: Partial<AuditMembers> = {}): void => {
+    if (droppedLines > 0) {
+      const lines = droppedLines === 1 ? '1 line of the log was' : `${droppedLines} lines of the log were`;
+      const note = `${lines} dropped: nothing read them`;
+      if (write(lineOf('warning', note, {})) !== false) droppedLines = 0;
+    }
+    if (write(lineOf(level, message, members)) === false) droppedLines++;
+  };
+  const lineOf = (level: string, message: string, members: Partial<AuditMembers>): string => {
     const text = message
       .split('\n')
       .map((line) => printable(redact(line)))
       .join('\n');
     const ms = clock.wallMs();
     if (format === 'json') {
-      write(`${JSON.stringify({ time: new Date(ms).toISOString(), level, message: text })}\n`);
-    } else write(`${localTime(ms)} ddt-receive: ${level === 'info' ? '' : `${level}: `}${text}\n`);
+      return `${JSON.stringify({ time: new Date(ms).toISOString(), level, message: text, ...members })}\n`;
+    }
+    return `${localTime(ms)} ddt-receive: ${level === 'info' ? '' : `${level}: `}${text}\n`;
   };
   return {
     info: (message) => put('info', message),
     warning: (message) => put('warning', message),
+    audit: (message, members) => put(members.action === 'refuse' ? 'warning' : 'info', message, members),
     bug: (error) => put('bug', error instanceof Error ? (error.stack ?? error.message) : String(error)),
   };
 }

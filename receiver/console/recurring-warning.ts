@@ -1,13 +1,16 @@
 /** Warnings whose causes come again and again: strangers, retries, a full disk. They must not fill a log. */
 import type { Clock } from '../../common/clock.ts';
 import { formatDuration } from '../../common/units.ts';
-import type { Log } from './log.ts';
+import { AddressTally } from './address-tally.ts';
+import type { AuditMembers, Log } from './log.ts';
 
 export interface RecurringOptions {
   readonly log: Log;
   readonly clock: Clock;
   /** Shortest time between two lines. */
   readonly intervalMs: number;
+  /** Of the line in the audit. */
+  readonly action?: AuditMembers['action'];
 }
 
 /** The first is logged at once; then one line an interval, with the latest text and a count. */
@@ -16,26 +19,35 @@ export class RecurringWarning {
   #lineMs = -Infinity;
   #unreported = 0;
   #text = '';
+  #addresses = new AddressTally();
 
   constructor(options: RecurringOptions) {
     this.#options = options;
   }
 
-  /** @returns whether it was logged now. */
-  add(text: string): boolean {
+  /**
+   * @param address to be counted by itself.
+   * @returns whether it was logged now.
+   */
+  add(text: string, address?: string): boolean {
     this.#text = text;
     this.#unreported++;
+    if (address !== undefined) this.#addresses.add(address);
     return this.reportIfDue();
   }
 
   /** To be called once an interval: the last ones may have no successor. */
   reportIfDue(): boolean {
-    const { log, clock, intervalMs } = this.#options;
+    const { log, clock, intervalMs, action } = this.#options;
     const now = clock.monotonicMs();
     const sinceMs = now - this.#lineMs;
     if (this.#unreported === 0 || sinceMs < intervalMs) return false;
     const more = this.#unreported - 1;
-    log.warning(more === 0 ? this.#text : `${this.#text} (${more} more in ${formatDuration(sinceMs)})`);
+    const from = this.#addresses.isEmpty ? '' : `; from ${this.#addresses.text()}`;
+    const times = more === 0 ? '' : ` (${more} more in ${formatDuration(sinceMs)}${from})`;
+    if (action === undefined) log.warning(this.#text + times);
+    else log.audit(this.#text + times, { action });
+    this.#addresses = new AddressTally();
     this.#lineMs = now;
     this.#unreported = 0;
     return true;

@@ -15,8 +15,8 @@ import {
 } from '../../common/protocol/protocol.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
-import type { AppContext, AppEnv, AppOptions, Middleware } from './route-context.ts';
-import { SenderLease, peerAddress } from './sender-lease.ts';
+import { actorOf, type AppContext, type AppEnv, type AppOptions, type Middleware } from './route-context.ts';
+import { SenderLease } from './sender-lease.ts';
 import {
   getBlocks,
   getReceipt,
@@ -62,10 +62,10 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
   // The default router falls back to one that matches by other rules; this one throws instead.
   const app = new Hono<AppEnv>({ router: new RegExpRouter(), getPath: rawPathOf });
   app.onError((error, context) => failureResponse(context, error, options));
-  app.notFound(() => problemResponse(new TransferError('not-found', 'no such path')));
+  app.notFound(() => problemResponse(new TransferError('not-found', 'no such path'), { isBare: true }));
 
   app.use(commonHeaders(options));
-  app.get('/health', () => health(options));
+  app.get('/health', () => jsonResponse({ status: 'ok' }));
   app.on('ALL', RESOURCES, authenticate(options), refuseDraining(options), holdLease(lease), checkQuery);
   app.get('/transfer', (context) => getTransfer(context, options));
   app.put('/transfer', async (context) => await putTransfer(context, options));
@@ -91,15 +91,21 @@ function rawPathOf(_request: Request, { env }: { env?: AppEnv['Bindings'] } = {}
   return end < 0 ? target : target.slice(0, end);
 }
 
-/** On every response, refusals too. */
-function commonHeaders({ transfer, activity }: AppOptions): Middleware {
+/**
+ * On every response. Only who has shown a good token learns more than that something answers: the epoch, the
+ * counters, the time.
+ */
+function commonHeaders({ transfer, activity, connections }: AppOptions): Middleware {
   return async (context, next) => {
     await next();
     activity.durable(transfer);
     const { headers } = context.res;
-    // Otherwise the rest of the body, of any length, would be read before the next request.
-    if (isBodyPending(context.env.incoming)) headers.set('connection', 'close');
+    const { incoming, outgoing } = context.env;
     headers.set('cache-control', 'no-store');
+    // Otherwise the rest of the body, of any length, would be read before the next request.
+    if (isBodyPending(incoming) || !connections.isKnown(incoming.socket)) headers.set('connection', 'close');
+    outgoing.sendDate = context.get('tokenHash') !== undefined;
+    if (!outgoing.sendDate) return;
     headers.set(HEADER_EPOCH, transfer.epoch);
     headers.set(HEADER_DURABLE_GENERATION, String(transfer.durableGeneration));
     headers.set(HEADER_VERIFIED_COUNT, String(transfer.verifiedCount));
@@ -112,11 +118,14 @@ function isBodyPending({ complete, headers }: IncomingMessage): boolean {
   );
 }
 
-function authenticate({ authenticator }: AppOptions): Middleware {
+function authenticate({ authenticator, connections }: AppOptions): Middleware {
   return async (context, next) => {
     const { method } = context.req;
     const scope = method === 'GET' || method === 'HEAD' ? 'read' : 'write';
-    context.set('isWriter', authenticator.check(context.req.header('authorization'), scope));
+    const { isWriter, tokenHash } = authenticator.check(context.req.header('authorization'), scope);
+    connections.recognize(context.env.incoming.socket);
+    context.set('isWriter', isWriter);
+    context.set('tokenHash', tokenHash);
     await next();
   };
 }
@@ -162,17 +171,12 @@ const refuseMethod: Middleware = ({ req }) => {
   throw new TransferError('method-not-allowed', `method ${req.method.slice(0, 20)} is not allowed here`);
 };
 
-function health({ clock }: AppOptions): Response {
-  return jsonResponse({ status: 'ok', time: new Date(clock.wallMs()).toISOString() });
-}
-
 function failureResponse(context: AppContext, error: unknown, options: AppOptions): Response {
   if (!(error instanceof TransferError)) {
     options.log.bug(error);
     return problemResponse(new TransferError('internal', 'a bug of the receiver; its log has the details'));
   }
   const { method, path } = context.req;
-  const address = peerAddress(context.env.incoming.socket);
-  options.activity.refused({ method, path, address }, error, options.transfer);
-  return problemResponse(error);
+  options.activity.refused({ method, path, ...actorOf(context) }, error, options.transfer);
+  return problemResponse(error, { isBare: context.get('tokenHash') === undefined });
 }

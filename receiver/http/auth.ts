@@ -19,6 +19,8 @@ const CACHED_TOKENS_MAX = 256;
  * far; more new ones than this in a second have to wait.
  */
 const SIGNATURE_CHECKS_PER_SECOND = 10;
+/** Enough to tell tokens apart; of no use to anybody who wants to make one. */
+const TOKEN_HASH_DIGITS = 16;
 
 export interface AuthOptions {
   readonly audience: string;
@@ -32,6 +34,13 @@ export interface AuthOptions {
 interface CachedToken {
   readonly token: ParsedToken;
   readonly isSignatureGood: boolean;
+}
+
+export interface AcceptedToken {
+  /** It allows to write, too. */
+  readonly isWriter: boolean;
+  /** Names it in the log. */
+  readonly tokenHash: string;
 }
 
 export class Authenticator {
@@ -49,15 +58,14 @@ export class Authenticator {
   }
 
   /**
-   * @returns whether the token allows to write, too.
    * @throws TransferError `token-missing`, `token-invalid`, `token-expired`, `scope`, `busy`.
    */
-  check(authorization: string | undefined, scope: Scope): boolean {
+  check(authorization: string | undefined, scope: Scope): AcceptedToken {
     if (authorization === undefined)
       throw new TransferError('token-missing', 'Authorization: Bearer <token> is missing');
-    const text = /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
+    const text = tokenIn(authorization);
     if (text === undefined) throw invalid();
-    const key = hash('sha256', text, 'base64');
+    const key = hash('sha256', text, 'hex');
     const token = this.#cache.get(key)?.token ?? parseToken(text);
     if (token === undefined) throw invalid();
     // On every request: a cached token expires too.
@@ -79,7 +87,7 @@ export class Authenticator {
       });
     }
     if (!this.#isSigned(key, token)) throw invalid();
-    return isAllowed(token.payload, 'write');
+    return { isWriter: isAllowed(token.payload, 'write'), tokenHash: key.slice(0, TOKEN_HASH_DIGITS) };
   }
 
   #refusalOf(token: ParsedToken, transferId: string, scope: Scope): ReturnType<typeof checkToken> {
@@ -119,9 +127,19 @@ export class Authenticator {
   }
 }
 
+function tokenIn(authorization: string): string | undefined {
+  return /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
+}
+
+/** What names a token, good or not, in the log: the first digits of its SHA-256; undefined without one. */
+export function tokenHashOf(authorization: string | undefined): string | undefined {
+  const text = authorization === undefined ? undefined : tokenIn(authorization);
+  return text === undefined ? undefined : hash('sha256', text, 'hex').slice(0, TOKEN_HASH_DIGITS);
+}
+
 function invalid(): TransferError {
   return new TransferError('token-invalid', 'the token is not valid here', {
-    hint: 'use the ticket that ddt-receive printed for this target',
+    hint: 'use the ticket that the receiver printed for this target',
   });
 }
 

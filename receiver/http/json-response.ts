@@ -3,13 +3,14 @@ import { STATUS_CODES } from 'node:http';
 import type { TransferError } from '../../common/errors.ts';
 import { PROBLEM_TYPE_PREFIX, TYPE_PROBLEM } from '../../common/protocol/protocol.ts';
 
-export function problemResponse(error: TransferError): Response {
+/** @param isBare for strangers: it does not name the program. */
+export function problemResponse(error: TransferError, { isBare = false } = {}): Response {
   const headers: Record<string, string> = { 'content-type': TYPE_PROBLEM };
   if (error.status === 401) headers['www-authenticate'] = 'Bearer';
   if (error.status === 415) headers['accept-encoding'] = 'zstd, gzip, identity';
   if (error.kind === 'transient') headers['retry-after'] = String(error.retryAfterSeconds ?? 1);
   const document = {
-    type: PROBLEM_TYPE_PREFIX + error.code,
+    ...(isBare ? {} : { type: PROBLEM_TYPE_PREFIX + error.code }),
     title: STATUS_CODES[error.status] ?? 'Error',
     status: error.status,
     code: error.code,

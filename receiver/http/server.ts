@@ -7,12 +7,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { getRequestListener } from '@hono/node-server';
 import { formatHostPort } from '../../common/host-port.ts';
 import { OWN_CIPHERS } from '../../common/trust/ciphers.ts';
 import { TCP_KEEP_ALIVE_MS } from '../../common/protocol/protocol.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
+import type { Connections } from './connections.ts';
 import { RequestTurns } from './request-turns.ts';
 
 export interface ServerLimits {
@@ -41,6 +41,8 @@ const STATUS_OF_PARSE_ERROR: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
 const QUIET_POLL_MS = 50;
+/** How long a client has to read why its request was not understood. */
+const ERROR_GRACE_MS = 1000;
 
 export interface ServerOptions {
   readonly fetch: (
@@ -51,7 +53,8 @@ export interface ServerOptions {
   readonly keyPem: string;
   readonly host: string;
   readonly port: number;
-  readonly connectionsMax: number;
+  /** Who may connect; of this server alone. */
+  readonly connections: Connections;
   readonly limits?: ServerLimits;
   /** Connections wait for it, before a byte of them is read. */
   readonly ready?: Promise<void>;
@@ -60,9 +63,9 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
-  /** Resolves once nobody has been connected for `quietMs`, after `timeoutMs` at the latest. */
+  /** Resolves once nobody with a token has been connected for `quietMs`, after `timeoutMs` at the latest. */
   quiet(quietMs: number, timeoutMs: number): Promise<void>;
-  /** Accepts no new connections, lets requests finish for up to `graceMs`, then cuts what is left. */
+  /** Accepts no new connections, lets requests with a token finish for up to `graceMs`, cuts the rest. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -88,8 +91,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
     noDelay: true,
   });
-  server.maxConnections = options.connectionsMax;
-  holdConnections(server, options.ready);
+  const { connections } = options;
+  connections.guard(server, options.ready);
   // By default it replaces the global Request and Response.
   const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
     overrideGlobalObjects: false,
@@ -99,8 +102,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const turns = new RequestTurns((incoming, outgoing) => {
     listener(incoming, outgoing).catch(() => outgoing.destroy());
   }, limits.responseTimeoutMs);
-  const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
-    turns.take(incoming, outgoing);
+  const listen = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    connections.onRequest(incoming.socket, () => turns.take(incoming, outgoing));
+  };
   server.on('request', listen);
   // Without this listener Node sends 100 Continue itself, before anything is checked.
   server.on('checkContinue', listen);
@@ -110,29 +114,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   server.on('clientError', (error, socket: Socket) => {
     const status = STATUS_OF_PARSE_ERROR[errnoOf(error) ?? ''] ?? '400 Bad Request';
-    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-    else socket.destroy();
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+    // It would keep its place until the client ends it too, which may be never.
+    setTimeout(() => socket.destroy(), ERROR_GRACE_MS).unref();
   });
   const port = await listenOn(server, options.host, options.port);
   return {
     host: options.host,
     port,
-    quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(server, quietMs, timeoutMs),
-    close: async (graceMs) => await closeServer(server, graceMs),
+    quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(connections, quietMs, timeoutMs),
+    close: async (graceMs) => await closeServer(server, connections, graceMs),
   };
-}
-
-/** A listening socket accepts at once: what it accepts is handed on when the server is ready. */
-function holdConnections(server: Server, ready: Promise<void> = Promise.resolve()): void {
-  const begin = server.listeners('connection');
-  const handOn = async (socket: Socket): Promise<void> => {
-    await ready;
-    for (const listener of begin) listener.call(server, socket);
-  };
-  server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => {
-    void handOn(socket);
-  });
 }
 
 async function listenOn(server: Server, host: string, port: number): Promise<number> {
@@ -152,8 +148,9 @@ async function listenOn(server: Server, host: string, port: number): Promise<num
   return typeof address === 'object' && address !== null ? address.port : port;
 }
 
-async function closeServer(server: Server, graceMs: number): Promise<void> {
+async function closeServer(server: Server, connections: Connections, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  connections.dropStrangers();
   server.closeIdleConnections();
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   // A connection becomes idle when its last request ends.
@@ -163,12 +160,10 @@ async function closeServer(server: Server, graceMs: number): Promise<void> {
   clearInterval(sweep);
 }
 
-async function waitUntilQuiet(server: Server, quietMs: number, timeoutMs: number): Promise<void> {
-  const isConnected = async (): Promise<boolean> =>
-    (await promisify(server.getConnections.bind(server))()) > 0;
+async function waitUntilQuiet(connections: Connections, quietMs: number, timeoutMs: number): Promise<void> {
   let quietForMs = 0;
   for (let waitedMs = 0; waitedMs < timeoutMs && quietForMs < quietMs; waitedMs += QUIET_POLL_MS) {
     await delay(QUIET_POLL_MS);
-    quietForMs = (await isConnected()) ? 0 : quietForMs + QUIET_POLL_MS;
+    quietForMs = connections.knownCount > 0 ? 0 : quietForMs + QUIET_POLL_MS;
   }
 }

@@ -27,8 +27,7 @@ import { jsonResponse } from './json-response.ts';
 import { listBlocks } from './listing.ts';
 import { chunkedResponse } from './chunked-response.ts';
 import { readBody } from './read-body.ts';
-import type { AppContext, AppOptions } from './route-context.ts';
-import { peerAddress } from './sender-lease.ts';
+import { actorOf, type AppContext, type AppOptions } from './route-context.ts';
 
 /** People read these texts of a claim; longer ones are cut. */
 const DESCRIPTION_LENGTH_MAX = 200;
@@ -41,7 +40,7 @@ export async function putTransfer(context: AppContext, options: AppOptions): Pro
   const { transfer, activity, log } = options;
   const claim = parseClaim(await readJson(context, options), transfer);
   const outcome = await claimTransfer(transfer, claim);
-  activity.claimed(outcome, claim, peerAddress(context.env.incoming.socket));
+  activity.claimed(outcome, claim, actorOf(context));
   const shortage = outcome === 'new' ? await roomShortage(transfer.target, claim) : undefined;
   if (shortage !== undefined) log.warning(shortage);
   return jsonResponse(transfer.status(), outcome === 'new' ? 201 : 200);
@@ -97,9 +96,10 @@ export async function postCopy(context: AppContext, options: AppOptions): Promis
 }
 
 /** Everything is read back again; how far that is, and what differs, is in the status. */
-export function postVerify(_context: AppContext, { transfer }: AppOptions): Response {
+export function postVerify(context: AppContext, { transfer, activity }: AppOptions): Response {
   if (transfer.adopted().verifier === undefined) throw readsNothingBack();
   transfer.readAgain();
+  activity.verifying(actorOf(context));
   return jsonResponse(transfer.status(), 202);
 }
 
@@ -148,14 +148,17 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
     response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
     return response;
   }
-  if (!wasSealed) activity.sealed(blockCount, `sha256:${hex}`, transfer.claimed().table.unreadable.joined());
+  if (!wasSealed) {
+    const unreadable = transfer.claimed().table.unreadable.joined();
+    activity.sealed(blockCount, `sha256:${hex}`, unreadable, actorOf(context));
+  }
   options.onSealed();
   const { json: text, signature } = result.receipt;
   return jsonResponse({ receipt: JSON.parse(text), text, signature });
 }
 
-export function postReopen(_context: AppContext, { transfer, activity }: AppOptions): Response {
-  if (reopen(transfer)) activity.reopened();
+export function postReopen(context: AppContext, { transfer, activity }: AppOptions): Response {
+  if (reopen(transfer)) activity.reopened(actorOf(context));
   return jsonResponse(transfer.status());
 }
 

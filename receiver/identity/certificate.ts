@@ -27,6 +27,8 @@ const DAY_MS = 86_400_000;
 /** A hundred years: only the pin counts, and it must not expire. */
 const VALIDITY_MS = 36_525 * DAY_MS;
 const PUBLIC_MODE = 0o644;
+/** Anyone who connects reads it: it names neither the program nor the machine. No client looks at it. */
+const CERTIFICATE_NAME = 'server';
 
 export interface ReceiverIdentity {
   readonly certificatePem: string;
@@ -185,7 +187,7 @@ async function selfSign(key: KeyObject): Promise<string> {
     publicKey: createPublicKey(key).toCryptoKey(CURVE, true, ['verify']),
   };
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=dd-transfer',
+    name: `CN=${CERTIFICATE_NAME}`,
     // The clock of a sender that runs from a live CD may be hours behind.
     notBefore: new Date(systemClock.wallMs() - DAY_MS),
     notAfter: new Date(systemClock.wallMs() + VALIDITY_MS),
@@ -194,7 +196,7 @@ async function selfSign(key: KeyObject): Promise<string> {
     extensions: [
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'dd-transfer' }]),
+      new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: CERTIFICATE_NAME }]),
     ],
   });
   return `${certificate.toString('pem')}\n`;

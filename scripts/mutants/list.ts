@@ -8,6 +8,7 @@ import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
 import { RIGHT_DISK } from './right-disk.ts';
+import { STRANGERS } from './strangers.ts';
 import type { Mutant } from './try-mutant.ts';
 import { WRITING } from './writing.ts';
 
@@ -22,4 +23,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...RIGHT_DISK,
   ...DISTRUSTING,
   ...HOLDING,
+  ...STRANGERS,
 ];

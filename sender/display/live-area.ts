@@ -24,15 +24,29 @@ export interface LiveArea {
  */
 export class TerminalArea implements LiveArea {
   readonly #stream: WriteStream;
+  readonly #write: (text: string) => void;
   readonly #update: ReturnType<typeof createLogUpdate>;
   #draw: Draw | undefined;
   #lines: readonly string[] = [];
   readonly #onResize = (): void => this.#afterResize();
   readonly #onContinue = (): void => this.#redrawBelow();
 
-  constructor(stream: WriteStream) {
+  /** @param write to the terminal, without waiting for it. */
+  constructor(stream: WriteStream, write: (text: string) => void) {
     this.#stream = stream;
-    this.#update = createLogUpdate(stream, { showCursor: true });
+    this.#write = write;
+    const screen = {
+      get columns() {
+        return stream.columns;
+      },
+      get rows() {
+        return stream.rows;
+      },
+      isTTY: stream.isTTY,
+      write,
+    };
+    // It asks for no more of a stream.
+    this.#update = createLogUpdate(screen as unknown as WriteStream, { showCursor: true });
   }
 
   draw(draw: Draw): void {
@@ -47,11 +61,11 @@ export class TerminalArea implements LiveArea {
 
   print(text: string): void {
     if (this.#draw === undefined) {
-      this.#stream.write(text);
+      this.#write(text);
       return;
     }
     this.#update.clear();
-    this.#stream.write(text);
+    this.#write(text);
     this.#redraw();
   }
 
@@ -83,7 +97,7 @@ export class TerminalArea implements LiveArea {
     const columns = this.#columns;
     const rows = this.#lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);
     if (rows > this.#lines.length) {
-      this.#stream.write(ERASE_ROW_ABOVE.repeat(rows));
+      this.#write(ERASE_ROW_ABOVE.repeat(rows));
       this.#update.done();
     }
     this.#redraw();

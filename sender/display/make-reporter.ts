@@ -1,20 +1,27 @@
-/** The reporter for this process's outputs. */
+/** The reporter for this process's outputs, neither of which it waits for. */
 import { systemClock } from '../../common/clock.ts';
+import type { TextOutput } from '../../common/io/terminal-output.ts';
 import { TerminalArea, canDrawOn, hasBlockCharacters } from './live-area.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
 import { Reporter, type ProgressFormat } from './reporter.ts';
 
-export function makeReporter(wanted: ProgressFormat | 'auto'): Reporter {
+export interface Outputs {
+  readonly out: TextOutput;
+  readonly err: TextOutput;
+}
+
+export function makeReporter(wanted: ProgressFormat | 'auto', { out, err }: Outputs): Reporter {
   const canDraw = canDrawOn(process.stderr, process.env['TERM']);
   const isAuto = wanted === 'auto' || (wanted === 'tty' && !canDraw);
+  const writeErr = (text: string): void => void err.write(text);
   const format = isAuto ? (canDraw ? 'tty' : 'plain') : wanted;
   const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
   return new Reporter({
     format,
     isTerminal: process.stderr.isTTY,
     clock: systemClock,
-    writeOut: (text) => process.stdout.write(text),
-    writeErr: (text) => process.stderr.write(text),
-    ...(format === 'tty' ? { live: { area: new TerminalArea(process.stderr), style } } : {}),
+    writeOut: (text) => void out.write(text),
+    writeErr,
+    ...(format === 'tty' ? { live: { area: new TerminalArea(process.stderr, writeErr), style } } : {}),
   });
 }

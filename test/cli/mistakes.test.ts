@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../../common/clock.ts';
 import { formatTicket, parseTicket } from '../../common/trust/ticket.ts';
 import { mintToken } from '../../common/trust/token.ts';
 import { loadOrMakeSigningKey } from '../../receiver/identity/certificate.ts';
@@ -45,8 +46,7 @@ async function receive({ folder }: Scene, ...args: readonly string[]): Promise<E
 async function expiredTicket({ one }: Scene): Promise<string> {
   const ticket = parseTicket(one.ticket);
   const key = await loadOrMakeSigningKey(one.stateDir);
-  const now = JSON.parse((await one.request('GET', '/health')).body.toString()).time as string;
-  const exp = Math.floor(Date.parse(now) / 1000) - 86_400;
+  const exp = Math.floor(systemClock.wallMs() / 1000) - 86_400;
   const tid = (await one.status()).transferId;
   const payload = { v: 1, aud: ticket.pin, tid, scope: ['write'], iat: exp - 86_400, exp } as const;
   return formatTicket({ ...ticket, token: mintToken({ ...payload, scope: ['write'] }, key) });

@@ -1,5 +1,6 @@
 /** What an operator reads in the terminal, or the journal, of a receiver while a copy runs. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -30,15 +31,16 @@ test('claims, connections, refusals and the seal are logged, with time and addre
   const lines = stderr.split('\n').slice(0, -1);
   for (const line of lines) assert.match(line, TIME);
   const address = '127\\.0\\.0\\.1';
+  const hash = createHash('sha256').update(receiver.token).digest('hex').slice(0, 16);
   const disk = `${source}, regular file, 2 MiB`;
   const expected = [
     `sender connected from ${address}`,
-    `claimed by ${address}: ${disk}`,
+    `claimed by ${address} \\(token ${hash}\\): ${disk}`,
     `sender at ${address} disconnected`,
     `warning: refused the claim of ${address}: this target belongs to another transfer: its source has .*`,
     `sender connected from ${address}`,
-    `claimed again by ${address}: ${disk}`,
-    'sealed: 32 blocks, root sha256:[0-9a-f]{64}',
+    `claimed again by ${address} \\(token ${hash}\\): ${disk}`,
+    `sealed by ${address} \\(token ${hash}\\): 32 blocks, root sha256:[0-9a-f]{64}`,
   ];
   const messages = lines.map((line) => line.replace(TIME, ''));
   let at = 0;
@@ -65,10 +67,8 @@ test('a ticket of a discarded transfer is named as such, on both sides', async (
   assert(refused.stderr.includes(`ddt-send: error: the receiver says: ${message}\n`), refused.stderr);
   assert(refused.stderr.endsWith('hint: use the ticket that ddt-receive printed last for this target\n'));
   const { stderr } = await receiver.end('SIGTERM');
-  assert.match(
-    stderr,
-    new RegExp(`ddt-receive: warning: refused GET /transfer from 127\\.0\\.0\\.1: ${message}\n`),
-  );
+  const who = '127\\.0\\.0\\.1 \\(token [0-9a-f]{16}\\)';
+  assert.match(stderr, new RegExp(`ddt-receive: warning: refused GET /transfer from ${who}: ${message}\n`));
   await receiver.start({ options: ['--overwrite-target'] });
   await sendAll(source, receiver.ticket);
 });

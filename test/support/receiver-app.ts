@@ -1,4 +1,5 @@
 /** The receiver's real HTTPS service in this process, on a free port of 127.0.0.1, over any target. */
+import { createHash } from 'node:crypto';
 import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../common/clock.ts';
@@ -9,19 +10,23 @@ import { formatTicket } from '../../common/trust/ticket.ts';
 import { mintToken, type TokenPayload } from '../../common/trust/token.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { makeApp } from '../../receiver/http/app.ts';
-import type { AppEnv } from '../../receiver/http/route-context.ts';
+import { Connections, type StrangerLimits } from '../../receiver/http/connections.ts';
+import type { AppEnv, AppOptions } from '../../receiver/http/route-context.ts';
 import { Authenticator } from '../../receiver/http/auth.ts';
 import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
 import type { Journal } from '../../receiver/journal/journal.ts';
 import { SqliteJournal } from '../../receiver/journal/sqlite-journal.ts';
 import { Activity } from '../../receiver/console/activity.ts';
-import { makeLog, type Log } from '../../receiver/console/log.ts';
+import { makeLog } from '../../receiver/console/log.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../receiver/http/server.ts';
 import type { Target } from '../../receiver/target/target.ts';
 import { Transfer } from '../../receiver/transfer/transfer.ts';
 import { ask, type Answer, type RequestOptions } from './https-client.ts';
 import { MemoryTarget } from './memory-target.ts';
 import { claimOf, fastTempDir } from './open-transfer.ts';
+
+/** Tests of tokens open many connections without a good one. */
+const MANY = { burst: 1000, perSecond: 1000 };
 
 export interface ReceiverAppOptions {
   /** Default: a new one in memory. */
@@ -37,6 +42,7 @@ export interface ReceiverAppOptions {
   /** Default: durable is enough. */
   readonly isReadBack?: boolean;
   readonly connectionsMax?: number;
+  readonly strangerLimits?: Partial<StrangerLimits>;
   /** Memory for blocks; default is room for many. */
   readonly memoryBytes?: number;
   readonly memoryWaitMs?: number;
@@ -58,6 +64,8 @@ export type Lie = (
 export interface ReceiverApp extends AsyncDisposable {
   readonly port: number;
   readonly token: string;
+  /** Who asks with that token, as the log names it. */
+  readonly actor: string;
   readonly pin: string;
   readonly key: SigningKey;
   readonly ticket: string;
@@ -121,12 +129,15 @@ async function openTransfer(
 
 function openApp(
   options: ReceiverAppOptions,
-  parts: { transfer: Transfer; key: SigningKey; pin: string; clock: Clock; log: Log; activity: Activity },
+  parts: Pick<AppOptions, 'transfer' | 'connections' | 'key' | 'clock' | 'log' | 'activity'> & {
+    pin: string;
+  },
   observed: Observed,
 ): ReturnType<typeof makeApp> {
-  const { transfer, key, pin, clock, log, activity } = parts;
+  const { transfer, connections, key, pin, clock, log, activity } = parts;
   return makeApp({
     transfer,
+    connections,
     authenticator: new Authenticator({
       audience: pin,
       transferId: transfer.id,
@@ -164,7 +175,14 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
     await transfer.opened?.verifier?.stop();
   });
   const key = makeSigningKey();
-  const app = openApp(options, { transfer, key, pin, clock, log, activity }, observed);
+  // Not by the clock of the transfer: a fake one would never let another connection in.
+  const connections = new Connections({
+    clock: systemClock,
+    connectionsMax,
+    onRefused: (address, reason) => activity.connectionRefused(address, reason),
+    limits: { strange: MANY, strangeTotal: MANY, ...options.strangerLimits },
+  });
+  const app = openApp(options, { transfer, connections, key, pin, clock, log, activity }, observed);
   const server = await startServer({
     fetch: async (request, env) => {
       if (options.isWithoutCopy === true) env.incoming.url = env.incoming.url?.replace(/^\/copy/, '/unknown');
@@ -176,7 +194,7 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
     keyPem,
     host: '127.0.0.1',
     port: 0,
-    connectionsMax,
+    connections,
     limits: { ...LIMITS, ...options.limits },
   });
   building.defer(async () => await server.close(0));
@@ -196,6 +214,8 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const parts = building.move();
   const dispose = async (): Promise<void> => await parts.disposeAsync();
   const ticket = formatTicket({ host: '127.0.0.1', port, pin, token });
-  const fixed = { port, token, pin, key, ticket, transfer, server, mint, request };
+  const hash = createHash('sha256').update(token).digest('hex').slice(0, 16);
+  const actor = `127.0.0.1 (token ${hash})`;
+  const fixed = { port, token, actor, pin, key, ticket, transfer, server, mint, request };
   return Object.assign(observed, fixed, { [Symbol.asyncDispose]: dispose });
 }

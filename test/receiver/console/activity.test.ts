@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
 import type { Claim } from '../../../common/protocol/protocol.ts';
 import { Activity, type Progress } from '../../../receiver/console/activity.ts';
+import type { AuditMembers } from '../../../receiver/console/log.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 const MIB = 2 ** 20;
@@ -13,6 +14,7 @@ const CLAIM: Claim = {
   source: { description: 'ATA WDC WD10EZEX', path: '/dev/sdc', model: 'WD10EZEX', serial: 'WD-1' },
 };
 const AT = { epoch: 'e1', durableGeneration: 7 };
+const ACTOR = { address: '203.0.113.9', tokenHash: '9f86d081884c7d65' };
 
 interface Scene extends Disposable {
   readonly activity: Activity;
@@ -27,6 +29,9 @@ function scene(): Scene {
   const log = {
     info: (message: string) => void lines.push(message),
     warning: (message: string) => void lines.push(`warning: ${message}`),
+    audit: (message: string, { action, address, token }: AuditMembers) => {
+      lines.push(action === 'refuse' ? `warning: ${message}` : `${action} ${address} ${token}: ${message}`);
+    },
     bug: (error: unknown) => void lines.push(`bug: ${String(error)}`),
   };
   const activity = new Activity({ log, clock });
@@ -41,24 +46,32 @@ function scene(): Scene {
 const request = (method: string, path: string, address = '203.0.113.9') => ({ method, path, address });
 const badToken = new TransferError('token-invalid', 'the token is not valid here');
 
-test('a claim is logged with its source and address, the seal with its root', () => {
+test('claims, seals and the like are logged with address, token, source and root', () => {
   using at = scene();
-  at.activity.claimed('new', CLAIM, '203.0.113.9');
-  at.activity.claimed('same', CLAIM, '2001:db8::7');
+  at.activity.claimed('new', CLAIM, ACTOR);
+  at.activity.claimed('same', CLAIM, { address: '2001:db8::7', tokenHash: '00ff' });
   const pipe = { ...CLAIM, source: { ...CLAIM.source, description: 'standard input', path: '' } };
-  at.activity.claimed('new', { ...pipe, size: null }, '203.0.113.9');
-  at.activity.claimed('fixed', { ...pipe, size: 5 * MIB }, '203.0.113.9');
-  at.activity.sealed(256, 'sha256:00', []);
-  at.activity.sealed(256, 'sha256:00', [[0, 512]]);
-  at.activity.reopened();
+  at.activity.claimed('new', { ...pipe, size: null }, ACTOR);
+  at.activity.claimed('fixed', { ...pipe, size: 5 * MIB }, ACTOR);
+  at.activity.claimed('resized', CLAIM, ACTOR);
+  at.activity.sealed(256, 'sha256:00', [], ACTOR);
+  at.activity.sealed(256, 'sha256:00', [[0, 512]], ACTOR);
+  at.activity.reopened(ACTOR);
+  at.activity.verifying(ACTOR);
+  const who = `${ACTOR.address} ${ACTOR.tokenHash}`;
+  const by = `${ACTOR.address} (token ${ACTOR.tokenHash})`;
   assert.deepEqual(at.taken(), [
-    'claimed by 203.0.113.9: /dev/sdc, ATA WDC WD10EZEX, serial WD-1, 1 GiB',
-    'claimed again by 2001:db8::7: /dev/sdc, ATA WDC WD10EZEX, serial WD-1, 1 GiB',
-    'claimed by 203.0.113.9: standard input, of unknown size',
-    'the pipe has ended: 5 MiB (5242880 bytes)',
-    'sealed: 256 blocks, root sha256:00',
-    'sealed: 256 blocks, root sha256:00, 512 bytes in 1 area of the source unreadable',
-    'reopened: areas of the source that were unreadable may be sent now',
+    `claim ${who}: claimed by ${by}: /dev/sdc, ATA WDC WD10EZEX, serial WD-1, 1 GiB`,
+    'claim 2001:db8::7 00ff: ' +
+      'claimed again by 2001:db8::7 (token 00ff): /dev/sdc, ATA WDC WD10EZEX, serial WD-1, 1 GiB',
+    `claim ${who}: claimed by ${by}: standard input, of unknown size`,
+    `claim ${who}: the pipe has ended: 5 MiB (5242880 bytes), claimed by ${by}`,
+    `claim ${who}: the source has been resized: 1 GiB (1073741824 bytes), claimed by ${by}`,
+    `seal ${who}: sealed by ${by}: 256 blocks, root sha256:00`,
+    `seal ${who}: sealed by ${by}: ` +
+      '256 blocks, root sha256:00, 512 bytes in 1 area of the source unreadable',
+    `reopen ${who}: reopened by ${by}: areas of the source that were unreadable may be sent now`,
+    `verify ${who}: reading everything back again, asked by ${by}`,
   ]);
 });
 
@@ -147,7 +160,9 @@ test('a flood of bad tokens from anywhere is one line a minute with a count', as
   assert.deepEqual(at.taken(), [first]);
   await at.clock.advance(MINUTE_MS);
   const last = 'warning: refused GET /transfer from 2001:db8::270f: the token is not valid here';
-  assert.deepEqual(at.taken(), [`${last} (9998 more in 1 m)`]);
+  const named = [1, 2, 3, 4, 5].map((stranger) => `2001:db8::${stranger} (1)`);
+  const from = `${named.join(', ')}, others (9994)`;
+  assert.deepEqual(at.taken(), [`${last} (9998 more in 1 m; from ${from})`]);
   await at.clock.advance(10 * MINUTE_MS);
   assert.deepEqual(at.taken(), []);
 });

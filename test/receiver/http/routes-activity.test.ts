@@ -62,10 +62,10 @@ test('a copy is logged from the first connection to the seal, with what comes be
     [connected, claimed, waits, gone, sealed, rest],
     [
       'sender connected from 127.0.0.1',
-      'claimed by 127.0.0.1: /dev/test, a test disk, serial T1, 65.0 KiB',
+      `claimed by ${app.actor}: /dev/test, a test disk, serial T1, 65.0 KiB`,
       `${wait} (last data 0 s ago)`,
       'sender at 127.0.0.1 disconnected',
-      `sealed: 2 blocks, root ${root}`,
+      `sealed by ${app.actor}: 2 blocks, root ${root}`,
       [],
     ],
   );

@@ -24,32 +24,48 @@ function outcomeOf(answer: Answer): [number, string | undefined] {
   return [answer.status, answer.code];
 }
 
-test('/health needs no token and has only the time', async () => {
-  const clock = new FakeClock();
-  await using app = await startReceiverApp({ clock });
+test('/health needs no token and says nothing', async () => {
+  await using app = await startReceiverApp();
   const answer = await app.request('GET', '/health', { token: null });
   assert.equal(answer.status, 200);
-  assert.deepEqual(answer.json(), { status: 'ok', time: new Date(clock.wallMs()).toISOString() });
+  assert.deepEqual(answer.json(), { status: 'ok' });
   assert.equal((await app.request('HEAD', '/health', { token: null })).status, 200);
   assert.deepEqual(outcomeOf(await app.request('POST', '/health')), [405, 'method-not-allowed']);
 });
 
-test('every response has epoch and durable generation, and must not be cached', async () => {
+test('with a token every response has epoch and durable generation', async () => {
   await using app = await startReceiverApp();
-  const answers = [
-    await app.request('GET', '/health', { token: null }),
-    await app.request('GET', '/nothing'),
-  ];
   for (const [method, path] of RESOURCES) {
-    answers.push(await app.request(method, path), await app.request(method, path, { token: null }));
-  }
-  for (const { headers } of answers) {
+    const { headers } = await app.request(method, path);
     const { epoch, durableGeneration } = app.transfer;
     assert.equal(headers['cache-control'], 'no-store');
+    assert.notEqual(headers.date, undefined);
     assert.deepEqual(
       [headers['ddt-epoch'], headers['ddt-durable-generation']],
       [epoch, String(durableGeneration)],
     );
+  }
+});
+
+test('a stranger learns that something answers, and the connection is closed', async () => {
+  await using app = await startReceiverApp();
+  const answers = [
+    await app.request('GET', '/health', { token: null }),
+    await app.request('GET', '/nothing', { token: null }),
+    await app.request('POST', '/health', { token: null }),
+  ];
+  for (const [method, path] of RESOURCES) {
+    answers.push(await app.request(method, path, { token: null }));
+    answers.push(await app.request(method, path, { token: app.mint({}, makeSigningKey()) }));
+  }
+  const known = ['cache-control', 'connection', 'content-length', 'content-type', 'www-authenticate'];
+  for (const { headers, body } of answers) {
+    assert.deepEqual([headers['cache-control'], headers.connection], ['no-store', 'close']);
+    assert.deepEqual(
+      Object.keys(headers).filter((name) => !known.includes(name)),
+      [],
+    );
+    assert.doesNotMatch(body.toString(), /ddt|dd-transfer/);
   }
 });
 
@@ -215,11 +231,11 @@ test('a pipe claims without a size, and again with its size', async () => {
   );
   assert.equal((await put(null)).status, 200);
   assert.deepEqual(app.logged, [
-    'claimed by 127.0.0.1: /dev/test, a test disk, serial T1, of unknown size',
+    `claimed by ${app.actor}: /dev/test, a test disk, serial T1, of unknown size`,
     'warning: refused the claim of 127.0.0.1: this target belongs to another transfer: ' +
       'its source is a pipe, this one is a disk or a file',
-    `the pipe has ended: 65.0 KiB (${claim.size} bytes)`,
-    'claimed again by 127.0.0.1: /dev/test, a test disk, serial T1, of unknown size',
+    `the pipe has ended: 65.0 KiB (${claim.size} bytes), claimed by ${app.actor}`,
+    `claimed again by ${app.actor}: /dev/test, a test disk, serial T1, of unknown size`,
   ]);
 });
 

@@ -4,8 +4,10 @@ import type { IncomingMessage } from 'node:http';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { test } from 'node:test';
+import { systemClock } from '../../../common/clock.ts';
 import { OWN_CIPHERS } from '../../../common/trust/ciphers.ts';
 import { loadOrMakeIdentity } from '../../../receiver/identity/certificate.ts';
+import { Connections } from '../../../receiver/http/connections.ts';
 import { startServer, type RunningServer, type ServerLimits } from '../../../receiver/http/server.ts';
 import { coded } from '../../support/coded.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -30,17 +32,29 @@ interface TestServer extends AsyncDisposable {
 
 interface TestServerOptions {
   readonly limits?: Partial<ServerLimits>;
-  readonly connectionsMax?: number;
   /** Responses wait for it. */
   readonly answer?: Promise<void>;
+}
+
+/** As many as a test opens. */
+function anyConnections(): Connections {
+  const many = { burst: 1000, perSecond: 1000 };
+  return new Connections({
+    clock: systemClock,
+    connectionsMax: 100,
+    onRefused: () => {},
+    limits: { strange: many, strangeTotal: many, familiar: many, strangersPerAddressMax: 64 },
+  });
 }
 
 async function serve(options: TestServerOptions = {}): Promise<TestServer> {
   await using folder = await fastTempDir();
   const { certificatePem, keyPem } = await loadOrMakeIdentity(folder.path);
   const requests: IncomingMessage[] = [];
+  const connections = anyConnections();
   const server = await startServer({
     fetch: async (_request, { incoming }) => {
+      connections.recognize(incoming.socket);
       requests.push(incoming);
       await options.answer;
       return new Response('answered');
@@ -49,7 +63,7 @@ async function serve(options: TestServerOptions = {}): Promise<TestServer> {
     keyPem,
     host: '127.0.0.1',
     port: 0,
-    connectionsMax: options.connectionsMax ?? 100,
+    connections,
     limits: { ...LIMITS, ...options.limits },
   });
   return {
@@ -138,20 +152,6 @@ test('a head that a long token needs is accepted, one over the limit is 431', as
   assert.deepEqual([statuses, isClosedByServer, at.requests.length], [[431], true, 1]);
 });
 
-test('connections over the limit are closed until others have ended', async () => {
-  await using at = await serve({ connectionsMax: 2, limits: { handshakeTimeoutMs: 8000 } });
-  const sockets = [await connectRaw(at.port), await connectRaw(at.port)];
-  const third = connectTcp(at.port, '127.0.0.1');
-  await assertClosed(third);
-  sockets[0]?.destroy();
-  await eventually('room for another', async () => {
-    const socket = await connectRaw(at.port).catch(() => undefined);
-    socket?.destroy();
-    return socket !== undefined;
-  });
-  sockets[1]?.destroy();
-});
-
 test('ambiguous or broken HTTP gets 400, is closed and never reaches the app', async () => {
   await using at = await serve();
   const put = 'PUT / HTTP/1.1\r\nhost: x\r\n';
@@ -224,7 +224,7 @@ test('a port that is in use is refused with the reason', async () => {
   const options = { fetch: async () => await Promise.resolve(new Response()), certificatePem, keyPem };
   const message = new RegExp(`^cannot listen on 127\\.0\\.0\\.1:${port}: the address is already in use$`);
   await assert.rejects(
-    startServer({ ...options, host: '127.0.0.1', port, connectionsMax: 1 }),
+    startServer({ ...options, host: '127.0.0.1', port, connections: anyConnections() }),
     coded('listen-failed', { message }),
   );
   other.close();

@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { loadOrMakeIdentity } from '../../../receiver/identity/certificate.ts';
 import { chunkedResponse } from '../../../receiver/http/chunked-response.ts';
+import { systemClock } from '../../../common/clock.ts';
+import { Connections } from '../../../receiver/http/connections.ts';
 import { SERVER_LIMITS, startServer } from '../../../receiver/http/server.ts';
 import { eventually } from '../../support/eventually.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
@@ -108,7 +110,7 @@ test('of an answer in chunks no more is made than the connection takes', async (
     keyPem,
     host: '127.0.0.1',
     port: 0,
-    connectionsMax: 10,
+    connections: new Connections({ clock: systemClock, connectionsMax: 10, onRefused: () => {} }),
     limits: SERVER_LIMITS,
   });
   await using _server = { [Symbol.asyncDispose]: async () => await server.close(0) };

@@ -60,7 +60,7 @@ test(
     await using another = await tempDir();
     const { certificatePem } = await loadOrMakeIdentity(folder.path);
     const certificate = new X509Certificate(certificatePem);
-    assert.equal(certificate.subject, 'CN=dd-transfer');
+    assert.equal(certificate.subject, 'CN=server');
     assert.ok(certificate.verify(certificate.publicKey));
     const years = (certificate.validToDate.getTime() - systemClock.wallMs()) / 31_557_600_000;
     assert.ok(years > 99.9 && years < 100.1);
@@ -99,7 +99,7 @@ test('a TLS server with this identity presents the key with this pin', async () 
   await once(server, 'listening');
   const address = server.address();
   assert.ok(typeof address === 'object' && address !== null);
-  const options = { port: address.port, host: '127.0.0.1', ca: certificatePem, servername: 'dd-transfer' };
+  const options = { port: address.port, host: '127.0.0.1', ca: certificatePem, servername: 'server' };
   const socket = connect(options);
   await once(socket, 'secureConnect');
   const shown = socket.getPeerX509Certificate();
