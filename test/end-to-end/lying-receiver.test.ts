@@ -131,7 +131,8 @@ test('codes that never travel, and unknown ones, are treated by their HTTP statu
     ['connection-failed', 401, 4],
     ['no-such-code', 503, 6],
   ] as const) {
-    const ended = await sendTo(refusal(status, { code, detail: 'so there', isOtherService: true }));
+    const lie = refusal(status, { code, detail: 'so there', isOtherService: true });
+    const ended = await sendTo(lie, { options: ['--retry-for', '5s'] });
     assert.equal(ended.status, exit, `${code}: ${ended.stderr}`);
     assert(ended.stderr.includes('the receiver says: so there'), ended.stderr);
   }
