@@ -8,6 +8,11 @@ export function redact(text: string): string {
   return text.replace(TOKEN_LIKE, 'ddt1.…');
 }
 
+/** Lines of text, with whatever could control a terminal or turn the direction of text replaced by `?`. */
+export function withoutControls(text: string): string {
+  return text.replace(/(?!\n)[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+}
+
 /** @returns `<command>: error: …`, and `<command>: hint: …` if there is one; whole lines, no secrets. */
 export function failureText(command: string, { message, hint }: TransferError): string {
   const lines = [`${command}: error: ${redact(message)}`];

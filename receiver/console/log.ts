@@ -1,6 +1,6 @@
 /** Messages for the operator, on standard error, as text or as JSON lines. Never a secret. */
 import type { Clock } from '../../common/clock.ts';
-import { redact } from '../../common/text.ts';
+import { redact, withoutControls } from '../../common/text.ts';
 
 export interface Log {
   info(message: string): void;
@@ -11,7 +11,7 @@ export interface Log {
 
 export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: string) => void): Log {
   const put = (level: string, message: string): void => {
-    const text = redact(message);
+    const text = withoutControls(redact(message));
     const ms = clock.wallMs();
     if (format === 'json') {
       write(`${JSON.stringify({ time: new Date(ms).toISOString(), level, message: text })}\n`);

@@ -21,6 +21,7 @@ import type { DurabilityEvents } from '../durability/durability-events.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Adoption, AdoptionEvents } from './adopt.ts';
 import { openClaimed, type OpenTransfer, type OpenTransferOptions } from './open-transfer.ts';
+import { recordedClaim } from './journal-objects.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from '../target/target.ts';
 import { listUnreadable } from './reopen.ts';
@@ -102,11 +103,11 @@ export class Transfer {
     }
     this.#content = recordedContent(this.journal);
     this.#marks = options.places === undefined ? NO_MARKS : marksOf(options.places, this.id);
-    const claim = this.journal.property('claim');
+    const claim = recordedClaim(this.journal);
     if (claim !== undefined) {
       const sizeMax = this.journal.property('sizeMax');
       const sizeBytesMax = sizeMax === undefined ? undefined : Number(sizeMax);
-      this.#open = openClaimed(this.#options, JSON.parse(claim) as Claim, sizeBytesMax);
+      this.#open = openClaimed(this.#options, claim, sizeBytesMax);
     }
     const json = this.journal.property('receipt');
     const signature = this.journal.property('receiptSignature');
