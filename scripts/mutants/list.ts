@@ -1,5 +1,6 @@
 /** All faults that the tests must find. */
 import { FLUSHING } from './flushing.ts';
+import { FUZZED } from './fuzzed.ts';
 import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
 import { SENDING } from './sending.ts';
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...PROVING,
   ...OTHERS,
   ...SENDING,
+  ...FUZZED,
 ];
