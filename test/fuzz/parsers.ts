@@ -31,6 +31,7 @@ export async function failureOfParser(
   const details = await fc.check(property, {
     seed,
     numRuns: inputs,
+    includeErrorInReport: true,
     ...(path === undefined ? {} : { path, endOnFailure: true }),
   });
   return details.failed ? await fc.asyncDefaultReportMessage(details) : undefined;
