@@ -31,7 +31,7 @@ const DURATION_FACTORS_MS: Readonly<Record<string, number>> = {
  * @param option the size belongs to, for messages. @returns whole bytes. @throws TransferError `usage`.
  */
 export function parseSize(text: string, option?: string): number {
-  const match = /^(\d{1,15}(?:\.\d{1,6})?)([A-Za-z]{0,3})$/.exec(text);
+  const match = /^(\d{1,16}(?:\.\d{1,6})?)([A-Za-z]{0,3})$/.exec(text);
   const factor = SIZE_FACTORS[match?.[2] ?? '?'];
   const bytes = factor === undefined ? NaN : Math.round(Number(match?.[1]) * factor);
   if (!Number.isSafeInteger(bytes)) {

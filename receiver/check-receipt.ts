@@ -5,7 +5,15 @@
  */
 import { readFile, type FileHandle } from 'node:fs/promises';
 import { BLAKE3_HINT } from '../common/digest/blake3.ts';
-import { DIGESTS, DIGEST_BYTES, digestIn, digestNow, type BlockDigest } from '../common/digest/digest.ts';
+import {
+  DIGESTS,
+  DIGEST_BYTES,
+  digestIn,
+  digestNow,
+  isDigestAlgorithm,
+  type BlockDigest,
+} from '../common/digest/digest.ts';
+import { labelOf } from '../common/disk/block-devices.ts';
 import { openDisk } from '../common/disk/open-disk.ts';
 import { TransferError, reasonOf } from '../common/errors.ts';
 import {
@@ -103,18 +111,27 @@ async function readFileOf(path: string): Promise<Buffer> {
   }
 }
 
+/** Anyone can sign a receipt with a key of their own: what is shown of it is made {@link labelOf}. */
 function parseReceipt(json: Buffer): SealReceipt | undefined {
   if (json.length > RECEIPT_BYTES_MAX) return undefined;
   try {
-    const value = JSON.parse(json.toString('utf8')) as SealReceipt;
-    const geometry = { sizeBytes: value.size, blockSizeBytes: value.blockSize };
-    const isWhole = isGeometry(geometry) && value.blockCount === blockCountOf(geometry);
-    return isWhole && typeof value.root === 'string' && typeof value.receiverKey === 'string'
-      ? value
-      : undefined;
+    // Receipts of version 0.1 have neither digest nor generation.
+    const given = JSON.parse(json.toString('utf8')) as Partial<SealReceipt>;
+    const value = { digest: 'sha-256', generation: 1, ...given } as SealReceipt;
+    const { size, blockSize, blockCount, digest, root, sealedAt, generation } = value;
+    const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
+    const isWhole = isGeometry(geometry) && blockCount === blockCountOf(geometry);
+    const isSeal = isDigestAlgorithm(digest) && typeof root === 'string' && isTime(sealedAt);
+    if (!isWhole || !isSeal || !Number.isSafeInteger(generation)) return undefined;
+    const path = labelOf(value.target.path) ?? 'an unnamed target';
+    return { ...value, digest, generation, target: { ...value.target, path } };
   } catch {
     return undefined;
   }
+}
+
+function isTime(value: unknown): boolean {
+  return typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/.test(value);
 }
 
 function refused(path: string, why: string): TransferError {

@@ -141,7 +141,6 @@ function readIdentity(journal: SqliteJournal): TargetIdentity | undefined {
   try {
     return recordedIdentity(journal);
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
     return ignoreRefusal(error);
   }
 }

@@ -64,9 +64,7 @@ export async function startReceiver(
   context: { clock: Clock; log: Log; events: ReceiverEvents; dropPrivileges: DropPrivileges },
 ): Promise<RunningReceiver> {
   const { clock, log, events, dropPrivileges } = context;
-  for (const file of [options.ticketFile, options.readTicketFile]) {
-    if (file !== undefined) await checkTicketFile(file, options.target);
-  }
+  await checkTicketFiles(options);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
   const { identity, key } = await loadKeys(options, stateDir);
@@ -85,13 +83,7 @@ export async function startReceiver(
   const app = makeApp({
     transfer,
     connections,
-    authenticator: new Authenticator({
-      audience: identity.pin,
-      transferId: transfer.id,
-      trustedKeys: [key.publicKey],
-      clock,
-      issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
-    }),
+    authenticator: makeAuthenticator(transfer, { identity, key }, clock),
     key,
     clock,
     log,
@@ -141,10 +133,28 @@ export async function startReceiver(
   };
 }
 
-async function loadKeys(
-  { tlsCert, tlsKey }: ReceiveOptions,
-  stateDir: string,
-): Promise<{ identity: ReceiverIdentity; key: SigningKey }> {
+async function checkTicketFiles({ ticketFile, readTicketFile, target }: ReceiveOptions): Promise<void> {
+  for (const file of [ticketFile, readTicketFile]) {
+    if (file !== undefined) await checkTicketFile(file, target);
+  }
+}
+
+interface Keys {
+  readonly identity: ReceiverIdentity;
+  readonly key: SigningKey;
+}
+
+function makeAuthenticator(transfer: Transfer, { identity, key }: Keys, clock: Clock): Authenticator {
+  return new Authenticator({
+    audience: identity.pin,
+    transferId: transfer.id,
+    trustedKeys: [key.publicKey],
+    clock,
+    issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
+  });
+}
+
+async function loadKeys({ tlsCert, tlsKey }: ReceiveOptions, stateDir: string): Promise<Keys> {
   const identity = await loadOrMakeIdentity(stateDir, {
     ...(tlsCert === undefined ? {} : { certificatePath: tlsCert }),
     ...(tlsKey === undefined ? {} : { keyPath: tlsKey }),

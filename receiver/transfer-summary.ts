@@ -3,6 +3,7 @@ import { blockCountOf } from '../common/geometry.ts';
 import type { Claim, SourceDescription, TransferStatus } from '../common/protocol/protocol.ts';
 import type { Journal } from './journal/journal.ts';
 import type { TargetIdentity } from './target/target.ts';
+import { recordedClaim } from './transfer/journal-objects.ts';
 import { recordedIdentity } from './transfer/target-record.ts';
 import type { Transfer } from './transfer/transfer.ts';
 
@@ -26,14 +27,14 @@ export function summarize({ target, opened, sealed }: Transfer): TransferSummary
 /** Of a journal that no receiver has open. @throws TransferError `state-refused` where it is damaged. */
 export function summarizeJournal(journal: Journal): TransferSummary {
   const identity = recordedIdentity(journal);
-  const text = journal.property('claim');
+  const claim = recordedClaim(journal);
   const isSealed = journal.property('receipt') !== undefined;
   let durableBlocks = 0;
   for (const _ of journal.blocks()) durableBlocks++;
   return {
-    state: isSealed ? 'sealed' : text === undefined ? 'unclaimed' : 'open',
+    state: isSealed ? 'sealed' : claim === undefined ? 'unclaimed' : 'open',
     target: identity === undefined ? null : namesOf(identity),
-    ...claimFacts(text === undefined ? undefined : (JSON.parse(text) as Claim)),
+    ...claimFacts(claim),
     durableBlocks,
   };
 }

@@ -2,7 +2,7 @@
  * Reads a journal of millions of rows many rows at a time: passing a row to JavaScript costs far more than
  * reading it within SQLite.
  */
-import type { Area } from '../../common/areas.ts';
+import { parseAreas } from '../../common/areas.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { BLOCK_COUNT_MAX } from '../../common/geometry.ts';
 import type { JournalledBlock } from './journal.ts';
@@ -31,10 +31,12 @@ export const PAGE = `
 /** @param rows, unreadable of one page. @throws SyntaxError. */
 export function* blocksOf(rows: string, unreadable: unknown): Iterable<JournalledBlock> {
   const bytes = Buffer.from(rows, 'hex');
-  const areas = JSON.parse(typeof unreadable === 'string' ? unreadable : '{}') as Record<string, Area[]>;
+  const areas = JSON.parse(typeof unreadable === 'string' ? unreadable : '{}') as Record<string, unknown>;
   for (let at = 0; at < bytes.length; at += ROW_BYTES) {
     const index = bytes.readUInt32BE(at);
     const digest = bytes.subarray(at + 4, at + ROW_BYTES);
-    yield { index, digest, unreadable: areas[index] ?? [] };
+    const listed = parseAreas(areas[index] ?? [], Number.MAX_SAFE_INTEGER, Infinity);
+    if (listed === undefined) throw new SyntaxError(`the unreadable areas of block ${index} are invalid`);
+    yield { index, digest, unreadable: listed };
   }
 }

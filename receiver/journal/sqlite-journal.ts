@@ -11,6 +11,7 @@ import type { Area } from '../../common/areas.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { syncFolder } from '../../common/io/durable-file.ts';
 import { TransferError } from '../../common/errors.ts';
+import { printable } from '../../common/text.ts';
 import type { DurableBlock, Journal, JournalledBlock } from './journal.ts';
 import { PAGE, blocksOf } from './journal-pages.ts';
 
@@ -187,7 +188,8 @@ function asReadError(action: 'open' | 'read', error: unknown, path: string): Tra
     });
   }
   if (sqliteCodeOf(error) === SQLITE_FULL) return asJournalError(error, path);
-  const reason = error instanceof Error ? error.message : String(error);
+  // SQLite quotes the damaged bytes.
+  const reason = printable(error instanceof Error ? error.message : String(error));
   const message = `cannot ${action} the journal ${path}: ${reason}`;
   return new TransferError('state-refused', message, {
     cause: error,

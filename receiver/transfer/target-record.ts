@@ -3,6 +3,7 @@ import type { TargetDescription } from '../../common/protocol/protocol.ts';
 import { printable } from '../../common/text.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Target, TargetIdentity } from '../target/target.ts';
+import { damaged, isNamed, recordedObject } from './journal-objects.ts';
 
 /** A disk has up to 128 partitions; the status that a sender asks for stays short. */
 const CONTENT_MAX = 64;
@@ -14,15 +15,17 @@ export function recordOf(identity: TargetIdentity, content: readonly string[]): 
   return { targetIdentity: JSON.stringify(identity), targetContent: JSON.stringify(kept) };
 }
 
-/** undefined in a journal that no transfer has begun in. */
+/** undefined in a journal that no transfer has begun in. @throws TransferError `state-refused`. */
 export function recordedIdentity(journal: Journal): TargetIdentity | undefined {
-  const text = journal.property('targetIdentity');
-  return text === undefined ? undefined : (JSON.parse(text) as TargetIdentity);
+  const identity = recordedObject(journal, 'targetIdentity');
+  if (identity !== undefined && !isNamed(identity)) throw damaged(journal, 'targetIdentity');
+  return identity as TargetIdentity | undefined;
 }
 
-/** Empty in a journal that an earlier version began. */
+/** Empty in a journal that an earlier version began. @throws TransferError `state-refused`. */
 export function recordedContent(journal: Journal): readonly string[] {
-  return JSON.parse(journal.property('targetContent') ?? '[]') as string[];
+  const content = Object.values(recordedObject(journal, 'targetContent') ?? {});
+  return content.filter((words) => typeof words === 'string');
 }
 
 export function describeTarget(target: Target, content: readonly string[]): TargetDescription {

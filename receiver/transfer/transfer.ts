@@ -24,6 +24,7 @@ import { tableOf } from '../durability/journalled-table.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Adoption, AdoptionEvents } from './adopt.ts';
 import { geometryOf, openClaimed, type OpenTransfer, type OpenTransferOptions } from './open-transfer.ts';
+import { recordedClaim } from './journal-objects.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from '../target/target.ts';
 import { listUnreadable } from './reopen.ts';
@@ -103,11 +104,11 @@ export class Transfer {
     }
     this.#content = recordedContent(this.journal);
     this.#marks = options.places === undefined ? NO_MARKS : marksOf(options.places, this.id);
-    const claim = this.journal.property('claim');
+    const claim = recordedClaim(this.journal);
     if (claim !== undefined) {
       const sizeMax = this.journal.property('sizeMax');
       const sizeBytesMax = sizeMax === undefined ? undefined : Number(sizeMax);
-      this.#open = this.#openFor(JSON.parse(claim) as Claim, sizeBytesMax);
+      this.#open = this.#openFor(claim, sizeBytesMax);
     }
     const json = this.journal.property('receipt');
     const signature = this.journal.property('receiptSignature');

@@ -2,6 +2,7 @@
 import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
 import { HOLDING } from './holding.ts';
+import { FUZZED } from './fuzzed.ts';
 import { KEEPING } from './keeping.ts';
 import { OTHERS } from './others.ts';
 import { PIPES } from './pipes.ts';
@@ -24,4 +25,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...DISTRUSTING,
   ...HOLDING,
   ...STRANGERS,
+  ...FUZZED,
 ];

@@ -61,8 +61,8 @@ type StatusGeometry = Pick<TransferStatus, 'size' | 'blockSize' | 'blockCount' |
 function geometryIn({ state, size, blockSize, sizeMax }: Record<string, unknown>): StatusGeometry {
   if (state === 'unclaimed') return { size: null, blockSize: null, blockCount: null, sizeMax: null };
   if (size === null) {
-    const possible = { sizeBytes: Number(sizeMax), blockSizeBytes: Number(blockSize) };
-    if (!isCount(sizeMax) || !isCount(blockSize) || !isGeometry(possible)) throw badResponse('no size');
+    if (!isCount(sizeMax) || !isCount(blockSize)) throw badResponse('no size');
+    if (!isGeometry({ sizeBytes: sizeMax, blockSizeBytes: blockSize })) throw badResponse('no size');
     return { size, blockSize, blockCount: null, sizeMax };
   }
   if (!isCount(size) || !isCount(blockSize)) throw badResponse('no size');
@@ -86,11 +86,9 @@ function digestsIn(status: Record<string, unknown>): Pick<TransferStatus, 'diges
 function unreadableIn(
   status: Record<string, unknown>,
 ): Pick<TransferStatus, 'unreadable' | 'unreadableCount'> {
-  const areas = parseAreas(
-    status['unreadable'],
-    Number(status['size'] ?? status['sizeMax'] ?? 0),
-    UNREADABLE_AREAS_MAX,
-  );
+  const { size, sizeMax } = status;
+  const sizeBytes = [size, sizeMax].find(isCount) ?? 0;
+  const areas = parseAreas(status['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
   if (areas === undefined) throw badResponse('no list of unreadable areas');
   return { unreadable: areas, unreadableCount: countIn(status, 'unreadableCount') };
 }

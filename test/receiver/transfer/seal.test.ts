@@ -17,6 +17,7 @@ import {
   contentOf,
   fastTempDir,
   openTransfer,
+  claimOf,
   putBlock,
   type TestTransfer,
 } from '../../support/open-transfer.ts';
@@ -194,7 +195,7 @@ test('a source of no bytes is complete at once', async () => {
   const journal = await SqliteJournal.open(join(folder.path, 'journal.db'));
   journal.setProperties({
     transferId: 't',
-    claim: JSON.stringify({ size: 0, blockSize: BLOCK_BYTES, source: { description: 'nothing' } }),
+    claim: JSON.stringify({ size: 0, blockSize: BLOCK_BYTES, source: claimOf(1).source }),
   });
   await using opened = await openTransfer({ journal });
   const { json } = await seal(opened, digestNow(Buffer.alloc(0)));

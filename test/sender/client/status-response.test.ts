@@ -64,6 +64,8 @@ test('a status without what the sender needs, or with an impossible geometry, is
     { state: 'ready' },
     { state: undefined },
     { size: null },
+    { size: null, sizeMax: 5, blockSize: { toString: null, valueOf: null } },
+    { size: { toString: null, valueOf: null } },
     { size: -1 },
     { size: 0.5 },
     { size: '10000001' },
