@@ -218,9 +218,12 @@ async function loopDevicesOf(inquiry: Inquiry): Promise<DiskUse[]> {
   return uses;
 }
 
-/** Programs that write without claiming the disk, such as a virtual machine that was given it. */
+/**
+ * Programs that write without claiming the disk, such as a virtual machine that was given it; without those
+ * that they have started for it.
+ */
 async function writersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
-  const uses: DiskUse[] = [];
+  const found: { processId: string; use: DiskUse }[] = [];
   for (const processId of await processesIn(system)) {
     const folder = `${system.proc}/${processId}`;
     if (processId === String(process.pid)) continue;
@@ -232,12 +235,18 @@ async function writersOf({ parts, system }: Inquiry): Promise<DiskUse[]> {
         (await readText(`${folder}/fdinfo/${descriptor}`)) ?? '',
       )?.[1];
       if ((parseInt(flags ?? '0', 8) & (constants.O_WRONLY | constants.O_RDWR)) === 0) continue;
-      uses.push(
-        say('open', part, `open for writing in ${await readLine(`${folder}/comm`)} (process ${processId})`),
-      );
+      const name = await readLine(`${folder}/comm`);
+      found.push({ processId, use: say('open', part, `open for writing in ${name} (process ${processId})`) });
     }
   }
-  return uses;
+  const writers = new Set(found.map(({ processId }) => processId));
+  const parents = await Promise.all(found.map(async (each) => await parentOf(each.processId, system)));
+  return found.filter((_, at) => !writers.has(parents[at] ?? '')).map(({ use }) => use);
+}
+
+async function parentOf(processId: string, system: SystemFolders): Promise<string | undefined> {
+  const status = await readText(`${system.proc}/${processId}/status`);
+  return /^PPid:\s*(\d+)$/m.exec(status ?? '')?.[1];
 }
 
 /**

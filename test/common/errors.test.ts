@@ -67,6 +67,8 @@ const TABLE = `
   in-use               409 transient   6
   journal-in-use       409 refused     4
   verify-failed        409 device      5
+  proof-failed         409 corrupt     5
+  receipt-invalid      403 refused     4
   internal             500 device      5
 `;
 
