@@ -13,12 +13,15 @@ const SIGSET_BYTES = 128;
  */
 export async function onProgressSignal(print: () => void): Promise<void> {
   process.on('SIGUSR1', print);
-  const ffi = await import('node:ffi').catch(() => undefined);
-  if (ffi === undefined) return;
-  const { functions } = ffi.dlopen(null, {
-    pthread_sigmask: { arguments: ['i32', 'buffer', 'pointer'], return: 'i32' },
-  });
-  const signals = Buffer.alloc(SIGSET_BYTES);
-  signals.writeBigUInt64LE(1n << SIGUSR1_BIT);
-  functions.pthread_sigmask(SIG_UNBLOCK, signals, 0n);
+  try {
+    const { dlopen } = await import('node:ffi');
+    const { functions } = dlopen(null, {
+      pthread_sigmask: { arguments: ['i32', 'buffer', 'pointer'], return: 'i32' },
+    });
+    const signals = Buffer.alloc(SIGSET_BYTES);
+    signals.writeBigUInt64LE(1n << SIGUSR1_BIT);
+    functions.pthread_sigmask(SIG_UNBLOCK, signals, 0n);
+  } catch {
+    // It stays blocked.
+  }
 }

@@ -2,15 +2,19 @@
  * A small file beside a journal, for as long as a receiver has that open: who it is and how far it is.
  * SQLite's exclusive lock keeps everybody else from reading the journal itself.
  */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readLine } from '../common/disk/block-devices.ts';
+import { isNamed } from './transfer/journal-objects.ts';
 import type { TransferSummary } from './transfer-summary.ts';
 
 /** Of this process in `ps` and `pgrep`, and in the messages of others that find the target open. */
 export const PROCESS_NAME = 'ddt-receive';
 
 const FILE_NAME = 'receiver.json';
+/** A path has 4 KiB at most; there are a few. */
+const FILE_BYTES_MAX = 64 * 1024;
 /** How old the figures of `--list` may be. */
 const UPDATE_MS = 5000;
 
@@ -60,12 +64,39 @@ export async function keepPresence(
 /** undefined without the file, and when the receiver that wrote it has been killed. */
 export async function readPresence(folder: string): Promise<Presence | undefined> {
   try {
-    const presence = JSON.parse(await readFile(join(folder, FILE_NAME), 'utf8')) as Presence;
-    const start = await startOf(presence.processId);
-    return start !== undefined && start === presence.processStart ? presence : undefined;
+    const value: unknown = JSON.parse(await readSmallFile(join(folder, FILE_NAME)));
+    if (!isPresence(value)) return undefined;
+    const start = await startOf(value.processId);
+    return start !== undefined && start === value.processStart ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** The receiver's own user can leave anything there: a pipe, a link, a file without end. */
+async function readSmallFile(path: string): Promise<string> {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const stats = await file.stat();
+  if (!stats.isFile() || stats.size > FILE_BYTES_MAX) throw new Error(`${path} is not a file of ours`);
+  return await file.readFile('utf8');
+}
+
+function isPresence(value: unknown): value is Presence {
+  if (!isRecord(value)) return false;
+  const { processId, processStart, transfer } = value;
+  if (!Number.isSafeInteger(processId) || typeof processStart !== 'string' || !isRecord(transfer))
+    return false;
+  const { state, target, source, sizeBytes, blockCount, durableBlocks } = transfer;
+  return (
+    (state === 'sealed' || state === 'unclaimed' || state === 'open') &&
+    [target, source].every((disk) => disk === null || isNamed(disk)) &&
+    [sizeBytes, blockCount].every((count) => count === null || typeof count === 'number') &&
+    typeof durableBlocks === 'number'
+  );
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 /**

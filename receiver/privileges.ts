@@ -5,7 +5,7 @@
  */
 import { hash, randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { chmod, chown, open, readdir, unlink, type FileHandle } from 'node:fs/promises';
+import { chmod, chown, open, readFile, readdir, unlink, type FileHandle } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { reasonOf } from '../common/errors.ts';
@@ -56,13 +56,31 @@ export async function dropPrivileges({ path, folder, probe }: PrivilegeOptions):
       await using _made = await open(file, 'wx');
       await unlink(file);
     });
-    process.setgroups?.([]);
-    process.setgid?.(userId);
-    process.setuid?.(userId);
+    becomeUser(userId);
+    if (!(await hasNoCapability())) throw new Error('the kernel leaves it the capabilities of root');
     return { outcome: 'dropped', userId };
   } catch (error) {
     return { outcome: 'kept', reason: reasonOf(error) };
   }
+}
+
+/** All of it or nothing. */
+function becomeUser(userId: number): void {
+  const [groups, groupId] = [process.getgroups?.() ?? [], process.getgid?.() ?? 0];
+  process.setgroups?.([]);
+  try {
+    process.setgid?.(userId);
+    process.setuid?.(userId);
+  } catch (error) {
+    process.setgid?.(groupId);
+    process.setgroups?.(groups);
+    throw error;
+  }
+}
+
+/** They stay with a process whose securebits say so (capabilities(7)). */
+async function hasNoCapability(): Promise<boolean> {
+  return /^CapPrm:\s*0+$/m.test(await readFile('/proc/self/status', 'utf8'));
 }
 
 /** The same one for the same journal. */
@@ -96,9 +114,9 @@ async function giveFile(path: string, userId: number): Promise<void> {
 
 /** For a moment, in which nothing is opened that others asked for. */
 async function tryAs(userId: number, work: () => Promise<void>): Promise<void> {
-  process.setegid?.(userId);
-  process.seteuid?.(userId);
   try {
+    process.setegid?.(userId);
+    process.seteuid?.(userId);
     await work();
   } finally {
     process.seteuid?.(0);

@@ -24,7 +24,7 @@ import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
 import { refuseOtherDisk } from './transfer/spot-check.ts';
 import { startServer, type RunningServer, type ServerOptions } from './http/server.ts';
 import { confirmDiscard } from './confirm-discard.ts';
-import { keepReceipt } from './keep-receipt.ts';
+import { ReceiptKeeper } from './keep-receipt.ts';
 import { keepPresence } from './presence.ts';
 import { pathOf, type DropPrivileges } from './privileges.ts';
 import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
@@ -74,7 +74,7 @@ export async function startReceiver(
   const folderPath = dirname(transfer.journal.path);
   const folder = stack.use(await open(folderPath, 'r'));
   let isDraining = false;
-  let keeping = Promise.resolve();
+  const receipts = new ReceiptKeeper(pathOf(folder), log);
   const connections = new Connections({
     clock,
     connectionsMax: options.maxConnections,
@@ -90,7 +90,7 @@ export async function startReceiver(
     activity,
     isDraining: () => isDraining,
     onSealed: () => {
-      keeping = keepReceipt(transfer, pathOf(folder), log);
+      receipts.keep(transfer);
       events.onSealed();
     },
     bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
@@ -124,7 +124,7 @@ export async function startReceiver(
       isDraining = true;
       await server.close(graceMs);
       try {
-        await keeping;
+        await receipts.finish();
         await transfer.opened?.durability.flush();
       } finally {
         await resources.disposeAsync();

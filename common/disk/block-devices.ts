@@ -95,9 +95,17 @@ export async function askTool(
   const options = { timeoutMs: TOOL_TIMEOUT_MS, ...(handle !== undefined && { handle }) };
   const { isDone, output, complaint } = await runTool(tool, args, options);
   if (!isDone) throw new Error(labelOf(complaint) ?? `${tool} failed`);
-  const answer: unknown = JSON.parse(output === '' ? '{}' : output);
+  const answer = parsedOutput(tool, output);
   const rows = isRecord(answer) ? answer[key] : undefined;
   return Array.isArray(rows) ? rows.filter(isRecord) : [];
+}
+
+function parsedOutput(tool: string, output: string): unknown {
+  try {
+    return output === '' ? {} : JSON.parse(output);
+  } catch (error) {
+    throw new Error(`${tool} printed something else than JSON`, { cause: error });
+  }
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

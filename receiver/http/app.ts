@@ -123,7 +123,7 @@ function authenticate({ authenticator, connections }: AppOptions): Middleware {
     const { method } = context.req;
     const scope = method === 'GET' || method === 'HEAD' ? 'read' : 'write';
     const { isWriter, tokenHash } = authenticator.check(context.req.header('authorization'), scope);
-    connections.recognize(context.env.incoming.socket);
+    connections.recognize(context.env.incoming.socket, isWriter);
     context.set('isWriter', isWriter);
     context.set('tokenHash', tokenHash);
     await next();

@@ -47,6 +47,8 @@ interface Connection {
   readonly sinceMs: number;
   tls: Socket | undefined;
   isKnown: boolean;
+  /** Its tokens allow only to read. */
+  isReader: boolean;
   hasAsked: boolean;
   rawBytes: number;
   dataBytes: number;
@@ -87,7 +89,7 @@ export class Connections {
 
   /**
    * The server's connections are counted here, before TLS sees them.
-   * @param ready a listening socket accepts at once; no byte is read before this.
+   * @param ready a listening socket accepts at once; nothing that arrives is looked at before this.
    */
   guard(server: Server, ready: Promise<void> = Promise.resolve()): void {
     const startTls = server.listeners('connection');
@@ -112,24 +114,35 @@ export class Connections {
   }
 
   /**
-   * It has shown a good token.
+   * It has shown a good token. Those that allow only to read have half of the places at most, so that they
+   * keep no sender out.
    * @throws TransferError `busy` when all places are taken.
    */
-  recognize(tls: Socket): void {
+  recognize(tls: Socket, isWriter: boolean): void {
     const connection = this.#ofTls.get(tls);
     // One that is closed already needs no place.
-    if (connection === undefined || connection.isKnown || connection.raw.destroyed) return;
+    if (connection === undefined || connection.raw.destroyed) return;
+    if (connection.isKnown) {
+      if (isWriter) connection.isReader = false;
+      return;
+    }
     this.#quota.befriend(connection.network, this.#options.clock.monotonicMs());
     const { connectionsMax } = this.#options;
-    if (this.#known.size >= connectionsMax) {
+    if (this.#known.size >= connectionsMax || (!isWriter && !this.#hasRoomForReader)) {
       this.#options.onRefused(connection.address, `all ${connectionsMax} connections are in use`);
       throw new TransferError('busy', `all ${connectionsMax} connections of the receiver are in use`);
     }
     this.#strangers.delete(connection);
     this.#known.add(connection);
     connection.isKnown = true;
+    connection.isReader = !isWriter;
     connection.rawBytes = connection.raw.bytesRead;
     connection.dataBytes = tls.bytesRead;
+  }
+
+  get #hasRoomForReader(): boolean {
+    const readers = [...this.#known].filter(({ isReader }) => isReader).length;
+    return readers < Math.max(1, Math.floor(this.#options.connectionsMax / 2));
   }
 
   /**
@@ -168,7 +181,7 @@ export class Connections {
       return false;
     }
     const counts = { rawBytes: 0, dataBytes: 0, emptyBytes: 0 };
-    const state = { tls: undefined, isKnown: false, hasAsked: false };
+    const state = { tls: undefined, isKnown: false, isReader: false, hasAsked: false };
     const connection: Connection = { raw, address, network, sinceMs, ...state, ...counts };
     this.#strangers.add(connection);
     const ends = endsOf(raw);

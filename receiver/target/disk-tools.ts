@@ -21,7 +21,7 @@ const NOT_SUPPORTED = /not supported|unsupported|not implemented|Inappropriate i
  * Ctrl-C is for the receiver, which needs the tools until its last request has ended.
  */
 const SCRIPT = String.raw`
-trap '' HUP INT QUIT TERM
+trap '' ALRM HUP INT PIPE QUIT TERM USR1 USR2
 line_end='
 '
 is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
@@ -42,6 +42,9 @@ interface Answer {
   readonly status: number;
   readonly complaint: string;
 }
+
+/** Somebody has killed the shell: zeros are written instead of punched, but nothing is read from a cache. */
+const HAS_ENDED: Answer = { status: 1, complaint: 'not supported: the shell has ended' };
 
 export class DiskTools {
   readonly #child: ChildProcess;
@@ -94,7 +97,7 @@ export class DiskTools {
   }
 
   async #run(program: string, request: string): Promise<Answer> {
-    if (this.#hasEnded) throw new TransferError('target-refused', 'the shell that runs disk tools has ended');
+    if (this.#hasEnded) return HAS_ENDED;
     const waiting = Promise.withResolvers<Answer>();
     this.#waiting.push(waiting);
     this.#answers.ref();
@@ -115,9 +118,7 @@ export class DiskTools {
   #end(): void {
     this.#hasEnded = true;
     this.#ended.resolve();
-    for (const { reject } of this.#waiting.splice(0)) {
-      reject(new TransferError('target-refused', 'the shell that runs disk tools has ended'));
-    }
+    for (const { resolve } of this.#waiting.splice(0)) resolve(HAS_ENDED);
   }
 }
 

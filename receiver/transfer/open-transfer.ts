@@ -70,7 +70,7 @@ export function geometryOf(claim: Claim, sizeBytesMax: number | undefined): Geom
 /**
  * Wires up the parts.
  * @param sizeBytesMax of a source whose size was not known at the first claim.
- * @param previous of the same transfer with another size.
+ * @param previous of the same transfer with another size: `record` makes that durable, when all else is done.
  * @throws TransferError `digest-unsupported`.
  */
 export function openClaimed(
@@ -78,7 +78,7 @@ export function openClaimed(
   claim: Claim,
   sizeBytesMax: number | undefined,
   table: BlockTable,
-  previous?: Durability,
+  previous?: { readonly durability: Durability; readonly record: () => void },
 ): OpenTransfer {
   const geometry = { ...geometryOf(claim, sizeBytesMax) };
   const { target, journal, events, clock, digests, memoryBytes, isReadBack } = options;
@@ -102,8 +102,11 @@ export function openClaimed(
       })
     : undefined;
   const flushing = { ...events, onDurable: () => verifier?.noteDurable() };
-  const durability = previous ?? new Durability({ target, journal, table, clock, events: flushing });
-  previous?.continueWith(table, flushing);
+  const slabs = new SlabPool({ slabSizeBytes, slabCount });
+  const durability =
+    previous?.durability ?? new Durability({ target, journal, table, clock, events: flushing });
+  previous?.record();
+  previous?.durability.continueWith(table, flushing);
   let current = claim;
   return {
     get claim() {
@@ -120,7 +123,7 @@ export function openClaimed(
     durability,
     verifier,
     locks,
-    slabs: new SlabPool({ slabSizeBytes, slabCount }),
+    slabs,
     listingTurns: new Semaphore(1),
     zeroTurns: new Semaphore(1),
     readTurns: new Semaphore(Math.max(1, Math.floor(slabCount / 2))),

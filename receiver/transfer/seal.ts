@@ -109,6 +109,8 @@ async function confirmSealed(
   const [verified, different] = [table.countOf('verified'), table.differentCount];
   if (verified + different < open.blockCount) return { outcome: 'verifying', verified };
   if (!(await open.verifier.confirm())) return { outcome: 'verifying', verified: 0 };
+  // Nothing is awaited from here on: what another request has opened again is not sealed over.
+  if (transfer.sealed !== sealed || transfer.opened !== open) return { outcome: 'verifying', verified };
   if (different > 0) throw targetDiffers(transfer, open);
   const renewed = signReceipt(
     // The key may be a new one since.

@@ -274,8 +274,9 @@ export class Transfer {
    * @param table of that size, from the journal.
    */
   reclaim(claim: Claim, table: BlockTable): OpenTransfer {
-    this.journal.setProperties({ claim: JSON.stringify(claim) });
-    const open = openClaimed(this.#options, claim, undefined, table, this.#open?.durability);
+    const { durability } = this.claimed();
+    const record = (): void => this.journal.setProperties({ claim: JSON.stringify(claim) });
+    const open = openClaimed(this.#options, claim, undefined, table, { durability, record });
     this.#open = open;
     this.startVerifying();
     return open;

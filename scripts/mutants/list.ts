@@ -1,6 +1,7 @@
 /** All faults that the tests must find. */
 import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
+import { GIVING_UP } from './privileges.ts';
 import { HOLDING } from './holding.ts';
 import { FUZZED } from './fuzzed.ts';
 import { KEEPING } from './keeping.ts';
@@ -24,6 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...RIGHT_DISK,
   ...DISTRUSTING,
   ...HOLDING,
+  ...GIVING_UP,
   ...STRANGERS,
   ...FUZZED,
 ];

@@ -98,8 +98,8 @@ export const PIPES: readonly Mutant[] = [
   },
   {
     name: 'after a change of the size two flushers share the errors of the target',
-    file: 'receiver/transfer/transfer.ts',
-    edits: [['undefined, this.#open?.durability);', 'undefined);']],
+    file: 'receiver/transfer/open-transfer.ts',
+    edits: [['    previous?.durability ?? new Durability', '    new Durability']],
     tests: RESIZE_TESTS,
   },
   {

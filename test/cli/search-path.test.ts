@@ -1,7 +1,7 @@
 /** Which programs run, whatever PATH says: root runs them, and the current folder may be anybody's. */
 import assert from 'node:assert/strict';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { toolPath } from '../../common/system-tools.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
@@ -9,9 +9,8 @@ import { MIB, OWN_HOST, SCRIPTS, environment } from '../support/processes.ts';
 import { start } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const MAIN = resolve(SCRIPTS, '../receiver/main.ts');
-/** All that a receiver runs at the start. */
-const PROGRAMS = ['lsblk', 'wipefs', 'losetup', 'flock'];
+/** All that a receiver and its launcher run at the start. */
+const PROGRAMS = ['dirname', 'flock', 'losetup', 'lsblk', 'node', 'readlink', 'setpriv', 'wipefs'];
 
 test('the folders of the system come first, then the absolute ones of PATH', () => {
   const system = '/usr/sbin:/usr/bin:/sbin:/bin';
@@ -39,7 +38,7 @@ for (const [path, what] of [
     for (const target of [device.path, join(folder.path, 'disk.img')]) {
       const args = ['--listen', `${OWN_HOST}:0`, '--state-dir', join(folder.path, 'state'), target];
       const env = environment({ PATH: path });
-      await using receiver = await start(process.execPath, [MAIN, ...args], { env, cwd });
+      await using receiver = await start(join(SCRIPTS, 'ddt-receive'), args, { env, cwd });
       await receiver.waitForLine(/^listening on /);
     }
     assert.deepEqual(await readdir(ran), []);

@@ -3,7 +3,17 @@
  * commands stand still, right after a program has looked.
  */
 import assert from 'node:assert/strict';
-import { chown, mkdir, readFile, readlink, rename, symlink, unlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  readFile,
+  readlink,
+  rename,
+  symlink,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loopDevice, skipUnlessLoop, type LoopDevice } from '../support/loop-device.ts';
@@ -19,7 +29,7 @@ import {
 } from '../support/processes.ts';
 import { heldTool, replacedTools, skipUnlessReplaceable } from '../support/replaced-tools.ts';
 import { runOk, start, type Ended } from '../support/run.ts';
-import { tempDir } from '../support/temp-dir.ts';
+import { tempDir, type TempDir } from '../support/temp-dir.ts';
 
 const needsLoop = { skip: skipUnlessLoop || skipUnlessReplaceable };
 /** Some user who is not root. */
@@ -63,7 +73,7 @@ function assertRefused({ status, stderr }: Ended, message: RegExp): void {
   assert.match(stderr, message);
 }
 
-const IS_SWAPPED = /it is not what was inspected: its name leads to another (disk|file) now\n/;
+const IS_SWAPPED = /it is not what was inspected: its name leads to another (disk|file) now[\n;]/;
 
 for (const tool of ['lsblk', 'wipefs']) {
   test(`a link that leads to another disk once ${tool} has looked is refused`, needsLoop, async () => {
@@ -99,7 +109,7 @@ test(
     const [secret, path] = [join(folder.path, 'secret'), join(folder.path, 'disk.img')];
     await writeFile(secret, 'precious');
     const gone = async (): Promise<void> => await rename(path, `${path}.aside`);
-    assertRefused(await swapAfter('flock', path, gone), /that file is not there any more\n/);
+    assertRefused(await swapAfter('flock', path, gone), /that file is not there any more;/);
     await unlink(`${path}.aside`);
     assertRefused(await swapAfter('flock', path, async () => await link(path, secret)), IS_SWAPPED);
     assert.equal(await readlink(path), secret);
@@ -107,8 +117,15 @@ test(
   },
 );
 
+/** Where others than root could swap things. A receiver that is no longer root looks into no other folder. */
+async function sharedFolder(): Promise<TempDir> {
+  const folder = await tempDir();
+  await chmod(folder.path, 0o711);
+  return folder;
+}
+
 test('a target whose name leads elsewhere when a sender comes is refused to it', needsLoop, async () => {
-  await using folder = await tempDir();
+  await using folder = await sharedFolder();
   await using empty = await loopDevice(8 * MIB);
   await using precious = await preciousDisk();
   const before = await sha256sum(precious.path);
@@ -129,19 +146,19 @@ test('a target whose name leads elsewhere when a sender comes is refused to it',
 });
 
 test('a file that is replaced, or gets content, before a sender comes is refused to it', async () => {
-  await using folder = await tempDir();
+  await using folder = await sharedFolder();
   const [path, source] = [join(folder.path, 'disk.img'), join(folder.path, 'source')];
   await writeFile(source, Buffer.alloc(MIB, 7));
   await using receiver = await startReceiver({ target: path, folder: folder.path });
   const send = async (): Promise<Ended> => await runSender(['--ticket-file', receiver.ticketFile, source]);
   await rename(path, `${path}.aside`);
-  assertRefused(await send(), /that file is not there any more\n/);
+  assertRefused(await send(), /that file is not there any more;/);
   await writeFile(path, 'precious');
   assertRefused(await send(), IS_SWAPPED);
   assert.equal(await readFile(path, 'utf8'), 'precious');
   await rename(`${path}.aside`, path);
   await writeFile(path, 'precious');
-  assertRefused(await send(), /it has 8 bytes now, and had 0 before\n/);
+  assertRefused(await send(), /it has 8 bytes now, and had 0 before;/);
   assert.equal(await readFile(path, 'utf8'), 'precious');
 });
 

@@ -56,7 +56,7 @@ test('an expired ticket ends the sender with 4 and a hint', { skip }, async () =
   const refused = await runSender(options);
   assert.equal(refused.status, 4);
   const hint = 'restart ddt-receive on the same target: it prints a new ticket for the same transfer';
-  const said = `ddt-send: error: the token has expired\nddt-send: hint: ${hint}\n`;
+  const said = `ddt-send: error: the receiver says: the token has expired\nddt-send: hint: ${hint}\n`;
   assert(refused.stderr.endsWith(said), refused.stderr);
   await receiver.end('SIGTERM');
   await receiver.start(clock.wrapping);

@@ -79,7 +79,8 @@ test(
     const path = disk.path;
     assert.equal(
       sending.stderr.split('\n').slice(-3).join('\n'),
-      `ddt-send: error: the target fails again and again: cannot flush ${path}: input/output error\n` +
+      'ddt-send: error: the target fails again and again: the receiver says: ' +
+        `cannot flush ${path}: input/output error\n` +
         "ddt-send: hint: check the disk on the receiver's machine, then run the same command again " +
         'to resume; what is durable is safe\n',
     );
@@ -106,11 +107,9 @@ test(
     await using loop = await attached(backing);
     const source = await randomSource(folder.path, BLOCKS);
     await using receiver = new Receiver({ target: loop.path, folder: folder.path });
-    const when = await directOpenOf(loop.path);
+    const { path, when } = await directOpenOf(loop.path);
     const inject = `openat:error=EINVAL:when=${when}`;
-    await receiver.start(
-      strace({ log: join(folder.path, 'log'), trace: 'openat', paths: [loop.path], inject }),
-    );
+    await receiver.start(strace({ log: join(folder.path, 'log'), trace: 'openat', paths: [path], inject }));
     const sending = await send(receiver, source);
     assert.equal(sending.status, 5, sending.stderr);
     assert.match(
@@ -131,18 +130,21 @@ async function attached(backing: string): Promise<AsyncDisposable & { readonly p
   return { path, [Symbol.asyncDispose]: async () => void (await runOk('losetup', ['--detach', path])) };
 }
 
-/** Which of the receiver's opens of its target uses O_DIRECT, counted from 1. */
-async function directOpenOf(path: string): Promise<number> {
+/** The path by which the receiver opens its target with O_DIRECT, and which open of it that is, from 1. */
+async function directOpenOf(target: string): Promise<{ path: string; when: number }> {
   await using folder = await tempDir();
-  await using receiver = new Receiver({ target: path, folder: folder.path });
+  await using receiver = new Receiver({ target, folder: folder.path });
   const log = join(folder.path, 'log');
-  await receiver.start(strace({ log, trace: 'openat', paths: [path] }));
+  const { under = [], env } = strace({ log, trace: 'openat' });
+  await receiver.start({ under: [...under, '--string-limit=99'], ...(env === undefined ? {} : { env }) });
   await receiver.end('SIGTERM');
-  const lines = (await readFile(log, 'utf8')).split('\n').map((line) => line.split(' '));
-  const direct = lines.find((line) => line.some((word) => word.includes('O_DIRECT')));
-  const sameThread = lines.filter((line) => line[0] === direct?.[0]);
-  assert(direct !== undefined);
-  return sameThread.indexOf(direct) + 1;
+  const text = await readFile(log, 'utf8');
+  // By the descriptor that is open already.
+  const [, thread, path = ''] = /^(\d+) .*"(\/proc\/self\/fd\/\d+)".*O_DIRECT/m.exec(text) ?? [];
+  const same = text.split('\n').filter((line) => line.startsWith(`${thread} `) && line.includes(`"${path}"`));
+  const when = same.findIndex((line) => line.includes('O_DIRECT')) + 1;
+  assert(when > 0, text);
+  return { path, when };
 }
 
 test(
@@ -179,7 +181,7 @@ test('a target that stays full is given up with 6 after --retry-for', { skip: sk
   assert.equal(sending.status, 6, sending.stderr);
   assert.match(
     sending.stderr,
-    /error: gave up after \d+ s without progress: block.*: cannot write .*: no space .*\n.*: hint: run/,
+    /gave up after \d+ s without progress: the receiver says: block.*: no space .*\n.*: hint: run/,
   );
   await receiver.end('SIGKILL');
   const { durable } = await assertJournalTrue(receiver.stateDir, target);
@@ -205,7 +207,7 @@ test(
     assert.equal(sending.status, 5, sending.stderr);
     assert.match(
       sending.stderr,
-      /error: the target fails again and again: blocks? [-, \d]+: cannot write .*: operation not permitted\n/,
+      /again and again: the receiver says: blocks? [-, \d]+: cannot write .*: operation not permitted\n/,
     );
     await receiver.end('SIGTERM');
     const refused = await runReceiver(['--state-dir', receiver.stateDir, disk.path]);

@@ -51,7 +51,9 @@ test(
     while ((await putByHand(receiver, at, blockOf(source, at))) === 201) at++;
     assert(at < BLOCKS);
     await using sender = await startSender([...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile, path]);
-    await sender.waitForLine(/warning: cannot write the journal \S+: database or disk is full; retrying/);
+    await sender.waitForLine(
+      /warning: the receiver says: cannot write the journal \S+: database or disk is full; retrying/,
+    );
     assert.equal(await receiver.durableCount(), at);
     await state.empty();
     await assertCopied(await sender.ended, path, disk.path);

@@ -74,7 +74,8 @@ test('blocks that read back wrong three times end the transfer with 5 and their 
   await the.disk.setFault({ fault: 'flip-lies', from: 5 * BLOCK_BYTES, end: 7 * BLOCK_BYTES });
   const sending = await the.send();
   assert.equal(sending.status, 5, sending.stderr);
-  const said = `error: cannot verify blocks 5-6 of ${the.disk.path}: written 3 times and read back wrong`;
+  const what = `cannot verify blocks 5-6 of ${the.disk.path}: written 3 times and read back wrong`;
+  const said = `error: the receiver says: ${what}`;
   assert(sending.stderr.includes(said), sending.stderr);
 });
 

@@ -65,7 +65,7 @@ test(
 );
 
 const FLUSH = '      await this.#target.flush();\n';
-const AFTER_JOURNAL = '    for (const [index] of durable) {\n';
+const AFTER_JOURNAL = '      for (const { index } of blocks) {\n';
 const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> = {
   'journals before it flushes the data': {
     file: DURABILITY,

@@ -43,6 +43,7 @@ export class LyingReceiver implements AsyncDisposable {
   readonly #random: Random;
   readonly #lieShare: number;
   readonly #size: number;
+  readonly #bytes = new Map<number, Buffer>();
   #isClaimed = false;
   #generation = 1;
 
@@ -99,6 +100,7 @@ export class LyingReceiver implements AsyncDisposable {
     if (method === 'PUT') return this.#put(index, body);
     if (path === '/zero') return this.#zero(body);
     if (path === '/complete') return this.#complete(body);
+    if (path === '/prove') return this.#prove(body);
     if (path === '/flush' || path === '/reopen') return json({ epoch: 'an-epoch', durableGeneration: 1 });
     return problem('block-absent', this.#random);
   }
@@ -121,8 +123,17 @@ export class LyingReceiver implements AsyncDisposable {
     return { status: 200, headers: {}, body: Buffer.alloc(count * 32) };
   }
 
+  #prove(body: Buffer): Answer {
+    const { nonce, blocks } = JSON.parse(body.toString()) as { nonce: string; blocks: number[] };
+    const digests = blocks.map((index) =>
+      hexOf(Buffer.concat([Buffer.from(nonce), this.#bytes.get(index) ?? Buffer.alloc(0)])),
+    );
+    return json({ transferId: TRANSFER, nonce, blocks, digests });
+  }
+
   #put(index: number, body: Buffer): Answer {
     this.received.set(index, hexOf(body));
+    this.#bytes.set(index, body);
     const place = { index, offset: index * LIE_BLOCK_BYTES, length: body.length };
     return json({ ...this.#written(), ...place, sha256: hexOf(body) }, 202);
   }

@@ -110,7 +110,8 @@ export class RequestGrammar {
     }
     this.#addDigest(draft, hex);
     this.#addFlush(draft);
-    if (random.chance(0.1)) draft.headers.push(['ddt-source-errors', `${index * BLOCK_BYTES}+512`]);
+    const hasArea = random.chance(0.1);
+    if (hasArea) draft.headers.push(['ddt-source-errors', `${index * BLOCK_BYTES}+512`]);
     if (random.chance(0.05)) {
       draft.headers.push(['if-none-match', random.pick(['*', `"${hex}"`])]);
       draft.outcome = 'any';
@@ -118,7 +119,10 @@ export class RequestGrammar {
     if (random.chance(0.1)) draft.headers.push(['expect', '100-continue']);
     if (random.chance(0.15)) draft.isChunked = true;
     if (random.chance(0.35)) this.#spoilPut(draft, index, hex);
-    if (this.#facts.isSealed) Object.assign(draft, { outcome: 'refused', writes: [], strays: [] });
+    // What could not be read is zeros.
+    const isFilled = hasArea && bytes.subarray(0, 512).some((byte) => byte !== 0);
+    if (this.#facts.isSealed || isFilled)
+      Object.assign(draft, { outcome: 'refused', writes: [], strays: [] });
     return draft;
   }
 

@@ -152,7 +152,7 @@ export const RESPONSE_PARSERS: readonly ParserProperty[] = [
     const error = failureOf({ status, body: Buffer.from(body), header }, 'GET /transfer');
     assert(error instanceof TransferError && isErrorCode(error.code));
     assertShowable(error.message + (error.hint ?? ''));
-    assert(error.message.length <= 500 && (error.hint ?? '').length <= 500);
+    assert(error.message.length <= 'the receiver says: '.length + 500 && (error.hint ?? '').length <= 500);
     assert(error.retryAfterSeconds === undefined || error.retryAfterSeconds > 0);
   }),
 ];

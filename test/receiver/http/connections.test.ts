@@ -44,7 +44,7 @@ async function serve(limits: Partial<StrangerLimits>, connectionsMax = 100): Pro
       if (incoming.url === '/slow') await ended.promise;
       if (incoming.url === '/good') {
         try {
-          connections.recognize(incoming.socket);
+          connections.recognize(incoming.socket, true);
         } catch (error) {
           return new Response(String(error), { status: 503, headers: { connection: 'close' } });
         }

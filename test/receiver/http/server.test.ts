@@ -54,7 +54,7 @@ async function serve(options: TestServerOptions = {}): Promise<TestServer> {
   const connections = anyConnections();
   const server = await startServer({
     fetch: async (_request, { incoming }) => {
-      connections.recognize(incoming.socket);
+      connections.recognize(incoming.socket, true);
       requests.push(incoming);
       await options.answer;
       return new Response('answered');

@@ -51,6 +51,19 @@ test('requests that are made at once are answered each for itself', async () => 
   });
 });
 
+test('signals for the receiver do not end it; killed, it punches no hole and drops no cache', async () => {
+  await withTools(async (tools, path) => {
+    const [processId] = await holdersOf(path);
+    for (const signal of ['SIGUSR1', 'SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.kill(Number(processId), signal);
+      assert.equal(await tools.punchHole(MIB, MIB), 'done', signal);
+    }
+    process.kill(Number(processId), 'SIGKILL');
+    assert.equal(await tools.punchHole(0, MIB), 'not-supported');
+    assert.equal(await tools.dropFromCache(), false);
+  });
+});
+
 test('nothing of a request is taken for shell', async () => {
   await withTools(async (tools, path) => {
     for (const offset of ['$(touch x)', '1;touch', '`id`', '0 1 2', '--help', '']) {
@@ -60,7 +73,7 @@ test('nothing of a request is taken for shell', async () => {
   });
 });
 
-test('closing lets go of the target, and what comes after is refused', async () => {
+test('closing lets go of the target, and nothing more is done', async () => {
   await using folder = await tempDir();
   const path = join(folder.path, 'disk');
   await writeFile(path, 'x');
@@ -70,5 +83,6 @@ test('closing lets go of the target, and what comes after is refused', async () 
   assert.equal((await holdersOf(path)).length, 1);
   await tools.close();
   assert.deepEqual(await holdersOf(path), []);
-  await assert.rejects(tools.dropFromCache(), { code: 'target-refused' });
+  assert.equal(await tools.dropFromCache(), false);
+  assert.equal(await tools.punchHole(0, MIB), 'not-supported');
 });
