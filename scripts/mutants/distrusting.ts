@@ -40,7 +40,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'what the receiver says is not marked',
     file: FIELDS,
-    edits: [['`the receiver says: ${printable(said)}`', 'printable(said)']],
+    edits: [['`the receiver says: ${shortened(said)}`', 'printable(said)']],
     tests: FIELDS_TESTS,
   },
   {
@@ -132,7 +132,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'SIGUSR1 opens the debugger',
     file: 'scripts/launch.sh',
-    edits: [['exec "$ddt_node" --disable-sigusr1', 'exec "$ddt_node"']],
+    edits: [['"$ddt_node" --disable-sigusr1', '"$ddt_node"']],
     tests: ['test/cli/progress-signal.test.ts'],
   },
   {

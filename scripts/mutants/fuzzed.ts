@@ -25,8 +25,8 @@ export const FUZZED: readonly Mutant[] = [
   },
   {
     name: 'a text of the receiver may turn the direction of text',
-    file: 'sender/client/response-fields.ts',
-    edits: [['/[\\p{C}\\p{Zl}\\p{Zp}]/gu', '/\\p{Cc}/gu']],
+    file: 'common/text.ts',
+    edits: [['/[\\p{C}\\p{Zl}\\p{Zp}\\p{Default_Ignorable_Code_Point}]/gu', '/\\p{Cc}/gu']],
     tests: PARSERS,
   },
   {
@@ -67,7 +67,7 @@ export const FUZZED: readonly Mutant[] = [
   {
     name: 'a receipt is shown as it is',
     file: 'receiver/check-receipt.ts',
-    edits: [["printable(value.target.path) ?? 'an unnamed target'", 'value.target.path']],
+    edits: [["labelOf(value.target.path) ?? 'an unnamed target'", 'value.target.path']],
     tests: PARSERS,
   },
   {

@@ -109,7 +109,7 @@ test(
     const [secret, path] = [join(folder.path, 'secret'), join(folder.path, 'disk.img')];
     await writeFile(secret, 'precious');
     const gone = async (): Promise<void> => await rename(path, `${path}.aside`);
-    assertRefused(await swapAfter('flock', path, gone), /that file is not there any more;/);
+    assertRefused(await swapAfter('flock', path, gone), /that file is not there any more[\n;]/);
     await unlink(`${path}.aside`);
     assertRefused(await swapAfter('flock', path, async () => await link(path, secret)), IS_SWAPPED);
     assert.equal(await readlink(path), secret);
@@ -152,13 +152,13 @@ test('a file that is replaced, or gets content, before a sender comes is refused
   await using receiver = await startReceiver({ target: path, folder: folder.path });
   const send = async (): Promise<Ended> => await runSender(['--ticket-file', receiver.ticketFile, source]);
   await rename(path, `${path}.aside`);
-  assertRefused(await send(), /that file is not there any more;/);
+  assertRefused(await send(), /that file is not there any more[\n;]/);
   await writeFile(path, 'precious');
   assertRefused(await send(), IS_SWAPPED);
   assert.equal(await readFile(path, 'utf8'), 'precious');
   await rename(`${path}.aside`, path);
   await writeFile(path, 'precious');
-  assertRefused(await send(), /it has 8 bytes now, and had 0 before;/);
+  assertRefused(await send(), /it has 8 bytes now, and had 0 before[\n;]/);
   assert.equal(await readFile(path, 'utf8'), 'precious');
 });
 
