@@ -32,7 +32,7 @@ async function namesIn(set: string): Promise<Set<string>> {
 
 test('systemd accepts the unit', { skip }, async () => {
   await using folder = await tempDir();
-  const path = join(folder.path, 'ddt-receive@.service');
+  const path = join(folder.path, 'ddt-receive@dev-vdd.service');
   await writeFile(path, (await readFile(UNIT, 'utf8')).replace('/usr/local/bin/', `${SCRIPTS}/`));
   const { status, stderr } = await run('systemd-analyze', ['verify', path]);
   assert.deepEqual([status, stderr], [0, '']);
