@@ -64,6 +64,8 @@ export async function sealTransfer(
   refuseStale(transfer, open);
   await open.durability.flushEverything();
   refuseBroken(transfer, open);
+  // Opened again for unreadable areas alone, it takes no block in place of one that has changed.
+  if (open.table.differentCount > 0) throw targetDiffers(transfer, open);
   // What was sealed cannot be sent again, except unreadable areas.
   if (transfer.reopened !== undefined && open.table.differentCount > 0) throw targetDiffers(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);

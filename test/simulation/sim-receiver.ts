@@ -79,6 +79,7 @@ export class SimReceiver implements ReceiverProcess {
           scheduler.trace('mismatch', index, count);
         },
         onChanged: (index) => {
+          this.#world.changes++;
           this.#world.disk.tell(index);
           scheduler.trace('changed', index);
         },

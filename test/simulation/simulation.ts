@@ -74,6 +74,7 @@ export class Simulation implements World {
   lastFaultMs = 0;
   epochEnds = 0;
   mismatches = 0;
+  changes = 0;
   copies = 0;
   readonly #seed: number;
   readonly #invariants: Invariants;

@@ -79,10 +79,9 @@ export function faultOfFailure(world: World, sender: SimSender, error: TransferE
 function faultOfVerification(world: World, error: TransferError, end: string): string | undefined {
   const { blocks } = error.details;
   if (!Array.isArray(blocks) || blocks.length === 0) return `${end} and names no block`;
-  // What others change counts like what reads back wrong.
-  return world.mismatches < 3 && world.faults.hitsOf('foreignWrite') === 0
-    ? `${end} after ${world.mismatches} mismatches`
-    : undefined;
+  // What has changed since an earlier receiver wrote it counts like what reads back wrong.
+  const times = world.mismatches + world.changes;
+  return times < 3 && world.faults.hitsOf('foreignWrite') === 0 ? `${end} after ${times} times` : undefined;
 }
 
 /** Exit 0 is a proof: everything that was read is on the medium, and the receiver reports it. */

@@ -114,6 +114,8 @@ export interface World {
   /** Changes of the epoch that a sender could notice. */
   epochEnds: number;
   mismatches: number;
+  /** Blocks of an earlier receiver that were found different. */
+  changes: number;
   /** Blocks that the receiver has copied on the target. */
   copies: number;
   /** A violation of an invariant. The run ends with the first. */
