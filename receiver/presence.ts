@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readLine } from '../common/disk/block-devices.ts';
-import { isNamed } from './transfer/journal-objects.ts';
+import { isNamed, isRecord } from './transfer/journal-objects.ts';
 import type { TransferSummary } from './transfer-summary.ts';
 
 /** Of this process in `ps` and `pgrep`, and in the messages of others that find the target open. */
@@ -93,10 +93,6 @@ function isPresence(value: unknown): value is Presence {
     [sizeBytes, blockCount].every((count) => count === null || typeof count === 'number') &&
     typeof durableBlocks === 'number'
   );
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }
 
 /**

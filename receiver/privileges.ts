@@ -28,7 +28,7 @@ export type Privileges =
   | { readonly outcome: 'kept'; readonly reason: string };
 
 export interface PrivilegeOptions {
-  /** Of the journal; its owner's path, for the user id, and an open descriptor. */
+  /** Of the journal's folder, which is open. */
   readonly path: string;
   readonly folder: FileHandle;
   /** Does with the new rights what the server will do, and throws if it can't. */

@@ -17,7 +17,7 @@ export function recordedObject(
   } catch (error) {
     throw damaged(journal, name, error);
   }
-  if (typeof value === 'object' && value !== null) return { ...value };
+  if (isRecord(value)) return { ...value };
   throw damaged(journal, name);
 }
 
@@ -35,9 +35,13 @@ export function recordedClaim(journal: Journal): Claim | undefined {
 
 /** Whether it has what is shown of a source or a target. */
 export function isNamed(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const { path, description, serial } = value as Readonly<Record<string, unknown>>;
+  if (!isRecord(value)) return false;
+  const { path, description, serial } = value;
   return typeof path === 'string' && typeof description === 'string' && isTextOrNull(serial);
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 function isTextOrNull(value: unknown): boolean {

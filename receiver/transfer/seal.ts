@@ -30,8 +30,8 @@ export interface SealOptions {
  * Flushes, waits up to a second for blocks that are still being read back, compares and seals. Once sealed,
  * the same request gets the same receipt.
  * @param request.root 32 bytes: SHA-256 over the sender's raw block digests in index order.
- * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `root-mismatch`,
- * `bad-request`, `io-error`.
+ * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `target-differs`,
+ * `root-mismatch`, `bad-request`, `io-error`.
  */
 export async function sealTransfer(
   transfer: Transfer,
@@ -64,8 +64,6 @@ export async function sealTransfer(
   refuseStale(transfer, open);
   await open.durability.flushEverything();
   refuseBroken(transfer, open);
-  // Opened again for unreadable areas alone, it takes no block in place of one that has changed.
-  if (open.table.differentCount > 0) throw targetDiffers(transfer, open);
   // What was sealed cannot be sent again, except unreadable areas.
   if (transfer.reopened !== undefined && open.table.differentCount > 0) throw targetDiffers(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);

@@ -77,6 +77,8 @@ class Terminal implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // What runs on it may outlive its terminal; the second one does not wait.
+    await run('tmux', ['-S', this.#socket, 'send-keys', 'C-c', 'C-c']);
     await run('tmux', ['-S', this.#socket, 'kill-server']);
   }
 

@@ -52,6 +52,9 @@ test(
       'all lines',
       () => terminal.stdout.split('claimed again').length - 1 + Number(dropped) === 1001,
     );
+    // It would outlive its terminal.
+    terminal.stdin.write('\x03');
+    assert.equal((await bounded('the receiver to end', terminal.ended)).status, 130);
   },
 );
 

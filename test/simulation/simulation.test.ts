@@ -33,7 +33,7 @@ const KEPT_SEEDS = [
   18726,
   // A disk that lies: once it was an earlier receiver's block that had changed, which counts too.
   20200,
-  // A block differed from a copy that was open for its unreadable areas alone: /complete went on for ever.
+  // A block differs in a copy that is open for its unreadable areas alone: it ends with what differs.
   34674,
 ];
 
