@@ -55,7 +55,8 @@ export async function weakFolderAbove(path: string): Promise<Weakness | undefine
     const stats = await stat(folder);
     const isSticky = (stats.mode & STICKY) !== 0;
     const weakness = weakOwner(folder, stats) ?? (isSticky ? undefined : weakMode(folder, stats));
-    if (weakness !== undefined) return { ...weakness, reason: `of its folder ${folder}: ${weakness.reason}` };
+    if (weakness !== undefined)
+      return { ...weakness, reason: `its folder ${folder} is not safe: ${weakness.reason}` };
   }
   const at = folder ?? path;
   return dirname(at) === at ? undefined : await weakFolderAbove(dirname(at));

@@ -68,7 +68,7 @@ test('a --tls-key that others may read, own or replace is refused', needsOpenssl
   await refused(`it belongs to user ${OTHER_USER}, and this is user 0`, `chown 0 ${key}`);
   await chown(key, 0, 0);
   await chmod(place, 0o770);
-  await refused(`of its folder ${place}: others may write to it`, `chmod go-w ${place}`);
+  await refused(`its folder ${place} is not safe: others may write to it`, `chmod go-w ${place}`);
 });
 
 test('a key of the state folder that belongs to somebody else is refused', needsRoot, async () => {
@@ -100,7 +100,7 @@ test('a folder above the state folder that others could change is refused', need
   await mkdir(parent);
   const refused = async (reason: string, hint: string): Promise<void> => {
     const other = 'name another folder with --state-dir';
-    const message = `cannot keep state in ${state}: of its folder ${parent}: ${reason}`;
+    const message = `cannot keep state in ${state}: its folder ${parent} is not safe: ${reason}`;
     assertRefused(await receive(state, target), 4, message, `${hint}, or ${other}`);
   };
   for (const mode of [0o777, 0o775]) {

@@ -61,7 +61,7 @@ test('the first weak folder above is named, through links, and sticky ones are n
     }
     for (const mode of [0o777, 0o775, 0o757]) {
       await chmod(upper, mode);
-      const reason: string = `of its folder ${upper}: others may write to it`;
+      const reason: string = `its folder ${upper} is not safe: others may write to it`;
       assert.deepEqual(await weakFolderAbove(path), { reason, hint: `chmod go-w ${upper}` });
     }
   }
@@ -74,7 +74,8 @@ test(
     await using folder = await tempDir();
     await chmod(folder.path, 0o1777);
     await chown(folder.path, OTHER_USER, 0);
-    const reason = `of its folder ${folder.path}: it belongs to user ${OTHER_USER}, and this is user 0`;
+    const owner = `it belongs to user ${OTHER_USER}, and this is user 0`;
+    const reason = `its folder ${folder.path} is not safe: ${owner}`;
     assert.deepEqual(await weakFolderAbove(folder.path), { reason, hint: `chown 0 ${folder.path}` });
   },
 );
