@@ -64,9 +64,9 @@ test('signals for the receiver do not end it; killed, it punches no hole and dro
   });
 });
 
-test('nothing of a request is taken for shell', async () => {
+test('nothing of a request is taken for shell, and only numbers are taken', async () => {
   await withTools(async (tools, path) => {
-    for (const offset of ['$(touch x)', '1;touch', '`id`', '0 1 2', '--help', '']) {
+    for (const offset of ['$(touch x)', '1;touch', '`id`', '0 1 2', '--help', '1MiB', '']) {
       assert.equal(await tools.punchHole(offset as never, MIB), 'failed', offset);
     }
     assert((await readFile(path)).equals(Buffer.alloc(4 * MIB, 0xa5)));
