@@ -75,10 +75,10 @@ interface SignedReceipt {
 }
 
 async function readReceipt(path: string, wantedSigner: string | undefined): Promise<SignedReceipt> {
-  const [json, armored, digests] = await Promise.all(
-    ['', SIGNATURE_SUFFIX, DIGESTS_SUFFIX].map(async (suffix) => await readFileOf(`${path}${suffix}`)),
-  );
-  if (json === undefined || armored === undefined || digests === undefined) throw new Error('three files');
+  // One after the other, so that a wrong path is named as it was given, not as that of the signature.
+  const json = await readFileOf(path);
+  const armored = await readFileOf(`${path}${SIGNATURE_SUFFIX}`);
+  const digests = await readFileOf(`${path}${DIGESTS_SUFFIX}`);
   const receipt = parseReceipt(json);
   if (receipt === undefined) throw refused(path, 'it is not the receipt of a copy');
   const signer = receiptSigner(json, armored.toString('latin1'));
