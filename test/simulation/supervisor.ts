@@ -16,6 +16,11 @@ const QUIET_MS = ZOMBIE_MS + 10_000;
 const SENDS_MAX = 60;
 /** After so many failures a permanent fault counts as the end. */
 const FAILURES_MAX = 3;
+/**
+ * A copy that was opened again for its unreadable areas refuses every other block that has changed: until a
+ * person starts the receiver with `--update`, each run ends like that.
+ */
+const SEALED_REFUSALS_MAX = 3;
 /** Blocks that change between two runs, if the source does. */
 const CHANGES_MAX = 6;
 
@@ -31,6 +36,8 @@ export class Supervisor {
   /** undefined: the source is a disk. */
   readonly #operator: PipeOperator | undefined;
   #failures = 0;
+  /** Without another end between them. */
+  #sealedRefusals = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -133,6 +140,8 @@ export class Supervisor {
     this.#failures++;
     const isForever = this.#world.faults.isForever && this.#failures >= FAILURES_MAX;
     if (isForever) return void (this.outcome = error.code);
+    this.#sealedRefusals = error.code === 'sealed' ? this.#sealedRefusals + 1 : 0;
+    if (this.#sealedRefusals === SEALED_REFUSALS_MAX) return void (this.outcome = 'refused-as-sealed');
     const end = this.#operator?.noteFailure(error);
     if (end !== undefined) return void (this.outcome = end);
     // Given up until somebody checks the disk.
