@@ -131,7 +131,7 @@ async function reportCopy(
     return EXIT_STATUS.unproven;
   }
   if (receiptFile !== undefined) await writeReceipt(receiptFile, result);
-  if (facts.verified === 'read-back') reportProof(result.blocksProven, reporter);
+  if (facts.verified === 'read-back') reportProof(result.samplesProven, reporter);
   reporter.done(facts, targetPath);
   const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
   const caveats = caveatsOf(facts, source, lists);
@@ -141,7 +141,7 @@ async function reportCopy(
 
 /** @returns the exit status. */
 function reportCheck(
-  { comparison, targetPath, unreadable, blocksProven }: CheckResult,
+  { comparison, targetPath, unreadable, samplesProven }: CheckResult,
   source: Source,
   reporter: Reporter,
 ): number {
@@ -150,7 +150,7 @@ function reportCheck(
     reporter.hint(comparison.isSealed ? updateHint(targetPath) : 'leave --check out to send those blocks');
     return EXIT_STATUS.unproven;
   }
-  reportProof(blocksProven, reporter);
+  reportProof(samplesProven, reporter);
   const caveats = caveatsOf({ verified: 'read-back', unreadable }, source, []);
   for (const caveat of caveats) reporter.warning(caveat);
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
@@ -160,11 +160,13 @@ function reportCheck(
 function reportProof(count: number | undefined, reporter: Reporter): void {
   if (count === undefined) {
     reporter.warning({
-      warning: 'the receiver cannot prove that it has the blocks: only its receipt says so',
+      warning: 'the receiver cannot prove that it has the bytes: only its receipt says so',
       hint: 'install the same version of dd-transfer on both machines',
     });
   } else if (count > 0) {
-    reporter.fact(`proof    ${count} random blocks, read from the target once more, are those of the source`);
+    reporter.fact(
+      `proof    ${count} random samples, read from the target once more, are those of the source`,
+    );
   }
 }
 

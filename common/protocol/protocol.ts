@@ -30,8 +30,12 @@ export const ZERO_BLOCKS_MAX = 65_536;
 export const ZERO_RANGES_MAX = 4096;
 /** Missing ranges that one `incomplete` names; the sender asks again for the rest. */
 export const MISSING_RANGES_MAX = 4096;
-/** Blocks in one `POST /prove`. */
-export const PROVE_BLOCKS_MAX = 64;
+/** Areas in one `POST /prove`. */
+export const PROVE_AREAS_MAX = 64;
+/** Of one area in `POST /prove`: 64 of them are read in a moment, also from a disk that turns. */
+export const PROVE_AREA_BYTES_MAX = 64 * 1024;
+/** Areas to prove begin at multiples of this, as direct I/O needs it. */
+export const PROVE_ALIGNMENT_BYTES = 4096;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
 export const JSON_BODY_BYTES_MAX = 256 * 1024;
 /**
@@ -160,13 +164,14 @@ export interface ZeroResult {
 export interface ProveRequest {
   /** 64 hexadecimal digits, hashed as this text. */
   readonly nonce: string;
-  readonly blocks: readonly number[];
+  /** Each in one block. */
+  readonly areas: readonly Area[];
 }
 
 /** Success of `POST /prove`. */
 export interface ProveResult extends ProveRequest {
   readonly transferId: string;
-  /** Hexadecimal, one for each block: SHA-256 over the nonce and the bytes on the target. */
+  /** Hexadecimal, one for each area: SHA-256 over the nonce and the bytes on the target. */
   readonly digests: readonly string[];
 }
 

@@ -3,20 +3,23 @@ import { BLAKE3_HINT } from '../../common/digest/blake3.ts';
 import { TransferError } from '../../common/errors.ts';
 import {
   JSON_BODY_BYTES_MAX,
-  PROVE_BLOCKS_MAX,
+  PROVE_ALIGNMENT_BYTES,
+  PROVE_AREAS_MAX,
+  PROVE_AREA_BYTES_MAX,
   ZERO_BLOCKS_MAX,
   ZERO_RANGES_MAX,
   type Claim,
 } from '../../common/protocol/protocol.ts';
 import { DIGEST_NAMES } from '../../common/digest/digest-names.ts';
-import { blockIndexOf } from '../../common/geometry.ts';
+import type { Area } from '../../common/areas.ts';
+import { blockIndexOf, type Geometry } from '../../common/geometry.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
 import { printable } from '../../common/text.ts';
 import { takeSlab } from './block-routes.ts';
 import { copyBlock } from '../transfer/copy-block.ts';
 import { claimTransfer } from '../transfer/claim.ts';
 import { digestNamed } from '../transfer/refusals.ts';
-import { proveBlocks, readsNothingBack } from '../transfer/prove-blocks.ts';
+import { proveAreas, readsNothingBack } from '../transfer/prove-areas.ts';
 import { reopen } from '../transfer/reopen.ts';
 import { VERIFYING_RETRY_SECONDS, sealTransfer } from '../transfer/seal.ts';
 import type { Transfer } from '../transfer/transfer.ts';
@@ -106,25 +109,32 @@ export function postVerify(context: AppContext, { transfer, activity }: AppOptio
 export async function postProve(context: AppContext, options: AppOptions): Promise<Response> {
   const { transfer } = options;
   const open = transfer.adopted();
-  const { nonce, blocks } = await readJson(context, options);
-  const isBlock = (value: unknown): value is number =>
-    typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < open.blockCount;
+  const { nonce, areas } = await readJson(context, options);
   const isNonce = typeof nonce === 'string' && /^[0-9a-f]{64}$/.test(nonce);
-  if (!isNonce || !Array.isArray(blocks) || blocks.length === 0 || !blocks.every(isBlock)) {
-    const form = '{"nonce":"<64 hexadecimal digits>","blocks":[N,…]}';
-    throw new TransferError(
-      'bad-request',
-      `the body must have the form ${form}, blocks of ${open.blockCount}`,
-    );
+  const isArea = (value: unknown): value is Area => isProvable(value, open.geometry);
+  if (!isNonce || !Array.isArray(areas) || areas.length === 0 || !areas.every(isArea)) {
+    const form = '{"nonce":"<64 hexadecimal digits>","areas":[[<offset>,<length>],…]}';
+    const [most, unit] = [PROVE_AREA_BYTES_MAX, PROVE_ALIGNMENT_BYTES];
+    const area = `at most ${most} bytes of one block, from a multiple of ${unit}`;
+    throw new TransferError('bad-request', `the body must have the form ${form}, each area ${area}`);
   }
-  if (blocks.length > PROVE_BLOCKS_MAX) {
-    throw new TransferError('too-large', `one request can prove at most ${PROVE_BLOCKS_MAX} blocks`);
+  if (areas.length > PROVE_AREAS_MAX) {
+    throw new TransferError('too-large', `one request can prove at most ${PROVE_AREAS_MAX} areas`);
   }
   const parts = {
     takeSlab: async () => await takeSlab(open, options),
     isGone: () => context.env.incoming.socket.destroyed,
   };
-  return jsonResponse(await proveBlocks(transfer, { nonce, blocks }, parts));
+  return jsonResponse(await proveAreas(transfer, { nonce, areas }, parts));
+}
+
+/** Whether it is `[offset, length]` in one block, short and aligned. */
+function isProvable(value: unknown, { sizeBytes, blockSizeBytes }: Geometry): value is Area {
+  if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isSafeInteger)) return false;
+  const [offset, length] = value as [number, number];
+  const isShort = length > 0 && length <= PROVE_AREA_BYTES_MAX;
+  const isWithin = offset >= 0 && (offset % blockSizeBytes) + length <= blockSizeBytes;
+  return isShort && isWithin && offset % PROVE_ALIGNMENT_BYTES === 0 && offset + length <= sizeBytes;
 }
 
 export async function postFlush(_context: AppContext, { transfer }: AppOptions): Promise<Response> {

@@ -112,8 +112,8 @@ export const DISTRUSTING: readonly Mutant[] = [
     tests: PROVE_TESTS,
   },
   {
-    name: 'blocks are proven from the page cache',
-    file: 'receiver/transfer/prove-blocks.ts',
+    name: 'areas are proven from the page cache',
+    file: 'receiver/transfer/prove-areas.ts',
     edits: [['transfer.target.readBack(bytes,', 'transfer.target.read(bytes,']],
     tests: PROVE_TESTS,
   },
@@ -126,7 +126,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'the first blocks are the sample',
     file: 'sender/transfer/proof-sample.ts',
-    edits: [['nth : this.#random(nth + 1)', 'nth : this.#random(nth + 1) + this.#countMax']],
+    edits: [['nth : this.#random(nth + 1)', 'nth : this.#random(nth + 1) + PROVE_AREAS_MAX']],
     tests: ['test/sender/transfer/proof-sample.test.ts'],
   },
   {

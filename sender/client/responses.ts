@@ -92,10 +92,10 @@ export function parseHead(headers: {
   return { digest, algorithm, state, generation, epoch, sourceErrors: headers.sourceErrors ?? '' };
 }
 
-/** @returns 32 bytes for each block. */
+/** @returns 32 bytes for each area. */
 export function parseProof(
   { body }: { body: Buffer },
-  { nonce, blocks }: ProveRequest,
+  { nonce, areas }: ProveRequest,
   transferId: string,
 ): Buffer[] {
   const result = objectOf(body);
@@ -104,11 +104,11 @@ export function parseProof(
     result['transferId'] === transferId &&
     result['nonce'] === nonce &&
     Array.isArray(digests) &&
-    digests.length === blocks.length;
-  if (!isOurs) throw badResponse('not for the blocks that were to be proven');
+    digests.length === areas.length;
+  if (!isOurs) throw badResponse('not for the areas that were to be proven');
   return digests.map((digest: unknown) => {
     if (typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest)) return Buffer.from(digest, 'hex');
-    throw badResponse('no digest of a block');
+    throw badResponse('no digest of an area');
   });
 }
 

@@ -36,7 +36,7 @@ export interface CheckResult {
   /** Bytes that were zeros for want of a readable source. */
   readonly unreadable: TransferStatus['unreadable'];
   /** As in {@link SendResult}; 0 if anything differs. */
-  readonly blocksProven: number | undefined;
+  readonly samplesProven: number | undefined;
 }
 
 /** @throws TransferError `not-claimed`, `transfer-mismatch`, `state-refused` with `--verify none`. */
@@ -77,7 +77,7 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   const proof = request.proof && new ProofSample(request.proof, geometry.blockSizeBytes);
   const onBlock: CompareOptions['onBlock'] = async (block, present) => {
     const { index, digest: now } = block;
-    await proof?.offer(block);
+    proof?.offer(block);
     root.add(index, now);
     if (present !== undefined && !present.equals(now)) different.add(index);
   };
@@ -101,9 +101,9 @@ export async function check(request: CheckRequest, context: SendContext): Promis
     counters: latest,
     sealed: { different, reading, latest },
   });
-  const copy = { transferId, blockSizeBytes: geometry.blockSizeBytes, targetPath: target.path };
-  const blocksProven = proof && isEqual(comparison) ? await prove(proof, parts, copy) : 0;
-  return { ...result, comparison, seal, blocksProven };
+  const copy = { transferId, targetPath: target.path };
+  const samplesProven = proof && isEqual(comparison) ? await prove(proof, parts, copy) : 0;
+  return { ...result, comparison, seal, samplesProven };
 }
 
 /** Has the receipt of a sealed copy renewed, if all is equal. */

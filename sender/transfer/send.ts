@@ -61,8 +61,8 @@ export type SendResult = {
       readonly outcome: 'sealed';
       readonly seal: Seal;
       readonly digests: Buffer | undefined;
-      /** Random blocks that the receiver has proven; undefined: it could not be asked. */
-      readonly blocksProven: number | undefined;
+      /** Random samples that the receiver has proven; undefined: it could not be asked. */
+      readonly samplesProven: number | undefined;
     }
   /** Everything is durable, and the transfer stays open. */
   | { readonly outcome: 'kept-open' }
@@ -100,8 +100,7 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   const isSealed = status.state === 'sealed';
   const reading = isSealed ? await beginIfRead({ ...parts, blockCount: blockCountOf(geometry) }) : undefined;
   const sealed = isSealed ? new FlaggedBlocks(blockCountOf(geometry)) : undefined;
-  const { blockSizeBytes } = geometry;
-  const proof = request.proof && new ProofSample(request.proof, blockSizeBytes);
+  const proof = request.proof && new ProofSample(request.proof, geometry.blockSizeBytes);
   const transmission = makeTransmission(request, context, { status, plan, lanes, retries, sealed, proof });
   const latest: { epoch?: string } = {};
   noteResponse.current = (info) => {
@@ -140,12 +139,12 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   if (completion.outcome === 'differs') return { ...completion, facts: facts(), targetPath };
   const isToProve = proof !== undefined && completion.seal.verified === 'read-back';
   const { transferId } = status;
-  const blocksProven = isToProve ? await prove(proof, parts, { transferId, blockSizeBytes, targetPath }) : 0;
+  const samplesProven = isToProve ? await prove(proof, parts, { transferId, targetPath }) : 0;
   const digests =
     request.areDigestsWanted === true
       ? await fetchDigests(parts, { blockCount: blockCountOf(geometry), root })
       : undefined;
-  return { ...completion, digests, blocksProven, facts: facts(completion), targetPath };
+  return { ...completion, digests, samplesProven, facts: facts(completion), targetPath };
 }
 
 interface TransmissionParts {

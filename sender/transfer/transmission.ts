@@ -182,7 +182,7 @@ export class Transmission {
     const { block, isThere } = isFirst
       ? await this.#comparison.compare(supplied.block, lane)
       : { block: supplied.block, isThere: false };
-    if (isFirst) await this.#options.proof?.offer(block);
+    if (isFirst) this.#options.proof?.offer(block);
     if (isThere) return this.#skip(index, block.digest);
     if (isFirst) {
       this.#root.add(index, block.digest);

@@ -15,7 +15,7 @@ import { run } from '../support/run.ts';
 import { tempDir, type TempDir } from '../support/temp-dir.ts';
 
 const ALWAYS = ['--block-size', '64KiB', '--digest', 'sha-256'];
-const PROVEN = /^proof {4}16 random blocks, read from the target once more, are those of the source$/m;
+const PROVEN = /^proof {4}16 random samples, read from the target once more, are those of the source$/m;
 
 async function sourceIn(folder: TempDir): Promise<string> {
   const path = join(folder.path, 'source');
@@ -38,8 +38,8 @@ test('a receiver that has the digests and not the blocks is found, also by --che
   const asked: ProveRequest[] = [];
   const echo = answering((request) => {
     asked.push(request);
-    const digests = request.blocks.map((index) =>
-      digestNow(Buffer.from(request.nonce + index)).toString('hex'),
+    const digests = request.areas.map(([offset]) =>
+      digestNow(Buffer.from(request.nonce + offset)).toString('hex'),
     );
     return { ...request, transferId, digests };
   });
@@ -50,7 +50,10 @@ test('a receiver that has the digests and not the blocks is found, also by --che
   for (const more of [['--receipt', receipt], ['--check'], []]) {
     const { status, stdout, stderr } = await runSender([...ALWAYS, ...more, source, app.ticket]);
     assert.deepEqual([status, stdout], [5, ''], stderr);
-    assert.match(stderr, /^ddt-send: error: 16 of 16 random blocks are not on \/memory as they were read, /m);
+    assert.match(
+      stderr,
+      /^ddt-send: error: 16 of 16 random samples are not on \/memory as they were read, /m,
+    );
     assert.match(stderr, /^ddt-send: hint: do not erase the source; /m);
   }
   assert(!existsSync(receipt));
@@ -75,7 +78,7 @@ test('an answer to another question is no proof', async () => {
     const lie = answering((asked) => ({
       ...asked,
       transferId,
-      digests: asked.blocks.map(() => '00'.repeat(32)),
+      digests: asked.areas.map(() => '00'.repeat(32)),
       ...change,
     }));
     await using app = await startReceiverApp({ blockCount: null, isReadBack: true, lie });
@@ -97,7 +100,7 @@ test('a block that another program overwrites after the seal is named', async ()
   await using app = await startReceiverApp({ target, blockCount: null, isReadBack: true, lie });
   const { status, stderr } = await runSender([...ALWAYS, source, app.ticket]);
   assert.equal(status, 5);
-  assert.match(stderr, /error: 1 of 16 random blocks are not on .* block 5, offset 327680 \(320 KiB\): /);
+  assert.match(stderr, /error: 1 of 16 random samples are not on .* at offset 327680 \(320 KiB\): /);
 });
 
 test('a receiver of an earlier version is warned about', async () => {
@@ -111,7 +114,7 @@ test('a receiver of an earlier version is warned about', async () => {
   assert.equal(status, 0, stderr);
   assert.match(
     stderr,
-    /^ddt-send: warning: the receiver cannot prove that it has the blocks: only its receipt/m,
+    /^ddt-send: warning: the receiver cannot prove that it has the bytes: only its receipt/m,
   );
 });
 

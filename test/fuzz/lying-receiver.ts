@@ -10,6 +10,7 @@ import { formatTicket } from '../../common/trust/ticket.ts';
 import { mintToken } from '../../common/trust/token.ts';
 import { loadOrMakeIdentity } from '../../receiver/identity/certificate.ts';
 import type { Random } from '../simulation/random.ts';
+import type { ProveRequest } from '../../common/protocol/protocol.ts';
 import { STATUS } from '../support/transfer-status.ts';
 import { hexOf } from './fuzz-blocks.ts';
 import { NASTY_TEXTS, NASTY_VALUES, NESTED, applyEdit, changedJson } from './mutations.ts';
@@ -124,11 +125,13 @@ export class LyingReceiver implements AsyncDisposable {
   }
 
   #prove(body: Buffer): Answer {
-    const { nonce, blocks } = JSON.parse(body.toString()) as { nonce: string; blocks: number[] };
-    const digests = blocks.map((index) =>
-      hexOf(Buffer.concat([Buffer.from(nonce), this.#bytes.get(index) ?? Buffer.alloc(0)])),
-    );
-    return json({ transferId: TRANSFER, nonce, blocks, digests });
+    const { nonce, areas } = JSON.parse(body.toString()) as ProveRequest;
+    const digests = areas.map(([offset, length]) => {
+      const at = offset % LIE_BLOCK_BYTES;
+      const bytes = this.#bytes.get(Math.floor(offset / LIE_BLOCK_BYTES))?.subarray(at, at + length);
+      return hexOf(Buffer.concat([Buffer.from(nonce), bytes ?? Buffer.alloc(0)]));
+    });
+    return json({ transferId: TRANSFER, nonce, areas, digests });
   }
 
   #put(index: number, body: Buffer): Answer {
