@@ -44,7 +44,12 @@ export async function resize(transfer: Transfer, open: OpenTransfer, claim: Size
   using _lock = await locks.lock(0, Math.max(1, open.blockCount));
   // An earlier request may have sealed it meanwhile.
   refuseStale(transfer, open);
-  if (!isShorter) await target.prepare(claim.size);
+  if (!isShorter) {
+    // The claim may fail yet, as the journal can be full: the transfer then has its old size.
+    open.isCutPending = !target.isSizeFixed;
+    await target.prepare(claim.size);
+    verifier?.noteOwnWrites();
+  }
   await durability.flush();
   const both = Math.floor(Math.min(geometry.sizeBytes, claim.size) / geometry.blockSizeBytes);
   await forgetFrom(transfer, open, both);

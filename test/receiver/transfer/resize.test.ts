@@ -74,6 +74,21 @@ test('whichever step fails, the transfer continues with one of the sizes, also a
   }
 });
 
+test('a file that got longer for a claim that failed is sealed with its old length', async () => {
+  for (const step of ['prepare done', 'set claim']) {
+    let isFailing = false;
+    await using the = await claimed((text) => {
+      if (isFailing && text === step) throw new TransferError('no-space', 'full');
+    });
+    isFailing = true;
+    await assert.rejects(resized(the.transfer, 4), coded('no-space'), step);
+    isFailing = false;
+    assert.equal(await the.target.lengthBytes(), 4 * BLOCK_BYTES, step);
+    assert.equal((await seal(the.transfer, 3)).outcome, 'sealed');
+    assert.equal(await the.target.lengthBytes(), 3 * BLOCK_BYTES, step);
+  }
+});
+
 test('a seal that was asked for before is of no size any more', async () => {
   await using the = await claimed();
   await writeZeroBlocks(the.transfer, [[0, 1]], false);
