@@ -42,6 +42,8 @@ export interface SendOptions {
   /** Overwrite without asking. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
+  /** Measure only. */
+  readonly isProbe: boolean;
   /** Compare only. */
   readonly isCheck: boolean;
   /** End without sealing. */
@@ -126,6 +128,7 @@ function makeCommand(print: (text: string) => void): Command {
           .choices(PROGRESS_FORMATS)
           .default('auto'),
       )
+      .option('--probe', 'measure line and disks for ten seconds, estimate the time; exits with 3')
       .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
       .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
       .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
@@ -139,13 +142,16 @@ function makeCommand(print: (text: string) => void): Command {
 
 interface Flags {
   readonly dryRun?: true;
+  readonly probe?: true;
   readonly check?: true;
   readonly keepOpen?: true;
   readonly yes?: true;
 }
 
 function readOptions(command: Command): SendOptions {
-  const { dryRun, check, keepOpen, yes, ...raw } = command.opts<Partial<Record<string, string>> & Flags>();
+  const { dryRun, probe, check, keepOpen, yes, ...raw } = command.opts<
+    Partial<Record<string, string>> & Flags
+  >();
   const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize } = raw;
   const memoryBytes = parseSize(memory, '--memory');
   const retryForMs = parseDuration(raw['retryFor'] ?? '', '--retry-for');
@@ -171,6 +177,7 @@ function readOptions(command: Command): SendOptions {
     receiptFile: raw['receipt'],
     isConfirmed: yes === true,
     isDryRun: dryRun === true,
+    isProbe: probe === true,
     isCheck: check === true,
     isKeptOpen: keepOpen === true,
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
@@ -187,6 +194,11 @@ const CONTRADICTIONS = [
   ['--check', '--mapfile'],
   ['--check', '--yes'],
   ['--dry-run', '--keep-open'],
+  ['--probe', '--dry-run'],
+  ['--probe', '--check'],
+  ['--probe', '--keep-open'],
+  ['--probe', '--receipt'],
+  ['--probe', '--mapfile'],
   ['--keep-open', '--receipt'],
 ] as const;
 

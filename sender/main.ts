@@ -31,6 +31,7 @@ import { Signals, type Hangup } from './signals.ts';
 import type { Source } from './source/source.ts';
 import type { Stream } from './source/stream.ts';
 import { dryRun } from './transfer/dry-run.ts';
+import { probe } from './transfer/probe.ts';
 import { check, type CheckResult } from './transfer/check.ts';
 import { isEqual } from './transfer/comparison.ts';
 import { send, type SendContext, type SendRequest, type SendResult } from './transfer/send.ts';
@@ -92,6 +93,10 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
   };
   const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter };
   reporter.connecting(ticket.host, ticket.port);
+  if (options.isProbe && source.canReread) {
+    reporter.probed(await probe({ ...request, source }, context));
+    return EXIT_STATUS.unproven;
+  }
   if (options.isDryRun && source.canReread) {
     reporter.dryRun(await dryRun({ ...request, source }, context));
     return EXIT_STATUS.unproven;

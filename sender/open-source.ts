@@ -11,7 +11,7 @@ import type { Stream } from './source/stream.ts';
 
 export type SourceOptions = Pick<
   SendOptions,
-  'source' | 'sourceSizeBytes' | 'onReadError' | 'mapfile' | 'isDryRun' | 'isCheck'
+  'source' | 'sourceSizeBytes' | 'onReadError' | 'mapfile' | 'isDryRun' | 'isProbe' | 'isCheck'
 >;
 
 /** @throws TransferError `source-refused`; `usage` for options that this kind of source has no use for. */
@@ -50,6 +50,7 @@ function refuseMisfits(source: Source | Stream, options: SourceOptions): void {
     });
   };
   if (options.isDryRun && !source.canReread) refuse('--dry-run');
+  if (options.isProbe && !source.canReread) refuse('--probe');
   if (options.isCheck && !source.canReread) refuse('--check');
   const hasSectors = source.canReread && source.map !== undefined;
   if (options.mapfile !== undefined && !hasSectors) refuse('--mapfile');

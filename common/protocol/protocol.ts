@@ -36,6 +36,8 @@ export const PROVE_AREAS_MAX = 64;
 export const PROVE_AREA_BYTES_MAX = 64 * 1024;
 /** Areas to prove begin at multiples of this, as direct I/O needs it. */
 export const PROVE_ALIGNMENT_BYTES = 4096;
+/** Body of one `POST /probe`: a block of the size that most copies have. */
+export const PROBE_BYTES_MAX = 4 * 1024 * 1024;
 /** JSON bodies that a client sends: 4096 ranges of two 11-digit numbers fit. */
 export const JSON_BODY_BYTES_MAX = 256 * 1024;
 /**

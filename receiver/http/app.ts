@@ -13,9 +13,11 @@ import {
   HEADER_SENDER,
   HEADER_VERIFIED_COUNT,
 } from '../../common/protocol/protocol.ts';
+import { Semaphore } from '../../common/semaphore.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
 import { actorOf, type AppContext, type AppEnv, type AppOptions, type Middleware } from './route-context.ts';
+import { getProbe, postProbe } from './probe-routes.ts';
 import { SenderLease } from './sender-lease.ts';
 import {
   getBlocks,
@@ -46,6 +48,7 @@ const RESOURCES = [
   '/flush',
   '/verify',
   '/prove',
+  '/probe',
   '/complete',
   '/reopen',
   '/receipt',
@@ -76,6 +79,9 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
   app.post('/copy', async (context) => await postCopy(context, options));
   app.post('/verify', (context) => postVerify(context, options));
   app.post('/prove', async (context) => await postProve(context, options));
+  const probeTurns = new Semaphore(1);
+  app.get('/probe', async (context) => await getProbe(context, options, probeTurns));
+  app.post('/probe', async (context) => await postProbe(context, options));
   app.post('/flush', async (context) => await postFlush(context, options));
   app.post('/complete', async (context) => await postComplete(context, options));
   app.post('/reopen', (context) => postReopen(context, options));

@@ -39,6 +39,15 @@ export async function readBlock(
   return await decodeInPlace(into, bodyBytes, head.encoding, head.lengthBytes);
 }
 
+/** As {@link readBody}, for a body of which only the length matters. */
+export async function discardBody(
+  exchange: Exchange,
+  bytesMax: number,
+  progressTimeoutMs = BODY_PROGRESS_TIMEOUT_MS,
+): Promise<number> {
+  return await takeBody(exchange, () => {}, bytesMax, progressTimeoutMs);
+}
+
 /**
  * Reads the whole body into `into`. A client that waits for `100 Continue` gets it here, so everything that
  * the head alone can decide must have been checked.
@@ -46,10 +55,21 @@ export async function readBlock(
  * @returns the body's length. @throws TransferError `too-large`, `too-slow`, `connection-failed`.
  */
 export async function readBody(
-  { incoming, outgoing }: Exchange,
+  exchange: Exchange,
   into: Buffer,
   bytesMax: number,
   progressTimeoutMs = BODY_PROGRESS_TIMEOUT_MS,
+): Promise<number> {
+  const put = (chunk: Buffer, at: number): void => void chunk.copy(into, at);
+  return await takeBody(exchange, put, bytesMax, progressTimeoutMs);
+}
+
+/** @param put gets each chunk with its place in the body. */
+async function takeBody(
+  { incoming, outgoing }: Exchange,
+  put: (chunk: Buffer, at: number) => void,
+  bytesMax: number,
+  progressTimeoutMs: number,
 ): Promise<number> {
   if (incoming.headers.expect !== undefined) outgoing.writeContinue();
   return await new Promise<number>((resolve, reject) => {
@@ -69,7 +89,7 @@ export async function readBody(
     const take = (chunk: Buffer): void => {
       timer.refresh();
       if (length + chunk.length > bytesMax) return fail(tooLarge(bytesMax));
-      chunk.copy(into, length);
+      put(chunk, length);
       length += chunk.length;
     };
     const end = (): void => {

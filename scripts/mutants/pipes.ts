@@ -75,7 +75,13 @@ export const PIPES: readonly Mutant[] = [
   {
     name: 'a file is cut while the journal lists what is behind the end',
     file: UPDATE,
-    edits: [['if (!isShorter) await target.prepare(claim.size);', 'await target.prepare(claim.size);']],
+    edits: [['  if (!isShorter) {\n', '  if (claim.size >= 0) {\n']],
+    tests: RESIZE_TESTS,
+  },
+  {
+    name: 'a file that got longer for a claim that failed stays longer',
+    file: UPDATE,
+    edits: [['    open.isCutPending = !target.isSizeFixed;\n', '']],
     tests: RESIZE_TESTS,
   },
   {

@@ -29,7 +29,14 @@ import type { BodyPacer } from '../bandwidth/body-pacer.ts';
 import type { Reachability } from './connection/reachability.ts';
 import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
 import { refuseOtherSigner } from './receipt-signature.ts';
-import { parseBlockResult, parseHead, parseProof, parseSeal, parseZeroResult } from './responses.ts';
+import {
+  parseBlockResult,
+  parseHead,
+  parseProof,
+  parseReadRate,
+  parseSeal,
+  parseZeroResult,
+} from './responses.ts';
 import { parseClaimResponse, parseTransferStatus } from './status-response.ts';
 import type { BlockHead, OutgoingBlock, ReceiverClient, ResponseInfo, SealRequest } from './receiver-port.ts';
 import { AcknowledgedBytes, type UnackedBytes } from './connection/unacked-bytes.ts';
@@ -222,6 +229,17 @@ export class HttpReceiver implements ReceiverClient {
   async prove(request: ProveRequest, transferId: string, signal: AbortSignal): Promise<readonly Buffer[]> {
     const response = await this.#postJson('POST', '/prove', request, signal);
     return parseProof(response, request, transferId);
+  }
+
+  async probeTarget(signal: AbortSignal): ReturnType<ReceiverClient['probeTarget']> {
+    return parseReadRate(
+      await this.#request({ method: 'GET', path: '/probe', signal, responseMsMax: PATIENT_STALL_MS }),
+    );
+  }
+
+  async probeLine(body: Buffer, signal: AbortSignal): Promise<void> {
+    const headers = { 'content-type': 'application/octet-stream', 'content-length': String(body.length) };
+    await this.#request({ method: 'POST', path: '/probe', headers, body, signal });
   }
 
   async close(): Promise<void> {

@@ -9,6 +9,7 @@ import type {
   TransferStatus,
   ZeroResult,
 } from '../../common/protocol/protocol.ts';
+import type { ReadRate } from '../../common/io/read-rate.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
 
@@ -101,5 +102,9 @@ export interface ReceiverClient {
    * --verify none.
    */
   prove(request: ProveRequest, transferId: string, signal: AbortSignal): Promise<readonly Buffer[]>;
+  /** How fast the receiver reads its target; of 0 bytes nothing is known. @throws as {@link prove}. */
+  probeTarget(signal: AbortSignal): Promise<ReadRate>;
+  /** Sends bytes that are thrown away there. @param body at most `PROBE_BYTES_MAX`. */
+  probeLine(body: Buffer, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 /** Responses of the receiver, checked: it is believed only if it repeats the request. Pure and total. */
+import type { ReadRate } from '../../common/io/read-rate.ts';
 import { parseAreas } from '../../common/areas.ts';
 import { DIGEST_BYTES, type DigestAlgorithm } from '../../common/digest/digest.ts';
 import { DIGEST_NAMES, digestMember } from '../../common/digest/digest-names.ts';
@@ -110,6 +111,12 @@ export function parseProof(
     if (typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest)) return Buffer.from(digest, 'hex');
     throw badResponse('no digest of an area');
   });
+}
+
+export function parseReadRate({ body }: { body: Buffer }): ReadRate {
+  const { bytes, ms } = objectOf(body);
+  if (!isCount(bytes) || !isCount(ms)) throw badResponse('no rate');
+  return { bytes, ms };
 }
 
 /** The receipt must be of this copy. */

@@ -1,7 +1,8 @@
 /** Progress and results as plain lines and as JSON events. Pure. */
 import { AREAS_NAMED_MAX } from '../../common/area-report.ts';
 import { countAreas, formatAreas, type Area } from '../../common/areas.ts';
-import { formatDuration, formatSize } from '../../common/units.ts';
+import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
+import type { ProbeFacts } from '../transfer/probe.ts';
 import type { BlockCounters, DoneFacts, DryRunFacts } from '../transfer/counters.ts';
 import { PROGRESS_COLUMNS, type Snapshot } from './progress-columns.ts';
 
@@ -93,6 +94,25 @@ export function dryRunText(facts: DryRunFacts): string {
         `${blocksSkipped} are present and equal`;
   const sealed = facts.isSealed && blocksToSend > 0 ? ', after ddt-receive --update' : '';
   return `dry run  ${what}; nothing was sent${sealed}\n`;
+}
+
+/** A rate of disks, which are in bytes. */
+function diskRateText(name: string, bytesPerSecond: number | null): string {
+  if (bytesPerSecond === null) return `${name} not measured`;
+  return `${name} ${formatSize(Math.round(bytesPerSecond))}/s`;
+}
+
+export function probeText(facts: ProbeFacts): string {
+  const { lineBytesPerSecond, roundTripMs, connections, bytesTotal, secondsEstimated, limit } = facts;
+  const [source, target] = [facts.sourceBytesPerSecond, facts.targetBytesPerSecond];
+  const rate = `${formatRate(lineBytesPerSecond)} with ${connections} connections`;
+  const time = `${formatSize(bytesTotal)} in about ${formatDuration(secondsEstimated * 1000)}`;
+  return [
+    `line     ${rate}, round trip ${roundTripMs < 10 ? roundTripMs.toFixed(1) : Math.round(roundTripMs)} ms`,
+    `reading  ${diskRateText('source', source)}, ${diskRateText('target', target)}`,
+    `probe    ${time}: the ${limit} is the limit; zeros and compression make it less; nothing was written`,
+    '',
+  ].join('\n');
 }
 
 function unreadableText(areas: readonly Area[]): string {

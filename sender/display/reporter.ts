@@ -9,6 +9,7 @@ import { formatHostPort } from '../../common/host-port.ts';
 import { redact } from '../../common/text.ts';
 import { formatLimit, type Limit } from '../bandwidth/bandwidth-schedule.ts';
 import type { DoneFacts, DryRunFacts } from '../transfer/counters.ts';
+import type { ProbeFacts } from '../transfer/probe.ts';
 import type { Comparison } from '../transfer/comparison.ts';
 import type { Observed, SendReporter } from '../transfer/reporter-port.ts';
 import { Eta } from './eta.ts';
@@ -24,6 +25,7 @@ import {
   dryRunText,
   keptOpenEvent,
   keptOpenText,
+  probeText,
   progressEvent,
   progressLine,
 } from './progress-text.ts';
@@ -173,6 +175,13 @@ export class Reporter implements SendReporter {
     this.stop();
     if (format === 'json') this.#writeEvent({ event: 'dry-run', ...facts });
     else if (format !== 'none') writeOut(dryRunText(facts));
+  }
+
+  probed(facts: ProbeFacts): void {
+    const { format, writeOut } = this.#options;
+    this.stop();
+    if (format === 'json') this.#writeEvent({ event: 'probe', ...facts });
+    else if (format !== 'none') writeOut(probeText(facts));
   }
 
   /** A comparison, after which nothing was sealed again. */

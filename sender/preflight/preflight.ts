@@ -14,6 +14,7 @@ export interface PreflightOptions {
   /** Overwrite without asking. */
   readonly isConfirmed: boolean;
   readonly isDryRun: boolean;
+  readonly isProbe: boolean;
 }
 
 export interface PreflightParts {
@@ -72,7 +73,8 @@ export class Preflight {
   #mustAsk({ state, target }: TransferStatus): boolean {
     const isOverwriting = state === 'unclaimed' && target.content.length > 0;
     const canAnswer = process.stdin.isTTY && process.stderr.isTTY;
-    return isOverwriting && canAnswer && !this.#options.isConfirmed && !this.#options.isDryRun;
+    const { isConfirmed, isDryRun, isProbe } = this.#options;
+    return isOverwriting && canAnswer && !isConfirmed && !isDryRun && !isProbe;
   }
 
   /** @throws TransferError `target-refused` unless the answer is yes; the reason of the signal. */

@@ -147,6 +147,14 @@ export class SimClient implements ReceiverClient {
     return await Promise.reject(new TransferError('not-found', 'no such path'));
   }
 
+  async probeTarget(): Promise<never> {
+    return await Promise.reject(new TransferError('not-found', 'no such path'));
+  }
+
+  async probeLine(): Promise<never> {
+    return await this.probeTarget();
+  }
+
   async close(): Promise<void> {
     this.isConnected = false;
   }

@@ -25,6 +25,8 @@ export function fakeLane(given: Partial<ReceiverClient> = {}): FakeLane {
     complete: unasked,
     verify: unasked,
     prove: unasked,
+    probeTarget: unasked,
+    probeLine: unasked,
     close: async () => {},
     ...given,
   };

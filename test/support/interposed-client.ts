@@ -53,6 +53,8 @@ function interpose(client: HttpReceiver, { putBlock, copyBlock, complete }: Inte
     complete: async (...args) => await (complete?.(askComplete, ...args) ?? askComplete(...args)),
     verify: async (signal) => await client.verify(signal),
     prove: async (...args) => await client.prove(...args),
+    probeTarget: async (signal) => await client.probeTarget(signal),
+    probeLine: async (...args) => await client.probeLine(...args),
     close: async () => await client.close(),
   };
 }
