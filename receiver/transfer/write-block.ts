@@ -62,7 +62,11 @@ export async function writeBlock(
       async () => await transfer.target.write(bytes, offset),
     );
   });
-  if (block.isFlushed) await flushTo(open, written.generation, written.epoch);
+  if (block.isFlushed) {
+    await flushTo(open, written.generation, written.epoch);
+    // A claim of another size, or another write, may have come during the flush.
+    if (!open.table.isDurable(index)) throw epochEnded();
+  }
   return {
     isNew,
     receipt: {

@@ -127,3 +127,20 @@ test('a failed flush of before is known to the blocks of the new size', async ()
   await assert.rejects(durability.flushEverything(), coded('io-error'));
   assert.notEqual(the.transfer.epoch, epoch);
 });
+
+test('a block that a claim has forgotten is not reported as durable', async () => {
+  await using the = await claimed();
+  await writeZeroBlocks(the.transfer, [[1, 2]], false);
+  using gate = the.target.hold('flush');
+  const flushing = the.transfer.claimed().durability.flush();
+  await gate.arrived();
+  // Both wait for the next flush.
+  const put = the.put(the.transfer, 2);
+  await settle();
+  const resizing = resized(the.transfer, 1);
+  await settle();
+  gate.open();
+  await assert.rejects(put, coded('io-error', { message: /send the block again/ }));
+  await flushing;
+  assert.equal(await resizing, 'resized');
+});
