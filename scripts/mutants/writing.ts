@@ -113,8 +113,14 @@ export const WRITING: readonly Mutant[] = [
   {
     name: 'a block is called durable before it is',
     file: WRITE,
-    edits: [['if (block.isFlushed) await flushTo', 'if (block.isFlushed) void flushTo']],
+    edits: [['    await flushTo(open, written', '    void flushTo(open, written']],
     tests: ['test/receiver/durability/durability.test.ts'],
+  },
+  {
+    name: 'a block is called durable that a claim has forgotten',
+    file: WRITE,
+    edits: [['if (!open.table.isDurable(index)) throw epochEnded();', 'open.table.isDurable(index);']],
+    tests: ['test/receiver/transfer/resize.test.ts'],
   },
   {
     name: 'a flush is believed that came after the one in which the block was lost',
