@@ -19,6 +19,8 @@ export interface Route {
   readonly near: readonly string[];
   readonly far: readonly string[];
   readonly farAddress: string;
+  /** CPU seconds of the processes at each end so far. */
+  ends?(): Promise<readonly [near: number, far: number]>;
   /** Bytes that have come out of the line at the far end so far, packet headers included. */
   arrivedBytes?(): Promise<number>;
 }
@@ -47,6 +49,8 @@ export interface Copy {
   readonly lineMbit: number;
   /** Of the whole machine: both sides, and the kernel's work for them. */
   readonly cpuSeconds: number;
+  /** Of the processes at each end, where that is measured. */
+  readonly endSeconds?: readonly [near: number, far: number];
   /** Of ddt: its number of connections, once a second. */
   readonly connections?: readonly number[];
   /** Of ddt: peak memory. */
@@ -103,6 +107,7 @@ export async function timeCopy(
   { statuses = [0], keepsHoles = false }: Ending = {},
 ): Promise<Copy> {
   const busyBefore = await busySeconds();
+  const [nearBefore, farBefore] = (await job.route.ends?.()) ?? [NaN, NaN];
   const startMs = performance.now();
   const now = (): number => (performance.now() - startMs) / 1000;
   const samples: Sample[] = [];
@@ -115,7 +120,9 @@ export async function timeCopy(
   }
   const seconds = now();
   const cpuSeconds = (await busySeconds()) - busyBefore;
-  const figures = { seconds, cpuSeconds, lineMbit: middleOf(samples) };
+  const [near, far] = (await job.route.ends?.()) ?? [NaN, NaN];
+  const endSeconds = [near - nearBefore, far - farBefore] as const;
+  const figures = { seconds, cpuSeconds, endSeconds, lineMbit: middleOf(samples) };
   const { sizeBytes, dataBytes = sizeBytes } = job;
   if (last.isRunning) {
     // The target is sparse until it is written: what is allocated has arrived.

@@ -7,7 +7,17 @@ import { SCRIPTS } from '../../test/support/processes.ts';
 import { runTool } from '../run-script.ts';
 import type { CopyJob, Peer } from './copy.ts';
 import { leaveUnsealed } from './first-run.ts';
-import { ddAlone, ddNc, ddSsh, ddt, nbdcopy, qemuImg, rsync, type DdtOptions } from './peers.ts';
+import {
+  ddAlone,
+  ddNc,
+  ddSsh,
+  ddt,
+  nbdcopy,
+  nbdcopyCompared,
+  qemuImg,
+  rsync,
+  type DdtOptions,
+} from './peers.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -30,6 +40,8 @@ export interface DiskJob {
   /** Follows the size in a sentence. */
   readonly describe: string;
   readonly makeSource: (job: CopyJob) => Promise<void>;
+  /** Source and target are loop devices with direct I/O; the target is filled before the first copy. */
+  readonly isOnDevices?: boolean;
   /** The target as each tool finds it. */
   readonly makeTarget: (job: CopyJob) => Promise<void>;
   /** Plus a ddt for each entry of `extra`. The others are compared with the first contender. */
@@ -105,6 +117,26 @@ function onNewFile(hasZeros: boolean): DiskJob['contenders'] {
   return (_job, extra) => [...ddts(extra), ...peers.map((peer) => ({ peer }))];
 }
 
+/** As its users tune it: requests of 4 MiB, and a server that leaves nothing in the page cache. */
+const [NBD_TUNED, NBDKIT_TUNED] = [['--request-size=4194304'], ['cache=none']] as const;
+
+/** Onto a device that is full of other bytes. */
+function onDevice(_job: CopyJob, extra: ReadonlyMap<string, DdtOptions>): Contender[] {
+  const receive = ['--overwrite-target'];
+  const peers = [
+    ddt('ddt', { receive }),
+    ddt('ddt --verify none', { receive: [...receive, '--verify', 'none'] }),
+    ...[...extra].map(([name, options]) =>
+      ddt(name, { ...options, receive: [...receive, ...(options.receive ?? [])] }),
+    ),
+    nbdcopy('nbdcopy, TLS, 4 connections, tuned', NBD_TUNED, NBDKIT_TUNED),
+    nbdcopyCompared('nbdcopy tuned, then dd iflag=direct | cmp', NBD_TUNED, NBDKIT_TUNED),
+    nbdcopy('nbdcopy, TLS, 4 connections, default requests'),
+    ddAlone('dd, direct I/O, no network', '', 'iflag=direct oflag=direct'),
+  ];
+  return peers.map((peer) => ({ peer }));
+}
+
 /** Onto a target that holds an older state of the source. ddt can resume only what was not sealed. */
 function onOldCopy(job: CopyJob, extra: ReadonlyMap<string, DdtOptions>): Contender[] {
   const folder = join(job.folder, 'unsealed');
@@ -131,6 +163,15 @@ function onOldCopy(job: CopyJob, extra: ReadonlyMap<string, DdtOptions>): Conten
 }
 
 export const JOBS: readonly DiskJob[] = [
+  {
+    name: 'device',
+    sizeBytes: 2 * GIB,
+    describe: 'of random bytes, from device to device',
+    isOnDevices: true,
+    makeSource: makeRandom,
+    makeTarget: async () => {},
+    contenders: onDevice,
+  },
   {
     name: 'random',
     sizeBytes: 2 * GIB,

@@ -7,8 +7,10 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatSize, parseSize, parseWhole } from '../../common/units.ts';
 import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
-import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob } from './copy.ts';
+import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob, type Route } from './copy.ts';
+import { openCpuGroup } from './cpu-group.ts';
 import { JOBS, SIZE_BYTES_MIN, type Contender, type DiskJob } from './jobs.ts';
+import { makeDevice } from './loop-device.ts';
 import type { DdtOptions } from './peers.ts';
 import { describeMachine, formatTable } from './report.ts';
 
@@ -23,6 +25,7 @@ const USAGE = `usage: npm run bench:local -- [options]
                           may be repeated
   --limit <n>             seconds after which a tool is stopped for good; default 600
   --folder <folder>       default ${TEMPORARY}; needs three times the data of the disk
+  --target-folder <folder>  of the target; /dev/shm stands for a disk of its own
 
 Only root can drop all caches. The other tools: apt-get install gnutls-bin iproute2 libnbd-bin
 nbdkit netcat-openbsd openssh-client openssh-server qemu-utils rsync
@@ -31,6 +34,8 @@ const DROP_CACHES = '/proc/sys/vm/drop_caches';
 
 interface Bench {
   readonly folder: string;
+  readonly targetFolder: string;
+  readonly route: Route;
   readonly sizeBytes: number | undefined;
   readonly rounds: number;
   readonly tools: string | undefined;
@@ -65,9 +70,14 @@ async function measure(disk: DiskJob, job: CopyJob, { peer, prepare }: Contender
 async function benchDisk(bench: Bench, disk: DiskJob): Promise<string[]> {
   const { rounds, tools, extra, limitSeconds, signal } = bench;
   const sizeBytes = bench.sizeBytes ?? disk.sizeBytes;
-  await using own = await mkdtempDisposable(join(bench.folder, `${disk.name}-`));
-  const [source, target] = [join(own.path, 'source'), join(own.path, 'target')];
-  const job = { route: LOOPBACK, folder: own.path, source, target, sizeBytes, limitSeconds, signal };
+  await using stack = new AsyncDisposableStack();
+  const own = stack.use(await mkdtempDisposable(join(bench.folder, `${disk.name}-`)));
+  const other = stack.use(await mkdtempDisposable(join(bench.targetFolder, `${disk.name}-`)));
+  const place = async (file: string): Promise<string> =>
+    disk.isOnDevices === true ? await makeDevice(file, sizeBytes, signal, stack) : file;
+  const source = await place(join(own.path, 'source'));
+  const target = await place(join(other.path, 'target'));
+  const job = { route: bench.route, folder: own.path, source, target, sizeBytes, limitSeconds, signal };
   const contenders = disk.contenders(job, extra);
   const { chosen, left } = choosePeers(
     contenders.map(({ peer }) => peer),
@@ -77,6 +87,8 @@ async function benchDisk(bench: Bench, disk: DiskJob): Promise<string[]> {
     .filter(({ peer }) => chosen.includes(peer))
     .map((contender) => ({ ...contender, copies: [] as Copy[] }));
   await disk.makeSource(job);
+  // Blocks that were never written are read without the disk.
+  if (disk.isOnDevices === true) await disk.makeSource({ ...job, source: target });
   for (let round = 1; round <= rounds; round++) {
     for (const row of rows) {
       if (row.copies.at(-1)?.isComplete === false) continue;
@@ -84,7 +96,7 @@ async function benchDisk(bench: Bench, disk: DiskJob): Promise<string[]> {
       const copy = await measure(disk, job, row);
       row.copies.push(copy);
       process.stderr.write(`${copy.seconds.toFixed(1)} s\n`);
-      await rm(target, { force: true });
+      if (disk.isOnDevices !== true) await rm(target, { force: true });
     }
   }
   return [
@@ -98,6 +110,16 @@ async function benchDisk(bench: Bench, disk: DiskJob): Promise<string[]> {
     '',
     ...left.map((reason) => `Left out: ${reason}\n`),
   ];
+}
+
+/** Each end in a control group of its own, where that is possible. */
+async function openLoopback(stack: AsyncDisposableStack): Promise<Route> {
+  const [near, far] = [await openCpuGroup('near'), await openCpuGroup('far')];
+  if (near === undefined || far === undefined) return LOOPBACK;
+  stack.use(near);
+  stack.use(far);
+  const ends = async (): Promise<readonly [number, number]> => [await near.seconds(), await far.seconds()];
+  return { ...LOOPBACK, near: near.under, far: far.under, ends };
 }
 
 function parseDdt(text: string): [string, DdtOptions] {
@@ -128,6 +150,7 @@ async function benchLocal(parameters: string[], signal: AbortSignal): Promise<vo
       ddt: { ...text, multiple: true, default: [] },
       limit: { ...text, default: '600' },
       folder: { ...text, default: TEMPORARY },
+      'target-folder': text,
       help: { type: 'boolean' },
     },
   });
@@ -143,9 +166,13 @@ async function benchLocal(parameters: string[], signal: AbortSignal): Promise<vo
   const rounds = parseWhole(values.rounds, '--rounds', 1, 99);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);
   const extra = new Map(values.ddt.map(parseDdt));
-  await using own = await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-'));
+  await using stack = new AsyncDisposableStack();
+  const own = stack.use(await mkdtempDisposable(join(resolve(values.folder), 'ddt-bench-')));
+  const targetFolder = resolve(values['target-folder'] ?? own.path);
   const bench: Bench = {
     folder: own.path,
+    targetFolder,
+    route: await openLoopback(stack),
     sizeBytes,
     rounds,
     tools: values.tools,

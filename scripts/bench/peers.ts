@@ -106,21 +106,20 @@ export function rsync(name: string, options: string): Peer {
   });
 }
 
-/** The limit of the disk itself: no network. */
-export function ddAlone(name: string, conversion = ''): Peer {
+/** The limit of the disk itself: no network. @param conversion of dd(1). @param flags for each side. */
+export function ddAlone(name: string, conversion = '', flags = ''): Peer {
   return {
     name,
     proof: 'flushed',
     programs: [],
     copy: async (job) => {
       await using stack = new AsyncDisposableStack();
-      const script = `dd if=${quoted(job.source)} ${writeDisk(job, conversion).slice('dd '.length)}`;
-      return await timeCopy(job, async () => stack.use(await startAt([], shell(script))));
+      const script = `dd if=${quoted(job.source)} ${writeDisk(job, conversion).slice('dd '.length)} ${flags}`;
+      return await timeCopy(job, async () => stack.use(await startAt(job.route.near, shell(script))));
     },
   };
 }
 
-/** @param filters a program for each side to pipe through. */
 /** No copy: the time that reading the target back takes. */
 export function readTarget(name: string): Peer {
   return {
@@ -130,11 +129,12 @@ export function readTarget(name: string): Peer {
     copy: async (job) => {
       await using stack = new AsyncDisposableStack();
       const script = `dd if=${quoted(job.target)} of=/dev/null bs=4M iflag=direct status=none`;
-      return await timeCopy(job, async () => stack.use(await startAt([], shell(script))));
+      return await timeCopy(job, async () => stack.use(await startAt(job.route.near, shell(script))));
     },
   };
 }
 
+/** @param filters a program for each side to pipe through. */
 export function ddNc(name: string, filters?: readonly [Tool, string], conversion = ''): Peer {
   const through = (program: string | undefined): string => (program === undefined ? '' : ` | ${program}`);
   return {
@@ -200,11 +200,25 @@ function toNbdkit(
 
 /** @param options besides the number of connections. @param plugin parameters of nbdkit's. */
 export function nbdcopy(name: string, options: readonly string[] = [], plugin: readonly string[] = []): Peer {
-  const command = ({ source, route }: CopyJob, { port, keys }: { port: number; keys: string }): string[] => {
-    const uri = `nbds://bench@${route.farAddress}:${port}/?tls-psk-file=${join(keys, 'keys.psk')}`;
-    return ['nbdcopy', '--flush', '--connections=4', '--requests=16', ...options, source, uri];
-  };
-  return toNbdkit(name, 'nbdcopy', command, plugin);
+  return toNbdkit(name, 'nbdcopy', (job, server) => nbdcopyCommand(job, server, options), plugin);
+}
+
+function nbdcopyCommand(
+  { source, route }: CopyJob,
+  { port, keys }: { port: number; keys: string },
+  options: readonly string[],
+): readonly string[] {
+  const uri = `nbds://bench@${route.farAddress}:${port}/?tls-psk-file=${join(keys, 'keys.psk')}`;
+  return ['nbdcopy', '--flush', '--connections=4', '--requests=16', ...options, source, uri];
+}
+
+/** What ddt does as well: the target is read past the page cache, and compared with the source. */
+export function nbdcopyCompared(name: string, options: readonly string[], plugin: readonly string[]): Peer {
+  const compare = ({ source, target }: CopyJob): string =>
+    `dd if=${quoted(target)} bs=4M iflag=direct status=none | cmp - ${quoted(source)}`;
+  const command = (job: CopyJob, server: { port: number; keys: string }): readonly string[] =>
+    shell(`${nbdcopyCommand(job, server, options).map(quoted).join(' ')}; ${compare(job)}`);
+  return { ...toNbdkit(name, 'nbdcopy', command, plugin), proof: 'flushed, read back' };
 }
 
 /** @param options besides those that make it fast: eight requests in flight, in any order. */

@@ -44,6 +44,7 @@ function formatRow({ peer, copies }: Row, first: Row | undefined, sizeBytes: num
     `${least}${median(copies.map(({ seconds }) => seconds)).toFixed(1)}`,
     ratios.length === 0 ? '' : `${least}${median(ratios).toFixed(2)}`,
     median(copies.map(({ cpuSeconds }) => cpuSeconds)).toFixed(1),
+    ...[0, 1].map((end) => formatSeconds(median(copies.map(({ endSeconds }) => endSeconds?.[end] ?? NaN)))),
     isComplete ? peer.proof : 'stopped',
     peak('senderBytes'),
     peak('receiverBytes'),
@@ -51,11 +52,16 @@ function formatRow({ peer, copies }: Row, first: Row | undefined, sizeBytes: num
   return `| ${cells.join(' | ')} |`;
 }
 
+function formatSeconds(seconds: number): string {
+  return Number.isNaN(seconds) ? '' : seconds.toFixed(1);
+}
+
 /** Everything but the ranges and the peaks is a median; ratios to `first` are taken round by round. */
 export function formatTable(rows: readonly Row[], first: Row | undefined, sizeBytes: number): string[] {
   return [
-    '| | MB/s | min–max | seconds | ddt is × as fast | CPU s | proof | peak memory: sender | receiver |',
-    '|---|---:|---:|---:|---:|---:|---|---:|---:|',
+    '| | MB/s | min–max | seconds | ddt is × as fast | CPU s | near | far | proof | peak memory: sender ' +
+      '| receiver |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---|---:|---:|',
     ...rows.map((row) => formatRow(row, first, sizeBytes)),
   ];
 }

@@ -8,8 +8,8 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatSize, parseSize, parseWhole } from '../../common/units.ts';
 import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
-import { run } from '../../test/support/run.ts';
 import { LOOPBACK, choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './copy.ts';
+import { makeDevice } from './loop-device.ts';
 import { buildWan, lineName, openLine, parseLine } from './long-line.ts';
 import { ddt, nbdcopy, readTarget, rsync } from './peers.ts';
 import { describeMachine, formatTable } from './report.ts';
@@ -51,19 +51,6 @@ function peersIn(folder: string): Peer[] {
     rsync('rsync --inplace over ssh', '--no-whole-file --ignore-times --copy-devices --write-devices'),
     nbdcopy('nbdcopy, TLS, 4 connections', ['--request-size=4194304'], ['cache=none']),
   ];
-}
-
-/** A loop device past the page cache, over a file that has all of its blocks. */
-async function makeDevice(
-  file: string,
-  sizeBytes: number,
-  signal: AbortSignal,
-  stack: AsyncDisposableStack,
-): Promise<string> {
-  await runTool('fallocate', ['--length', String(sizeBytes), file], signal);
-  const device = await runTool('losetup', ['--find', '--show', '--direct-io=on', file], signal);
-  stack.defer(async () => void (await run('losetup', ['--detach', device.trim()])));
-  return device.trim();
 }
 
 async function makeSource({ source, sizeBytes, signal }: CopyJob): Promise<void> {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { skipUnlessLoop } from '../support/loop-device.ts';
 import { notApplicable, unlessInstalled, unlessRoot } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -30,8 +31,10 @@ test('bench:local copies a disk with every tool that is installed, and lists the
   const { stdout, rows } = await bench('local.ts', [...small, '--ddt=--connections 1; --verify none']);
   const wanted = ['ddt', 'ddt --verify none', 'ddt --connections 1 --verify none', 'dd, no network'];
   for (const name of wanted) {
-    const [rate, span, seconds, ratio, cpu, proof, ...peaks] = rows.get(name) ?? [];
+    const [rate, span, seconds, ratio, cpu, near, far, proof, ...peaks] = rows.get(name) ?? [];
     assert.match(`${rate} ${span} ${seconds} ${ratio} ${cpu}`, /^\d+ \d+–\d+ [\d.]+ [\d.]+ [\d.]+$/, stdout);
+    // Empty where control groups cannot be made.
+    assert.match(`${near} ${far}`, /^([\d.]+ [\d.]+| )$/, stdout);
     const isDdt = name.startsWith('ddt');
     assert.equal(proof?.includes('read back'), name === 'ddt', stdout);
     assert.deepEqual(
@@ -47,11 +50,19 @@ test('bench:local copies a disk with every tool that is installed, and lists the
   }
 });
 
+test('bench:local copies from device to device', { skip: skipUnlessLoop }, async () => {
+  const small = ['--jobs', 'device', '--size', '16MiB', '--rounds', '1'];
+  const { stdout, rows } = await bench('local.ts', [...small, '--target-folder', '/dev/shm']);
+  for (const name of ['ddt', 'ddt --verify none', 'dd, direct I/O, no network']) {
+    assert.match(rows.get(name)?.[0] ?? '', /^\d+$/, stdout);
+  }
+});
+
 test('bench:local runs ddt again after an interrupted run and after a sealed one', async () => {
   const small = ['--jobs', 'second', '--size', '16MiB', '--rounds', '1', '--tools', 'first run'];
   const { stdout, rows } = await bench('local.ts', small);
   for (const name of ['ddt, first run not sealed', 'ddt, first run sealed: starts over']) {
-    assert.equal(rows.get(name)?.[5], 'digests, flushed, read back', stdout);
+    assert.equal(rows.get(name)?.[7], 'digests, flushed, read back', stdout);
   }
 });
 
@@ -73,13 +84,13 @@ const skip =
 
 test('bench:update updates the target of every tool that is installed', { skip }, async () => {
   const { rows, stdout } = await bench('update.ts', ['--size', '8MiB', '--rounds', '2', '--changed', '20']);
-  for (const name of ['ddt --update', 'ddt --adopt']) assert.equal(rows.get(name)?.length, 8, stdout);
+  for (const name of ['ddt --update', 'ddt --adopt']) assert.equal(rows.get(name)?.length, 10, stdout);
   assert.match(stdout, /\*\*1 Gbit\/s, 20 ms, no loss\*\*, 8 MiB of random bytes, 20 % changed\n/);
 });
 
 test('a wrong option of a benchmark is refused with the valid values', async () => {
   for (const [script, option, message] of [
-    ['local.ts', '--jobs=tape', /--jobs: 'tape' is not one of random, image, sparse, second\n/],
+    ['local.ts', '--jobs=tape', /--jobs: 'tape' is not one of device, random, image, sparse, second\n/],
     ['local.ts', '--size=1MiB', /--size must be at least 16 MiB\n/],
     ['local.ts', '--ddt=a;b;c', /--ddt 'a;b;c' has more than one ';'\n/],
     ['scale.ts', '--blocks=0', /--blocks/],
