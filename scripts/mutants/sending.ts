@@ -74,6 +74,23 @@ export const SENDING: readonly Mutant[] = [
     tests: OWED_TESTS,
   },
   {
+    name: 'a response that was overtaken makes its epoch the current one for good',
+    file: OWED,
+    edits: [['this.#epochs.includes(epoch) && requestedMs <= this.#sinceMs', 'this.#epochs.includes(epoch)']],
+    tests: OWED_TESTS,
+  },
+  {
+    name: 'a late response of an ended epoch makes it the current one',
+    file: OWED,
+    edits: [
+      [
+        '    if (this.#epochs.includes(epoch) && requestedMs <= this.#sinceMs) return;\n',
+        '    void requestedMs;\n',
+      ],
+    ],
+    tests: OWED_TESTS,
+  },
+  {
     name: 'blocks that were lost with their epoch are not sent again',
     file: TRANSMISSION,
     edits: [

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import { formatAreas } from '../../common/areas.ts';
+import { systemClock } from '../../common/clock.ts';
 import { DIGEST_NAMES, digestField } from '../../common/digest/digest-names.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
@@ -280,6 +281,7 @@ export class HttpReceiver implements ReceiverClient {
     const stall = new AbortController();
     using watch = this.#watch(options, stall);
     this.#watches.add(watch);
+    const requestedMs = systemClock.monotonicMs();
     let interimCount = 0;
     try {
       const { statusCode, headers, body } = await this.#client.request({
@@ -296,7 +298,7 @@ export class HttpReceiver implements ReceiverClient {
       });
       const header = (name: string): string | undefined => [headers[name]].flat()[0];
       const bytes = await readReply(body, options.replyBytesMax ?? JSON_REPLY_BYTES_MAX);
-      this.#report(header);
+      this.#report(header, requestedMs);
       return { status: statusCode, header, body: bytes };
     } catch (error) {
       throw error instanceof TransferError ? error : this.#connectionFailure(error);
@@ -345,12 +347,12 @@ export class HttpReceiver implements ReceiverClient {
     });
   }
 
-  #report(header: (name: string) => string | undefined): void {
+  #report(header: (name: string) => string | undefined, requestedMs: number): void {
     const epoch = header(HEADER_EPOCH);
     const durableGeneration = Number(header(HEADER_DURABLE_GENERATION));
     const verifiedCount = Number(header(HEADER_VERIFIED_COUNT) ?? 0);
     if (epoch === undefined || !isCount(durableGeneration) || !isCount(verifiedCount)) return;
-    this.#onResponse({ epoch, durableGeneration, verifiedCount });
+    this.#onResponse({ epoch, durableGeneration, verifiedCount, requestedMs });
   }
 }
 

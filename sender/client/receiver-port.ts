@@ -19,6 +19,8 @@ export interface ResponseInfo {
   readonly durableGeneration: number;
   /** Blocks read back and equal so far. */
   readonly verifiedCount: number;
+  /** When its request was begun, by the monotonic clock: whatever was known then is older than it. */
+  readonly requestedMs: number;
 }
 
 /** What the target holds at the place of a block. */

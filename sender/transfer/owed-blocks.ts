@@ -6,12 +6,6 @@
 import { countOf, type Range } from '../../common/ranges.ts';
 import type { ResponseInfo } from '../client/receiver-port.ts';
 
-/**
- * So many responses of an epoch that is over can still arrive: one for each connection. More of them prove
- * that it is the other epoch that is over: a response overtaken by those of the next epoch looked new.
- */
-const STALE_RESPONSES_MAX = 64;
-
 export interface OwedBlocks {
   readonly ranges: readonly Range[];
   readonly epoch: string;
@@ -30,8 +24,8 @@ export class OwedLedger {
   #owed: OwedBlocks[] = [];
   /** The last one is current; responses of older ones may still arrive. */
   #epochs: string[] = [];
-  /** In a row, without any of the current epoch in between. */
-  #staleResponses = 0;
+  /** When the current one was seen first. */
+  #sinceMs = -Infinity;
 
   get blockCount(): number {
     return this.#owed.reduce((sum, { ranges }) => sum + countOf(ranges), 0);
@@ -43,7 +37,7 @@ export class OwedLedger {
    * @returns whether it is owed; false if its epoch is over already, so that it is lost.
    */
   add(blocks: OwedBlocks): boolean {
-    if (this.#epochs.length === 0) this.#noteEpoch(blocks.epoch);
+    if (this.#epochs.length === 0) this.#epochs.push(blocks.epoch);
     if (blocks.epoch !== this.#epochs.at(-1)) return false;
     this.#owed.push(blocks);
     return true;
@@ -61,9 +55,12 @@ export class OwedLedger {
     return taken;
   }
 
-  /** To be called with every response. */
-  settle({ epoch, durableGeneration }: Omit<ResponseInfo, 'verifiedCount'>): Settled {
-    this.#noteEpoch(epoch);
+  /** To be called with every response, as soon as it is there. @param nowMs by the clock of `requestedMs`. */
+  settle(
+    { epoch, durableGeneration, requestedMs }: Omit<ResponseInfo, 'verifiedCount'>,
+    nowMs: number,
+  ): Settled {
+    this.#noteEpoch(epoch, requestedMs, nowMs);
     const current = this.#epochs.at(-1);
     const durable: OwedBlocks[] = [];
     const lost: OwedBlocks[] = [];
@@ -77,10 +74,14 @@ export class OwedLedger {
     return { durable, lost };
   }
 
-  #noteEpoch(epoch: string): void {
-    const isStale = this.#epochs.includes(epoch) && epoch !== this.#epochs.at(-1);
-    if (isStale && ++this.#staleResponses <= STALE_RESPONSES_MAX) return;
-    this.#staleResponses = 0;
+  /**
+   * A response that was overtaken by those of the next epoch may look new: it is then taken for current,
+   * until one comes whose request was begun after that.
+   */
+  #noteEpoch(epoch: string, requestedMs: number, nowMs: number): void {
+    if (epoch === this.#epochs.at(-1)) return;
+    if (this.#epochs.includes(epoch) && requestedMs <= this.#sinceMs) return;
     this.#epochs = [...this.#epochs.filter((known) => known !== epoch), epoch];
+    this.#sinceMs = nowMs;
   }
 }

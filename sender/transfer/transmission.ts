@@ -265,7 +265,7 @@ export class Transmission {
   noteResponse(info: ResponseInfo): void {
     const { counters } = this.#options;
     counters.verified = Math.min(info.verifiedCount, counters.total);
-    this.#settle(this.#owed.settle(info));
+    this.#settle(this.#owed.settle(info, this.#options.clock.monotonicMs()));
   }
 
   /** Everything that was written before this call is durable when it resolves, or will be sent again. */

@@ -37,7 +37,7 @@ export type Request =
 
 /** `info` is in the head of every response, including errors. */
 export interface Answer {
-  readonly info: ResponseInfo;
+  readonly info: Omit<ResponseInfo, 'requestedMs'>;
   readonly body: Buffer;
   readonly error: TransferError | undefined;
 }

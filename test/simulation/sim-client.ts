@@ -175,6 +175,7 @@ export class SimClient implements ReceiverClient {
   async #exchange(request: Request, signal: AbortSignal, stallMs: number): Promise<Answer> {
     const { scheduler, waiting, faults } = this.#world;
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const requestedMs = scheduler.nowMs;
     let isOpen = true;
     const close = (): boolean => {
       if (!isOpen) return false;
@@ -202,7 +203,7 @@ export class SimClient implements ReceiverClient {
       if (!close()) return;
       this.isConnected = true;
       scheduler.trace('reply', answer.info.durableGeneration, answer.info.verifiedCount);
-      this.#onResponse(answer.info);
+      this.#onResponse({ ...answer.info, requestedMs });
       if (answer.error === undefined) resolve(answer);
       else reject(asReceived(answer.error, answer.info.epoch));
     };

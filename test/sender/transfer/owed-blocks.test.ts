@@ -18,6 +18,11 @@ function indexesOf(blocks: readonly OwedBlocks[]): number[] {
   return blocks.flatMap(({ ranges }) => ranges.map(([first]) => first));
 }
 
+/** A response to a request that was begun at 0, when nothing was known. */
+function settle(ledger: OwedLedger, epoch: string, durableGeneration: number): Settled {
+  return ledger.settle({ epoch, durableGeneration, requestedMs: 0 }, 1);
+}
+
 /** First blocks of the ranges that became durable, and of those that were lost. */
 function firstsOf({ durable, lost }: Settled): [number[], number[]] {
   return [indexesOf(durable), indexesOf(lost)];
@@ -25,7 +30,7 @@ function firstsOf({ durable, lost }: Settled): [number[], number[]] {
 
 test('a block is owed until a response of its epoch reaches its generation', () => {
   const ledger = new OwedLedger();
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 0)), [[], []]);
   for (const [index, generation] of [
     [10, 1],
     [11, 2],
@@ -34,16 +39,12 @@ test('a block is owed until a response of its epoch reaches its generation', () 
     assert.equal(ledger.add(block(index, 'a', generation)), true);
   }
   assert.equal(ledger.blockCount, 3);
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 0 })), [[], []]);
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 2 })), [[10, 11], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 0)), [[], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 2)), [[10, 11], []]);
   assert.equal(ledger.blockCount, 1);
-  assert.deepEqual(
-    firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 1 })),
-    [[], []],
-    'an older response',
-  );
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[12], []]);
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 99 })), [[], []], 'reported once');
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 1)), [[], []], 'an older response');
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 99)), [[12], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 99)), [[], []], 'reported once');
 });
 
 test('zeros are owed as ranges and counted in blocks', () => {
@@ -55,7 +56,7 @@ test('zeros are owed as ranges and counted in blocks', () => {
   ledger.add(zeros(ranges, 'a', 5));
   ledger.add(block(150, 'a', 6));
   assert.equal(ledger.blockCount, 108);
-  const { durable } = ledger.settle({ epoch: 'a', durableGeneration: 5 });
+  const { durable } = settle(ledger, 'a', 5);
   assert.deepEqual(durable, [zeros(ranges, 'a', 5)]);
   assert.equal(ledger.blockCount, 1);
 });
@@ -64,21 +65,21 @@ test('a new epoch loses everything that was owed, however high its generation', 
   const ledger = new OwedLedger();
   ledger.add(block(1, 'a', 1));
   ledger.add(block(2, 'a', 2));
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'b', durableGeneration: 1000 })), [[], [1, 2]]);
+  assert.deepEqual(firstsOf(settle(ledger, 'b', 1000)), [[], [1, 2]]);
   assert.equal(ledger.blockCount, 0);
 });
 
 test('a stale response of the old epoch neither loses nor settles blocks owed in the new one', () => {
   const ledger = new OwedLedger();
-  ledger.settle({ epoch: 'a', durableGeneration: 7 });
-  ledger.settle({ epoch: 'b', durableGeneration: 0 });
+  settle(ledger, 'a', 7);
+  settle(ledger, 'b', 0);
   ledger.add(block(1, 'b', 3));
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'b', durableGeneration: 3 })), [[1], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 9)), [[], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'b', 3)), [[1], []]);
   ledger.add(block(2, 'b', 1000));
   for (let times = 0; times < 200; times++) {
-    const late = ledger.settle({ epoch: 'a', durableGeneration: times });
-    const current = ledger.settle({ epoch: 'b', durableGeneration: times });
+    const late = settle(ledger, 'a', times);
+    const current = settle(ledger, 'b', times);
     assert.deepEqual(
       [firstsOf(late), firstsOf(current)],
       [
@@ -92,8 +93,8 @@ test('a stale response of the old epoch neither loses nor settles blocks owed in
 
 test('a block written in an epoch that is over is lost, not owed', () => {
   const ledger = new OwedLedger();
-  ledger.settle({ epoch: 'a', durableGeneration: 0 });
-  ledger.settle({ epoch: 'b', durableGeneration: 0 });
+  settle(ledger, 'a', 0);
+  settle(ledger, 'b', 0);
   assert.equal(ledger.add(block(1, 'a', 1)), false);
   assert.equal(ledger.blockCount, 0);
   assert.equal(ledger.add(block(1, 'b', 1)), true);
@@ -101,25 +102,28 @@ test('a block written in an epoch that is over is lost, not owed', () => {
 
 test('a result with an epoch that ended before its response was made does not start a new one', () => {
   const ledger = new OwedLedger();
-  ledger.settle({ epoch: 'a', durableGeneration: 0 });
+  settle(ledger, 'a', 0);
   // Written in b; an error had started c when the response was made, whose head is settled first.
-  ledger.settle({ epoch: 'c', durableGeneration: 0 });
+  settle(ledger, 'c', 0);
   assert.equal(ledger.add(block(1, 'b', 1)), false);
   assert.equal(ledger.add(block(1, 'c', 1)), true);
 });
 
 test('an epoch that ended before its first response arrived does not stay the current one', () => {
   const ledger = new OwedLedger();
-  for (const epoch of ['a', 'c', 'b']) ledger.settle({ epoch, durableGeneration: 0 });
-  let generation = 1;
-  const sendOnce = (): boolean => {
-    ledger.settle({ epoch: 'c', durableGeneration: 0 });
-    return ledger.add(block(1, 'c', generation++));
-  };
-  const tries = Array.from({ length: 100 }, sendOnce);
-  assert.equal(tries[0], false, 'at first it looks like a stale response');
-  assert.equal(tries.at(-1), true, 'otherwise the block is sent for ever');
-  assert.equal(tries.indexOf(true), 64, 'at most one stale response for each connection');
+  const settleAt = (epoch: string, requestedMs: number, nowMs: number): Settled =>
+    ledger.settle({ epoch, durableGeneration: 0, requestedMs }, nowMs);
+  settleAt('a', 0, 10);
+  settleAt('c', 5, 20);
+  // Overtaken by the response before it.
+  settleAt('b', 4, 30);
+  settleAt('c', 30, 40);
+  assert.equal(ledger.add(block(1, 'c', 1)), false, 'it may have been overtaken');
+  settleAt('c', 31, 41);
+  assert.equal(ledger.add(block(1, 'c', 1)), true, 'its request was begun when b was known');
+  settleAt('b', 29, 50);
+  settleAt('a', 29, 50);
+  assert.equal(ledger.add(block(2, 'c', 2)), true);
 });
 
 test('everything that is owed can be given up, once', () => {
@@ -129,7 +133,7 @@ test('everything that is owed can be given up, once', () => {
   assert.deepEqual(indexesOf(ledger.take(ledger.all())), [1, 5]);
   assert.deepEqual(ledger.take(ledger.all()), []);
   assert.equal(ledger.blockCount, 0);
-  assert.deepEqual(firstsOf(ledger.settle({ epoch: 'a', durableGeneration: 9 })), [[], []]);
+  assert.deepEqual(firstsOf(settle(ledger, 'a', 9)), [[], []]);
 });
 
 /** A model receiver writes, flushes, fails and responds; the sender gets the responses in any order. */
@@ -153,7 +157,7 @@ test('no lost block counts as durable; every block is reported durable or lost, 
       const ledger = new OwedLedger();
       let [epoch, generation, durableGeneration, next] = [0, 0, 0, 0];
       const durable = new Set<number>();
-      let [written, unanswered]: [number[], OwedBlocks[]] = [[], []];
+      let [written, unanswered]: [number[], Omit<Reply, 'epoch' | 'durableGeneration'>[]] = [[], []];
       const replies: Reply[] = [];
       const outcome = new Map<number, string>();
       const note = (settled: Settled): void => {
@@ -167,18 +171,19 @@ test('no lost block counts as durable; every block is reported durable or lost, 
           outcome.set(index, 'lost');
         }
       };
+      let nowMs = 0;
       const hear = (reply: Reply): void => {
-        note(ledger.settle(reply));
+        note(ledger.settle(reply, ++nowMs));
         if (!ledger.add(reply.owed)) note({ durable: [], lost: [reply.owed] });
       };
       const answer = (): void => {
-        for (const owed of unanswered) replies.push({ owed, epoch: `${epoch}`, durableGeneration });
+        for (const request of unanswered) replies.push({ ...request, epoch: `${epoch}`, durableGeneration });
         unanswered = [];
       };
       for (const event of all) {
         if (event === 'write') {
           written.push(next);
-          unanswered.push(block(next++, `${epoch}`, ++generation));
+          unanswered.push({ owed: block(next++, `${epoch}`, ++generation), requestedMs: ++nowMs });
         } else if (event === 'flush') {
           for (const index of written) durable.add(index);
           [written, durableGeneration] = [[], generation];
@@ -189,7 +194,9 @@ test('no lost block counts as durable; every block is reported durable or lost, 
       }
       answer();
       replies.forEach(hear);
-      note(ledger.settle({ epoch: `${epoch}`, durableGeneration }));
+      note(ledger.settle({ epoch: `${epoch}`, durableGeneration, requestedMs: ++nowMs }, ++nowMs));
+      const isCurrent = ledger.add(block(next++, `${epoch}`, ++generation));
+      assert(isCurrent, 'what a request begun by now has written is owed');
       note({ durable: [], lost: ledger.take(ledger.all()) });
       assert.equal(outcome.size, next, 'every written block has been reported');
     }),
