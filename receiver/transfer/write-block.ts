@@ -226,7 +226,7 @@ async function writeNeeded(
  * of the target that the next flush must cover.
  */
 export async function write(
-  { durability, table }: OpenTransfer,
+  { durability, table, verifier }: OpenTransfer,
   indexes: readonly number[],
   content: Content,
   lengthBytes: number,
@@ -239,6 +239,9 @@ export async function write(
     const failure = failedWrite(indexes, error);
     durability.failWrite(permit, failure);
     throw failure;
+  } finally {
+    // Also one that has failed, or that the next one replaces before it is durable.
+    verifier?.noteOwnWrites();
   }
   const { digestOf, unreadable } = content;
   const generation = durability.finishWrite(permit, digestOf, lengthBytes);

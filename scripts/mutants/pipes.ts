@@ -79,6 +79,12 @@ export const PIPES: readonly Mutant[] = [
     tests: RESIZE_TESTS,
   },
   {
+    name: 'a write of ours that never became durable passes for one of others',
+    file: 'receiver/transfer/write-block.ts',
+    edits: [['    verifier?.noteOwnWrites();\n', '']],
+    tests: ['test/receiver/durability/foreign-writes.test.ts'],
+  },
+  {
     name: 'a file that got longer for a claim that failed stays longer',
     file: UPDATE,
     edits: [['    open.isCutPending = !target.isSizeFixed;\n', '']],

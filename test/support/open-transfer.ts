@@ -55,6 +55,8 @@ export interface TestTransfer extends AsyncDisposable {
   readonly brokenJournals: TransferError[];
   /** Blocks that read back wrong. */
   readonly mismatches: number[];
+  /** Bytes that others are said to have written; null where that is not known. */
+  readonly foreignWrites: (number | null)[];
 }
 
 export interface TestTransferOptions {
@@ -76,6 +78,7 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
   const epochEnds: { error: TransferError; lostBlocks: number }[] = [];
   const brokenJournals: TransferError[] = [];
   const mismatches: number[] = [];
+  const foreignWrites: (number | null)[] = [];
   const transfer = new Transfer({
     target: options.target ?? new MemoryTarget(),
     journal,
@@ -88,6 +91,7 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
       onEpochEnd: (error, lostBlocks) => epochEnds.push({ error, lostBlocks }),
       onJournalBroken: (error) => brokenJournals.push(error),
       onMismatch: (index) => mismatches.push(index),
+      onForeignWrite: (bytes) => foreignWrites.push(bytes),
     },
   });
   if (transfer.opened === undefined) {
@@ -102,6 +106,7 @@ export async function openTransfer(options: TestTransferOptions = {}): Promise<T
     epochEnds,
     brokenJournals,
     mismatches,
+    foreignWrites,
     async [Symbol.asyncDispose]() {
       open.durability.close();
       await open.verifier?.stop();

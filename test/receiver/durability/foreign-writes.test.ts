@@ -162,6 +162,24 @@ for (const tellsWritersApart of [true, false]) {
   });
 }
 
+test('a write of ours that fails, or is replaced before it is durable, is not that of others', async () => {
+  const target = new MemoryTarget({ tellsWritersApart: false });
+  await using opened = await openTransfer({ target, blockCount: BLOCK_COUNT, isReadBack: true });
+  const { verifier } = opened.open;
+  const confirm = async (): Promise<boolean | undefined> => await verifier?.confirm();
+  for (const index of [0, 1]) {
+    await putBlock(opened, index, 1, true);
+    await bounded('it to be read back', verifier?.settle() ?? Promise.resolve());
+    await confirm();
+  }
+  assert.equal(await confirm(), true);
+  await putBlock(opened, 2, 1);
+  target.arm({ operation: 'write', errno: 'ENOSPC' });
+  await assert.rejects(putBlock(opened, 2, 2), coded('no-space'));
+  assert.equal(await confirm(), false, 'the file has changed');
+  assert.deepEqual(opened.foreignWrites, []);
+});
+
 test('a block that another program overwrites while it is being read back is read again', async () => {
   const target = new OddDisk();
   await using opened = await openTransfer({ target, blockCount: BLOCK_COUNT, isReadBack: true });
