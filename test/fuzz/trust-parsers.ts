@@ -90,14 +90,13 @@ function checkSignature(blob: Buffer): void {
   const signature = parseSshsig(blob);
   if (signature === undefined) return;
   const { publicKey, namespace, hashAlgorithm, signature: bytes } = signature;
-  assert.deepEqual([publicKey.length, bytes.length, namespace !== ''], [32, 64, true]);
+  assert.notEqual(namespace, '');
   const field = (value: string | Buffer): Buffer => {
     const length = Buffer.alloc(4);
     length.writeUInt32BE(Buffer.byteLength(value));
     return Buffer.concat([length, Buffer.from(value)]);
   };
-  const typed = (value: Buffer): Buffer => field(Buffer.concat([field('ssh-ed25519'), field(value)]));
-  const parts = [typed(publicKey), field(namespace), field(''), field(hashAlgorithm), typed(bytes)];
+  const parts = [publicKey, namespace, '', hashAlgorithm, bytes].map(field);
   assert(Buffer.concat([Buffer.from('SSHSIG\0\0\0\x01'), ...parts]).equals(blob), 'one spelling');
 }
 
