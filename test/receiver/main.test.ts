@@ -10,6 +10,7 @@ import { parseTicket } from '../../common/trust/ticket.ts';
 import { TicketClient } from '../support/ticket-client.ts';
 import { SMALL_BLOCKS, randomSource } from '../support/copied.ts';
 import {
+  bounded,
   MIB,
   OWN_HOST,
   SCRIPTS,
@@ -37,6 +38,12 @@ async function onTerminal(folder: string, ...options: readonly string[]): Promis
   });
 }
 
+/** With Ctrl-C: the end of its terminal would not end it. */
+async function interrupt(receiver: Started): Promise<void> {
+  receiver.stdin.write('\u0003');
+  await bounded('the receiver to end', receiver.ended);
+}
+
 /** The id of the process that serves the only target in the state folder. */
 async function receiverIn(folder: string): Promise<number> {
   const listed = await runReceiver(['--list', '--log', 'json', '--state-dir', join(folder, 'state')]);
@@ -55,6 +62,7 @@ test('on a terminal the whole command for the source is printed, ready to paste'
   const source = await randomSource(folder.path, 8);
   await sendAll(...SMALL_BLOCKS, source, ticket);
   await assertEqualFiles(source, join(folder.path, 'target'));
+  await interrupt(receiver);
 });
 
 test('on a terminal only the public ticket is printed where signers are allowed', needsTerminal, async () => {
@@ -70,6 +78,7 @@ test('on a terminal only the public ticket is printed where signers are allowed'
   assert(!receiver.stdout.includes('ddt1.'));
   assert.equal((await stat(ticketFile)).mode & 0o777, 0o600);
   assert.equal((await stat(`${ticketFile}.pub`)).mode & 0o777, 0o644);
+  await interrupt(receiver);
 });
 
 test('a receiver outlives its terminal, and finishes the copy', needsTerminal, async () => {
