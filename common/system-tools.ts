@@ -15,6 +15,12 @@ export interface ToolOptions {
   /** The file that it works on; it inherits the descriptor, so no name can lead it to another one. */
   readonly handle?: FileHandle;
   readonly timeoutMs?: number;
+  /** For its standard input, which is then closed; default nothing. */
+  readonly input?: Buffer;
+  /** Beside PATH and the locale. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** What it prints on standard error, while it runs. */
+  readonly onComplaint?: (text: string) => void;
 }
 
 export interface ToolOutcome {
@@ -41,11 +47,11 @@ export function reopenPathOf({ fd }: FileHandle): string {
 export async function runTool(
   tool: string,
   args: readonly string[],
-  { handle, timeoutMs }: ToolOptions = {},
+  { handle, timeoutMs, input, env, onComplaint }: ToolOptions = {},
 ): Promise<ToolOutcome> {
   const child = spawn(tool, args, {
-    env: { LC_ALL: 'C', PATH: toolPath(process.env['PATH']) },
-    stdio: ['ignore', 'pipe', 'pipe', handle?.fd ?? 'ignore'],
+    env: { ...env, LC_ALL: 'C', PATH: toolPath(process.env['PATH']) },
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', handle?.fd ?? 'ignore'],
     ...(timeoutMs !== undefined && { timeout: timeoutMs }),
   });
   const texts = { output: '', complaint: '' };
@@ -54,7 +60,12 @@ export async function runTool(
     if (texts[name].length > OUTPUT_BYTES_MAX) child.kill();
   };
   child.stdout?.setEncoding('utf8').on('data', (text: string) => collect('output', text));
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => collect('complaint', text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    collect('complaint', text);
+    onComplaint?.(text);
+  });
+  // A program may end without having read it.
+  child.stdin?.on('error', () => {}).end(input);
   return await new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (status) => resolve({ isDone: status === 0, ...texts }));

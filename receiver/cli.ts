@@ -18,6 +18,8 @@ export interface ReceiveOptions {
   readonly ticketFile: string | undefined;
   /** For those who may only read. */
   readonly readTicketFile: string | undefined;
+  /** Whose own keys may sign tokens, in OpenSSH's format. */
+  readonly allowSigners: string | undefined;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   /** The question before progress is discarded is answered. */
@@ -138,6 +140,7 @@ function makeCommand(print: (text: string) => void): Command {
     .option('--list', 'list the transfers in the state folder, running or not')
     .option('--ticket-file <file>', 'write the ticket here, mode 0600')
     .option('--read-ticket-file <file>', 'write a ticket here that allows only to read, mode 0600')
+    .option('--allow-signers <file>', "accept tokens signed by these ssh keys (ssh's allowed_signers format)")
     .option('--overwrite-target', "the target's present content may be destroyed")
     .option('--discard-transfer', 'forget an earlier transfer onto this target')
     .option('--yes', 'discard its progress without asking')
@@ -233,6 +236,7 @@ function readOptions(
     stateDir: text('stateDir'),
     ticketFile: text('ticketFile'),
     readTicketFile: text('readTicketFile'),
+    allowSigners: text('allowSigners'),
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
     isConfirmed: raw['yes'] === true,

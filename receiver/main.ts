@@ -13,7 +13,7 @@ import { onProgressSignal } from '../common/progress-signal.ts';
 import { BLOCK_STATES } from '../common/protocol/protocol.ts';
 import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
-import { formatTicket } from '../common/trust/ticket.ts';
+import { formatPublicTicket, formatTicket } from '../common/trust/ticket.ts';
 import { failureText, printable, redact } from '../common/text.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
 import { defaultStateDir } from './identity/state-dir.ts';
@@ -69,6 +69,8 @@ function factsOf(options: ReceiveOptions, receiver: RunningReceiver): StartFacts
     },
     listen: { host: server.host, port: server.port },
     ticketFile: options.ticketFile,
+    signers: receiver.signers,
+    publicTicket: receiver.publicTicket && formatPublicTicket(receiver.publicTicket),
   };
 }
 
@@ -82,7 +84,8 @@ function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
         .map((line) => printable(line))
         .join('\n')}\n`,
     );
-  printTicket(options, formatTicket(ticket));
+  if (facts.publicTicket === undefined) printTicket(options, formatTicket(ticket));
+  else printPublicTicket(facts.publicTicket);
   if (options.log === 'text' && options.advertise === undefined && isPrivateAddress(ticket.host)) {
     print(
       `note: ${ticket.host} is a private address; ` +
@@ -99,6 +102,16 @@ function printTicket({ ticketFile }: ReceiveOptions, ticket: string): void {
   if (process.stdout.isTTY) {
     print(`\nrun on the source's machine:\nddt-send <source> '${ticket}'\n\n`);
   } else if (ticketFile === undefined) print(`ticket: ${ticket}\n`);
+}
+
+/** It may be in any log. Somebody who has named signers does not want a secret there beside it. */
+function printPublicTicket(ticket: string): void {
+  if (process.stdout.isTTY)
+    print(
+      "\nrun on the source's machine, with a key of one of the signers:\n" +
+        `ddt-send --identity ~/.ssh/id_ed25519 <source> '${ticket}'\n\n`,
+    );
+  else print(`public ticket: ${ticket}\n`);
 }
 
 async function list({ stateDir, log }: ListOptions): Promise<number> {

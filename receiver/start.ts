@@ -8,7 +8,7 @@ import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
 import type { SigningKey } from '../common/trust/ssh-signature.ts';
-import type { Ticket } from '../common/trust/ticket.ts';
+import type { AllowedSigner } from '../common/trust/allowed-signers.ts';
 import { makeApp } from './http/app.ts';
 import { Authenticator } from './http/auth.ts';
 import { Connections } from './http/connections.ts';
@@ -18,7 +18,8 @@ import { Activity } from './console/activity.ts';
 import type { Log } from './console/log.ts';
 import { RESPONSE_PROGRESS_TIMEOUT_MS } from './http/chunked-response.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
-import { checkTicketFile, makeTicket } from './identity/make-ticket.ts';
+import { loadAllowedSigners } from './identity/load-signers.ts';
+import { checkTicketFile, makeTicket, publicTicketPath, type Tickets } from './identity/make-ticket.ts';
 import { findPortHolder } from './identity/port-holder.ts';
 import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
 import { refuseOtherDisk } from './transfer/spot-check.ts';
@@ -46,14 +47,15 @@ export interface ReceiverEvents {
   onJournalBroken(error: TransferError): void;
 }
 
-export interface RunningReceiver {
+export interface RunningReceiver extends Tickets {
   readonly transfer: Transfer;
   readonly content: readonly string[];
   readonly isResumed: boolean;
   /** The other name of the target under which the transfer began. */
   readonly begunAs: string | undefined;
   readonly server: RunningServer;
-  readonly ticket: Ticket;
+  /** Whose own keys may sign tokens. */
+  readonly signers: readonly AllowedSigner[];
   /** Answers 503 to new requests, lets the others end, flushes, and closes journal and target. */
   stop(graceMs: number): Promise<void>;
 }
@@ -67,7 +69,7 @@ export async function startReceiver(
   await checkTicketFiles(options);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
-  const { identity, key } = await loadKeys(options, stateDir);
+  const keys = await loadKeys(options, stateDir);
   await using stack = new AsyncDisposableStack();
   const activity = stack.use(new Activity({ log, clock }));
   const { taken, transfer } = await openAll(options, stateDir, { ...context, activity }, stack);
@@ -83,8 +85,8 @@ export async function startReceiver(
   const app = makeApp({
     transfer,
     connections,
-    authenticator: makeAuthenticator(transfer, { identity, key }, clock),
-    key,
+    authenticator: makeAuthenticator(transfer, keys, clock),
+    key: keys.key,
     clock,
     log,
     activity,
@@ -99,11 +101,8 @@ export async function startReceiver(
   });
   const ready = Promise.withResolvers<void>();
   const fetch: ServerOptions['fetch'] = async (request, env) => await app.fetch(request, env);
-  const server = await listen(options, identity, { fetch, connections, ready: ready.promise });
-  const ticket = await makeTicket(
-    { ...options, listenHost: server.host },
-    { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
-  );
+  const server = await listen(options, keys.identity, { fetch, connections, ready: ready.promise });
+  const tickets = await issueTickets(options, { transfer, keys, server, clock });
   const privileges = await dropPrivileges({
     path: folderPath,
     folder,
@@ -119,7 +118,8 @@ export async function startReceiver(
     isResumed: taken.isResumed,
     begunAs: taken.begunAs,
     server,
-    ticket,
+    ...tickets,
+    signers: keys.signers,
     stop: async (graceMs) => {
       isDraining = true;
       await server.close(graceMs);
@@ -133,8 +133,23 @@ export async function startReceiver(
   };
 }
 
-async function checkTicketFiles({ ticketFile, readTicketFile, target }: ReceiveOptions): Promise<void> {
-  for (const file of [ticketFile, readTicketFile]) {
+async function issueTickets(
+  options: ReceiveOptions,
+  context: { transfer: Transfer; keys: Keys; server: RunningServer; clock: Clock },
+): Promise<Tickets> {
+  const { transfer, keys, server, clock } = context;
+  const { key, identity } = keys;
+  return await makeTicket(
+    { ...options, listenHost: server.host },
+    { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
+  );
+}
+
+async function checkTicketFiles(options: ReceiveOptions): Promise<void> {
+  const { ticketFile, readTicketFile, allowSigners, target } = options;
+  const isPublicToo = ticketFile !== undefined && allowSigners !== undefined;
+  const publicFile = isPublicToo ? publicTicketPath(ticketFile) : undefined;
+  for (const file of [ticketFile, readTicketFile, publicFile]) {
     if (file !== undefined) await checkTicketFile(file, target);
   }
 }
@@ -142,24 +157,32 @@ async function checkTicketFiles({ ticketFile, readTicketFile, target }: ReceiveO
 interface Keys {
   readonly identity: ReceiverIdentity;
   readonly key: SigningKey;
+  readonly signers: readonly AllowedSigner[];
 }
 
-function makeAuthenticator(transfer: Transfer, { identity, key }: Keys, clock: Clock): Authenticator {
+function makeAuthenticator(
+  transfer: Transfer,
+  { identity, key, signers }: Keys,
+  clock: Clock,
+): Authenticator {
   return new Authenticator({
     audience: identity.pin,
     transferId: transfer.id,
     trustedKeys: [key.publicKey],
+    signers,
     clock,
     issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
   });
 }
 
-async function loadKeys({ tlsCert, tlsKey }: ReceiveOptions, stateDir: string): Promise<Keys> {
+async function loadKeys(options: ReceiveOptions, stateDir: string): Promise<Keys> {
+  const { tlsCert, tlsKey, allowSigners } = options;
+  const signers = allowSigners === undefined ? [] : await loadAllowedSigners(allowSigners);
   const identity = await loadOrMakeIdentity(stateDir, {
     ...(tlsCert === undefined ? {} : { certificatePath: tlsCert }),
     ...(tlsKey === undefined ? {} : { keyPath: tlsKey }),
   });
-  return { identity, key: await loadOrMakeSigningKey(stateDir) };
+  return { identity, key: await loadOrMakeSigningKey(stateDir), signers };
 }
 
 /** Target, journal and transfer; they are closed with the stack. */

@@ -23,6 +23,8 @@ export interface SendOptions {
   readonly ticket: string | undefined;
   /** `-`: standard input. */
   readonly ticketFile: string | undefined;
+  /** The key that signs the token for a public ticket. */
+  readonly identity: string | undefined;
   /** Instead of the ticket's address; without a port the ticket's. */
   readonly connect: { readonly host: string; readonly port: number | undefined } | undefined;
   readonly connections: number | 'auto';
@@ -101,6 +103,7 @@ function makeCommand(print: (text: string) => void): Command {
         '--ticket-file <file>',
         'read the ticket from this file, or - for standard input (or set $DDT_TICKET)',
       )
+      .option('--identity <file>', 'ssh key (or .pub of one in an agent) to sign for a public ticket')
       .option('--connect <host[:port]>', "connect to this address instead of the ticket's")
       .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
       .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
@@ -163,6 +166,7 @@ function readOptions(command: Command): SendOptions {
   return {
     ...readArguments(command.args),
     ticketFile: raw['ticketFile'],
+    identity: raw['identity'],
     connect: connect === undefined ? undefined : parseHostPort(connect, '--connect'),
     connections:
       connections === 'auto' ? 'auto' : parseWhole(connections, '--connections', 1, CONNECTIONS_MAX),

@@ -1,24 +1,32 @@
-/** The ticket: from the command line, a file, standard input or the environment. */
+/** The ticket: from the command line, a file, standard input or the environment; signed, if it is public. */
 import { createReadStream, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { TransferError, reasonOf } from '../common/errors.ts';
 import { weakSecret } from '../common/io/strict-modes.ts';
-import { atAddress, parseTicket, type Ticket } from '../common/trust/ticket.ts';
+import { atAddress, parsePublicTicket, parseTicket, type Ticket } from '../common/trust/ticket.ts';
 import type { SendOptions } from './cli.ts';
 import { isStandardInput } from './open-source.ts';
+import { signToken, type SignOptions } from './sign-token.ts';
 
 /** A ticket has about 600 bytes. What is larger is another file, perhaps a disk. */
 const TICKET_FILE_BYTES_MAX = 64 * 1024;
 const STANDARD_INPUT_FD = 0;
 
 /** @throws TransferError `usage`. */
-export async function findTicket(options: SendOptions): Promise<Ticket> {
-  const ticket = parseTicket(await findText(options));
-  const { connect } = options;
+export async function findTicket(
+  options: SendOptions,
+  signing: Omit<SignOptions, 'identity'>,
+): Promise<Ticket> {
+  const { connect, identity } = options;
+  const text = await findText(options);
+  const ticket =
+    identity === undefined
+      ? parseTicket(text)
+      : await signToken(parsePublicTicket(text), { ...signing, identity });
   return connect === undefined ? ticket : atAddress(ticket, connect.host, connect.port);
 }
 
-async function findText({ ticket, ticketFile, source }: SendOptions): Promise<string> {
+async function findText({ ticket, ticketFile, source, identity }: SendOptions): Promise<string> {
   if (ticket !== undefined) return ticket;
   if (ticketFile !== undefined) {
     if (ticketFile === '-' && isStandardInput(source)) {
@@ -26,7 +34,7 @@ async function findText({ ticket, ticketFile, source }: SendOptions): Promise<st
         hint: 'put the ticket into a file: --ticket-file ticket.txt',
       });
     }
-    return await readTicketFile(ticketFile);
+    return await readTicketFile(ticketFile, identity === undefined);
   }
   const fromEnvironment = process.env['DDT_TICKET'];
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
@@ -35,7 +43,7 @@ async function findText({ ticket, ticketFile, source }: SendOptions): Promise<st
   });
 }
 
-async function readTicketFile(path: string): Promise<string> {
+async function readTicketFile(path: string, isSecret: boolean): Promise<string> {
   const isStdin = path === '-';
   const name = isStdin ? 'standard input' : path;
   // One byte more than allowed, to notice a longer one.
@@ -46,7 +54,7 @@ async function readTicketFile(path: string): Promise<string> {
       handle?.createReadStream(options) ?? createReadStream('', { fd: STANDARD_INPUT_FD, ...options });
     const bytes = Buffer.concat(await Array.fromAsync(stream as AsyncIterable<Buffer>));
     if (bytes.length <= TICKET_FILE_BYTES_MAX) {
-      refuseWeak(path, await handle?.stat());
+      if (isSecret) refuseWeak(path, await handle?.stat());
       return bytes.toString();
     }
   } catch (error) {

@@ -67,7 +67,10 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
   refuseUnsafeEnvironment();
   await checkOutputs(options);
   using limits = await openLimit(options.bwlimit, reporter);
-  const ticket = await findTicket(options);
+  const ticket = await findTicket(options, {
+    nowSeconds: Math.floor(systemClock.wallMs() / 1000),
+    onRequest: (text) => reporter.fact(`sign     ${text.trim()}`),
+  });
   // For ps and pgrep. It replaces the command line, and the ticket with it.
   process.title = redact(`ddt-send: ${options.source}`);
   await using source = await openSource(options);

@@ -1,14 +1,16 @@
 /**
  * The ticket, all that a sender needs in one string: `https://host:port/#pin=<pin>&token=<token>`. Pin and
- * token are in the fragment, which HTTP clients never send.
+ * token are in the fragment, which HTTP clients never send. A public ticket has no secret: instead of a token
+ * it has what one is made of, and the receiver's key, for senders who sign a token of their own.
  */
 import assert from 'node:assert/strict';
 import { hash, type KeyObject } from 'node:crypto';
 import { TransferError } from '../errors.ts';
 import { formatHostPort } from '../host-port.ts';
+import { fingerprintOf, isFingerprint } from './ssh-signature.ts';
 import { parseToken } from './token.ts';
 
-export interface Ticket {
+export interface Place {
   /** `https://host:port`. */
   readonly origin: string;
   /** Name or address; an IPv6 address without brackets. */
@@ -16,12 +18,26 @@ export interface Ticket {
   readonly port: number;
   /** See {@link isPin}. */
   readonly pin: string;
+}
+
+export interface Ticket extends Place {
   readonly token: string;
+  /** Fingerprint of the key that signs receipts; undefined where it is the one that signed the token. */
+  readonly receiver?: string;
+}
+
+export interface PublicTicket extends Place {
+  readonly transferId: string;
+  /** Fingerprint of the key that signs receipts. */
+  readonly receiver: string;
 }
 
 const PIN = /^sha256\/\/([A-Za-z0-9+/]{43}=)$/;
 const HTTPS_PORT = 443;
 const HINT_COPY = 'copy the whole line that ddt-receive printed after "ticket:"';
+const HINT_IDENTITY = "name your ssh key: ddt-send --identity ~/.ssh/id_ed25519 <source> '<ticket>'";
+const HINT_NO_IDENTITY = 'leave --identity out; it is for what ddt-receive --allow-signers prints';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const HINT_QUOTE = "put the whole ticket in single quotes: ddt-send <source> 'https://…#pin=…&token=…'";
 /** White space, and the characters without a width that some programs put into long lines. */
 const BLANKS = /[\s\u200B\u2060]+/gu;
@@ -47,9 +63,16 @@ export function formatTicket(ticket: Omit<Ticket, 'origin'>): string {
   return `https://${formatHostPort(ticket.host, ticket.port)}/#pin=${ticket.pin}&token=${ticket.token}`;
 }
 
+/** In the form of {@link formatTicket}. */
+export function formatPublicTicket(ticket: Omit<PublicTicket, 'origin'>): string {
+  const { host, port, pin, transferId, receiver } = ticket;
+  assert(isPin(pin) && UUID.test(transferId) && isFingerprint(receiver), 'well-formed parts');
+  return `https://${formatHostPort(host, port)}/#pin=${pin}&transfer=${transferId}&key=${receiver}`;
+}
+
 /** Whether somebody means a ticket with this, whole or not: no disk and no file is named so. */
 export function looksLikeTicket(text: string): boolean {
-  return /^[\s'"]*(ticket:|https?:\/\/|ddt1\.)/i.test(text);
+  return /^[\s'"]*((public )?ticket:|https?:\/\/|ddt1\.)/i.test(text);
 }
 
 /**
@@ -60,35 +83,52 @@ export function looksLikeTicket(text: string): boolean {
  * @throws TransferError `usage`, which says what is wrong and shows nothing of the ticket.
  */
 export function parseTicket(text: string): Ticket {
+  const { place, parameters } = parseParts(text);
+  const token = parameters.get('token');
+  if (token === undefined && parameters.has('transfer'))
+    refuse('it is a public one, for which you need a key that the receiver allows', HINT_IDENTITY);
+  if (token === undefined) refuse('its token is missing, as when a shell cuts the line at "&"');
+  if (parseToken(token) === undefined) refuse('its token is damaged or cut short');
+  return { ...place, token };
+}
+
+/** As {@link parseTicket}. */
+export function parsePublicTicket(text: string): PublicTicket {
+  const { place, parameters } = parseParts(text);
+  const [transferId, receiver] = [parameters.get('transfer'), parameters.get('key')];
+  if (parameters.has('token')) refuse('it has a token, so no key is needed', HINT_NO_IDENTITY);
+  if (transferId === undefined) refuse('its transfer is missing, as when a shell cuts the line at "&"');
+  if (!UUID.test(transferId)) refuse('its transfer is damaged or cut short');
+  if (receiver === undefined) refuse("the receiver's key is missing");
+  if (!isFingerprint(receiver)) refuse("the receiver's key is damaged or cut short");
+  return { ...place, transferId, receiver };
+}
+
+function parseParts(text: string): { place: Place; parameters: ReadonlyMap<string, string> } {
   const url = parseAddress(unwrap(text));
   if (url.hash === '') refuse('everything from "#" on is missing');
   // Not URLSearchParams: it would turn the plus signs of a pin into blanks.
   const parameters = parseFragment(url.hash.slice(1));
   const pin = parameters.get('pin');
-  const token = parameters.get('token');
   if (pin === undefined) refuse('its pin is missing');
   if (!isPin(pin)) refuse('its pin is damaged or cut short');
-  if (token === undefined) refuse('its token is missing, as when a shell cuts the line at "&"');
-  if (parseToken(token) === undefined) refuse('its token is damaged or cut short');
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = url.port === '' ? HTTPS_PORT : Number(url.port);
-  return { ...placeOf(host, port), pin, token };
+  return { place: { ...placeOf(host, port), pin }, parameters };
 }
 
-/**
- * The receiver's signing key, raw Ed25519, 32 bytes: it made the token, and signs receipts.
- * @param token as in a {@link Ticket}.
- */
-export function receiverKeyIn(token: string): Buffer | undefined {
-  return parseToken(token)?.signature.publicKey;
+/** The fingerprint of the key that signs the receipts of this receiver. */
+export function receiverOf({ token, receiver }: Ticket): string | undefined {
+  const signer = parseToken(token)?.signature.publicKey;
+  return receiver ?? (signer === undefined ? undefined : fingerprintOf(signer));
 }
 
 /** The ticket of the same receiver at another address. @param port undefined: the ticket's. */
-export function atAddress(ticket: Ticket, host: string, port: number | undefined): Ticket {
+export function atAddress<Given extends Place>(ticket: Given, host: string, port: number | undefined): Given {
   return { ...ticket, ...placeOf(host, port ?? ticket.port) };
 }
 
-function placeOf(host: string, port: number): Pick<Ticket, 'origin' | 'host' | 'port'> {
+function placeOf(host: string, port: number): Omit<Place, 'pin'> {
   return { origin: `https://${formatHostPort(host, port)}`, host, port };
 }
 

@@ -50,7 +50,7 @@ export interface TokenExpectations {
   /** The receiver's own pin. */
   readonly audience: string;
   readonly transferId: string;
-  /** Raw Ed25519 keys, 32 bytes each. */
+  /** As ssh has them, see ssh-keys.ts. */
   readonly trustedKeys: readonly Buffer[];
   readonly nowSeconds: number;
   /** What the request needs. */
@@ -63,9 +63,14 @@ export function mintToken(payload: TokenPayload, key: SigningKey): string {
   const { v, aud, tid, scope, iat, exp } = payload;
   const bytes = Buffer.from(JSON.stringify({ v, aud, tid, scope, iat, exp }));
   const signature = signSsh(key, TOKEN_NAMESPACE, bytes);
-  const token = `ddt1.${bytes.toString('base64url')}.${signature.toString('base64url')}`;
+  const token = tokenOf(bytes, signature);
   assert(token.length <= TOKEN_LENGTH_MAX, 'a token short enough for a header line');
   return token;
+}
+
+/** @param payload the signed bytes. @param signature binary, as {@link signSsh} makes it. */
+export function tokenOf(payload: Buffer, signature: Buffer): string {
+  return `ddt1.${payload.toString('base64url')}.${signature.toString('base64url')}`;
 }
 
 /** @returns undefined unless the text has exactly the form of a token and was signed as one. */

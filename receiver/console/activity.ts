@@ -8,6 +8,7 @@ import type { Clock } from '../../common/clock.ts';
 import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Claim, SourceDescription } from '../../common/protocol/protocol.ts';
+import { printable } from '../../common/text.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
 import type { AuditMembers, Log } from './log.ts';
 import { Outage, RecurringWarning, type DurablePoint, type RecurringOptions } from './recurring-warning.ts';
@@ -38,6 +39,8 @@ export interface Actor {
   readonly address: string;
   /** The first digits of the SHA-256 of the token that was shown, good or not. */
   readonly tokenHash?: string;
+  /** Whose own key has signed it, in the words of `--allow-signers`. */
+  readonly signer?: string;
 }
 
 export interface RefusedRequest extends Actor {
@@ -245,16 +248,22 @@ export class Activity implements Disposable {
   }
 }
 
-function nameOfActor({ address, tokenHash }: Actor): string {
-  return tokenHash === undefined ? address : `${address} (token ${tokenHash})`;
+function nameOfActor({ address, tokenHash, signer }: Actor): string {
+  if (tokenHash === undefined) return address;
+  return `${address} (token ${tokenHash}${signer === undefined ? '' : ` signed by ${signer}`})`;
 }
 
 function byOf(actor: Actor): string {
   return ` by ${nameOfActor(actor)}`;
 }
 
-function membersOf(action: AuditMembers['action'], { address, tokenHash }: Actor): AuditMembers {
-  return { action, address, ...(tokenHash === undefined ? {} : { token: tokenHash }) };
+function membersOf(action: AuditMembers['action'], { address, tokenHash, signer }: Actor): AuditMembers {
+  return {
+    action,
+    address,
+    ...(tokenHash === undefined ? {} : { token: tokenHash }),
+    ...(signer === undefined ? {} : { signer: printable(signer) }),
+  };
 }
 
 function nameOf(source: SourceDescription): string {

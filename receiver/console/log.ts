@@ -7,6 +7,8 @@ export interface AuditMembers {
   readonly address?: string;
   /** The first digits of the token's SHA-256. */
   readonly token?: string;
+  /** Whose own key has signed it. */
+  readonly signer?: string;
 }
 
 export interface Log {

@@ -1,6 +1,8 @@
 /** What a receiver says when it has started: lines for people, or one event for programs. Pure. */
 import { diskKind, diskName, type DiskToName } from '../../common/disk/disk-line.ts';
 import { formatHostPort } from '../../common/host-port.ts';
+import { fingerprintOf } from '../../common/trust/ssh-signature.ts';
+import type { AllowedSigner } from '../../common/trust/allowed-signers.ts';
 import { formatSize } from '../../common/units.ts';
 
 export interface StartFacts {
@@ -12,6 +14,9 @@ export interface StartFacts {
   readonly transfer: TransferFacts | undefined;
   readonly listen: { readonly host: string; readonly port: number };
   readonly ticketFile: string | undefined;
+  /** Whose own keys may sign tokens. */
+  readonly signers: readonly AllowedSigner[];
+  readonly publicTicket: string | undefined;
 }
 
 export interface TransferFacts {
@@ -24,7 +29,7 @@ export interface TransferFacts {
 }
 
 export function startLines(facts: StartFacts): string[] {
-  const { target, content, journal, transfer, listen, ticketFile } = facts;
+  const { target, content, journal, transfer, listen, ticketFile, signers, publicTicket } = facts;
   const size = target.sizeBytes === null ? 'takes the size of the source' : formatSize(target.sizeBytes);
   const lines = [`target   ${diskName(target)}: ${diskKind(target)}, ${size}, ${holding(content, transfer)}`];
   if (transfer === undefined) lines.push(`journal  ${journal} (new)`);
@@ -36,9 +41,23 @@ export function startLines(facts: StartFacts): string[] {
     const reading = isSealed || durableBlocks === 0 ? '' : '; reading them back';
     lines.push(`journal  ${journal} (${state}: ${unknown}${durableBlocks}${of} blocks durable${reading})`);
   }
+  for (const signer of signers) lines.push(`signer   ${nameOfSigner(signer)}`);
   lines.push(`listening on ${formatHostPort(listen.host, listen.port)}`);
-  if (ticketFile !== undefined) lines.push(`ticket   written to ${ticketFile}`);
+  if (ticketFile !== undefined) {
+    const publicToo = publicTicket === undefined ? '' : `, the public one to ${ticketFile}.pub`;
+    lines.push(`ticket   written to ${ticketFile}${publicToo}`);
+  }
   return lines;
+}
+
+function nameOfSigner({ principals, publicKey, validAfter, validBefore }: AllowedSigner): string {
+  const from = validAfter === undefined ? '' : `, from ${timeOf(validAfter)}`;
+  const until = validBefore === undefined ? '' : `, until ${timeOf(validBefore)}`;
+  return `${principals}: ${fingerprintOf(publicKey)}${from}${until}`;
+}
+
+function timeOf(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace('.000', '');
 }
 
 function holding(content: readonly string[], transfer: TransferFacts | undefined): string {
@@ -52,5 +71,12 @@ export function startEvent(facts: StartFacts): Record<string, unknown> {
   const { target, listen, transfer } = facts;
   const address = formatHostPort(listen.host, listen.port);
   const message = `listening on ${address} for ${target.path}, ${holding(facts.content, transfer)}`;
-  return { message, ...facts, transfer: transfer ?? null, ticketFile: facts.ticketFile ?? null };
+  const { ticketFile = null, publicTicket = null } = facts;
+  const signers = facts.signers.map(({ principals, publicKey, validAfter, validBefore }) => ({
+    principals,
+    key: fingerprintOf(publicKey),
+    validAfter: validAfter === undefined ? null : timeOf(validAfter),
+    validBefore: validBefore === undefined ? null : timeOf(validBefore),
+  }));
+  return { message, ...facts, transfer: transfer ?? null, ticketFile, signers, publicTicket };
 }

@@ -128,10 +128,11 @@ function authenticate({ authenticator, connections }: AppOptions): Middleware {
   return async (context, next) => {
     const { method } = context.req;
     const scope = method === 'GET' || method === 'HEAD' ? 'read' : 'write';
-    const { isWriter, tokenHash } = authenticator.check(context.req.header('authorization'), scope);
+    const { isWriter, tokenHash, signer } = authenticator.check(context.req.header('authorization'), scope);
     connections.recognize(context.env.incoming.socket, isWriter);
     context.set('isWriter', isWriter);
     context.set('tokenHash', tokenHash);
+    if (signer !== undefined) context.set('signer', signer);
     await next();
   };
 }

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { TransferError } from '../../common/errors.ts';
+import { isValidAt, type AllowedSigner } from '../../common/trust/allowed-signers.ts';
 import {
   checkToken,
   isAllowed,
@@ -15,8 +16,8 @@ import type { Clock } from '../../common/clock.ts';
 /** A transfer has one ticket, and a handful of tokens made by hand at most. */
 const CACHED_TOKENS_MAX = 256;
 /**
- * A signature takes some 10 ms of the event loop to check. Only tokens that name our key and pin get that
- * far; more new ones than this in a second have to wait.
+ * A signature takes some 10 ms of the event loop to check. Only tokens that name a trusted key, our pin and a
+ * transfer get that far; more new ones than this in a second have to wait.
  */
 const SIGNATURE_CHECKS_PER_SECOND = 10;
 /** Enough to tell tokens apart; of no use to anybody who wants to make one. */
@@ -26,6 +27,8 @@ export interface AuthOptions {
   readonly audience: string;
   readonly transferId: string;
   readonly trustedKeys: readonly Buffer[];
+  /** Whose keys are trusted while they are valid. */
+  readonly signers?: readonly AllowedSigner[];
   readonly clock: Clock;
   /** When the ticket of an earlier start was issued, in seconds since 1970 by the clock of that time. */
   readonly issuedAtSeconds?: number;
@@ -41,6 +44,8 @@ export interface AcceptedToken {
   readonly isWriter: boolean;
   /** Names it in the log. */
   readonly tokenHash: string;
+  /** Whose key has signed it; undefined: the receiver's own. */
+  readonly signer: string | undefined;
 }
 
 export class Authenticator {
@@ -87,12 +92,27 @@ export class Authenticator {
       });
     }
     if (!this.#isSigned(key, token)) throw invalid();
-    return { isWriter: isAllowed(token.payload, 'write'), tokenHash: key.slice(0, TOKEN_HASH_DIGITS) };
+    return {
+      isWriter: isAllowed(token.payload, 'write'),
+      tokenHash: key.slice(0, TOKEN_HASH_DIGITS),
+      signer: this.#signerOf(token)?.principals,
+    };
   }
 
   #refusalOf(token: ParsedToken, transferId: string, scope: Scope): ReturnType<typeof checkToken> {
-    const { audience, trustedKeys } = this.#options;
+    const { audience } = this.#options;
+    const signer = this.#signerOf(token);
+    const trustedKeys = [...this.#options.trustedKeys, ...(signer === undefined ? [] : [signer.publicKey])];
     return checkToken(token, { audience, transferId, trustedKeys, nowSeconds: this.#nowFor(token), scope });
+  }
+
+  /** The first line of the file that has this key and is valid now: on every request, as a token expires. */
+  #signerOf(token: ParsedToken): AllowedSigner | undefined {
+    const { signers = [] } = this.#options;
+    const nowSeconds = this.#nowFor(token);
+    return signers.find(
+      (signer) => signer.publicKey.equals(token.signature.publicKey) && isValidAt(signer, nowSeconds),
+    );
   }
 
   /** @throws TransferError `busy`. */

@@ -21,6 +21,8 @@ export interface AppEnv {
     readonly isWriter: boolean;
     /** Of the token of this request; undefined before it was found good. */
     readonly tokenHash?: string;
+    /** Whose own key has signed it. */
+    readonly signer?: string;
   };
 }
 export type AppContext = Context<AppEnv>;
@@ -48,8 +50,10 @@ export interface AppOptions {
 /** For the log: the address, and which token was shown, whether good or not. */
 export function actorOf(context: AppContext): Actor {
   const tokenHash = context.get('tokenHash') ?? tokenHashOf(context.req.header('authorization'));
+  const signer = context.get('signer');
   return {
     address: peerAddress(context.env.incoming.socket),
     ...(tokenHash === undefined ? {} : { tokenHash }),
+    ...(signer === undefined ? {} : { signer }),
   };
 }

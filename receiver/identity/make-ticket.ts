@@ -4,8 +4,13 @@ import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { writeFileDurably } from '../../common/io/durable-file.ts';
 import { findOutputProblem } from '../../common/io/output-file.ts';
-import type { SigningKey } from '../../common/trust/ssh-signature.ts';
-import { formatTicket, type Ticket } from '../../common/trust/ticket.ts';
+import { fingerprintOf, type SigningKey } from '../../common/trust/ssh-signature.ts';
+import {
+  formatPublicTicket,
+  formatTicket,
+  type PublicTicket,
+  type Ticket,
+} from '../../common/trust/ticket.ts';
 import { mintToken, type Scope } from '../../common/trust/token.ts';
 import { defaultAdvertiseHost } from './advertise.ts';
 
@@ -13,6 +18,8 @@ import { defaultAdvertiseHost } from './advertise.ts';
 const TICKET_DAYS = 30;
 const TICKET_RENEW_DAYS = 7;
 const DAY_SECONDS = 86_400;
+const SECRET_MODE = 0o600;
+const PUBLIC_MODE = 0o644;
 
 export interface TicketOptions {
   readonly advertise: { readonly host: string; readonly port: number | undefined } | undefined;
@@ -22,6 +29,19 @@ export interface TicketOptions {
   readonly ticketFile: string | undefined;
   /** Where a ticket is written that allows only to read. */
   readonly readTicketFile: string | undefined;
+  /** Others than the receiver may sign tokens. */
+  readonly allowSigners: string | undefined;
+}
+
+export interface Tickets {
+  readonly ticket: Ticket;
+  /** For those who sign their tokens; undefined where nobody may. */
+  readonly publicTicket: PublicTicket | undefined;
+}
+
+/** Beside the ticket file, as the public half of an ssh key is. */
+export function publicTicketPath(ticketFile: string): string {
+  return `${ticketFile}.pub`;
 }
 
 /** The properties of the journal, which keeps the time of issue. */
@@ -40,7 +60,7 @@ export async function makeTicket(
     port: number;
     clock: Clock;
   },
-): Promise<Ticket> {
+): Promise<Tickets> {
   const { transferId, record, key, pin, clock } = parts;
   const now = Math.floor(clock.wallMs() / 1000);
   const issuedBefore = Number(record.property('ticketIssuedAt') ?? NaN);
@@ -54,11 +74,19 @@ export async function makeTicket(
   const port = options.advertise?.port ?? parts.port;
   const place = { origin: `https://${formatHostPort(host, port)}`, host, port, pin };
   const ticket: Ticket = { ...place, token: tokenFor('write') };
-  if (options.ticketFile !== undefined) await writeTicket(options.ticketFile, ticket);
-  if (options.readTicketFile !== undefined) {
-    await writeTicket(options.readTicketFile, { ...place, token: tokenFor('read') });
+  const publicTicket =
+    options.allowSigners === undefined
+      ? undefined
+      : { ...place, transferId, receiver: fingerprintOf(key.publicKey) };
+  const { ticketFile, readTicketFile } = options;
+  if (ticketFile !== undefined) {
+    await writeTicket(ticketFile, formatTicket(ticket), SECRET_MODE);
+    if (publicTicket !== undefined)
+      await writeTicket(publicTicketPath(ticketFile), formatPublicTicket(publicTicket), PUBLIC_MODE);
   }
-  return ticket;
+  if (readTicketFile !== undefined)
+    await writeTicket(readTicketFile, formatTicket({ ...place, token: tokenFor('read') }), SECRET_MODE);
+  return { ticket, publicTicket };
 }
 
 /**
@@ -73,9 +101,9 @@ export async function checkTicketFile(path: string, target: string): Promise<voi
   throw new TransferError('usage', message, { hint: problem.hint });
 }
 
-async function writeTicket(path: string, ticket: Ticket): Promise<void> {
+async function writeTicket(path: string, ticket: string, mode: number): Promise<void> {
   try {
-    await writeFileDurably(path, `${formatTicket(ticket)}\n`, 0o600);
+    await writeFileDurably(path, `${ticket}\n`, mode);
   } catch (error) {
     const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '');
     const message = `cannot write the ticket to ${path}: ${reasonOf(error)}`;

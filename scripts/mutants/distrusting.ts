@@ -22,7 +22,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'a receipt of any key is believed',
     file: 'sender/client/receipt-signature.ts',
-    edits: [['signer?.equals(key) === true', 'signer !== undefined']],
+    edits: [['signer !== undefined && signer === wanted', 'signer !== undefined']],
     tests: SIGNATURE_TESTS,
   },
   {
@@ -46,7 +46,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   {
     name: 'the hint of the receiver is printed as a hint',
     file: FIELDS,
-    edits: [['const hint = HINTS[code];', "const hint = HINTS[code] ?? problem['hint']?.toString();"]],
+    edits: [[') ?? HINTS[code];', ") ?? HINTS[code] ?? problem['hint']?.toString();"]],
     tests: FIELDS_TESTS,
   },
   {

@@ -13,8 +13,8 @@ export const FUZZED: readonly Mutant[] = [
   },
   {
     name: 'a signature may have something behind it',
-    file: 'common/trust/ssh-signature.ts',
-    edits: [['return at === bytes.length ? strings : undefined;', 'return strings;']],
+    file: 'common/trust/ssh-wire.ts',
+    edits: [['if (bytes.length - at < 4) return undefined;', 'if (bytes.length - at < 4) return strings;']],
     tests: PARSERS,
   },
   {

@@ -10,6 +10,7 @@ import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
 import { RIGHT_DISK } from './right-disk.ts';
+import { SIGNERS } from './signers.ts';
 import { STRANGERS } from './strangers.ts';
 import type { Mutant } from './try-mutant.ts';
 import { WRITING } from './writing.ts';
@@ -27,5 +28,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...HOLDING,
   ...GIVING_UP,
   ...STRANGERS,
+  ...SIGNERS,
   ...FUZZED,
 ];

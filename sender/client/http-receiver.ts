@@ -162,7 +162,7 @@ export class HttpReceiver implements ReceiverClient {
     if (response.status === 404) return 'absent';
     // The response to a HEAD cannot say why; one to a GET can.
     if (response.status === 401) await this.transfer(signal);
-    if (response.status !== 200) throw failureOf(response, `HEAD /blocks/${index}`);
+    if (response.status !== 200) throw failureOf(response, `HEAD /blocks/${index}`, this.#ticket);
     const { header } = response;
     return parseHead({
       etag: header('etag'),
@@ -215,7 +215,7 @@ export class HttpReceiver implements ReceiverClient {
     const response = await this.#postJson('POST', '/complete', body, signal);
     if (response.status === 202) return 'verifying';
     const seal = parseSeal(response, request);
-    refuseOtherSigner(seal, this.#ticket.token);
+    refuseOtherSigner(seal, this.#ticket);
     return seal;
   }
 
@@ -271,7 +271,7 @@ export class HttpReceiver implements ReceiverClient {
   async #request(options: RequestOptions): Promise<HttpResponse> {
     const response = await this.#send(options);
     if (response.status >= 200 && response.status < 300) return response;
-    throw failureOf(response, `${options.method} ${options.path}`);
+    throw failureOf(response, `${options.method} ${options.path}`, this.#ticket);
   }
 
   async #send(options: RequestOptions): Promise<HttpResponse> {

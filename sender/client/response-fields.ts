@@ -2,6 +2,8 @@
 import { ERROR_CODES, TransferError, type ErrorCode } from '../../common/errors.ts';
 import { isProblemCode } from '../../common/protocol/problem-codes.ts';
 import { printable } from '../../common/text.ts';
+import type { Ticket } from '../../common/trust/ticket.ts';
+import { TOKEN_NAMESPACE } from '../../common/trust/token.ts';
 
 const TEXT_LENGTH_MAX = 500;
 /** Texts in one list; a disk has up to 128 partitions. */
@@ -71,12 +73,24 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   'token-expired': 'restart ddt-receive on the same target: it prints a new ticket for the same transfer',
 };
 
+/** The same for somebody who signs the tokens: there is no other ticket to use. */
+const HINTS_FOR_SIGNERS: Partial<Record<ErrorCode, string>> = {
+  'token-invalid':
+    'use the ticket that ddt-receive printed last for this target; its --allow-signers file must have ' +
+    `your key, valid now and for ${TOKEN_NAMESPACE}, and both clocks must be right`,
+  'token-expired': 'run the same command again: it signs a new token',
+};
+
 /**
  * The error that a problem document (RFC 9457) names, or the nearest one for the status of the response. A
  * code that never travels is not obeyed.
- * @param what was requested.
+ * @param what was requested. @param ticket with which.
  */
-export function failureOf(response: HttpResponse, what: string): TransferError {
+export function failureOf(
+  response: HttpResponse,
+  what: string,
+  ticket?: Pick<Ticket, 'receiver'>,
+): TransferError {
   let problem: Record<string, unknown> = {};
   try {
     const value: unknown = JSON.parse(response.body.toString('utf8'));
@@ -85,7 +99,7 @@ export function failureOf(response: HttpResponse, what: string): TransferError {
     // Not from our receiver, or a HEAD: the status has to do.
   }
   const code = isProblemCode(problem['code']) ? problem['code'] : codeOfStatus(response.status);
-  const hint = HINTS[code];
+  const hint = (ticket?.receiver === undefined ? undefined : HINTS_FOR_SIGNERS[code]) ?? HINTS[code];
   const message =
     saidIn(problem, hint !== undefined) ?? `${what}: the receiver answered with status ${response.status}`;
   const retryAfter = Number(response.header('retry-after'));

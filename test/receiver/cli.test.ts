@@ -14,6 +14,7 @@ const DEFAULTS: ReceiveOptions = {
   stateDir: undefined,
   ticketFile: undefined,
   readTicketFile: undefined,
+  allowSigners: undefined,
   overwriteTarget: false,
   discardTransfer: false,
   isConfirmed: false,
@@ -52,7 +53,7 @@ test('every option is accepted before and after the target', () => {
     '--yes',
     '--adopt',
   ];
-  const advertise = ['--advertise', 'vm.example.net:443'];
+  const advertise = ['--advertise', 'vm.example.net:443', '--allow-signers', 'allowed_signers'];
   const expected: ReceiveOptions = {
     target: 'disk.img',
     listenHost: '::1',
@@ -61,6 +62,7 @@ test('every option is accepted before and after the target', () => {
     stateDir: 'state',
     ticketFile: 't.txt',
     readTicketFile: undefined,
+    allowSigners: 'allowed_signers',
     overwriteTarget: true,
     discardTransfer: true,
     isConfirmed: true,

@@ -5,10 +5,12 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { makeSigningKey, publicKeyLine } from '../../common/trust/ssh-signature.ts';
 import { parseTicket } from '../../common/trust/ticket.ts';
 import { TicketClient } from '../support/ticket-client.ts';
 import { SMALL_BLOCKS, randomSource } from '../support/copied.ts';
 import {
+  bounded,
   MIB,
   OWN_HOST,
   SCRIPTS,
@@ -36,6 +38,12 @@ async function onTerminal(folder: string, ...options: readonly string[]): Promis
   });
 }
 
+/** With Ctrl-C: the end of its terminal would not end it. */
+async function interrupt(receiver: Started): Promise<void> {
+  receiver.stdin.write('\u0003');
+  await bounded('the receiver to end', receiver.ended);
+}
+
 /** The id of the process that serves the only target in the state folder. */
 async function receiverIn(folder: string): Promise<number> {
   const listed = await runReceiver(['--list', '--log', 'json', '--state-dir', join(folder, 'state')]);
@@ -54,6 +62,23 @@ test('on a terminal the whole command for the source is printed, ready to paste'
   const source = await randomSource(folder.path, 8);
   await sendAll(...SMALL_BLOCKS, source, ticket);
   await assertEqualFiles(source, join(folder.path, 'target'));
+  await interrupt(receiver);
+});
+
+test('on a terminal only the public ticket is printed where signers are allowed', needsTerminal, async () => {
+  await using folder = await tempDir();
+  const [ticketFile, allowed] = [join(folder.path, 'ticket'), join(folder.path, 'allowed')];
+  await writeFile(allowed, `alice ${publicKeyLine(makeSigningKey().publicKey, '')}\n`);
+  const options = ['--ticket-file', ticketFile, '--allow-signers', allowed];
+  await using receiver = await onTerminal(folder.path, ...options);
+  const command = /^ddt-send --identity ~\/\.ssh\/id_ed25519 <source> '(https:\S+)'\r?$/;
+  const [, ticket = ''] = await receiver.waitForLine(command);
+  assert.equal(`${ticket}\n`, await readFile(`${ticketFile}.pub`, 'utf8'));
+  assert.match(receiver.stdout, /^ticket {3}written to \S+ticket, the public one to \S+ticket\.pub\r?$/m);
+  assert(!receiver.stdout.includes('ddt1.'));
+  assert.equal((await stat(ticketFile)).mode & 0o777, 0o600);
+  assert.equal((await stat(`${ticketFile}.pub`)).mode & 0o777, 0o644);
+  await interrupt(receiver);
 });
 
 test('a receiver outlives its terminal, and finishes the copy', needsTerminal, async () => {
@@ -144,6 +169,8 @@ test('with --log json every line on standard error is an object, from the start 
     content: [],
     transfer: null,
     ticketFile: join(folder.path, 'ticket'),
+    signers: [],
+    publicTicket: null,
   });
   assert(more.length > 0, stderr);
 });

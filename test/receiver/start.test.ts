@@ -30,6 +30,7 @@ async function startOn(
     advertise: undefined,
     ticketFile: undefined,
     readTicketFile: undefined,
+    allowSigners: undefined,
     overwriteTarget: false,
     discardTransfer: false,
     isConfirmed: false,

@@ -10,6 +10,7 @@ const DEFAULTS: SendOptions = {
   source: '/dev/sdc',
   ticket: undefined,
   ticketFile: undefined,
+  identity: undefined,
   connect: undefined,
   connections: 'auto',
   blockSizeBytes: undefined,
@@ -45,6 +46,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     source: 'disk.img',
     ticket: 'https://vm:8443/#pin=x&token=y',
     ticketFile: 'ticket.txt',
+    identity: 'id_rsa',
     connect: { host: '2001:db8::7', port: 9443 },
     connections: 64,
     blockSizeBytes: 65_536,
@@ -65,7 +67,16 @@ test('every option is read in its unit, before and after the arguments', () => {
     mapfile: 'disk.map',
     progress: 'json',
   };
-  const files = ['--ticket-file', 'ticket.txt', '--receipt', 'receipt.json', '--mapfile', 'disk.map'];
+  const files = [
+    '--ticket-file',
+    'ticket.txt',
+    '--identity',
+    'id_rsa',
+    '--receipt',
+    'receipt.json',
+    '--mapfile',
+    'disk.map',
+  ];
   const rest = [...files, '--yes', '--progress', 'json', '--dry-run', '--on-read-error', 'zero'];
   rest.push(
     '--connect',

@@ -8,7 +8,7 @@ import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import { ENCODED_GROWTH_BYTES_MAX, TYPE_DIGESTS, type BlockResult } from '../../common/protocol/protocol.ts';
 import type { Slab } from '../../common/io/buffers.ts';
-import type { SigningKey } from '../../common/trust/ssh-signature.ts';
+import { makeSigningKey, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { copyBlock } from '../../receiver/transfer/copy-block.ts';
 import { listBlocks } from '../../receiver/http/listing.ts';
@@ -30,7 +30,7 @@ const MEMORY_WAIT_MS = 10_000;
 const BODY_STALL_MS = 60_000;
 const STOP_GRACE_MS = 10_000;
 /** Not used here; the same in every run. */
-const KEY: SigningKey = { publicKey: Buffer.alloc(32, 1), secretKey: Buffer.alloc(64, 1) };
+const KEY: SigningKey = makeSigningKey(Buffer.alloc(32, 1));
 
 export class SimReceiver implements ReceiverProcess {
   readonly process: SimProcess;

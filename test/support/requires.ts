@@ -34,6 +34,8 @@ const PACKAGE_OF = {
   sgdisk: 'gdisk',
   ss: 'iproute2',
   ssh: 'openssh-client',
+  'ssh-add': 'openssh-client',
+  'ssh-agent': 'openssh-client',
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
   strace: 'strace',

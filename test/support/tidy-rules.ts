@@ -174,7 +174,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'log-update': /^sender\/display\/live-area\.ts$/,
   'lru-cache': /^receiver\/http\/auth\.ts$/,
   'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
-  tweetnacl: /^common\/trust\/ssh-signature\.ts$/,
+  tweetnacl: /^common\/trust\/ed25519\.ts$/,
   undici: /^sender\/client\/(http-receiver|connection\/connector)\.ts$/,
 };
 

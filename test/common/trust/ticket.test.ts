@@ -3,13 +3,17 @@ import { inspect } from 'node:util';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { TransferError } from '../../../common/errors.ts';
-import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
+import { fingerprintOf, makeSigningKey } from '../../../common/trust/ssh-signature.ts';
 import {
   atAddress,
+  formatPublicTicket,
   formatTicket,
   isPin,
   looksLikeTicket,
+  parsePublicTicket,
   parseTicket,
+  receiverOf,
+  type PublicTicket,
   type Ticket,
 } from '../../../common/trust/ticket.ts';
 import { redact } from '../../../common/text.ts';
@@ -17,9 +21,10 @@ import { mintToken } from '../../../common/trust/token.ts';
 
 /** With `+`, `/` and `=`, the characters that get lost in copying. */
 const PIN = `sha256//${Buffer.alloc(32, 'fbefff', 'hex').toString('base64')}`;
+const KEY = makeSigningKey(Buffer.alloc(32, 7));
 const TOKEN = mintToken(
   { v: 1, aud: PIN, tid: '3f9c41d2a0b7', scope: ['write'], iat: 1_800_000_000, exp: 1_800_003_600 },
-  makeSigningKey(Buffer.alloc(32, 7)),
+  KEY,
 );
 const TICKET: Ticket = {
   origin: 'https://203.0.113.7:8443',
@@ -30,9 +35,21 @@ const TICKET: Ticket = {
 };
 const TEXT = `https://203.0.113.7:8443/#pin=${PIN}&token=${TOKEN}`;
 
-function refusalOf(text: string): TransferError {
+const TRANSFER = 'aa1efd11-b91c-4de8-8fca-faa17d7f5801';
+const RECEIVER = fingerprintOf(KEY.publicKey);
+const PUBLIC: PublicTicket = {
+  origin: 'https://203.0.113.7:8443',
+  host: '203.0.113.7',
+  port: 8443,
+  pin: PIN,
+  transferId: TRANSFER,
+  receiver: RECEIVER,
+};
+const PUBLIC_TEXT = `https://203.0.113.7:8443/#pin=${PIN}&transfer=${TRANSFER}&key=${RECEIVER}`;
+
+function refusalOf(text: string, parse: (text: string) => unknown = parseTicket): TransferError {
   try {
-    parseTicket(text);
+    parse(text);
   } catch (error) {
     assert.ok(error instanceof TransferError);
     return error;
@@ -176,6 +193,55 @@ test('each mistake with a ticket is named, and nothing of the ticket is shown', 
       assert.ok(!all.includes(secret.slice(0, 20)), `${reason}: ${secret} is shown`);
     }
   }
+});
+
+test('a public ticket has no secret, reads back however it was copied, and is never redacted', () => {
+  assert.equal(formatPublicTicket(PUBLIC), PUBLIC_TEXT);
+  const spellings = [
+    PUBLIC_TEXT,
+    `public ticket: ${PUBLIC_TEXT}\n`,
+    PUBLIC_TEXT.replaceAll(/.{60}/g, '$&\n  '),
+    `ddt-send --identity ~/.ssh/id_ed25519 <source> '${PUBLIC_TEXT}'`,
+    PUBLIC_TEXT.replace(PIN, encodeURIComponent(PIN)).replace(RECEIVER, encodeURIComponent(RECEIVER)),
+    `https://203.0.113.7:8443/#key=${RECEIVER}&v=2&transfer=${TRANSFER}&pin=${PIN}`,
+  ];
+  for (const text of spellings) assert.deepEqual(parsePublicTicket(text), PUBLIC, text);
+  assert.equal(redact(PUBLIC_TEXT), PUBLIC_TEXT);
+  assert(looksLikeTicket(PUBLIC_TEXT) && looksLikeTicket(`public ticket: ${PUBLIC_TEXT}`));
+  assert.equal(atAddress(PUBLIC, 'vm.example.org', 1).receiver, RECEIVER);
+});
+
+test('each mistake with a public ticket is named, and so is a ticket of the other kind', () => {
+  const table: readonly (readonly [string, string, RegExp])[] = [
+    [
+      PUBLIC_TEXT.replace(/&transfer.*/, ''),
+      'its transfer is missing, as when a shell cuts the line at "&"',
+      /quotes/,
+    ],
+    [PUBLIC_TEXT.replace(TRANSFER, TRANSFER.slice(1)), 'its transfer is damaged or cut short', /quotes/],
+    [PUBLIC_TEXT.replace(/&key.*/, ''), "the receiver's key is missing", /quotes/],
+    [PUBLIC_TEXT.slice(0, -1), "the receiver's key is damaged or cut short", /quotes/],
+    [PUBLIC_TEXT.replace(/.$/, 'B'), "the receiver's key is damaged or cut short", /quotes/],
+    [PUBLIC_TEXT.replace('SHA256:', 'MD5:'), "the receiver's key is damaged or cut short", /quotes/],
+    [PUBLIC_TEXT.replace(PIN, PIN.slice(1)), 'its pin is damaged or cut short', /quotes/],
+    [`${PUBLIC_TEXT}&key=${RECEIVER}`, 'one of its parts is there twice', /^copy the whole line/],
+    [TEXT, 'it has a token, so no key is needed', /^leave --identity out/],
+    [`${PUBLIC_TEXT}&token=${TOKEN}`, 'it has a token, so no key is needed', /^leave --identity out/],
+  ];
+  for (const [text, reason, hint] of table) {
+    const error = refusalOf(text, parsePublicTicket);
+    assert.deepEqual([error.message, error.code], [`cannot read the ticket: ${reason}`, 'usage']);
+    assert.match(error.hint ?? '', hint);
+  }
+  const other = refusalOf(PUBLIC_TEXT);
+  assert.match(other.message, /: it is a public one, for which you need a key that the receiver allows$/);
+  assert.match(other.hint ?? '', /: ddt-send --identity /);
+});
+
+test('the key of receipts is the one that signed the token, unless the ticket names it', () => {
+  assert.equal(receiverOf(TICKET), RECEIVER);
+  const other = fingerprintOf(makeSigningKey().publicKey);
+  assert.equal(receiverOf({ ...TICKET, receiver: other }), other);
 });
 
 test('parsing any text gives a ticket, or a usage error without the text', () => {

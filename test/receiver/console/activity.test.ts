@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
 import type { Claim } from '../../../common/protocol/protocol.ts';
 import { Activity, type Progress } from '../../../receiver/console/activity.ts';
-import type { AuditMembers } from '../../../receiver/console/log.ts';
+import { makeLog, type AuditMembers } from '../../../receiver/console/log.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 const MIB = 2 ** 20;
@@ -73,6 +73,19 @@ test('claims, seals and the like are logged with address, token, source and root
     `reopen ${who}: reopened by ${by}: areas of the source that were unreadable may be sent now`,
     `verify ${who}: reading everything back again, asked by ${by}`,
   ]);
+});
+
+test('whose own key has signed the token is in the line and in its members, safe to show', () => {
+  const lines: string[] = [];
+  const clock = new FakeClock(0);
+  using activity = new Activity({ log: makeLog('json', clock, (line) => lines.push(line)), clock });
+  activity.claimed('new', CLAIM, { ...ACTOR, signer: 'alice\u202e,bob' });
+  const { message, token, signer } = JSON.parse(lines[0] ?? '') as Record<string, unknown>;
+  assert.deepEqual([token, signer], [ACTOR.tokenHash, 'alice?,bob']);
+  assert.match(
+    String(message),
+    /^claimed by 203\.0\.113\.9 \(token 9f86d081884c7d65 signed by alice\?,bob\): /,
+  );
 });
 
 test('a sender that is gone is logged after 5 s, and again when it is back', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fingerprintOf, makeSigningKey } from '../../../common/trust/ssh-signature.ts';
 import { startEvent, startLines, type StartFacts } from '../../../receiver/console/start-text.ts';
 
 const DISK = {
@@ -16,6 +17,8 @@ const NEW: StartFacts = {
   transfer: undefined,
   listen: { host: '::', port: 8443 },
   ticketFile: undefined,
+  signers: [],
+  publicTicket: undefined,
 };
 const RESUMED = {
   begunAs: undefined,
@@ -66,8 +69,33 @@ test('the event has the same facts, and null for what there is not', () => {
     ...NEW,
     transfer: null,
     ticketFile: null,
+    publicTicket: null,
   });
   const { message, transfer } = startEvent({ ...NEW, transfer: RESUMED });
   assert.equal(message, 'listening on [::]:8443 for /dev/vdd, holds this transfer');
   assert.deepEqual(transfer, RESUMED);
+});
+
+test('whose keys may sign is named, with their times in UTC, and where the public ticket is', () => {
+  const { publicKey } = makeSigningKey(Buffer.alloc(32, 7));
+  const fingerprint = fingerprintOf(publicKey);
+  const [validAfter, validBefore] = [1_800_000_000, 1_800_086_400];
+  const signers = [
+    { principals: 'alice,bob', publicKey, validAfter: undefined, validBefore: undefined },
+    { principals: 'carol', publicKey, validAfter, validBefore },
+  ];
+  const facts = { ...NEW, signers, ticketFile: '/root/ticket', publicTicket: 'https://vm/#pin=…' };
+  const times = ['2027-01-15T08:00:00Z', '2027-01-16T08:00:00Z'];
+  assert.deepEqual(startLines(facts).slice(2), [
+    `signer   alice,bob: ${fingerprint}`,
+    `signer   carol: ${fingerprint}, from ${times[0]}, until ${times[1]}`,
+    'listening on [::]:8443',
+    'ticket   written to /root/ticket, the public one to /root/ticket.pub',
+  ]);
+  const event = startEvent(facts);
+  assert.equal(event['publicTicket'], 'https://vm/#pin=…');
+  assert.deepEqual(event['signers'], [
+    { principals: 'alice,bob', key: fingerprint, validAfter: null, validBefore: null },
+    { principals: 'carol', key: fingerprint, validAfter: times[0], validBefore: times[1] },
+  ]);
 });

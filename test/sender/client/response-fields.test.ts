@@ -43,6 +43,19 @@ test('a refusal without a hint stays without one', async () => {
   );
 });
 
+test('who signs tokens has no other ticket to use', async () => {
+  const hintFor = async (code: 'token-expired' | 'token-invalid' | 'token-missing'): Promise<string> => {
+    const response = await responseFor(new TransferError(code, 'refused'));
+    return failureOf(response, 'GET /transfer', { receiver: 'SHA256:x' }).hint ?? '';
+  };
+  assert.equal(await hintFor('token-expired'), 'run the same command again: it signs a new token');
+  assert.match(
+    await hintFor('token-invalid'),
+    /--allow-signers file must have your key, .* ddt-token-v1@dd-transfer/,
+  );
+  assert.match(await hintFor('token-missing'), /^use the ticket /);
+});
+
 test('where there is a hint of our own it replaces that of the receiver', async () => {
   const refusal = new TransferError('token-expired', 'the token has expired', { hint: 'look into the log' });
   const { message, hint } = failureOf(await responseFor(refusal), 'GET /transfer');
