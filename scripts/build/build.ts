@@ -2,7 +2,7 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { constants, gzip, zstdCompress } from 'node:zlib';
+import { gzip, zstdCompress } from 'node:zlib';
 import {
   ARCHITECTURES,
   programName,
@@ -31,7 +31,6 @@ Makes dd-transfer as one file for each architecture, and their digests in SHA256
 const SIGNATURE_NAMESPACE = 'file';
 const EXECUTABLE_MODE = 0o755;
 const STARTS = 5;
-const ZSTD_LEVEL = 9;
 
 /** The code cache of V8 holds hashes with a random seed; with the same seed it has the same bytes. */
 const SAME_BYTES = '--random-seed=1';
@@ -115,14 +114,11 @@ async function makeProgram(
   await chmod(path, EXECUTABLE_MODE);
   const program = await readProgram(path, architecture);
   if (program === undefined) throw new Failure(`${path} is not what was written`);
-  const [zipped, zstd] = await Promise.all([
-    promisify(gzip)(bytes),
-    promisify(zstdCompress)(bytes, { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } }),
-  ]);
+  const [zipped, zstd] = await Promise.all([promisify(gzip)(bytes), promisify(zstdCompress)(bytes)]);
   const start = architecture === process.arch ? `, starts in ${await measureStart(path, signal)} ms` : '';
   process.stdout.write(
     `${name}  ${formatSize(bytes.length)}, gzip ${formatSize(zipped.length)}, ` +
-      `zstd -${ZSTD_LEVEL} ${formatSize(zstd.length)}${start}\n`,
+      `zstd ${formatSize(zstd.length)}${start}\n`,
   );
   return `${program.sha256}  ${name}\n`;
 }

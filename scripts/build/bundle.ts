@@ -4,9 +4,11 @@ import { join } from 'node:path';
 
 const HERE = import.meta.dirname;
 
-/** Packages in the form of CommonJS ask for modules of Node.js by a function that a module does not have. */
-const REQUIRE =
-  "import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);";
+/**
+ * Packages in the form of CommonJS ask for modules of Node.js by a function that a module does not have. It
+ * finds nothing else, whatever its place is: `import.meta.url` is the word that the file was called by.
+ */
+const REQUIRE = "import{createRequire as makeRequire}from'node:module';const require=makeRequire('/');";
 
 /** The native part is not JavaScript: it is beside the module, and found there by another one. */
 const nativeAddon: Plugin = {

@@ -1,6 +1,6 @@
 /**
- * Where the one file starts. It does what launch.sh does for the source tree, then runs the command that is its
- * name, or its first argument.
+ * Where the one file starts. It does what launch.sh does for the source tree, then runs the command that its
+ * name, or its first argument, is.
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -18,7 +18,8 @@ const THREADS = { send: '72', receive: '8' } as const;
 
 type Command = keyof typeof THREADS;
 
-const isCommand = (word: string | undefined): word is Command => word !== undefined && word in THREADS;
+const isCommand = (word: string | undefined): word is Command =>
+  word !== undefined && Object.hasOwn(THREADS, word);
 
 /** Takes the name of the command out of the arguments, which then begin where those of a script do. */
 function takeCommand(): Command | undefined {
@@ -44,9 +45,23 @@ function restartWithoutPrivileges(): void {
   const setpriv = mayGainPrivileges() ? findSetpriv() : undefined;
   if (setpriv === undefined && process.env['UV_USE_IO_URING'] === '0') return;
   process.env['UV_USE_IO_URING'] = '0';
-  const own = [process.execPath, 'receive', ...process.argv.slice(2)];
-  const [program = '', ...args] = setpriv === undefined ? own : [setpriv, '--no-new-privs', ...own];
-  process.execve?.(program, [program, ...args], process.env);
+  restart('receive', setpriv === undefined ? [] : [setpriv, '--no-new-privs']);
+}
+
+/** @param under what the command line starts with. */
+function restart(command: Command, under: readonly string[] = []): void {
+  const words = [...under, process.execPath, command, ...process.argv.slice(2)];
+  const [program = ''] = words;
+  process.execve?.(program, words, process.env);
+}
+
+/**
+ * A title takes the place of the arguments: `ddt-send: x` needs one character more than `ddt-send x` has, and
+ * without its end the name of a disk is another one's.
+ */
+function isTitleTooLong(): boolean {
+  const [, called = '', ...words] = process.argv;
+  return words.length === 1 && words[0]?.startsWith('--') === false && called.length <= 'ddt-send'.length;
 }
 
 function mayGainPrivileges(): boolean {
@@ -88,5 +103,8 @@ else {
   if (command === 'receive') {
     restartWithoutPrivileges();
     await import('../../receiver/main.ts');
-  } else await import('../../sender/main.ts');
+  } else {
+    if (isTitleTooLong()) restart('send');
+    await import('../../sender/main.ts');
+  }
 }

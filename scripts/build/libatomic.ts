@@ -27,13 +27,13 @@ const HIDDEN = 2;
 const ABSOLUTE = 0xfff1;
 const CODE_ALIGNMENT_BYTES = 16;
 
-interface Processor {
+export interface Processor {
   /**
    * `bool __atomic_compare_exchange(size_t size, void *at, void *expected, void *desired, int, int)` for
-   * eight bytes, in the strictest order whatever is asked for; another size is an illegal instruction. The
-   * assembly is in test/build/libatomic.test.ts.
+   * eight bytes, in the strictest order whatever is asked for; another size is an illegal instruction. Each
+   * line: the bytes of an instruction, and its assembly.
    */
-  readonly code: string;
+  readonly code: readonly (readonly [bytes: string, assembly: string])[];
   /** From the value that a slot has before the loader fills it to the code that jumps to where it leads. */
   readonly stubOf: (slotValue: number, index: number) => number;
   /** Whether there is a call, or a jump, and where it leads. */
@@ -43,9 +43,22 @@ interface Processor {
   readonly setsEight: string;
 }
 
-const PROCESSORS: Readonly<Record<number, Processor>> = {
+export const PROCESSORS: Readonly<Record<number, Processor>> = {
   [MACHINES.x64]: {
-    code: '4883ff087519488b024c8b11f04c0fb1167506b801000000c348890231c0c30f0b',
+    code: [
+      ['4883ff08', 'cmp $8, %rdi'],
+      ['7519', 'jne 2f'],
+      ['488b02', 'mov (%rdx), %rax'],
+      ['4c8b11', 'mov (%rcx), %r10'],
+      ['f04c0fb116', 'lock cmpxchg %r10, (%rsi)'],
+      ['7506', 'jne 1f'],
+      ['b801000000', 'mov $1, %eax'],
+      ['c3', 'ret'],
+      ['488902', '1: mov %rax, (%rdx)'],
+      ['31c0', 'xor %eax, %eax'],
+      ['c3', 'ret'],
+      ['0f0b', '2: ud2'],
+    ],
     stubOf: (slotValue) => slotValue - 6,
     callAt: (text, offset) => {
       const isCall = text[offset] === 0xe8 || text[offset] === 0xe9;
@@ -55,9 +68,24 @@ const PROCESSORS: Readonly<Record<number, Processor>> = {
     setsEight: 'bf08000000',
   },
   [MACHINES.arm64]: {
-    code:
-      '1f2000f1c1010054440040f9650040f926fc5fc8df0004eba100005425fc07c887ffff35' +
-      '20008052c0035fd65f3f03d5460000f900008052c0035fd6200020d4',
+    code: [
+      ['1f2000f1', 'cmp x0, #8'],
+      ['c1010054', 'b.ne 3f'],
+      ['440040f9', 'ldr x4, [x2]'],
+      ['650040f9', 'ldr x5, [x3]'],
+      ['26fc5fc8', '1: ldaxr x6, [x1]'],
+      ['df0004eb', 'cmp x6, x4'],
+      ['a1000054', 'b.ne 2f'],
+      ['25fc07c8', 'stlxr w7, x5, [x1]'],
+      ['87ffff35', 'cbnz w7, 1b'],
+      ['20008052', 'mov w0, #1'],
+      ['c0035fd6', 'ret'],
+      ['5f3f03d5', '2: clrex'],
+      ['460000f9', 'str x6, [x2]'],
+      ['00008052', 'mov w0, #0'],
+      ['c0035fd6', 'ret'],
+      ['200020d4', '3: brk #1'],
+    ],
     stubOf: (slotValue, index) => slotValue + 32 + 16 * index,
     callAt: (text, offset) => {
       const word = text.readUInt32LE(offset);
@@ -90,13 +118,14 @@ export function replaceLibatomic(program: Buffer<ArrayBuffer>): void {
   }
   checkCallers(elf, processor, processor.stubOf(slot.value, slot.index));
   removeLibrary(elf);
-  const address = appendCode(elf, Buffer.from(processor.code, 'hex'));
+  const code = Buffer.from(processor.code.map(([bytes]) => bytes).join(''), 'hex');
+  const address = appendCode(elf, code);
   const { bytes } = elf;
   bytes[slot.symbol + 4] = LOCAL_FUNCTION;
   bytes[slot.symbol + 5] = HIDDEN;
   bytes.writeUInt16LE(ABSOLUTE, slot.symbol + 6);
   elf.writeWord(address, slot.symbol + 8);
-  elf.writeWord(processor.code.length / 2, slot.symbol + 16);
+  elf.writeWord(code.length, slot.symbol + 16);
   bytes.writeUInt16LE(0, slot.version);
 }
 
