@@ -1,6 +1,6 @@
 /**
  * The one file on a Debian with nothing but its essential packages: end-to-end tests run here, and the
- * commands that they start run there. `npm run try-build`; `-- --help` says more.
+ * commands that they start run there. `npm run build:try`; `-- --help` says more.
  */
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { run } from '../../test/support/run.ts';
 import { endedWith, Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
 
 const PROJECT = join(import.meta.dirname, '../..');
-const HELP = `Usage: npm run try-build -- [options] [test file]...
+const HELP = `Usage: npm run build:try -- [options] [test file]...
 
 Runs end-to-end tests with dist/${programName('x64')} in a bare Debian, and copies a file with
 dist/${programName('arm64')}, emulated. Needs root, the network, debootstrap, qemu-user-static and
@@ -142,4 +142,4 @@ async function tryBuild(args: string[], signal: AbortSignal): Promise<void> {
   }
 }
 
-await runScript('try-build', async (signal) => await tryBuild(process.argv.slice(2), signal));
+await runScript('build:try', async (signal) => await tryBuild(process.argv.slice(2), signal));
