@@ -4,10 +4,13 @@
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { getAsset } from 'node:sea';
 import { toolPath } from '../../common/system-tools.ts';
 
 const USAGE = `Usage: ddt send <arguments of ddt-send>
        ddt receive <arguments of ddt-receive>
+       ddt --version
+       ddt --licenses
 
 A link to this file that is named ddt-send or ddt-receive is that command.
 `;
@@ -82,11 +85,12 @@ function isExecutable(path: string): boolean {
   }
 }
 
-async function showVersionOrUsage(word: string | undefined): Promise<void> {
+async function showFacts(word: string | undefined): Promise<void> {
   if (word === '--version' || word === '-V') {
     const { VERSION_TEXT } = await import('../../common/protocol/version.ts');
     process.stdout.write(`${VERSION_TEXT}\n`);
   } else if (word === '--help' || word === '-h') process.stdout.write(USAGE);
+  else if (word === '--licenses') process.stdout.write(getAsset('licenses.txt', 'utf8'));
   else {
     process.stderr.write(`ddt: error: the first argument must be send or receive\nddt: hint: ddt --help\n`);
     process.exitCode = USAGE_STATUS;
@@ -94,7 +98,7 @@ async function showVersionOrUsage(word: string | undefined): Promise<void> {
 }
 
 const command = takeCommand();
-if (command === undefined) await showVersionOrUsage(process.argv[2]);
+if (command === undefined) await showFacts(process.argv[2]);
 else {
   // Everybody can read the command line of a process: a ticket on it is there until this has replaced it.
   process.title = `ddt-${command}`;

@@ -82,6 +82,20 @@ test('it is the command that it is called by, or its first argument', async () =
   }
 });
 
+test('it has the licenses of all that is in it', async () => {
+  const { stdout } = await runByName('ddt', '--licenses');
+  const titles = Array.from(stdout.matchAll(/^=== (.+) ===$/gm), ([, title]) => title);
+  const { dependencies } = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  const wanted = ['dd-transfer', 'Node.js', ...Object.keys(dependencies), '@napi-rs/blake-hash'];
+  assert.deepEqual(
+    wanted.filter((name) => !titles.includes(name)),
+    [],
+  );
+  assert.match(stdout, /=== tweetnacl ===\n\nThis is free and unencumbered/);
+});
+
 test('options for Node.js in the environment change nothing', async () => {
   const env = environment({ NODE_OPTIONS: '--no-such-option' });
   assert.equal(await runOk(join(folder, 'ddt-send'), ['--version'], { env }), `${VERSION_TEXT}\n`);
