@@ -21,6 +21,9 @@ const THREADS = { send: '72', receive: '8' } as const;
 
 type Command = keyof typeof THREADS;
 
+/** In the environment when it was started once more. */
+const RESTARTED = 'DDT_RESTARTED';
+
 const isCommand = (word: string | undefined): word is Command =>
   word !== undefined && Object.hasOwn(THREADS, word);
 
@@ -45,14 +48,16 @@ function cleanPath(): void {
  * that no program which it runs can get the rights of root back, and no ring of io_uring keeps them.
  */
 function restartWithoutPrivileges(): void {
-  const setpriv = mayGainPrivileges() ? findSetpriv() : undefined;
+  const setpriv = isWithoutPrivileges() ? undefined : findSetpriv();
   if (setpriv === undefined && process.env['UV_USE_IO_URING'] === '0') return;
   process.env['UV_USE_IO_URING'] = '0';
   restart('receive', setpriv === undefined ? [] : [setpriv, '--no-new-privs']);
 }
 
-/** @param under what the command line starts with. */
+/** Once, whatever it finds then. @param under what the command line starts with. */
 function restart(command: Command, under: readonly string[] = []): void {
+  if (process.env[RESTARTED] !== undefined) return;
+  process.env[RESTARTED] = '1';
   const words = [...under, process.execPath, command, ...process.argv.slice(2)];
   const [program = ''] = words;
   process.execve?.(program, words, process.env);
@@ -67,8 +72,12 @@ function isTitleTooLong(): boolean {
   return words.length === 1 && words[0]?.startsWith('--') === false && called.length <= 'ddt-send'.length;
 }
 
-function mayGainPrivileges(): boolean {
-  return !/^NoNewPrivs:\s*1$/m.test(readFileSync('/proc/self/status', 'utf8'));
+function isWithoutPrivileges(): boolean {
+  try {
+    return /^NoNewPrivs:\s*1$/m.test(readFileSync('/proc/self/status', 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 function findSetpriv(): string | undefined {
@@ -106,9 +115,11 @@ else {
   process.env['UV_THREADPOOL_SIZE'] ??= THREADS[command];
   if (command === 'receive') {
     restartWithoutPrivileges();
+    Reflect.deleteProperty(process.env, RESTARTED);
     await import('../../receiver/main.ts');
   } else {
     if (isTitleTooLong()) restart('send');
+    Reflect.deleteProperty(process.env, RESTARTED);
     await import('../../sender/main.ts');
   }
 }

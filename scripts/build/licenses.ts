@@ -1,4 +1,4 @@
-/** The licenses of what is in the one file, which ask to be handed on with it. `ddt --licenses` prints them. */
+/** The licenses of what is in the one file, to be handed on with it: `ddt --licenses` prints them. */
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure } from '../run-script.ts';
