@@ -16,8 +16,10 @@ const PACKAGE_OF = {
   debootstrap: 'debootstrap',
   debugfs: 'e2fsprogs',
   faketime: 'faketime',
+  fish: 'fish',
   fusermount3: 'fuse3',
   git: 'git',
+  groff: 'groff',
   growpart: 'cloud-guest-utils',
   ip: 'iproute2',
   losetup: 'mount',
@@ -44,6 +46,7 @@ const PACKAGE_OF = {
   'systemd-analyze': 'systemd',
   tmux: 'tmux',
   xfs_io: 'xfsprogs',
+  zsh: 'zsh',
   zstd: 'zstd',
 } as const;
 
