@@ -1,4 +1,5 @@
 /** All faults that the tests must find. */
+import { BUILDING } from './building.ts';
 import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
 import { GIVING_UP } from './privileges.ts';
@@ -28,4 +29,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...GIVING_UP,
   ...STRANGERS,
   ...FUZZED,
+  ...BUILDING,
 ];
