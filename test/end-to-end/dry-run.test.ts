@@ -65,7 +65,7 @@ test('a dry run compares with durable blocks, and with a sealed copy', async (t)
   const sealed = eventsOf((await runSender([...DRY_JSON, source, receiver.ticket])).stdout).at(-1);
   assert.deepEqual([sealed?.['blocksToSend'], sealed?.['blocksSkipped']], [0, 16]);
   await using file = await open(source, 'r+');
-  await file.write(Buffer.alloc(1), 0, 1, 9 * BLOCK);
+  await file.write(Buffer.from([~(bytes[9 * BLOCK] ?? 0) & 0xff]), 0, 1, 9 * BLOCK);
   const changed = await runSender(['--dry-run', source, receiver.ticket]);
   assert.equal(changed.status, 3);
   assert.match(changed.stdout, /^dry run {2}1 of 16 blocks would be sent, .*, after ddt-receive --update$/m);
