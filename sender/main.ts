@@ -1,4 +1,5 @@
 /** ddt-send: puts the parts together, and ends the process; nothing else of the sender does. */
+import assert from 'node:assert/strict';
 import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
@@ -20,6 +21,7 @@ import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter, type Outputs } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
+import { openFarMachine, type FarOutcome } from './far-machine.ts';
 import { findTicket } from './find-ticket.ts';
 import { takeMovedArguments } from './moved-arguments.ts';
 import { openSource } from './open-source.ts';
@@ -29,6 +31,7 @@ import { Preflight } from './preflight/preflight.ts';
 import { receiptPaths, writeReceipt } from './receipt-file.ts';
 import { Signals, type Hangup } from './signals.ts';
 import type { Source } from './source/source.ts';
+import type { Far } from './ssh/open-far.ts';
 import type { Stream } from './source/stream.ts';
 import { dryRun } from './transfer/dry-run.ts';
 import { check, type CheckResult } from './transfer/check.ts';
@@ -49,7 +52,7 @@ async function main(outputs: Outputs): Promise<number> {
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
   try {
-    return await signals.bound(run(options, reporter, signals));
+    return await signals.bound(run(options, { reporter, signals, outputs }));
   } catch (error) {
     if (!(error instanceof TransferError)) {
       reporter.failed({ code: 'bug', message: String(error) });
@@ -61,12 +64,18 @@ async function main(outputs: Outputs): Promise<number> {
   }
 }
 
+interface RunParts {
+  readonly reporter: Reporter;
+  readonly signals: Signals;
+  readonly outputs: Outputs;
+}
+
 /** @returns the exit status. */
-async function run(options: SendOptions, reporter: Reporter, signals: Signals): Promise<number> {
+async function run(options: SendOptions, { reporter, signals, outputs }: RunParts): Promise<number> {
   refuseUnsafeEnvironment();
   await checkOutputs(options);
   using limits = await openLimit(options.bwlimit, reporter);
-  const ticket = await findTicket(options);
+  const given = options.far === undefined ? await findTicket(options) : undefined;
   // For ps and pgrep. It replaces the command line, and the ticket with it.
   process.title = redact(`ddt-send: ${options.source}`);
   await using source = await openSource(options);
@@ -77,17 +86,27 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
     return true;
   });
   const { signal } = signals;
-  const preflight = new Preflight(source, options, { receiverName: ticket.host, reporter, signal });
+  const receiverName = options.far?.destination.login ?? given?.host ?? '';
+  const preflight = new Preflight(source, options, { receiverName, reporter, signal });
   await preflight.checkSource();
+  const unacked = new UnackedBytes();
+  await using machine =
+    options.far &&
+    (await openFarMachine(options.far, options, { unacked, reporter, signal, err: outputs.err }));
+  const ticket = machine?.far.ticket ?? given;
+  assert(ticket !== undefined);
+  const isAnswered = machine?.isConfirmed === true;
   const request: SendRequest = {
-    ...requestFor(options, { ticket, limits, reporter }),
+    ...requestFor(options, { ticket, limits, reporter, unacked, far: machine?.far }),
+    receiverName,
     isKeptOpen: options.isKeptOpen,
     areDigestsWanted: options.receiptFile !== undefined,
     proof: { nonce: randomBytes(NONCE_BYTES).toString('hex'), random: (below) => randomInt(below) },
     source,
     meet: async (found) => {
       reporter.connected();
-      await preflight.checkTarget(found);
+      await preflight.checkTarget(found, isAnswered);
+      if (machine !== undefined && !options.isDryRun && !options.isCheck) machine.outcome = 'open';
     },
   };
   const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter };
@@ -104,8 +123,15 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
   const { mapfile } = options;
   const result = await copy(request, context, { mapfile, reporter });
   const status = await reportCopy(result, source, { options, reporter });
+  if (machine !== undefined) machine.outcome = farOutcomeOf(result, status);
   await preflight.finish();
   return status;
+}
+
+/** What is left unproven, or has unreadable areas, may be sent again: its record is needed for that. */
+function farOutcomeOf({ outcome }: SendResult, status: number): FarOutcome {
+  if (outcome === 'kept-open') return 'open';
+  return outcome === 'sealed' && status === EXIT_STATUS.verified ? 'complete' : 'recorded';
 }
 
 /** @returns the exit status. */
@@ -217,27 +243,30 @@ function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOpti
 
 interface RequestParts {
   readonly ticket: Ticket;
+  readonly unacked: UnackedBytes;
+  readonly far: Far | undefined;
   readonly limits: ScheduleSource | undefined;
   readonly reporter: Reporter;
 }
 
 function requestFor(
   options: SendOptions,
-  { ticket, limits, reporter }: RequestParts,
-): Omit<SendRequest, 'source' | 'meet'> {
+  { ticket, limits, reporter, unacked, far }: RequestParts,
+): Omit<SendRequest, 'source' | 'meet' | 'receiverName'> {
   const { connections, blockSizeBytes, digest, retryForMs, firstContactForMs, memoryBytes } = options;
   const pacer = limits === undefined ? undefined : makePacer(limits, reporter);
   const shared = {
     ticket,
     senderId: randomUUID(),
     pacer,
-    unacked: new UnackedBytes(),
-    reachability: new Reachability(ticket),
+    unacked,
+    reachability: new Reachability(ticket, far?.dial),
+    dial: far?.dial,
   };
   return {
     connect: (onResponse) => new HttpReceiver({ ...shared, onResponse }),
-    receiverName: ticket.host,
     connections,
+    connectionsMax: far?.connectionsMax,
     blockSizeBytes,
     digest,
     retryForMs,

@@ -24,7 +24,7 @@ import {
 import type { Range } from '../../common/ranges.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
 import { bodyOf } from './connection/body-chunks.ts';
-import { makeConnector, protocolMissingBy } from './connection/connector.ts';
+import { makeConnector, protocolMissingBy, type Dial } from './connection/connector.ts';
 import type { BodyPacer } from '../bandwidth/body-pacer.ts';
 import type { Reachability } from './connection/reachability.ts';
 import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
@@ -68,6 +68,8 @@ export interface HttpReceiverOptions {
   readonly unacked: UnackedBytes;
   readonly reachability: Reachability;
   readonly onResponse: (info: ResponseInfo) => void;
+  /** undefined: by TCP to the address in the ticket. */
+  readonly dial?: Dial | undefined;
   /** undefined: no rate limit. */
   readonly pacer?: BodyPacer | undefined;
   /** Instead of {@link STALL_MS} and of the interval in which it is measured; for tests. */
@@ -100,7 +102,7 @@ export class HttpReceiver implements ReceiverClient {
     this.#onResponse = options.onResponse;
     this.#address = options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
-      connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
+      connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket), options.dial),
       allowH2: false,
       pipelining: 1,
       // Both would end requests on slow lines; a stall watch does it by progress.

@@ -9,6 +9,7 @@ const MIB = 1024 * 1024;
 const DEFAULTS: SendOptions = {
   source: '/dev/sdc',
   ticket: undefined,
+  far: undefined,
   ticketFile: undefined,
   connect: undefined,
   connections: 'auto',
@@ -43,6 +44,7 @@ test('every option is read in its unit, before and after the arguments', () => {
   const expected: SendOptions = {
     source: 'disk.img',
     ticket: 'https://vm:8443/#pin=x&token=y',
+    far: undefined,
     ticketFile: 'ticket.txt',
     connect: { host: '2001:db8::7', port: 9443 },
     connections: 64,

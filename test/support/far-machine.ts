@@ -1,0 +1,124 @@
+/** A machine that ssh reaches, here on loopback with a real sshd, and `ddt-send` that copies onto it. */
+import { chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startLoopbackSsh, type Elsewhere, type SshLines } from '../../scripts/bench/loopback-ssh.ts';
+import { SCRIPTS, environment, until } from './processes.ts';
+import { run, start, type Ended, type Started } from './run.ts';
+import { tempDir } from './temp-dir.ts';
+
+const START_MS_MAX = 60_000;
+const SEND_MS_MAX = 90_000;
+/** Nothing listens there: the receiver cannot be reached but through ssh. */
+export const NOWHERE = ['--connect', '127.0.0.1:1'];
+
+export interface FarMachineOptions extends SshLines {
+  readonly elsewhere?: Elsewhere;
+  /** What stands between the server and the shell: gets the command as `$SSH_ORIGINAL_COMMAND`. */
+  readonly shell?: string;
+}
+
+export class FarMachine implements AsyncDisposable {
+  readonly folder: string;
+  readonly configFile: string;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(folder: string, configFile: string, stack: AsyncDisposableStack) {
+    this.folder = folder;
+    this.configFile = configFile;
+    this.#stack = stack;
+  }
+
+  static async make({ elsewhere, shell, ...lines }: FarMachineOptions = {}): Promise<FarMachine> {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await tempDir());
+    // A login that is not root gets into it, too.
+    await chmod(path, 0o755);
+    const server = [...(lines.server ?? [])];
+    if (shell !== undefined) {
+      const file = join(path, 'shell');
+      await writeFile(file, shell, { mode: 0o755 });
+      server.push(`ForceCommand ${file}`);
+    }
+    const signal = AbortSignal.timeout(START_MS_MAX);
+    const config = await startLoopbackSsh(join(path, 'ssh'), signal, stack, elsewhere, { ...lines, server });
+    await mkdir(join(path, 'disks'));
+    return new FarMachine(path, config, stack.move());
+  }
+
+  get source(): string {
+    return join(this.folder, 'disks/source');
+  }
+
+  get target(): string {
+    return join(this.folder, 'disks/target');
+  }
+
+  /** Of programs and state. */
+  get base(): string {
+    return join(this.folder, 'base');
+  }
+
+  /** What `ddt-send` gets to reach it; the receiver runs from this checkout. */
+  words(more: readonly string[], target = this.target): string[] {
+    const { configFile, base } = this;
+    const program = more.some((word) => /^--(remote-)?program$/.test(word))
+      ? []
+      : ['--remote-program', join(SCRIPTS, 'ddt-receive')];
+    const listen = more.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+    const place = ['--ssh', `ssh -F ${configFile}`, '--remote-dir', base, ...program, ...listen];
+    return [...place, ...more, this.source, `loopback:${target}`];
+  }
+
+  /** Runs `ddt-send` to its end. */
+  async send(...more: readonly string[]): Promise<Ended> {
+    const options = { env: environment(), timeoutMs: SEND_MS_MAX };
+    return await run(join(SCRIPTS, 'ddt-send'), this.words(more), options);
+  }
+
+  async startSend(...more: readonly string[]): Promise<Started> {
+    const env = environment();
+    return this.#stack.use(await start(join(SCRIPTS, 'ddt-send'), this.words(more), { env }));
+  }
+
+  /** Of its sshd. */
+  async logins(): Promise<number> {
+    return [...(await this.log()).matchAll(/^Accepted /gm)].length;
+  }
+
+  async log(): Promise<string> {
+    return await readFile(join(this.folder, 'ssh/sshd-log'), 'utf8');
+  }
+
+  /** All processes that name this machine's folder on their command lines. */
+  async processes(name: RegExp): Promise<{ id: number; title: string }[]> {
+    const found: { id: number; title: string }[] = [];
+    for (const id of (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))) {
+      const text = await readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+      const title = text.replaceAll('\0', ' ').trim();
+      if (title.includes(this.folder) && name.test(title)) found.push({ id: Number(id), title });
+    }
+    return found;
+  }
+
+  async receivers(): Promise<number[]> {
+    return (await this.processes(/^ddt-receive: /)).map(({ id }) => id);
+  }
+
+  /** Waits for a receiver to run. */
+  async receiver(): Promise<number> {
+    let ids: number[] = [];
+    await until('a receiver', async () => (ids = await this.receivers()).length > 0);
+    return ids[0] ?? 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { id } of await this.processes(/^ddt-receive|^ssh: |^ssh /)) {
+      try {
+        process.kill(id, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    await this.#stack.disposeAsync();
+  }
+}
