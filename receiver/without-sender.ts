@@ -5,8 +5,8 @@ import type { RunningServer } from './http/server.ts';
 import type { Transfer } from './transfer/transfer.ts';
 
 /**
- * A sender that has begun may come back within this time, as its own `--retry-for` has it. What was read back is
- * known only to this process.
+ * A sender that has begun may come back within this time, the default of its `--retry-for`. What was read
+ * back is known only to this process.
  */
 const RETURN_MS_MAX = 86_400_000;
 const LOOK_MS = 1000;

@@ -157,16 +157,16 @@ function makeCommand(print: (text: string) => void): Command {
       .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
       .option('--yes', 'overwrite what is on the target without asking')
       .option('--receipt <file>', 'write the signed receipt here, <file>.sig and <file>.digests beside it')
-      .option('--ssh <command>', 'instead of ssh: with options, as "ssh -i key"')
-      .option('--program <file>', 'bring this ddt-linux-x64 or -arm64 there')
-      .option('--remote-program <command>', 'run this ddt-receive there, instead of bringing the program')
-      .option('--remote-dir <dir>', 'where program and state are kept there', REMOTE_DIR)
-      .option('--keep', 'leave program and state there after the copy')
-      .option('--listen <[host:]port>', 'where the receiver listens there (default: :8443, or a free port)')
+      .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
+      .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
+      .option('--remote-program <command>', 'run this there, and bring nothing')
+      .option('--remote-dir <dir>', 'for program and state there', REMOTE_DIR)
+      .option('--keep', 'leave both there after the copy')
+      .option('--listen <[host:]port>', 'default there: :8443, or a free port')
       .option('--overwrite-target', 'what the target holds may be destroyed')
-      .option('--discard-transfer', 'forget the earlier transfer onto this target')
-      .option('--update', 'open a sealed copy again, and send what differs')
-      .option('--adopt', 'read what the target holds, so that only differences are sent')
+      .option('--discard-transfer', 'forget the earlier transfer onto it')
+      .option('--update', 'send what differs to a sealed copy')
+      .option('--adopt', 'compare with what the target holds first')
       .addOption(
         new Option('--verify <how>', 'none: nothing is read back')
           .choices(['read-back', 'none'])
@@ -201,7 +201,8 @@ function readOptions(command: Command): SendOptions {
   }
   refuseContradictions(command);
   const { target, ...named } = readArguments(command.args);
-  const destination = target === undefined ? undefined : parseDestination(target);
+  const isTicket = target === undefined || looksLikeTicket(target);
+  const destination = isTicket ? undefined : parseDestination(target);
   return {
     ...named,
     ticket: destination === undefined ? target : undefined,

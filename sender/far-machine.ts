@@ -6,6 +6,7 @@ import { printable } from '../common/text.ts';
 import type { FarArguments, SendOptions } from './cli.ts';
 import type { UnackedBytes } from './client/connection/unacked-bytes.ts';
 import type { Reporter } from './display/reporter.ts';
+import type { Seal } from './client/receiver-port.ts';
 import { askToOverwrite, canAsk } from './preflight/overwrite-question.ts';
 import { openFar, type Far } from './ssh/open-far.ts';
 
@@ -77,6 +78,12 @@ export async function openFarMachine(
     },
   };
   return machine;
+}
+
+/** For people: the record of the seal is not kept at the other machine. */
+export function receiptLine({ text }: Seal): string {
+  const { sealedAt, root, receiverKey } = JSON.parse(text) as Record<string, unknown>;
+  return printable(`receipt  sealed ${String(sealedAt)}, root ${String(root)}, by ${String(receiverKey)}`);
 }
 
 async function leave(far: Far, outcome: FarOutcome, login: string, reporter: Reporter): Promise<void> {

@@ -21,7 +21,7 @@ import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter, type Outputs } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
-import { openFarMachine, type FarOutcome } from './far-machine.ts';
+import { openFarMachine, receiptLine, type FarOutcome } from './far-machine.ts';
 import { findTicket } from './find-ticket.ts';
 import { takeMovedArguments } from './moved-arguments.ts';
 import { openSource } from './open-source.ts';
@@ -123,7 +123,10 @@ async function run(options: SendOptions, { reporter, signals, outputs }: RunPart
   const { mapfile } = options;
   const result = await copy(request, context, { mapfile, reporter });
   const status = await reportCopy(result, source, { options, reporter });
-  if (machine !== undefined) machine.outcome = farOutcomeOf(result, status);
+  if (machine !== undefined) {
+    machine.outcome = farOutcomeOf(result, status);
+    if (result.outcome === 'sealed') reporter.fact(receiptLine(result.seal));
+  }
   await preflight.finish();
   return status;
 }

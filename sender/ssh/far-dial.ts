@@ -2,6 +2,7 @@
  * How connections get to the receiver on the far machine: straight to its port, or each through an ssh of its
  * own. When one fails, the receiver is looked after before the next one is tried.
  */
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
@@ -12,7 +13,8 @@ import type { Ticket } from '../../common/trust/ticket.ts';
 import { makeConnector, type Dial, type Transport } from '../client/connection/connector.ts';
 import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
 import type { FarReceiver } from './far-receiver.ts';
-import { isNotLetIn, lastLineOf, type SshClient } from './ssh-client.ts';
+import { markedScript } from './far-scripts.ts';
+import { isNotLetIn, lastLineOf, scriptBytes, type SshClient } from './ssh-client.ts';
 import { SshLane } from './ssh-lane.ts';
 
 /** For the receiver's own port to answer. */
@@ -23,7 +25,7 @@ const LOGINS_MAX = 8;
 const RELAYS_MAX = 8;
 /** Of failed connections in a row: sshd blocks addresses that fail fast (PerSourcePenalties). */
 const PAUSE_MS_MIN = 1000;
-const PAUSE_MS_MAX = 30_000;
+const PAUSE_MS_MAX = 10_000;
 
 export type Way =
   | { readonly kind: 'direct'; readonly place: DirectPlace }
@@ -56,6 +58,7 @@ export class FarDial {
   #ticket: Ticket;
   #way: Way = { kind: 'ssh', isOwn: true, isRelayed: false };
   #failures = 0;
+  #hasTriedLogin = false;
 
   /** @param places to try before ssh. */
   constructor(parts: FarDialParts, ticket: Ticket, places: readonly DirectPlace[]) {
@@ -77,6 +80,8 @@ export class FarDial {
     if (place !== undefined) {
       this.#way = { kind: 'direct', place };
       say(`line     straight to ${this.#nameOf(place)}`);
+      if (!this.#hasTriedLogin) void this.#tryLogin();
+      this.#hasTriedLogin = true;
       return;
     }
     this.#way = { kind: 'ssh', isOwn: true, isRelayed: false };
@@ -150,6 +155,7 @@ export class FarDial {
       if (way.kind !== 'ssh') return await this.#over(secure);
       const lane = this.#openLane(way);
       try {
+        if (way.isRelayed) await this.#enter(lane);
         const socket = await secure({ httpSocket: lane.socket });
         this.#parts.unacked.carry(socket, lane);
         return socket;
@@ -168,11 +174,16 @@ export class FarDial {
   #openLane({ isOwn, isRelayed }: Way & { kind: 'ssh' }): SshLane {
     const { ssh, receiver } = this.#parts;
     const { host, port } = receiver.place;
-    const words = isRelayed ? [] : ['-W', formatHostPort(host, port)];
-    const lane = new SshLane(ssh.laneCommand(isOwn, words, isRelayed ? [receiver.relayCommand] : []));
+    const to = isRelayed ? undefined : formatHostPort(host, port);
+    const lane = new SshLane(ssh.laneCommand(isOwn, to, receiver.isBySudo));
     this.#lanes.add(lane);
     lane.socket.once('close', () => this.#lanes.delete(lane));
     return lane;
+  }
+
+  async #enter(lane: SshLane): Promise<void> {
+    const mark = `ddt-${randomBytes(12).toString('hex')}`;
+    await lane.enter(scriptBytes(markedScript(this.#parts.receiver.relayCommand, mark)), mark);
   }
 
   #laneFailure(words: string, cause: unknown): TransferError {
@@ -194,6 +205,16 @@ export class FarDial {
     const place = await found.promise;
     clearTimeout(timer);
     return place;
+  }
+
+  /** What has to be known before the machine is started again. */
+  async #tryLogin(): Promise<void> {
+    const { ssh, warn } = this.#parts;
+    if (await ssh.canLogInAlone()) return;
+    warn(
+      `ssh asks a question at each login to ${ssh.login}: if the receiver has to be started again, ` +
+        'run the same command again',
+    );
   }
 
   /** The receiver, or its machine, may have been started again. */

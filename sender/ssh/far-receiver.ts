@@ -1,6 +1,7 @@
 /** The receiver on the far machine: brought, started or found, started again, ended, and removed. */
 import { createHash } from 'node:crypto';
 import { TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
+import { formatHostPort } from '../../common/host-port.ts';
 import { printable } from '../../common/text.ts';
 import { parseTicket, type Ticket } from '../../common/trust/ticket.ts';
 import { formatSize } from '../../common/units.ts';
@@ -27,6 +28,7 @@ import type { SshClient } from './ssh-client.ts';
 export const SENDER_WITHIN_SECONDS = 45;
 /** A person may be asked for a passphrase. */
 const ASK_MS_MAX = 600_000;
+const LOOK_MS_MAX = 60_000;
 /** Reading the journal of a large disk. */
 const START_MS_MAX = 180_000;
 const STOP_MS_MAX = 60_000;
@@ -93,20 +95,25 @@ export class FarReceiver {
     return this.#place;
   }
 
-  /** Words for ssh that join standard input and output to {@link place}. */
+  /** Words of sh that join standard input and output to {@link place}. */
   get relayCommand(): string {
     const { host, port } = this.#place;
-    const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-    return `${this.#isBySudo ? 'sudo -n ' : ''}${this.#program?.command ?? ''} --relay ${address}`;
+    return `${this.#program?.command ?? ''} --relay ${formatHostPort(host, port)}`;
+  }
+
+  /** What has to be root there has to use sudo. */
+  get isBySudo(): boolean {
+    return this.#isBySudo;
   }
 
   /**
-   * Looks at the machine and brings the program. ssh may ask its questions.
+   * Looks at the machine and brings the program.
+   * @param mayAsk ssh may ask its questions.
    * @throws TransferError `login-refused`, `machine-unsuitable`, `connection-failed`.
    */
-  async prepare(): Promise<void> {
+  async prepare(mayAsk: boolean): Promise<void> {
     const { ssh, say, signal } = this.#parts;
-    const asked = { mayAsk: true, timeoutMs: ASK_MS_MAX, signal };
+    const asked = { mayAsk, timeoutMs: mayAsk ? ASK_MS_MAX : LOOK_MS_MAX, signal };
     const { base } = this.#options;
     const said = await ssh.run(askScript(base), asked);
     const values = (name: string): string[] => valuesOf(said, name);
@@ -124,9 +131,8 @@ export class FarReceiver {
     });
     const facts = { os, programs: values('program'), installed };
     this.#program = await chooseProgram(facts, this.#options);
-    say(
-      `login    ${ssh.login}: ${printable(os)}, ${root === 'sudo' ? `${printable(user)} with sudo` : 'root'}`,
-    );
+    const rights = this.#isBySudo ? `${printable(user)} with sudo` : 'root';
+    if (mayAsk) say(`login    ${ssh.login}: ${printable(os)}, ${rights}`);
     await this.#bring(this.#program);
   }
 
@@ -157,8 +163,9 @@ export class FarReceiver {
     }
   }
 
-  /** After it was killed, or its machine was. Finds it if it still runs. */
+  /** After it was killed, or its machine was started again. Finds it if it still runs. */
   async startAgain(): Promise<Ticket> {
+    await this.prepare(false);
     const outcome = await this.#try([...this.#options.always, ...this.#more]);
     if (outcome.result !== 'failed') return this.#ticketOf(outcome);
     throw refusalOf(outcome.log, this.#parts.ssh.login).error;

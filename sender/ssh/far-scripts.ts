@@ -46,8 +46,14 @@ done
 export function putScript(base: string, digest: string, isKept: boolean): string {
   return `
 umask 077
-folder=${shellWord(`${base}/bin/${digest}`)}
-refuse() { rm -rf "$folder"; say "refused=$*"; exit 0; }
+base=${shellWord(base)}
+folder=$base/bin/${digest}
+refuse() {
+  rm -rf "$folder"
+  rmdir "$base/bin" "$base" 2>/dev/null
+  say "refused=$(printf %s "$*" | tr '\\n' ' ')"
+  exit 0
+}
 reason=$(mkdir -p "$folder" 2>&1) || refuse "$reason"
 reason=$(gzip -dc 2>&1 >"$folder/arriving") || { cat >/dev/null; refuse "$reason"; }
 set -- $(sha256sum "$folder/arriving")
@@ -75,6 +81,7 @@ log=$state/log.$$
 setsid ${command} --log json --state-dir "$state" --ticket-file "$state/ticket" ${words(options)} \\
   </dev/null >"$log" 2>&1 &
 pid=$!
+echo $pid >"$state/pid.new"
 waits=0
 result=failed
 until grep -q '"listen":' "$log"; do
@@ -85,7 +92,7 @@ until grep -q '"listen":' "$log"; do
 done
 if grep -q '"listen":' "$log"; then
   result=listening
-  echo $pid >"$state/pid"
+  mv "$state/pid.new" "$state/pid"
   mv "$log" "$state/log"
   log=$state/log
 elif grep -q '"code":"journal-in-use"' "$log" && [ -s "$state/ticket" ]; then
@@ -98,20 +105,22 @@ tail -n 20 "$log" | while IFS= read -r line; do say "log=$line"; done
 `;
 }
 
-/** Ends the receiver. */
+/** Ends the receiver, also one whose start was cut off. */
 export function stopScript(places: FarPlaces): string {
   return `
 state=${shellWord(folderOf(places))}
-pid=$(cat "$state/pid" 2>/dev/null)
-is_running() { [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = ddt-receive ]; }
-if is_running; then kill "$pid"; fi
-waits=0
-while is_running && [ $waits -lt ${STOP_SECONDS * 10} ]; do
-  waits=$((waits + 1))
-  sleep 0.1
+is_running() { [ "$(cat "/proc/$1/comm" 2>/dev/null)" = ddt-receive ]; }
+for pid in $(cat "$state/pid" "$state/pid.new" 2>/dev/null); do
+  is_running "$pid" || continue
+  kill "$pid"
+  waits=0
+  while is_running "$pid" && [ $waits -lt ${STOP_SECONDS * 10} ]; do
+    waits=$((waits + 1))
+    sleep 0.1
+  done
+  if is_running "$pid"; then kill -9 "$pid"; sleep 0.5; fi
+  if is_running "$pid"; then say "left=process $pid"; fi
 done
-if is_running; then kill -9 "$pid"; sleep 0.5; fi
-if is_running; then say "left=process $pid"; fi
 `;
 }
 
@@ -135,6 +144,11 @@ if [ -n "$program" ] && [ -e "$program" ]; then say "left=$program"; fi
 
 export function folderOf({ base, transfer }: FarPlaces): string {
   return `${base}/ssh/${transfer}`;
+}
+
+/** Runs a program whose output begins after a line with the mark. @param command words of sh. */
+export function markedScript(command: string, mark: string): string {
+  return `echo\necho ${mark}\nexec ${command}\n`;
 }
 
 function words(all: readonly string[]): string {

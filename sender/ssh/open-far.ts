@@ -52,7 +52,7 @@ export async function openFar(options: FarOptions, parts: FarParts): Promise<Far
   const receiver = new FarReceiver({ ...options, path: destination.path }, { ssh, signal, say });
   try {
     const hostName = ssh.hostName();
-    await receiver.prepare();
+    await receiver.prepare(true);
     const ticket = await receiver.start(parts.mayOverwrite);
     const known = [await hostName, ticket.host].filter((host) => host !== undefined);
     const places = direct === undefined ? [...new Set(known)].map((host) => ({ host })) : [direct];

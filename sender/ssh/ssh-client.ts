@@ -16,8 +16,8 @@ import type { Destination } from './destination.ts';
 
 /** A name of a Unix socket has 107 bytes, of which ssh needs 17 for a temporary one. */
 const FOLDER_LENGTH_MAX = 60;
-/** From its last use to its end, also after a run that was killed. */
-const MASTER_SECONDS = 45;
+/** From the last use of the master to its end, also after a run that was killed. */
+const MASTER_SECONDS = 10;
 const CONNECT_SECONDS = 20;
 const OUTPUT_BYTES_MAX = 1024 * 1024;
 const COMPLAINT_BYTES_MAX = 64 * 1024;
@@ -25,7 +25,7 @@ const COMPLAINT_BYTES_MAX = 64 * 1024;
  * Takes a script from standard input, and leaves what follows it to the script. Every login shell understands
  * these quotes, and there is no limit on the length.
  */
-const READ_SCRIPT = `sh -c 'IFS= read -r n; eval "$(dd bs=1 count=$n 2>/dev/null)"'`;
+const READ_SCRIPT_COMMAND = `sh -c 'IFS= read -r n; eval "$(dd bs=1 count=$n 2>/dev/null)"'`;
 
 export interface ScriptOptions {
   /** Standard input of the script. */
@@ -49,6 +49,8 @@ export interface SshParts {
 export class SshClient implements AsyncDisposable {
   readonly #parts: SshParts;
   readonly #folder: string;
+  /** Keeps the master in use: it ends with us. */
+  #holder: ChildProcess | undefined;
 
   private constructor(parts: SshParts, folder: string) {
     this.#parts = parts;
@@ -66,13 +68,16 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * @param isOwn a connection of its own, for which nothing can be asked; otherwise that of the master.
-   * @returns what a shell runs, and its arguments.
+   * @param to `host:port` as the far machine has it; undefined: it runs a script, {@link scriptBytes}.
    */
-  laneCommand(isOwn: boolean, words: readonly string[], remote: readonly string[]): Command {
+  laneCommand(isOwn: boolean, to: string | undefined, isBySudo: boolean): Command {
     const way = isOwn
       ? ['-o', 'ControlMaster=no', '-o', 'ControlPath=none']
       : ['-o', 'ControlMaster=no', '-o', `ControlPath=${this.#controlPath}`];
-    return this.#command([...way, '-o', 'BatchMode=yes', ...words], remote);
+    const words = [...way, '-o', 'BatchMode=yes'];
+    return to === undefined
+      ? this.#command(words, readScript(isBySudo))
+      : this.#command([...words, '-W', to], []);
   }
 
   /**
@@ -82,10 +87,9 @@ export class SshClient implements AsyncDisposable {
   async run(script: string, options: ScriptOptions): Promise<string[]> {
     const { payload, isBySudo = false, mayAsk = false, timeoutMs, signal } = options;
     signal.throwIfAborted();
-    const remote = isBySudo ? `sudo -n ${READ_SCRIPT}` : READ_SCRIPT;
     const master = ['-o', 'ControlMaster=auto', '-o', `ControlPath=${this.#controlPath}`];
     const keep = ['-o', `ControlPersist=${MASTER_SECONDS}`, ...(mayAsk ? [] : ['-o', 'BatchMode=yes'])];
-    const { program, args } = this.#command([...master, ...keep], [remote]);
+    const { program, args } = this.#command([...master, ...keep], readScript(isBySudo));
     // ssh asks at the terminal only from the group of processes in its foreground.
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: !mayAsk });
     const stop = (): void => void child.kill();
@@ -93,12 +97,15 @@ export class SshClient implements AsyncDisposable {
     const timer = setTimeout(stop, timeoutMs);
     try {
       const mark = `ddt-${randomBytes(12).toString('hex')}`;
-      const text = Buffer.from(`${PREAMBLE.replaceAll('MARK', mark)}${script}\n`);
+      const text = scriptBytes(`${PREAMBLE.replaceAll('MARK', mark)}${script}\n`);
       const fed = feed(child, text, payload);
       const { output, complaint, status } = await outcomeOf(child, mayAsk ? this.#parts.onWords : undefined);
       signal.throwIfAborted();
       await fed;
-      return this.#linesOf(output, mark) ?? this.#fail(status, complaint || output);
+      const lines = this.#linesOf(output, mark);
+      if (lines === undefined) throw loginFailure(this.login, status, complaint || output);
+      this.#hold();
+      return lines;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', stop);
@@ -114,7 +121,17 @@ export class SshClient implements AsyncDisposable {
     return /^hostname (\S+)$/m.exec(output)?.[1];
   }
 
+  /** Whether a login asks no question. It is tried. */
+  async canLogInAlone(): Promise<boolean> {
+    const way = ['-o', 'ControlMaster=no', '-o', 'ControlPath=none', '-o', 'BatchMode=yes'];
+    const { program, args } = this.#command(way, ['true']);
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    const { complaint } = await outcomeOf(child, undefined);
+    return !isNotLetIn(complaint);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#holder?.kill();
     const { program, args } = this.#command(['-o', `ControlPath=${this.#controlPath}`, '-O', 'exit'], []);
     const child = spawn(program, args, { stdio: 'ignore', detached: true });
     await new Promise((resolve) => child.once('error', resolve).once('exit', resolve));
@@ -140,9 +157,29 @@ export class SshClient implements AsyncDisposable {
     return lines.filter((line) => line.startsWith(`${mark}=`)).map((line) => line.slice(mark.length + 1));
   }
 
-  #fail(status: number | undefined, complaint: string): never {
-    throw loginFailure(this.login, status, complaint);
+  /** Somebody who has answered a question at the login is not asked again while the line holds. */
+  #hold(): void {
+    if (this.#holder !== undefined) return;
+    const way = ['-o', 'ControlMaster=no', '-o', `ControlPath=${this.#controlPath}`, '-o', 'BatchMode=yes'];
+    const { program, args } = this.#command(way, ['cat >/dev/null']);
+    const holder = spawn(program, args, { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+    holder.stdin?.on('error', () => {});
+    const forget = (): void => {
+      if (this.#holder === holder) this.#holder = undefined;
+    };
+    holder.once('error', forget).once('exit', forget);
+    this.#holder = holder;
   }
+}
+
+/** A script as {@link READ_SCRIPT_COMMAND} takes it. */
+export function scriptBytes(script: string): Buffer {
+  const bytes = Buffer.from(script);
+  return Buffer.concat([Buffer.from(`${bytes.length}\n`), bytes]);
+}
+
+function readScript(isBySudo: boolean): [string] {
+  return [isBySudo ? `sudo -n ${READ_SCRIPT_COMMAND}` : READ_SCRIPT_COMMAND];
 }
 
 /** A program and its arguments. */
@@ -169,12 +206,11 @@ say() { printf '%s\\n' "MARK=$*"; }
 printf '\\n%s\\n' 'MARK begin'
 `;
 
-/** The script, its length before it, and what it reads. That it is closed early shows in the outcome. */
+/** The script, and what it reads. That it is closed early shows in the outcome. */
 async function feed(child: ChildProcess, script: Buffer, payload: Readable | undefined): Promise<void> {
   const { stdin } = child;
   if (stdin === null) return;
   stdin.on('error', () => {});
-  stdin.write(`${script.length}\n`);
   if (payload === undefined) {
     stdin.end(script);
     return;
@@ -217,6 +253,12 @@ async function outcomeOf(
   return { output, complaint, status };
 }
 
+/** The status of ssh itself (ssh(1)); any other is that of what was run. */
+const SSH_FAILED = 255;
+/** Of a shell that cannot run a program. */
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
 /** What ssh says when a question would have to be answered, or the answer was no. */
 const NOT_LET_IN = /permission denied|host key verification failed|too many authentication failures/i;
 
@@ -236,10 +278,14 @@ function loginFailure(login: string, status: number | undefined, complaint: stri
     const hint = `log in once by hand, and compare the fingerprint of its key: ssh ${login}`;
     return new TransferError('login-refused', message, { hint });
   }
-  if (status === 127 || status === 126) {
-    const hint = 'apt-get install openssh-client, or name another program with --ssh';
-    return new TransferError('usage', message, { hint });
-  }
   const hint = `try it by hand: ssh ${login} true`;
-  return new TransferError(isNotLetIn(complaint) ? 'login-refused' : 'connection-failed', message, { hint });
+  if (isNotLetIn(complaint)) return new TransferError('login-refused', message, { hint });
+  if (status === undefined || status === SSH_FAILED) {
+    return new TransferError('connection-failed', message, { hint });
+  }
+  if (status === NOT_FOUND || status === NOT_EXECUTABLE) {
+    const install = 'apt-get install openssh-client, here, or name another program with --ssh';
+    return new TransferError('usage', message, { hint: install });
+  }
+  return new TransferError('machine-unsuitable', `cannot run a shell at ${login}: ${reason}`, { hint });
 }

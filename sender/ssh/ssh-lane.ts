@@ -6,10 +6,15 @@ import type { Carrier } from '../client/connection/unacked-bytes.ts';
 import type { Command } from './ssh-client.ts';
 
 const COMPLAINT_BYTES_MAX = 4096;
+/** What a login shell prints before the mark. */
+const NOISE_BYTES_MAX = 64 * 1024;
+/** A login, and the start of a program. */
+const ENTER_MS_MAX = 60_000;
 /** What ssh says last comes after its end of the line is closed. */
 const LAST_WORDS_MS = 1000;
 
-type QueueOf = Parameters<Carrier['unackedBytes']>[1];
+type UnackedArguments = Parameters<Carrier['unackedBytes']>;
+type QueueOf = UnackedArguments[1];
 
 export class SshLane implements Carrier {
   readonly socket: Socket;
@@ -38,6 +43,31 @@ export class SshLane implements Carrier {
     void this.#ended.then(() => line.destroy());
   }
 
+  /**
+   * Sends this, and drops what comes until a line is the mark.
+   * @throws Error when it ends before, or takes too long.
+   */
+  async enter(bytes: Buffer, mark: string): Promise<void> {
+    const { socket } = this;
+    const entered = Promise.withResolvers<void>();
+    const fail = (): void => entered.reject(new Error('the program there did not start'));
+    let seen = '';
+    const look = (chunk: Buffer): void => {
+      seen = (seen + chunk.toString('latin1')).slice(-NOISE_BYTES_MAX);
+      if (seen.endsWith(`\n${mark}\n`)) entered.resolve();
+    };
+    const timer = setTimeout(fail, ENTER_MS_MAX);
+    socket.on('data', look).once('close', fail);
+    socket.write(bytes);
+    try {
+      await entered.promise;
+    } finally {
+      clearTimeout(timer);
+      socket.off('data', look).off('close', fail);
+      socket.pause();
+    }
+  }
+
   /** What ssh has said, once it has ended; what it has said so far where it does not end. */
   async lastWords(): Promise<string> {
     const timer = Promise.withResolvers<void>();
@@ -48,15 +78,17 @@ export class SshLane implements Carrier {
   }
 
   /** Part of it waits in ssh. @returns undefined where that cannot be seen, as behind a master connection. */
-  async unackedBytes(written: number, queueOf: QueueOf): Promise<number | undefined> {
+  async unackedBytes(...[taken, queueOf]: UnackedArguments): Promise<number | undefined> {
     this.#owner ??= await findOwner(this.#processId, queueOf);
     if (this.#owner === undefined) return undefined;
     const queued = await queueOf(this.#owner.inode);
     const sent = await bytesWrittenBy(this.#owner.processId);
     if (queued === undefined || sent === undefined) return undefined;
     const arrived = sent - queued - this.socket.bytesRead;
-    this.#overheadBytes = Math.max(this.#overheadBytes, arrived - written);
-    return written - (arrived - this.#overheadBytes);
+    // Of the chunk that is being taken, part may have left already.
+    this.#overheadBytes = Math.max(this.#overheadBytes, arrived - taken.bytesWritten);
+    const written = taken.bytesWritten - taken.writableLength;
+    return Math.max(0, written - (arrived - this.#overheadBytes));
   }
 }
 

@@ -1,9 +1,11 @@
 /** A machine that ssh reaches, here on loopback with a real sshd, and `ddt-send` that copies onto it. */
-import { chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { appendFile, chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startLoopbackSsh, type Elsewhere, type SshLines } from '../../scripts/bench/loopback-ssh.ts';
 import { SCRIPTS, environment, until } from './processes.ts';
-import { run, start, type Ended, type Started } from './run.ts';
+import { run, runOk, start, type Ended, type Started } from './run.ts';
 import { tempDir } from './temp-dir.ts';
 
 const START_MS_MAX = 60_000;
@@ -41,8 +43,16 @@ export class FarMachine implements AsyncDisposable {
     }
     const signal = AbortSignal.timeout(START_MS_MAX);
     const config = await startLoopbackSsh(join(path, 'ssh'), signal, stack, elsewhere, { ...lines, server });
-    await mkdir(join(path, 'disks'));
+    for (const name of ['disks', 'tmp']) await mkdir(join(path, name));
     return new FarMachine(path, config, stack.move());
+  }
+
+  /** As {@link make}, with random bytes to copy. */
+  static async withSource(bytes: number, options?: FarMachineOptions): Promise<FarMachine> {
+    const machine = await FarMachine.make(options);
+    const fill = 'head -c "$1" /dev/urandom >"$2"';
+    await runOk('sh', ['-c', fill, 'sh', String(bytes), machine.source]);
+    return machine;
   }
 
   get source(): string {
@@ -71,13 +81,37 @@ export class FarMachine implements AsyncDisposable {
 
   /** Runs `ddt-send` to its end. */
   async send(...more: readonly string[]): Promise<Ended> {
-    const options = { env: environment(), timeoutMs: SEND_MS_MAX };
+    return await this.sendIn({}, ...more);
+  }
+
+  async sendIn(env: NodeJS.ProcessEnv, ...more: readonly string[]): Promise<Ended> {
+    const options = { env: this.#environment(env), timeoutMs: SEND_MS_MAX };
     return await run(join(SCRIPTS, 'ddt-send'), this.words(more), options);
   }
 
   async startSend(...more: readonly string[]): Promise<Started> {
-    const env = environment();
+    const env = this.#environment();
     return this.#stack.use(await start(join(SCRIPTS, 'ddt-send'), this.words(more), { env }));
+  }
+
+  /** `ddt-send` on a terminal of its own. */
+  async startOnTerminal(...more: readonly string[]): Promise<Started> {
+    const quoted = this.words(more).map((word) => `'${word}'`);
+    const command = [join(SCRIPTS, 'ddt-send'), ...quoted].join(' ');
+    return await start('script', ['-qec', command, '/dev/null'], { env: this.#environment() });
+  }
+
+  /** With a folder for temporary files of its own, which shows in the titles of ssh. */
+  #environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+    return environment({ TMPDIR: join(this.folder, 'tmp'), ...more });
+  }
+
+  /** From now on it is reached through that one. */
+  async jumpOver(jump: FarMachine): Promise<void> {
+    const config = await readFile(this.configFile, 'utf8');
+    await writeFile(this.configFile, config.replace('Host loopback\n', 'Host loopback\nProxyJump jump\n'));
+    const near = await readFile(jump.configFile, 'utf8');
+    await appendFile(this.configFile, near.replace('Host loopback\n', 'Host jump\n'));
   }
 
   /** Of its sshd. */
@@ -121,4 +155,10 @@ export class FarMachine implements AsyncDisposable {
     }
     await this.#stack.disposeAsync();
   }
+}
+
+/** What shows that a run left nothing behind. */
+export async function assertNothingLeft(machine: FarMachine): Promise<void> {
+  assert.deepEqual(await machine.processes(/ddt-receive|^ssh[: ]/), []);
+  assert(!existsSync(machine.base), 'the base folder is gone');
 }

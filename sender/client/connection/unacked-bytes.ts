@@ -15,11 +15,11 @@ type Table = ReadonlyMap<string, number>;
 /** Another process that has the connection, and passes on what a socket of ours takes. */
 export interface Carrier {
   /**
-   * @param written so far, of which the other machine may not have all.
+   * @param socket what it has taken in whole counts as written.
    * @param queueOf what a TCP socket of this machine holds, by its inode.
    */
   unackedBytes(
-    written: number,
+    socket: Pick<Socket, 'bytesWritten' | 'writableLength'>,
     queueOf: (inode: string) => Promise<number | undefined>,
   ): Promise<number | undefined>;
 }
@@ -46,8 +46,7 @@ export class UnackedBytes {
   async of(socket: Socket): Promise<number | undefined> {
     const carrier = this.#carriers.get(socket);
     if (carrier !== undefined) {
-      const written = socket.bytesWritten - socket.writableLength;
-      return await carrier.unackedBytes(written, async (inode) => await this.#ofInode(inode));
+      return await carrier.unackedBytes(socket, async (inode) => await this.#ofInode(inode));
     }
     const { localPort, remotePort, remoteFamily } = socket;
     const table = await (remoteFamily === 'IPv6' ? this.#ipv6 : this.#ipv4).run();
