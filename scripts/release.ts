@@ -37,7 +37,7 @@ async function findOtherVersions({ folder, version }: Project): Promise<Problem[
     version?: string;
     packages?: Readonly<Record<string, { version?: string }>>;
   };
-  const inCode = /^const VERSION = '([^']*)';$/m.exec(
+  const inCode = /^export const VERSION = '([^']*)';$/m.exec(
     await readFile(join(folder, VERSION_FILE), 'utf8'),
   )?.[1];
   const problems: Problem[] = [];

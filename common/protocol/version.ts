@@ -2,6 +2,6 @@
 import { PROTOCOL_VERSION } from './protocol.ts';
 
 /** As in package.json. */
-const VERSION = '0.2.0';
+export const VERSION = '0.2.0';
 const OTHERS = `protocol ${PROTOCOL_VERSION}, Node.js ${process.version}`;
 export const VERSION_TEXT = `dd-transfer ${VERSION}, ${OTHERS}`;

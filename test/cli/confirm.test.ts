@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import {
   MIB,
-  SCRIPTS,
+  PROGRAMS,
   type Receiver,
   assertEqualFiles,
   bounded,
@@ -42,7 +42,7 @@ async function makeScene(content: string): Promise<Scene> {
 
 /** `ddt-send` on a terminal of its own. @param keys typed when it asks; undefined when it should not ask. */
 async function runOnTerminal({ source, receiver }: Scene, keys?: string, more = ''): Promise<Ended> {
-  const command = `'${SCRIPTS}/ddt-send' ${more} --ticket-file '${receiver.ticketFile}' '${source}'`;
+  const command = `'${PROGRAMS}/ddt-send' ${more} --ticket-file '${receiver.ticketFile}' '${source}'`;
   await using terminal = await start('script', ['-qec', command, '/dev/null'], { env: environment() });
   if (keys !== undefined) {
     await until('the question', () => terminal.stdout.includes('[y/N] '));

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { prng } from '../support/prng.ts';
 import {
   MIB,
-  SCRIPTS,
+  PROGRAMS,
   assertEqualFiles,
   bounded,
   environment,
@@ -19,7 +19,7 @@ import { run, start } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const skip = (await run('bash', ['-c', 'command -v script'])).status !== 0 && 'not installed: script';
-const SEND = join(SCRIPTS, 'ddt-send');
+const SEND = join(PROGRAMS, 'ddt-send');
 
 interface Scene extends AsyncDisposable {
   readonly folder: string;

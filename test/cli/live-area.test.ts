@@ -8,7 +8,7 @@ import { prng } from '../support/prng.ts';
 import {
   environment,
   MIB,
-  SCRIPTS,
+  PROGRAMS,
   startReceiver,
   startSender,
   until,
@@ -110,7 +110,7 @@ async function scene(columns: number): Promise<Scene> {
   const terminal = stack.use(await Terminal.open(folder.path, columns));
   const options = `--block-size 256KiB --connections 2 --ticket-file ${ticketFile} ${source}`;
   const moved = stack.move();
-  const command = `clear; ${join(SCRIPTS, 'ddt-send')} ${options}; echo "status $?"`;
+  const command = `clear; ${join(PROGRAMS, 'ddt-send')} ${options}; echo "status $?"`;
   return {
     receiver,
     relay,

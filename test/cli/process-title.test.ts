@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { prng } from '../support/prng.ts';
-import { MIB, SCRIPTS, environment, startReceiver, startSender, until } from '../support/processes.ts';
+import { MIB, PROGRAMS, environment, startReceiver, startSender, until } from '../support/processes.ts';
 import { run } from '../support/run.ts';
 import { skipUnlessStrace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -44,7 +44,7 @@ test(
       [source, ticket.slice(0, blank), ticket.slice(blank)],
     ]) {
       const trace = ['-f', '-qq', '--signal=none', '--trace=execve', '-v', '-s', '4096', '-o', log];
-      const command = [...trace, join(SCRIPTS, 'ddt-send'), ...words];
+      const command = [...trace, join(PROGRAMS, 'ddt-send'), ...words];
       const { status, stderr } = await run('strace', command, { env: environment() });
       assert.equal(status, 0, stderr);
       const started = (await readFile(log, 'utf8')).split('\n').filter((line) => line.includes('execve('));

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { prng } from '../support/prng.ts';
-import { MIB, OWN_HOST, SCRIPTS, bounded, environment, startReceiver, until } from '../support/processes.ts';
+import { MIB, OWN_HOST, PROGRAMS, bounded, environment, startReceiver, until } from '../support/processes.ts';
 import { unlessInstalled } from '../support/requires.ts';
 import { start } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -20,7 +20,7 @@ test(
   async () => {
     await using folder = await tempDir();
     const place = `--listen ${OWN_HOST}:0 --state-dir ${join(folder.path, 'state')}`;
-    const command = `${join(SCRIPTS, 'ddt-receive')} ${place} ${join(folder.path, 'target')}`;
+    const command = `${join(PROGRAMS, 'ddt-receive')} ${place} ${join(folder.path, 'target')}`;
     await using terminal = await start('script', ['-qec', command, '/dev/null'], { env: environment() });
     const [, ticket = ''] = await terminal.waitForLine(/^ddt-send <source> '(.*)'/);
     using client = new TicketClient(ticket);
@@ -64,7 +64,7 @@ test('a sender whose terminal is stopped keeps sending', { skip }, async () => {
   await writeFile(source, prng(5).bytes(8 * MIB));
   await using receiver = await startReceiver({ folder: folder.path, target: join(folder.path, 'target') });
   const options = `--bwlimit 1M --block-size 64KiB --ticket-file ${receiver.ticketFile}`;
-  const command = `stty cols 100 rows 24; ${join(SCRIPTS, 'ddt-send')} ${options} ${source}`;
+  const command = `stty cols 100 rows 24; ${join(PROGRAMS, 'ddt-send')} ${options} ${source}`;
   await using terminal = await start('script', ['-qec', command, '/dev/null'], {
     env: environment({ TERM: 'xterm' }),
   });

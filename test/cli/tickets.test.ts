@@ -9,7 +9,7 @@ import { atAddress, formatTicket, parseTicket } from '../../common/trust/ticket.
 import {
   MIB,
   OWN_HOST,
-  SCRIPTS,
+  PROGRAMS,
   bounded,
   environment,
   runSender,
@@ -62,12 +62,12 @@ test('tickets are accepted the way people paste them', async () => {
 test('a ticket is read from standard input, as ddt-receive prints it', async () => {
   await using scene = await makeScene();
   const { source, receiver } = scene;
-  const ended = await run(join(SCRIPTS, 'ddt-send'), ['--dry-run', '--ticket-file', '-', source], {
+  const ended = await run(join(PROGRAMS, 'ddt-send'), ['--dry-run', '--ticket-file', '-', source], {
     env: environment(),
     input: `${receiver.process.stdout}ticket: ${receiver.ticket}\n`,
   });
   assert.equal(ended.status, 3, ended.stderr);
-  const empty = await run(join(SCRIPTS, 'ddt-send'), ['--ticket-file', '-', source], { env: environment() });
+  const empty = await run(join(PROGRAMS, 'ddt-send'), ['--ticket-file', '-', source], { env: environment() });
   assert.equal(empty.status, 2);
   assert.match(empty.stderr, /^ddt-send: error: cannot read the ticket: it is empty\n/);
 });

@@ -8,7 +8,7 @@ import { freshSeed, prng } from '../support/prng.ts';
 import {
   KIB,
   type Receiver,
-  SCRIPTS,
+  PROGRAMS,
   assertEqualFiles,
   doneOf,
   environment,
@@ -36,7 +36,7 @@ interface Scene extends AsyncDisposable {
 }
 
 /** @param scripts folder of the receiver's command. */
-async function makeScene(scripts = SCRIPTS): Promise<Scene> {
+async function makeScene(scripts = PROGRAMS): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await tempDir());
   const source = join(folder.path, 'source');
@@ -103,7 +103,7 @@ test('a pipe uses BLAKE3 as well, when its size is fixed and when it is resumed'
   const pipe = async (size: number): Promise<Ended> => {
     const options = [...BLOCKS, '--progress', 'json', '--ticket-file', receiver.ticketFile, '-'];
     const command = `head -c ${size} "$0" | "$@"`;
-    return await run('sh', ['-c', command, source, join(SCRIPTS, 'ddt-send'), ...options], {
+    return await run('sh', ['-c', command, source, join(PROGRAMS, 'ddt-send'), ...options], {
       env: environment(),
     });
   };

@@ -9,7 +9,7 @@ import { digestNow } from '../../common/digest/digest.ts';
 import type { ProveRequest } from '../../common/protocol/protocol.ts';
 import { MemoryTarget } from '../support/memory-target.ts';
 import { prng } from '../support/prng.ts';
-import { KIB, MIB, SCRIPTS, runSender, startReceiver, type Receiver } from '../support/processes.ts';
+import { KIB, MIB, PROGRAMS, runSender, startReceiver, type Receiver } from '../support/processes.ts';
 import { startReceiverApp, type Lie } from '../support/receiver-app.ts';
 import { run } from '../support/run.ts';
 import { tempDir, type TempDir } from '../support/temp-dir.ts';
@@ -123,7 +123,7 @@ test('a pipe is proven as a disk is; zeros need no proof, and with --verify none
   await using folder = await tempDir();
   const source = await sourceIn(folder);
   await using receiver = await receiverIn(folder);
-  const send = `${SCRIPTS}/ddt-send ${ALWAYS.join(' ')} --ticket-file ${receiver.ticketFile} -`;
+  const send = `${PROGRAMS}/ddt-send ${ALWAYS.join(' ')} --ticket-file ${receiver.ticketFile} -`;
   const piped = await run('sh', ['-c', `cat ${source} | ${send}`]);
   assert.deepEqual([piped.status, PROVEN.test(piped.stderr)], [0, true], piped.stderr);
   await using other = await tempDir();

@@ -20,7 +20,7 @@ import { loopDevice, skipUnlessLoop, type LoopDevice } from '../support/loop-dev
 import {
   MIB,
   Receiver,
-  SCRIPTS,
+  PROGRAMS,
   bounded,
   environment,
   runSender,
@@ -172,7 +172,7 @@ test('a source whose name leads elsewhere once it was shown is not sent', needsL
   await using held = await heldTool(folder.path, 'lsblk');
   const under = await replacedTools(folder.path, { lsblk: held.script });
   const args = ['--ticket-file', receiver.ticketFile, path];
-  await using sender = await start(join(SCRIPTS, 'ddt-send'), args, { env: environment(), under });
+  await using sender = await start(join(PROGRAMS, 'ddt-send'), args, { env: environment(), under });
   await bounded('lsblk to look', Promise.race([held.done(), sender.ended]));
   await link(path, other.path);
   await held.release();

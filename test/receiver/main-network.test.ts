@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseTicket } from '../../common/trust/ticket.ts';
 import { SMALL_BLOCKS, randomSource } from '../support/copied.ts';
-import { SCRIPTS, assertEqualFiles, environment } from '../support/processes.ts';
+import { PROGRAMS, assertEqualFiles, environment } from '../support/processes.ts';
 import { run, runOk, start, type Started } from '../support/run.ts';
 import { skipUnlessStrace } from '../support/strace.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -44,7 +44,7 @@ async function makeMachine(...addresses: readonly string[]): Promise<Machine> {
 async function startIn(machine: Machine, folder: string, ...options: readonly string[]): Promise<Started> {
   const files = ['--state-dir', join(folder, 'state'), '--ticket-file', join(folder, 'ticket')];
   const receive = [
-    join(SCRIPTS, 'ddt-receive'),
+    join(PROGRAMS, 'ddt-receive'),
     '--listen',
     ':0',
     ...files,
@@ -62,7 +62,7 @@ async function sendIn(machine: Machine, folder: string, host?: string): Promise<
   const source = await randomSource(folder, 8);
   const ticket = (await readFile(join(folder, 'ticket'), 'utf8')).trim();
   const at = host === undefined ? ticket : ticket.replace(/\/\/.*:(\d+)\//, `//${host}:$1/`);
-  const [command, ...args] = [...machine.within, join(SCRIPTS, 'ddt-send'), ...SMALL_BLOCKS, source, at];
+  const [command, ...args] = [...machine.within, join(PROGRAMS, 'ddt-send'), ...SMALL_BLOCKS, source, at];
   const { status, stderr } = await run(command, args, { env: environment() });
   assert.equal(status, 0, stderr);
   await assertEqualFiles(source, join(folder, 'target'));

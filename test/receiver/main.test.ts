@@ -11,7 +11,7 @@ import { SMALL_BLOCKS, randomSource } from '../support/copied.ts';
 import {
   MIB,
   OWN_HOST,
-  SCRIPTS,
+  PROGRAMS,
   assertEqualFiles,
   environment,
   eventsOf,
@@ -29,7 +29,7 @@ const needsTerminal = { skip: hasScript ? false : 'not installed: script' };
 /** `ddt-receive` on a terminal of its own. */
 async function onTerminal(folder: string, ...options: readonly string[]): Promise<Started> {
   const place = ['--listen', `${OWN_HOST}:0`, '--state-dir', join(folder, 'state')];
-  const words = [join(SCRIPTS, 'ddt-receive'), ...place, ...options, join(folder, 'target')];
+  const words = [join(PROGRAMS, 'ddt-receive'), ...place, ...options, join(folder, 'target')];
   const line = words.map((word) => `'${word}'`).join(' ');
   return await start('script', ['--quiet', '--flush', '--command', line, '/dev/null'], {
     env: environment({ TERM: 'xterm' }),
@@ -111,7 +111,7 @@ test('without a terminal the ticket goes into its file, and nowhere else', async
 test('without a terminal and without a file for it the ticket is a line of standard output', async () => {
   await using folder = await tempDir();
   const place = ['--listen', `${OWN_HOST}:0`, '--state-dir', join(folder.path, 'state')];
-  const command = join(SCRIPTS, 'ddt-receive');
+  const command = join(PROGRAMS, 'ddt-receive');
   const all = [...place, join(folder.path, 'target')];
   await using receiver = await start(command, all, { env: environment() });
   const [, ticket = ''] = await receiver.waitForLine(/^ticket: (\S+)$/);
@@ -122,7 +122,7 @@ test('without a terminal and without a file for it the ticket is a line of stand
 test('with --log json every line on standard error is an object, from the start to the end', async () => {
   await using folder = await tempDir();
   const options = ['--log', 'json'];
-  const command = join(SCRIPTS, 'ddt-receive');
+  const command = join(PROGRAMS, 'ddt-receive');
   const place = ['--listen', `${OWN_HOST}:0`, '--state-dir', join(folder.path, 'state')];
   const target = join(folder.path, 'target');
   const all = [...place, ...options, '--ticket-file', join(folder.path, 'ticket'), target];

@@ -28,7 +28,7 @@ function filesOf(version: string): Record<string, string> {
   return {
     'package.json': JSON.stringify({ name: 'dd-transfer', version, scripts: { test: 'true' } }),
     'package-lock.json': JSON.stringify(lockfile),
-    [VERSION_FILE]: `/** A comment. */\nconst VERSION = '${version}';\n`,
+    [VERSION_FILE]: `/** A comment. */\nexport const VERSION = '${version}';\n`,
     'CHANGELOG.md': CHANGELOG,
   };
 }
@@ -77,7 +77,7 @@ test('a dry run checks everything, and tags nothing', { skip }, async () => {
 for (const [what, files, message] of [
   [
     'another version in the code',
-    { [VERSION_FILE]: "const VERSION = '1.2.2';\n" },
+    { [VERSION_FILE]: "export const VERSION = '1.2.2';\n" },
     /version\.ts has version 1\.2\.2, package\.json has 1\.2\.3/,
   ],
   [

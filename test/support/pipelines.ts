@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { Receiver } from './processes.ts';
-import { SCRIPTS, environment, startSender } from './processes.ts';
+import { PROGRAMS, environment, startSender } from './processes.ts';
 import { run, type Ended, type Started } from './run.ts';
 
 const SMALL_BLOCKS = ['--progress', 'json', '--block-size', '64KiB'];
@@ -18,7 +18,7 @@ export async function pipeInto(
   ...options: readonly string[]
 ): Promise<Ended> {
   const script = `{ ${producer}; } | "$@"`;
-  const send = [join(SCRIPTS, 'ddt-send'), ...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile];
+  const send = [join(PROGRAMS, 'ddt-send'), ...SMALL_BLOCKS, '--ticket-file', receiver.ticketFile];
   return await run('sh', ['-c', script, file, ...send, ...options, '-'], { env: environment() });
 }
 

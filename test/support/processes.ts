@@ -9,6 +9,8 @@ import { ProcessFailure, run, runOk, start, type Ended, type Started } from './r
 import { TicketClient, type HttpResponse } from './ticket-client.ts';
 
 export const SCRIPTS = resolve(import.meta.dirname, '../../scripts');
+/** Where `ddt-send` and `ddt-receive` are; other ones than those of the source tree, to test the one file. */
+export const PROGRAMS = process.env['DDT_TEST_PROGRAMS'] ?? SCRIPTS;
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
@@ -80,7 +82,7 @@ export class Receiver implements AsyncDisposable {
 
   /** Resolves when the process runs, whether or not it will ever listen. */
   async spawn(wrapping: Wrapping = {}): Promise<Started> {
-    const { target, scripts = SCRIPTS, ...always } = this.#options;
+    const { target, scripts = PROGRAMS, ...always } = this.#options;
     const place = ['--listen', `${this.host}:${this.#port}`, '--state-dir', this.stateDir];
     const options = [...(always.options ?? []), ...(wrapping.options ?? [])];
     const all = [...place, '--ticket-file', this.ticketFile, ...options, target];
@@ -167,19 +169,19 @@ export async function startReceiver(options: ReceiverOptions): Promise<Receiver>
 
 /** A `ddt-receive` that is expected to refuse to start; killed if it does start. */
 export async function runReceiver(options: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> {
-  return await run(join(SCRIPTS, 'ddt-receive'), options, {
+  return await run(join(PROGRAMS, 'ddt-receive'), options, {
     env: environment(env),
     timeoutMs: START_TIMEOUT_MS,
   });
 }
 
 export async function startSender(options: readonly string[], env?: NodeJS.ProcessEnv): Promise<Started> {
-  return await start(join(SCRIPTS, 'ddt-send'), options, { env: environment(env) });
+  return await start(join(PROGRAMS, 'ddt-send'), options, { env: environment(env) });
 }
 
 /** Runs `ddt-send` to its end. */
 export async function runSender(options: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended> {
-  return await run(join(SCRIPTS, 'ddt-send'), options, { env: environment(env) });
+  return await run(join(PROGRAMS, 'ddt-send'), options, { env: environment(env) });
 }
 
 export interface Done {

@@ -6,11 +6,14 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 const PACKAGE_OF = {
+  'aarch64-linux-gnu-as': 'binutils-aarch64-linux-gnu',
+  as: 'binutils',
   b3sum: 'b3sum',
   bzip2: 'bzip2',
   cc: 'gcc',
   curl: 'curl',
   ddrescue: 'gddrescue',
+  debootstrap: 'debootstrap',
   debugfs: 'e2fsprogs',
   faketime: 'faketime',
   fusermount3: 'fuse3',
@@ -26,6 +29,7 @@ const PACKAGE_OF = {
   openssl: 'openssl',
   perl: 'perl-base',
   psktool: 'gnutls-bin',
+  'qemu-aarch64-static': 'qemu-user-static',
   'qemu-img': 'qemu-utils',
   resize2fs: 'e2fsprogs',
   rsync: 'rsync',

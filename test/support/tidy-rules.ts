@@ -120,6 +120,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/trust': ['common'],
   'common/disk': ['common'],
   'common/io': ['common'],
+  'common/program': ['common/protocol'],
   common: [],
 };
 

@@ -1,0 +1,38 @@
+/** Both commands and the packages that they use, in one JavaScript module. */
+import { build as runEsbuild, type Plugin } from 'esbuild';
+import { join } from 'node:path';
+
+const HERE = import.meta.dirname;
+
+/**
+ * Packages in the form of CommonJS ask for modules of Node.js by a function that a module does not have. It
+ * finds nothing else, whatever its place is: `import.meta.url` is the word that the file was called by.
+ */
+const REQUIRE = "import{createRequire as makeRequire}from'node:module';const require=makeRequire('/');";
+
+/** The native part is not JavaScript: it is beside the module, and found there by another one. */
+const nativeAddon: Plugin = {
+  name: 'native-addon',
+  setup: (build) => {
+    build.onResolve({ filter: /^@napi-rs\/blake-hash$/ }, () => ({ path: join(HERE, 'native-addon.ts') }));
+  },
+};
+
+export async function bundle(path: string): Promise<void> {
+  await runEsbuild({
+    absWorkingDir: join(HERE, '../..'),
+    entryPoints: [join(HERE, 'launch.ts')],
+    outfile: path,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'esnext',
+    minify: true,
+    // In what a bug prints.
+    keepNames: true,
+    legalComments: 'none',
+    banner: { js: REQUIRE },
+    plugins: [nativeAddon],
+    logLevel: 'warning',
+  });
+}
