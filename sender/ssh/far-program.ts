@@ -1,19 +1,22 @@
 /** Which program runs on the far machine: one that is there, or the one file that is brought. */
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { createReadStream } from 'node:fs';
 import { isSea } from 'node:sea';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { TransferError, reasonOf } from '../../common/errors.ts';
+import { TransferError } from '../../common/errors.ts';
+import {
+  findProgram,
+  programName,
+  readProgram,
+  type Architecture,
+  type Program,
+} from '../../common/program/program.ts';
 import { VERSION_TEXT } from '../../common/protocol/version.ts';
-import { formatSize } from '../../common/units.ts';
 import { shellWord } from './far-scripts.ts';
 
-/** As `uname -m` names processors, and as our files are named. */
-const KINDS: Readonly<Record<string, string>> = { x86_64: 'x64', aarch64: 'arm64' };
+/** As `uname -m` names them. */
+const ARCHITECTURE_OF: Readonly<Record<string, Architecture>> = { x86_64: 'x64', aarch64: 'arm64' };
 
 /** What the far machine says about itself. */
 export interface FarFacts {
@@ -31,7 +34,7 @@ export interface FarProgram {
   /** SHA-256 of the file that was brought, or is to be; undefined: it was there. */
   readonly digest: string | undefined;
   /** To be sent before; undefined: it is there. */
-  readonly file: { readonly path: string; readonly sizeBytes: number } | undefined;
+  readonly file: Program | undefined;
 }
 
 export interface ProgramOptions {
@@ -47,18 +50,17 @@ export async function chooseProgram(
   facts: FarFacts,
   { base, remoteProgram, programFile }: ProgramOptions,
 ): Promise<FarProgram> {
-  const [system, machine = ''] = facts.os.split(' ');
-  const kind = KINDS[machine];
   if (remoteProgram !== undefined) return { command: remoteProgram, digest: undefined, file: undefined };
-  if (system !== 'Linux' || kind === undefined) {
+  const [system, machine = ''] = facts.os.split(' ');
+  const architecture = ARCHITECTURE_OF[machine];
+  if (system !== 'Linux' || architecture === undefined) {
     throw unsuitable(`it is ${facts.os || 'of an unknown kind'}; Linux on x64 or arm64 is needed`);
   }
-  const path = programFile ?? findFile(kind);
-  if (path !== undefined) {
-    const { digest, sizeBytes } = await describe(path);
+  const file = await openProgram(programFile, architecture);
+  if (file !== undefined) {
+    const digest = file.sha256;
     const command = `${shellWord(`${base}/bin/${digest}/ddt`)} receive`;
-    if (facts.programs.includes(digest)) return { command, digest, file: undefined };
-    return { command, digest, file: { path, sizeBytes } };
+    return { command, digest, file: facts.programs.includes(digest) ? undefined : file };
   }
   const same = facts.installed.find(({ version }) => versionOf(version) === versionOf(VERSION_TEXT));
   if (same !== undefined) {
@@ -68,12 +70,27 @@ export async function chooseProgram(
   }
   const [other] = facts.installed;
   const found = other === undefined ? '' : ` (it has ${versionOf(other.version)})`;
+  const name = programName(architecture);
   throw unsuitable(
-    `this version is not installed there${found}, and there is no file ddt-linux-${kind} to bring`,
+    `this version is not installed there${found}, and there is no ${name} of this version to bring`,
     isSea()
       ? `name that file with --program, or put it beside ${process.execPath}`
       : 'npm run build; or install the same version there; or name a ddt-receive there: --remote-program',
   );
+}
+
+/** @throws TransferError `usage` when the named file is not one. */
+async function openProgram(
+  programFile: string | undefined,
+  architecture: Architecture,
+): Promise<Program | undefined> {
+  if (programFile === undefined) return await findProgram(architecture);
+  const program = await readProgram(programFile, architecture);
+  if (program !== undefined) return program;
+  const name = programName(architecture);
+  throw new TransferError('usage', `--program ${programFile} is not the ${name} of this version`, {
+    hint: `name the ${name} of ${versionOf(VERSION_TEXT)}`,
+  });
 }
 
 /** The file, compressed. @param onRead gets the number of bytes that have been read. */
@@ -86,29 +103,6 @@ export function compressedFile(path: string, onRead: (bytes: number) => void): R
   return compressed;
 }
 
-/** Of this machine's kind: this very program; of another: beside it, or in the checkout. */
-function findFile(kind: string): string | undefined {
-  const name = `ddt-linux-${kind}`;
-  if (isSea()) {
-    if (process.arch === kind) return process.execPath;
-    const beside = join(dirname(process.execPath), name);
-    return existsSync(beside) ? beside : undefined;
-  }
-  const built = resolve(import.meta.dirname, '../../dist', name);
-  return existsSync(built) ? built : undefined;
-}
-
-/** @throws TransferError `usage` when it cannot be read. */
-async function describe(path: string): Promise<{ digest: string; sizeBytes: number }> {
-  try {
-    const sha256 = createHash('sha256');
-    await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), sha256);
-    return { digest: sha256.digest('hex'), sizeBytes: (await stat(path)).size };
-  } catch (error) {
-    throw new TransferError('usage', `cannot read the program ${path}: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
 /** Without that of Node.js, which differs where it is not brought along. */
 function versionOf(text: string): string {
   return text.split(', ').slice(0, 2).join(', ');
@@ -119,9 +113,4 @@ export function unsuitable(reason: string, hint?: string): TransferError {
   return new TransferError('machine-unsuitable', `cannot start a receiver there: ${reason}`, {
     ...(hint !== undefined && { hint }),
   });
-}
-
-/** `dd-transfer 0.2.0, 42 MiB`. */
-export function programName(sizeBytes: number): string {
-  return `${VERSION_TEXT.split(', ')[0]}, ${formatSize(sizeBytes)}`;
 }

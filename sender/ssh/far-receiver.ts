@@ -8,7 +8,6 @@ import { formatSize } from '../../common/units.ts';
 import {
   chooseProgram,
   compressedFile,
-  programName,
   unsuitable,
   type FarProgram,
   type ProgramOptions,
@@ -189,9 +188,10 @@ export class FarReceiver {
     if (file === undefined || digest === undefined) return;
     const { ssh, say, signal } = this.#parts;
     let read = 0;
-    say(`program  bringing ${programName(file.sizeBytes)}, compressed, to ${ssh.login}`);
+    const size = formatSize(file.sizeBytes);
+    say(`program  bringing dd-transfer ${file.version}, ${size}, compressed, to ${ssh.login}`);
     const report = setInterval(() => {
-      say(`program  ${formatSize(read)} of ${formatSize(file.sizeBytes)}`);
+      say(`program  ${formatSize(read)} of ${size}`);
     }, PUT_REPORT_MS);
     try {
       const payload = compressedFile(file.path, (bytes) => (read = bytes));

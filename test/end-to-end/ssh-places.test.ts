@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { programTrailer } from '../../common/program/program.ts';
 import { FarMachine, NOWHERE, assertNothingLeft } from '../support/far-machine.ts';
 import { MIB, SCRIPTS, assertEqualFiles, bounded, runReceiver, until } from '../support/processes.ts';
 import { unlessInstalled, unlessRoot } from '../support/requires.ts';
@@ -21,7 +22,8 @@ async function writeProgram(machine: FarMachine, body = ''): Promise<string> {
   const path = join(machine.folder, 'ddt-linux');
   const receive = `${SCRIPTS}/ddt-receive`;
   const script = `#!/bin/sh\n${body}\n[ "$1" != receive ] || shift\nexec '${receive}' "$@"\n`;
-  await writeFile(path, script, { mode: 0o755 });
+  const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
+  await writeFile(path, Buffer.concat([Buffer.from(script), programTrailer(architecture)]), { mode: 0o755 });
   return path;
 }
 
@@ -101,11 +103,11 @@ void suite('places without room, and no places', { skip, concurrency: 3 }, () =>
     await assertNothingLeft(damaging);
   });
 
-  test('without a program to bring, it says what to do', async () => {
+  test('a file that is not the program of this version is refused', async () => {
     await using machine = await make();
-    const { status, stderr } = await machine.send('--program', '/nonexistent');
+    const { status, stderr } = await machine.send('--program', machine.source);
     assert.equal(status, 2, stderr);
-    assert.match(stderr, /error: cannot read the program \/nonexistent: no such file or directory$/m);
+    assert.match(stderr, /error: --program \S+ is not the ddt-linux-\w+ of this version$/m);
     await assertNothingLeft(machine);
   });
 });
