@@ -116,7 +116,8 @@ async function run(options: SendOptions, { reporter, signals, outputs }: RunPart
     return EXIT_STATUS.unproven;
   }
   if (options.isCheck && source.canReread) {
-    const status = reportCheck(await check({ ...request, source }, context), source, reporter);
+    const result = await check({ ...request, source }, context);
+    const status = reportCheck(result, source, { options, reporter });
     await preflight.finish();
     return status;
   }
@@ -156,7 +157,7 @@ async function reportCopy(
   if (result.outcome === 'differs') {
     reporter.compared(result.comparison, targetPath);
     if (receiptFile !== undefined) reporter.warning({ warning: `no receipt was written to ${receiptFile}` });
-    reporter.hint(updateHint(targetPath));
+    reporter.hint(updateHint(targetPath, options));
     return EXIT_STATUS.unproven;
   }
   if (receiptFile !== undefined) await writeReceipt(receiptFile, result);
@@ -172,11 +173,12 @@ async function reportCopy(
 function reportCheck(
   { comparison, targetPath, unreadable, blocksProven }: CheckResult,
   source: Source,
-  reporter: Reporter,
+  { options, reporter }: { options: SendOptions; reporter: Reporter },
 ): number {
   reporter.compared(comparison, targetPath);
   if (!isEqual(comparison)) {
-    reporter.hint(comparison.isSealed ? updateHint(targetPath) : 'leave --check out to send those blocks');
+    const hint = 'leave --check out to send those blocks';
+    reporter.hint(comparison.isSealed ? updateHint(targetPath, options) : hint);
     return EXIT_STATUS.unproven;
   }
   reportProof(blocksProven, reporter);
@@ -198,7 +200,8 @@ function reportProof(count: number | undefined, reporter: Reporter): void {
 }
 
 /** A sealed copy takes no block. */
-function updateHint(targetPath: string): string {
+function updateHint(targetPath: string, { far }: SendOptions): string {
+  if (far !== undefined) return 'to bring the copy up to date, run the same command again with --update';
   const path = pathToType(targetPath, 'target');
   return (
     `to bring the copy up to date, run 'ddt-receive --update ${path}' on the receiver, ` +

