@@ -11,6 +11,7 @@ import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
 import { RIGHT_DISK } from './right-disk.ts';
 import { STRANGERS } from './strangers.ts';
+import { THROUGH_SSH } from './through-ssh.ts';
 import type { Mutant } from './try-mutant.ts';
 import { WRITING } from './writing.ts';
 
@@ -27,5 +28,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...HOLDING,
   ...GIVING_UP,
   ...STRANGERS,
+  ...THROUGH_SSH,
   ...FUZZED,
 ];

@@ -1,12 +1,11 @@
-/** What is brought to the far machine, where it has no room, what it refuses, and what is left there. */
+/** What is brought to the far machine, what it refuses, and what is left there. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { programTrailer } from '../../common/program/program.ts';
-import { FarMachine, NOWHERE, assertNothingLeft } from '../support/far-machine.ts';
-import { MIB, SCRIPTS, assertEqualFiles, bounded, runReceiver, until } from '../support/processes.ts';
+import { FarMachine, NOWHERE, assertNothingLeft, writeProgram } from '../support/far-machine.ts';
+import { MIB, assertEqualFiles, bounded, runReceiver, until } from '../support/processes.ts';
 import { unlessInstalled, unlessRoot } from '../support/requires.ts';
 import { runOk } from '../support/run.ts';
 
@@ -15,23 +14,6 @@ const QUESTION = /overwrite all of \S+target at loopback\? \[y\/N\] /;
 
 async function make(): Promise<FarMachine> {
   return await FarMachine.withSource(MIB);
-}
-
-/** What stands for the one file: it is called in the same way, and runs the code of this checkout. */
-async function writeProgram(machine: FarMachine, body = ''): Promise<string> {
-  const path = join(machine.folder, 'ddt-linux');
-  const receive = `${SCRIPTS}/ddt-receive`;
-  const script = `#!/bin/sh\n${body}\n[ "$1" != receive ] || shift\nexec '${receive}' "$@"\n`;
-  const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
-  await writeFile(path, Buffer.concat([Buffer.from(script), programTrailer(architecture)]), { mode: 0o755 });
-  return path;
-}
-
-/** A small file system in place of the base folder, until the end. */
-async function mountBase(machine: FarMachine, options: string): Promise<AsyncDisposable> {
-  await mkdir(machine.base);
-  await runOk('mount', ['-t', 'tmpfs', '-o', `${options},mode=755`, 'tmpfs', machine.base]);
-  return { [Symbol.asyncDispose]: async () => void (await runOk('umount', ['--lazy', machine.base])) };
 }
 
 void suite('places', { skip, concurrency: 3 }, () => {
@@ -65,50 +47,6 @@ void suite('places', { skip, concurrency: 3 }, () => {
     await assertEqualFiles(machine.source, machine.target);
     assert(existsSync(join(machine.base, 'bin')), 'an earlier run was to keep it');
     assert.deepEqual(await machine.receivers(), []);
-  });
-});
-
-void suite('places without room, and no places', { skip, concurrency: 3 }, () => {
-  test('a full file system there is named, and nothing is left on it', async () => {
-    await using machine = await make();
-    await using _base = await mountBase(machine, 'size=64k');
-    const path = await writeProgram(machine, `: ${'x'.repeat(200_000)}`);
-    const { status, stderr } = await machine.send('--program', path);
-    assert.equal(status, 4, stderr);
-    assert.match(stderr, /cannot be put into \S+\/base\/bin at loopback: .*No space left on device$/m);
-    assert.deepEqual(await readdir(machine.base), []);
-  });
-
-  test('a file system there that runs no programs is named', async () => {
-    await using machine = await make();
-    await using _base = await mountBase(machine, 'noexec');
-    const { status, stderr } = await machine.send('--program', await writeProgram(machine));
-    assert.equal(status, 4, stderr);
-    assert.match(stderr, /cannot be put into \S+\/base\/bin at loopback: it does not run there: .*denied$/m);
-    assert.match(stderr, /hint: name another folder there with --remote-dir, /);
-  });
-
-  test('a program that is damaged on its way is not run', async () => {
-    await using machine = await make();
-    const path = await writeProgram(machine);
-    // The far machine's sha256sum says what it has: here it has something else.
-    const shell = `#!/bin/sh\nPATH='${machine.folder}/bin':$PATH exec sh -c "$SSH_ORIGINAL_COMMAND"\n`;
-    await using damaging = await FarMachine.withSource(MIB, { shell });
-    await mkdir(join(machine.folder, 'bin'));
-    const gzip = '#!/bin/sh\n/usr/bin/gzip "$@" | tr x y\n';
-    await writeFile(join(machine.folder, 'bin/gzip'), gzip, { mode: 0o755 });
-    const { status, stderr } = await damaging.send('--program', path);
-    assert.equal(status, 4, stderr);
-    assert.match(stderr, /the program was damaged on its way$/m);
-    await assertNothingLeft(damaging);
-  });
-
-  test('a file that is not the program of this version is refused', async () => {
-    await using machine = await make();
-    const { status, stderr } = await machine.send('--program', machine.source);
-    assert.equal(status, 2, stderr);
-    assert.match(stderr, /error: --program \S+ is not the ddt-linux-\w+ of this version$/m);
-    await assertNothingLeft(machine);
   });
 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { appendFile, chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { programTrailer } from '../../common/program/program.ts';
 import { startLoopbackSsh, type Elsewhere, type SshLines } from '../../scripts/bench/loopback-ssh.ts';
 import { SCRIPTS, environment, until } from './processes.ts';
 import { run, runOk, start, type Ended, type Started } from './run.ts';
@@ -161,4 +162,14 @@ export class FarMachine implements AsyncDisposable {
 export async function assertNothingLeft(machine: FarMachine): Promise<void> {
   assert.deepEqual(await machine.processes(/ddt-receive|^ssh[: ]/), []);
   assert(!existsSync(machine.base), 'the base folder is gone');
+}
+
+/** What stands for the one file: it is called in the same way, and runs the code of this checkout. */
+export async function writeProgram(machine: FarMachine, body = ''): Promise<string> {
+  const path = join(machine.folder, 'ddt-linux');
+  const receive = `${SCRIPTS}/ddt-receive`;
+  const script = `#!/bin/sh\n${body}\n[ "$1" != receive ] || shift\nexec '${receive}' "$@"\n`;
+  const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
+  await writeFile(path, Buffer.concat([Buffer.from(script), programTrailer(architecture)]), { mode: 0o755 });
+  return path;
 }
