@@ -131,7 +131,8 @@ export function wantsJsonLog(argv: readonly string[]): boolean {
   return argv.some((word, at) => word === '--log=json' || (word === '--log' && argv[at + 1] === 'json'));
 }
 
-function makeCommand(print: (text: string) => void): Command {
+/** With its help, for those who print it in another form. */
+export function makeCommand(print: (text: string) => void): Command {
   return new Command('ddt-receive')
     .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
     .description('Serves one disk as the target of ddt-send. Prints a ticket; keep it secret.')

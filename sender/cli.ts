@@ -109,7 +109,8 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
   return readOptions(command);
 }
 
-function makeCommand(print: (text: string) => void): Command {
+/** With its help, for those who print it in another form. */
+export function makeCommand(print: (text: string) => void): Command {
   return (
     new Command('ddt-send')
       .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')

@@ -16,6 +16,7 @@ import { endedWith, Failure, runScript, runTool } from '../run-script.ts';
 import { bundle } from './bundle.ts';
 import { stripped } from './elf.ts';
 import { replaceLibatomic } from './libatomic.ts';
+import { readLicenses } from './licenses.ts';
 import { findBlake3Addon, findNode } from './packages.ts';
 
 const PROJECT = join(import.meta.dirname, '../..');
@@ -36,6 +37,11 @@ const STARTS = 5;
 const SAME_BYTES = '--random-seed=1';
 /** As launch.sh starts it; what NODE_OPTIONS says is for other programs. */
 const NODE_OPTIONS = ['--disable-sigusr1', '--disable-warning=ExperimentalWarning'];
+
+interface Bundle {
+  readonly path: string;
+  readonly packages: readonly string[];
+}
 
 interface BuildOptions {
   readonly architectures: readonly Architecture[];
@@ -67,17 +73,17 @@ function readOptions(args: string[]): BuildOptions | undefined {
 
 /**
  * In a folder of its own, by names without a path: they become part of the file.
- * @param module the bundle.
  * @returns the file's bytes.
  */
 async function assemble(
   architecture: Architecture,
-  module: string,
+  module: Bundle,
   signal: AbortSignal,
 ): Promise<Buffer<ArrayBuffer>> {
-  const folder = dirname(module);
-  const node = await readFile(await findNode(architecture, signal));
-  await writeFile(join(folder, 'node'), stripped(node), { mode: EXECUTABLE_MODE });
+  const folder = dirname(module.path);
+  const node = await findNode(architecture, signal);
+  await writeFile(join(folder, 'node'), stripped(await readFile(node)), { mode: EXECUTABLE_MODE });
+  await writeFile(join(folder, 'licenses.txt'), await readLicenses(module.packages, node));
   const config = {
     main: 'ddt.js',
     mainFormat: 'module',
@@ -88,7 +94,10 @@ async function assemble(
     useCodeCache: architecture === process.arch,
     execArgv: NODE_OPTIONS,
     execArgvExtension: 'none',
-    assets: { 'blake-hash.node': await findBlake3Addon(architecture, signal) },
+    assets: {
+      'blake-hash.node': await findBlake3Addon(architecture, signal),
+      'licenses.txt': 'licenses.txt',
+    },
   };
   await writeFile(join(folder, 'sea.json'), JSON.stringify(config));
   const args = [SAME_BYTES, '--build-sea', 'sea.json'];
@@ -102,7 +111,7 @@ async function assemble(
 /** @returns a line of SHA256SUMS. */
 async function makeProgram(
   architecture: Architecture,
-  module: string,
+  module: Bundle,
   { outFolder, signal }: { outFolder: string; signal: AbortSignal },
 ): Promise<string> {
   const bytes = await assemble(architecture, module, signal);
@@ -142,18 +151,19 @@ async function build(args: string[], signal: AbortSignal): Promise<void> {
   await mkdir(outFolder, { recursive: true });
   const folder = await mkdtemp(join(PROJECT, '.tmp/build-'));
   try {
-    const module = join(folder, 'ddt.js');
-    await bundle(module);
+    const path = join(folder, 'ddt.js');
+    const module = { path, packages: await bundle(path) };
     let sums = '';
     for (const architecture of architectures) {
       sums += await makeProgram(architecture, module, { outFolder, signal });
     }
-    const path = join(outFolder, 'SHA256SUMS');
-    await rm(`${path}.sig`, { force: true });
-    await writeFile(path, sums);
+    const sumsFile = join(outFolder, 'SHA256SUMS');
+    await rm(`${sumsFile}.sig`, { force: true });
+    await writeFile(sumsFile, sums);
     if (signingKey !== undefined) {
       const key = resolve(signingKey);
-      await runTool('ssh-keygen', ['-q', '-Y', 'sign', '-f', key, '-n', SIGNATURE_NAMESPACE, path], signal);
+      const command = ['-q', '-Y', 'sign', '-f', key, '-n', SIGNATURE_NAMESPACE, sumsFile];
+      await runTool('ssh-keygen', command, signal);
     }
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -3,6 +3,8 @@ import { build as runEsbuild, type Plugin } from 'esbuild';
 import { join } from 'node:path';
 
 const HERE = import.meta.dirname;
+const ADDON = '@napi-rs/blake-hash';
+const PACKAGE = /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//;
 
 /**
  * Packages in the form of CommonJS ask for modules of Node.js by a function that a module does not have. It
@@ -18,8 +20,9 @@ const nativeAddon: Plugin = {
   },
 };
 
-export async function bundle(path: string): Promise<void> {
-  await runEsbuild({
+/** @returns the names of the packages that are in it. */
+export async function bundle(path: string): Promise<string[]> {
+  const { metafile } = await runEsbuild({
     absWorkingDir: join(HERE, '../..'),
     entryPoints: [join(HERE, 'launch.ts')],
     outfile: path,
@@ -34,5 +37,8 @@ export async function bundle(path: string): Promise<void> {
     banner: { js: REQUIRE },
     plugins: [nativeAddon],
     logLevel: 'warning',
+    metafile: true,
   });
+  const names = Object.keys(metafile.inputs).map((input) => PACKAGE.exec(input)?.[1]);
+  return [...new Set(names.filter((name) => name !== undefined)), ADDON].sort();
 }

@@ -4,10 +4,13 @@
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { getAsset } from 'node:sea';
 import { toolPath } from '../../common/system-tools.ts';
 
 const USAGE = `Usage: ddt send <arguments of ddt-send>
        ddt receive <arguments of ddt-receive>
+       ddt --version
+       ddt --licenses
 
 A link to this file that is named ddt-send or ddt-receive is that command.
 `;
@@ -17,6 +20,9 @@ const USAGE_STATUS = 2;
 const THREADS = { send: '72', receive: '8' } as const;
 
 type Command = keyof typeof THREADS;
+
+/** In the environment when it was started once more. */
+const RESTARTED = 'DDT_RESTARTED';
 
 const isCommand = (word: string | undefined): word is Command =>
   word !== undefined && Object.hasOwn(THREADS, word);
@@ -42,14 +48,16 @@ function cleanPath(): void {
  * that no program which it runs can get the rights of root back, and no ring of io_uring keeps them.
  */
 function restartWithoutPrivileges(): void {
-  const setpriv = mayGainPrivileges() ? findSetpriv() : undefined;
+  const setpriv = isWithoutPrivileges() ? undefined : findSetpriv();
   if (setpriv === undefined && process.env['UV_USE_IO_URING'] === '0') return;
   process.env['UV_USE_IO_URING'] = '0';
   restart('receive', setpriv === undefined ? [] : [setpriv, '--no-new-privs']);
 }
 
-/** @param under what the command line starts with. */
+/** Once, whatever it finds then. @param under what the command line starts with. */
 function restart(command: Command, under: readonly string[] = []): void {
+  if (process.env[RESTARTED] !== undefined) return;
+  process.env[RESTARTED] = '1';
   const words = [...under, process.execPath, command, ...process.argv.slice(2)];
   const [program = ''] = words;
   process.execve?.(program, words, process.env);
@@ -64,8 +72,12 @@ function isTitleTooLong(): boolean {
   return words.length === 1 && words[0]?.startsWith('--') === false && called.length <= 'ddt-send'.length;
 }
 
-function mayGainPrivileges(): boolean {
-  return !/^NoNewPrivs:\s*1$/m.test(readFileSync('/proc/self/status', 'utf8'));
+function isWithoutPrivileges(): boolean {
+  try {
+    return /^NoNewPrivs:\s*1$/m.test(readFileSync('/proc/self/status', 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 function findSetpriv(): string | undefined {
@@ -82,11 +94,12 @@ function isExecutable(path: string): boolean {
   }
 }
 
-async function showVersionOrUsage(word: string | undefined): Promise<void> {
+async function showFacts(word: string | undefined): Promise<void> {
   if (word === '--version' || word === '-V') {
     const { VERSION_TEXT } = await import('../../common/protocol/version.ts');
     process.stdout.write(`${VERSION_TEXT}\n`);
   } else if (word === '--help' || word === '-h') process.stdout.write(USAGE);
+  else if (word === '--licenses') process.stdout.write(getAsset('licenses.txt', 'utf8'));
   else {
     process.stderr.write(`ddt: error: the first argument must be send or receive\nddt: hint: ddt --help\n`);
     process.exitCode = USAGE_STATUS;
@@ -94,7 +107,7 @@ async function showVersionOrUsage(word: string | undefined): Promise<void> {
 }
 
 const command = takeCommand();
-if (command === undefined) await showVersionOrUsage(process.argv[2]);
+if (command === undefined) await showFacts(process.argv[2]);
 else {
   // Everybody can read the command line of a process: a ticket on it is there until this has replaced it.
   process.title = `ddt-${command}`;
@@ -102,9 +115,11 @@ else {
   process.env['UV_THREADPOOL_SIZE'] ??= THREADS[command];
   if (command === 'receive') {
     restartWithoutPrivileges();
+    Reflect.deleteProperty(process.env, RESTARTED);
     await import('../../receiver/main.ts');
   } else {
     if (isTitleTooLong()) restart('send');
+    Reflect.deleteProperty(process.env, RESTARTED);
     await import('../../sender/main.ts');
   }
 }

@@ -1,4 +1,5 @@
 /** All faults that the tests must find. */
+import { BUILDING } from './building.ts';
 import { DISTRUSTING } from './distrusting.ts';
 import { FLUSHING } from './flushing.ts';
 import { GIVING_UP } from './privileges.ts';
@@ -30,4 +31,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...STRANGERS,
   ...THROUGH_SSH,
   ...FUZZED,
+  ...BUILDING,
 ];

@@ -82,6 +82,33 @@ test('it is the command that it is called by, or its first argument', async () =
   }
 });
 
+test('it has the licenses of all that is in it', async () => {
+  const { stdout } = await runByName('ddt', '--licenses');
+  const titles = Array.from(stdout.matchAll(/^=== (.+) ===$/gm), ([, title]) => title);
+  const { dependencies } = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  const wanted = ['dd-transfer', 'Node.js', ...Object.keys(dependencies), '@napi-rs/blake-hash'];
+  assert.deepEqual(
+    wanted.filter((name) => !titles.includes(name)),
+    [],
+  );
+  assert.match(stdout, /=== tweetnacl ===\n\nThis is free and unencumbered/);
+});
+
+test('it has as many threads as the launcher of the source tree gives', async () => {
+  const [shell, own] = await Promise.all(
+    ['launch.sh', 'build/launch.ts'].map(
+      async (name) => await readFile(join(PROJECT, 'scripts', name), 'utf8'),
+    ),
+  );
+  const counts = (text: string | undefined, pattern: RegExp): string[] =>
+    Array.from(text?.matchAll(pattern) ?? [], ([, count = '']) => count).sort();
+  const expected = counts(shell, /UV_THREADPOOL_SIZE:-(\d+)/g);
+  assert.equal(expected.length, 2);
+  assert.deepEqual(counts(own, /(?:send|receive): '(\d+)'/g), expected);
+});
+
 test('options for Node.js in the environment change nothing', async () => {
   const env = environment({ NODE_OPTIONS: '--no-such-option' });
   assert.equal(await runOk(join(folder, 'ddt-send'), ['--version'], { env }), `${VERSION_TEXT}\n`);

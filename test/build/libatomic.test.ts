@@ -4,7 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MACHINES } from '../../scripts/build/elf.ts';
-import { PROCESSORS } from '../../scripts/build/libatomic.ts';
+import { PROCESSORS, replaceLibatomic } from '../../scripts/build/libatomic.ts';
+import { findNode } from '../../scripts/build/packages.ts';
 import { notApplicable, unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -38,9 +39,35 @@ int main(void) {
 }
 `;
 
+const OWN = process.arch === 'arm64' ? 'arm64' : 'x64';
+
 function assemblyOf(machine: number): string {
   return `${PROCESSORS[machine]?.code.map(([, assembly]) => assembly).join('\n') ?? ''}\n`;
 }
+
+/** Of this machine: Node.js itself, as the build takes it. */
+const NODE = Buffer.from(await readFile(await findNode(OWN, new AbortController().signal)));
+const OWN_PROCESSOR = PROCESSORS[MACHINES[OWN]];
+
+test('what Node.js may need of it in the future ends the build', () => {
+  const changed = Buffer.from(NODE);
+  replaceLibatomic(changed);
+  assert(!changed.equals(NODE));
+  assert.throws(() => replaceLibatomic(changed), /does not need libatomic\.so\.1 any more/);
+
+  const otherFunction = Buffer.from(NODE);
+  otherFunction.write('__atomic_compare_exchangf\0', otherFunction.indexOf('__atomic_compare_exchange\0'));
+  assert.throws(
+    () => replaceLibatomic(otherFunction),
+    /needs from libatomic\.so\.1: __atomic_compare_exchangf;/,
+  );
+
+  const otherSize = Buffer.from(NODE);
+  const setting = Buffer.from(OWN_PROCESSOR?.setsEight ?? '', 'hex');
+  for (let at = 0; (at = otherSize.indexOf(setting, at)) !== -1; at++)
+    otherSize.fill(0, at, at + setting.length);
+  assert.throws(() => replaceLibatomic(otherSize), /calls __atomic_compare_exchange at 0x\w+ with a size/);
+});
 
 for (const [name, assembler, tools] of [
   ['x64', 'as', ['as']],
@@ -68,14 +95,13 @@ test('it exchanges, compares and refuses as it should', { skip: unlessInstalled(
     string,
     string,
   ];
-  const own = process.arch === 'arm64' ? MACHINES.arm64 : MACHINES.x64;
   await writeFile(source, HARNESS);
   await writeFile(
     assembly,
-    `.globl exchange\nexchange:\n${assemblyOf(own)}.section .note.GNU-stack,"",@progbits\n`,
+    `.globl exchange\nexchange:\n${assemblyOf(MACHINES[OWN])}.section .note.GNU-stack,"",@progbits\n`,
   );
   await runOk('cc', ['-O1', '-pthread', '-o', program, source, assembly]);
   const { signal, stdout } = await run(program, []);
   assert.equal(stdout, 'f4240000f4240 0 f4240000f4240\n');
-  assert.equal(signal, own === MACHINES.x64 ? 'SIGILL' : 'SIGTRAP');
+  assert.equal(signal, OWN === 'x64' ? 'SIGILL' : 'SIGTRAP');
 });

@@ -16,8 +16,10 @@ const PACKAGE_OF = {
   debootstrap: 'debootstrap',
   debugfs: 'e2fsprogs',
   faketime: 'faketime',
+  fish: 'fish',
   fusermount3: 'fuse3',
   git: 'git',
+  groff: 'groff',
   growpart: 'cloud-guest-utils',
   ip: 'iproute2',
   losetup: 'mount',
@@ -47,6 +49,7 @@ const PACKAGE_OF = {
   tcsh: 'tcsh',
   tmux: 'tmux',
   xfs_io: 'xfsprogs',
+  zsh: 'zsh',
   zstd: 'zstd',
 } as const;
 
