@@ -115,8 +115,8 @@ export function makeCommand(print: (text: string) => void): Command {
     new Command('ddt-send')
       .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
       .description(
-        'Copies a disk onto a disk of a machine that ssh reaches, or to the target that a\n' +
-          'ddt-receive serves. Interrupted, run the same command again to resume.',
+        'Copies a disk onto a disk of another machine. That is reached by ssh, or by the\n' +
+          'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
       )
       .usage('[options] <source> [[user@]host:target | ticket]')
       .argument('<source>', 'block device, file, or - for standard input')

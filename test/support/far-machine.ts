@@ -11,6 +11,9 @@ import { tempDir } from './temp-dir.ts';
 
 const START_MS_MAX = 60_000;
 const SEND_MS_MAX = 90_000;
+const LEFT_MS_MAX = 20_000;
+/** What a run starts, on either side. */
+export const OURS = /ddt-receive|^ssh[: ]/;
 /** Nothing listens there: the receiver cannot be reached but through ssh. */
 export const NOWHERE = ['--connect', '127.0.0.1:1'];
 
@@ -158,9 +161,11 @@ export class FarMachine implements AsyncDisposable {
   }
 }
 
-/** What shows that a run left nothing behind. */
+/** What shows that a run left nothing behind. The login of one that was killed ends some seconds later. */
 export async function assertNothingLeft(machine: FarMachine): Promise<void> {
-  assert.deepEqual(await machine.processes(/ddt-receive|^ssh[: ]/), []);
+  const isQuiet = async (): Promise<boolean> => (await machine.processes(OURS)).length === 0;
+  await until('the end of all processes', isQuiet, LEFT_MS_MAX).catch(() => {});
+  assert.deepEqual(await machine.processes(OURS), []);
   assert(!existsSync(machine.base), 'the base folder is gone');
 }
 
