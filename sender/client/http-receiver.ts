@@ -80,6 +80,8 @@ export class HttpReceiver implements ReceiverClient {
   readonly #client: Client;
   readonly #ticket: Ticket;
   readonly #address: string;
+  /** Somebody else knows the way, and looks after the receiver. */
+  readonly #isDialled: boolean;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onResponse: (info: ResponseInfo) => void;
   readonly #pacer: BodyPacer | undefined;
@@ -100,7 +102,8 @@ export class HttpReceiver implements ReceiverClient {
     this.#acknowledged = new AcknowledgedBytes(options.unacked);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onResponse = options.onResponse;
-    this.#address = options.ticket.origin.replace('https://', '');
+    this.#isDialled = options.dial !== undefined;
+    this.#address = this.#isDialled ? options.ticket.host : options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
       connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket), options.dial),
       allowH2: false,
@@ -303,18 +306,16 @@ export class HttpReceiver implements ReceiverClient {
         },
       );
     }
+    const message = `cannot reach the receiver at ${address}: ${reasonOf(error)}`;
+    if (this.#isDialled) return new TransferError('connection-failed', message, { cause: error });
     const { host, port } = this.#ticket;
     const isNameUnknown = errnoOf(error) === 'ENOTFOUND' || errnoOf(error) === 'EAI_AGAIN';
-    return new TransferError(
-      'connection-failed',
-      `cannot reach the receiver at ${address}: ${reasonOf(error)}`,
-      {
-        cause: error,
-        hint: isNameUnknown
-          ? `check the host name in the ticket: ${host}`
-          : `is TCP ${port} open in the firewall, and is ddt-receive running?`,
-      },
-    );
+    return new TransferError('connection-failed', message, {
+      cause: error,
+      hint: isNameUnknown
+        ? `check the host name in the ticket: ${host}`
+        : `is TCP ${port} open in the firewall, and is ddt-receive running?`,
+    });
   }
 
   #watch({ responseMsMax = STALL_MS, replyBytesMax }: RequestOptions, stall: AbortController): StallWatch {

@@ -80,6 +80,8 @@ export class FarReceiver {
   #isTouched = false;
   /** Nothing was known of this transfer there before this run. */
   #isFresh = false;
+  /** The receiver that runs was started by this run. */
+  #isStarter = false;
 
   constructor(options: FarReceiverOptions, parts: FarReceiverParts) {
     this.#options = options;
@@ -141,11 +143,12 @@ export class FarReceiver {
    */
   async start(mayOverwrite: (refusal: TransferError) => Promise<boolean>): Promise<Ticket> {
     const { first, always } = this.#options;
-    for (;;) {
+    for (let hasStopped = false; ;) {
       const outcome = await this.#try([...always, ...first, ...this.#more]);
-      if (outcome.result === 'running' && first.length > 0) {
+      if (outcome.result === 'running' && first.length > 0 && !hasStopped) {
         // It runs without these options.
         await this.#run(stopScript(this.#places), STOP_MS_MAX);
+        hasStopped = true;
         continue;
       }
       if (outcome.result !== 'failed') return this.#ticketOf(outcome);
@@ -176,7 +179,9 @@ export class FarReceiver {
     const { digest } = this.#program ?? {};
     const program = digest === undefined ? [] : [`${this.#places.base}/bin/${digest}`];
     const all = [folderOf(this.#places), ...program];
-    if (outcome === 'open') return all;
+    // One that was running may be another sender's.
+    const isOthers = outcome === 'untouched' && !this.#isStarter && !this.#isFresh;
+    if (outcome === 'open' || isOthers) return all;
     const stop = stopScript(this.#places);
     const isOurs = outcome === 'complete' ? !this.#options.isKept : outcome === 'untouched' && this.#isFresh;
     if (isOurs) return valuesOf(await this.#end(stop + removeScript(this.#places, digest)), 'left');
@@ -218,6 +223,7 @@ export class FarReceiver {
     const said = await this.#run(script, START_MS_MAX);
     const [result = 'failed'] = valuesOf(said, 'result');
     if (said.includes('state=new')) this.#isFresh = true;
+    if (result === 'listening') this.#isStarter = true;
     return { result, ticket: valuesOf(said, 'ticket')[0], log: valuesOf(said, 'log') };
   }
 

@@ -101,4 +101,18 @@ void suite('interruptions by the user', { skip, concurrency: 3 }, () => {
     assert.equal((await machine.receivers()).length, 1);
     await assertComplete(machine, await machine.send('--progress', 'json'));
   });
+
+  test('a second command waits for the first, and leaves its receiver alone', async () => {
+    await using machine = await make();
+    const first = await machine.startSend(...SLOWLY);
+    await halfWay(first);
+    const [receiver] = await machine.receivers();
+    const second = await machine.startSend();
+    await second.waitForLine(/another ddt-send at 127\.0\.0\.1 is sending to this target/);
+    second.killGroup('SIGINT');
+    const { status, stderr } = await bounded('the second sender', second.ended);
+    assert.equal(status, 130, stderr);
+    assert.deepEqual(await machine.receivers(), [receiver]);
+    await assertComplete(machine, await bounded('the first sender', first.ended, END_MS_MAX));
+  });
 });
