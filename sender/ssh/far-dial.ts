@@ -21,7 +21,7 @@ import { SshLane } from './ssh-lane.ts';
 const DIRECT_MS_MAX = 10_000;
 /** sshd begins to refuse at ten that have not logged in yet (MaxStartups, sshd_config(5)). */
 const LOGINS_MAX = 8;
-/** Each relay is a process of its own on the far machine, of some 80 MB. */
+/** Each relay is a process of its own on the far machine, with 24 MB of its own. */
 const RELAYS_MAX = 8;
 /** Of failed connections in a row: sshd blocks addresses that fail fast (PerSourcePenalties). */
 const PAUSE_MS_MIN = 1000;

@@ -1,5 +1,7 @@
 /** One command: the target is on a machine that ssh reaches, through a real sshd. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
 import { FarMachine, NOWHERE, assertNothingLeft } from '../support/far-machine.ts';
 import { MIB, assertEqualFiles } from '../support/processes.ts';
@@ -37,6 +39,18 @@ void suite('one command', { skip, concurrency: 3 }, () => {
     assert.equal(status, 0, stderr);
     assert.match(stderr, /^line .* through ssh to loopback, whose server forwards no ports: /m);
     await assertEqualFiles(machine.source, machine.target);
+    await assertNothingLeft(machine);
+  });
+
+  test('a port that takes connections and says nothing is given up after ten seconds', async () => {
+    await using machine = await FarMachine.withSource(MIB);
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    using _silent = { [Symbol.dispose]: () => silent.close() };
+    const { port } = silent.address() as AddressInfo;
+    const { status, stderr } = await machine.send('--connect', `127.0.0.1:${port}`);
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, /^line {5}through ssh to loopback: TCP \d+ cannot be reached$/m);
     await assertNothingLeft(machine);
   });
 });
