@@ -19,6 +19,8 @@ export const ERROR_CODES = {
   'proof-failed': { kind: 'corrupt', status: 409 },
   'receipt-invalid': { kind: 'refused', status: 403 },
   'unsafe-environment': { kind: 'refused', status: 403 },
+  'login-refused': { kind: 'refused', status: 403 },
+  'machine-unsuitable': { kind: 'refused', status: 409 },
 
   // requests for what does not exist or does not fit
   'not-found': { kind: 'refused', status: 404 },

@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { parseHostPort } from '../common/host-port.ts';
 import { fingerprintOfLine } from '../common/trust/ssh-signature.ts';
-import { formatSize, parseSize, parseWhole } from '../common/units.ts';
+import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { MEMORY_BYTES_MIN } from './transfer/memory-budget.ts';
@@ -29,6 +29,8 @@ export interface ReceiveOptions {
   /** What the target holds is read, listed, and not sent again where it is equal. */
   readonly isAdoption: boolean;
   readonly once: boolean;
+  /** It ends when no sender comes within this time; undefined: it waits. */
+  readonly senderWithinMs: number | undefined;
   readonly isReadBack: boolean;
   readonly maxConnections: number;
   readonly memoryBytes: number;
@@ -46,6 +48,12 @@ export interface ListOptions {
   readonly log: LogFormat;
 }
 
+/** `--relay`: standard input and output are joined to a receiver's port. */
+export interface RelayOptions {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** `--check-receipt`: a disk is compared with a receipt. */
 export interface CheckOptions {
   readonly receipt: string;
@@ -59,10 +67,12 @@ export type ReceiveCommand =
   | { readonly kind: 'help' }
   | { readonly kind: 'list'; readonly options: ListOptions }
   | { readonly kind: 'check'; readonly options: CheckOptions }
+  | { readonly kind: 'relay'; readonly options: RelayOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions };
 
 /** The help fits a terminal of 80 columns. */
 const HELP_COLUMNS = 80;
+const LOOPBACK = '127.0.0.1';
 const HELP_HINT = 'ddt-receive --help';
 const HELP_AFTER = `
 Examples:
@@ -106,6 +116,11 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
     throw new TransferError('usage', '--signer is only for --check-receipt', { hint: HELP_HINT });
   }
   if (raw['list'] === true) return { kind: 'list', options: readListOptions(command, target) };
+  if (typeof raw['relay'] === 'string') {
+    refuseOthers(command, 'relay', ['relay'], target);
+    const { host = LOOPBACK, port } = parseListen(raw['relay'], '--relay');
+    return { kind: 'relay', options: { host, port } };
+  }
   if (target === undefined || target === '')
     throw new TransferError('usage', 'no target given', { hint: HELP_HINT });
   const options = readOptions(raw, target);
@@ -125,7 +140,8 @@ export function makeCommand(print: (text: string) => void): Command {
     .description('Serves one disk as the target of ddt-send. Prints a ticket; keep it secret.')
     .usage(
       '[options] <target>\n       ddt-receive --list [--state-dir <dir>]\n' +
-        '       ddt-receive --check-receipt <file> <disk>',
+        '       ddt-receive --check-receipt <file> <disk>\n' +
+        '       ddt-receive --relay <[host:]port>',
     )
     .argument('[target]', 'block device, or file (created when absent, never under /dev)')
     .option(
@@ -150,6 +166,8 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--check-receipt <file>', 'compare the disk with this receipt of ddt-send --receipt')
     .option('--signer <key>', 'the key that has to have signed it: SHA256:… or ssh-ed25519 …')
     .option('--once', 'exit 0 when the transfer is sealed')
+    .option('--sender-within <duration>', 'exit 6 when no sender comes within this time')
+    .option('--relay <[host:]port>', 'join standard input and output to a receiver of this machine')
     .addOption(
       new Option('--verify <how>', 'none: the receipt says "not read back"')
         .choices(['read-back', 'none'])
@@ -220,7 +238,8 @@ function readOptions(
     const value = raw[name];
     return typeof value === 'string' ? value : undefined;
   };
-  const listen = parseListen(text('listen') ?? '');
+  const listen = parseListen(text('listen') ?? '', '--listen');
+  const senderWithin = text('senderWithin');
   const advertise = text('advertise');
   const memoryBytes = parseSize(text('memory') ?? '');
   if (memoryBytes < MEMORY_BYTES_MIN) {
@@ -244,6 +263,7 @@ function readOptions(
     isUpdate: raw['update'] === true,
     isAdoption: raw['adopt'] === true,
     once: raw['once'] === true,
+    senderWithinMs: senderWithin === undefined ? undefined : parseDuration(senderWithin, '--sender-within'),
     isReadBack: text('verify') !== 'none',
     maxConnections: parseWhole(text('maxConnections') ?? '', '--max-connections', 1, 4096),
     memoryBytes,
@@ -255,11 +275,11 @@ function readOptions(
 }
 
 /** `host:port`, `[::1]:port`, `:port` or `port`. */
-function parseListen(text: string): { host: string | undefined; port: number } {
+function parseListen(text: string, option: string): { host: string | undefined; port: number } {
   const match = /^(?:(?:\[([0-9a-fA-F:.%a-z]+)\]|([^:[\]/\s]+))?:)?(\d{1,5})$/.exec(text);
   if (match === null) {
-    throw new TransferError('usage', `--listen '${text}' is not [host:]port`, {
-      hint: 'for example --listen :9000',
+    throw new TransferError('usage', `${option} '${text}' is not [host:]port`, {
+      hint: `for example ${option} :9000`,
     });
   }
   return { host: match[1] ?? match[2], port: parseWhole(match[3] ?? '', 'port', 0, 65_535) };

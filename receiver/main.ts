@@ -33,7 +33,9 @@ import { startEvent, startLines, type StartFacts } from './console/start-text.ts
 import { listTransfers } from './list-transfers.ts';
 import { PROCESS_NAME } from './presence.ts';
 import { dropPrivileges } from './privileges.ts';
+import { relay } from './relay.ts';
 import { startReceiver, type RunningReceiver } from './start.ts';
+import { withoutSender } from './without-sender.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
 const ONCE_QUIET_MS = 500;
@@ -204,6 +206,11 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
     });
   }
   printStart(options, receiver);
+  const { senderWithinMs: withinMs } = options;
+  using _watch = withoutSender({ ...receiver, clock: systemClock, withinMs }, (reason) => {
+    log.info(reason);
+    end.resolve(receiver.transfer.sealed === undefined ? EXIT_STATUS.gaveUp : EXIT_STATUS.verified);
+  });
   const status = await end.promise;
   // The sender closes its connections when it has its receipt; if the response was lost it comes again.
   if (status === EXIT_STATUS.verified) await receiver.server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
@@ -229,8 +236,8 @@ function outliveTerminal(log: Log): void {
 
 /** @returns the exit status. */
 function report(error: TransferError, format: LogFormat): number {
-  const { code, message, hint, kind } = error;
-  if (format === 'json') printEvent('error', { code, message, hint });
+  const { code, message, hint, kind, details } = error;
+  if (format === 'json') printEvent('error', { code, message, hint, isContent: details['isContent'] });
   else errors.write(failureText('ddt-receive', error));
   return exitStatusOf(kind);
 }
@@ -246,6 +253,7 @@ try {
   if (command.kind === 'help') process.exit(EXIT_STATUS.verified);
   if (command.kind === 'list') process.exit(await list(command.options));
   if (command.kind === 'check') process.exit(await check(command.options));
+  if (command.kind === 'relay') process.exit(await relay(command.options));
   const log = makeLog(command.options.log, systemClock, (line) => errors.write(line));
   outliveTerminal(log);
   process.exit(await receive(command.options, log));

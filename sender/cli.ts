@@ -9,6 +9,7 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
+import { parseDestination, type Destination } from './ssh/destination.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
@@ -21,6 +22,8 @@ export interface SendOptions {
   /** As named; see open-source.ts. */
   readonly source: string;
   readonly ticket: string | undefined;
+  /** Instead of a ticket: a target on a machine that ssh reaches. */
+  readonly far: FarArguments | undefined;
   /** `-`: standard input. */
   readonly ticketFile: string | undefined;
   /** The key that signs the token for a public ticket. */
@@ -55,12 +58,35 @@ export interface SendOptions {
   readonly progress: (typeof PROGRESS_FORMATS)[number];
 }
 
+/** Of a target on a machine that ssh reaches. */
+export interface FarArguments {
+  readonly destination: Destination;
+  /** Run by the shell instead of `ssh`. */
+  readonly sshCommand: string;
+  /** Run there instead of a program that is brought. */
+  readonly remoteProgram: string | undefined;
+  /** The file to bring. */
+  readonly programFile: string | undefined;
+  readonly remoteDir: string;
+  /** What is brought there stays. */
+  readonly isKept: boolean;
+  readonly listen: string | undefined;
+  /** Options of ddt-receive for each of its starts. */
+  readonly always: readonly string[];
+  /** The same for the first start of the run only. */
+  readonly first: readonly string[];
+}
+
+/** Survives a reboot and may hold programs, unlike /run and, at times, /tmp. */
+const REMOTE_DIR = '/var/lib/dd-transfer';
+
 const HELP_AFTER = `
 Examples:
+  ddt-send /dev/sdc root@vm.example.org:/dev/vdd
   ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'  # with the quotes
   ddt-send --ticket-file ticket.txt --progress json disk.img
   ddt-send --check /dev/sdc '<ticket>'      # is the copy still equal?
-  ddt-send --keep-open /dev/sdc '<ticket>'  # live; then once more without
+  ddt-send --keep-open /dev/sdc root@vm:/dev/vdd  # live; then again without
   DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815
   zcat disk.img.gz | ddt-send --ticket-file ticket.txt -
 
@@ -93,13 +119,13 @@ export function makeCommand(print: (text: string) => void): Command {
     new Command('ddt-send')
       .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
       .description(
-        'Copies a disk to the target that a ddt-receive serves. Interrupted, run the\n' +
-          'same command again to resume.',
+        'Copies a disk onto a disk of another machine. That is reached by ssh, or by the\n' +
+          'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
       )
-      .usage('[options] <source> [ticket]')
+      .usage('[options] <source> [[user@]host:target | ticket]')
       .argument('<source>', 'block device, file, or - for standard input')
       // As many words as a shell makes of a ticket with blanks in it.
-      .argument('[ticket...]', 'what ddt-receive printed, in single quotes')
+      .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
       .option(
         '--ticket-file <file>',
         'read the ticket from this file, or - for standard input (or set $DDT_TICKET)',
@@ -138,6 +164,21 @@ export function makeCommand(print: (text: string) => void): Command {
       .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
       .option('--yes', 'overwrite what is on the target without asking')
       .option('--receipt <file>', 'write the signed receipt here, <file>.sig and <file>.digests beside it')
+      .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
+      .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
+      .option('--remote-program <command>', 'run this there, and bring nothing')
+      .option('--remote-dir <dir>', 'for program and state there', REMOTE_DIR)
+      .option('--keep', 'leave both there after the copy')
+      .option('--listen <[host:]port>', 'default there: :8443, or a free port')
+      .option('--overwrite-target', 'what the target holds may be destroyed')
+      .option('--discard-transfer', 'forget the earlier transfer onto it')
+      .option('--update', 'send what differs to a sealed copy')
+      .option('--adopt', 'compare with what the target holds first')
+      .addOption(
+        new Option('--verify <how>', 'none: nothing is read back')
+          .choices(['read-back', 'none'])
+          .default('read-back'),
+      )
       .addHelpText('after', HELP_AFTER)
       .exitOverride()
       .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS })
@@ -145,6 +186,11 @@ export function makeCommand(print: (text: string) => void): Command {
 }
 
 interface Flags {
+  readonly keep?: true;
+  readonly overwriteTarget?: true;
+  readonly discardTransfer?: true;
+  readonly update?: true;
+  readonly adopt?: true;
   readonly dryRun?: true;
   readonly probe?: true;
   readonly check?: true;
@@ -164,8 +210,13 @@ function readOptions(command: Command): SendOptions {
     throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
   refuseContradictions(command);
+  const { target, ...named } = readArguments(command.args);
+  const isTicket = target === undefined || looksLikeTicket(target);
+  const destination = isTicket ? undefined : parseDestination(target);
   return {
-    ...readArguments(command.args),
+    ...named,
+    ticket: destination === undefined ? target : undefined,
+    far: readFar(command, destination),
     ticketFile: raw['ticketFile'],
     identity: raw['identity'],
     connect: connect === undefined ? undefined : parseHostPort(connect, '--connect'),
@@ -191,6 +242,15 @@ function readOptions(command: Command): SendOptions {
   };
 }
 
+function isGiven(command: Command, option: string): boolean {
+  return command.getOptionValueSource(attributeOf(option)) === 'cli';
+}
+
+/** As commander names its value. */
+function attributeOf(option: string): string {
+  return option.slice(2).replaceAll(/-(.)/g, (_dash, letter: string) => letter.toUpperCase());
+}
+
 /** Options of which one would have no effect beside the other. */
 const CONTRADICTIONS = [
   ['--check', '--dry-run'],
@@ -205,35 +265,94 @@ const CONTRADICTIONS = [
   ['--probe', '--receipt'],
   ['--probe', '--mapfile'],
   ['--keep-open', '--receipt'],
+  ['--program', '--remote-program'],
+  // They change what the receiver has recorded.
+  ...['--dry-run', '--probe', '--check'].flatMap((reading) =>
+    ['--discard-transfer', '--update', '--adopt'].map((change) => [reading, change] as const),
+  ),
 ] as const;
 
 /** @throws TransferError `usage`. */
 function refuseContradictions(command: Command): void {
-  const isGiven = (option: string): boolean => {
-    const name = option.slice(2).replaceAll(/-(.)/g, (_dash, letter: string) => letter.toUpperCase());
-    return command.getOptionValueSource(name) === 'cli';
-  };
-  const found = CONTRADICTIONS.find((pair) => pair.every(isGiven));
+  const found = CONTRADICTIONS.find((pair) => pair.every((option) => isGiven(command, option)));
   if (found === undefined) return;
   const [one, other] = found;
   throw new TransferError('usage', `${one} and ${other} exclude each other`, { hint: HINT_HELP });
 }
 
+/** Options that mean nothing without a machine that ssh reaches. */
+const FAR_OPTIONS = [
+  '--ssh',
+  '--program',
+  '--remote-program',
+  '--remote-dir',
+  '--keep',
+  '--listen',
+  '--overwrite-target',
+  '--discard-transfer',
+  '--update',
+  '--adopt',
+  '--verify',
+];
+
+/** @throws TransferError `usage`. */
+function readFar(command: Command, destination: Destination | undefined): FarArguments | undefined {
+  const given = (names: readonly string[]): string[] => names.filter((name) => isGiven(command, name));
+  const words = (names: readonly string[]): string[] =>
+    given(names).flatMap((name) => {
+      const value: unknown = command.getOptionValue(attributeOf(name));
+      return typeof value === 'string' ? [name, value] : [name];
+    });
+  if (destination === undefined) {
+    const [first] = given(FAR_OPTIONS);
+    if (first === undefined) return undefined;
+    const hint = 'with a ticket, that is an option of ddt-receive, or of no use';
+    throw new TransferError('usage', `${first} is only for a target like root@vm:/dev/vdd`, { hint });
+  }
+  const [ofTicket] = given(['--ticket-file', '--identity']);
+  if (ofTicket !== undefined) {
+    throw new TransferError('usage', `${ofTicket} and a target like root@vm:/dev/vdd exclude each other`, {
+      hint: HINT_HELP,
+    });
+  }
+  const raw = command.opts<Partial<Record<string, string>> & Flags>();
+  const remoteDir = (raw['remoteDir'] ?? REMOTE_DIR).replace(/(?<=.)\/+$/, '');
+  if (!/^\/[^\n\r\0]+$/.test(remoteDir)) {
+    throw new TransferError('usage', `--remote-dir '${remoteDir}' is not an absolute path`, {
+      hint: HINT_HELP,
+    });
+  }
+  const isDiscarding = raw.discardTransfer === true;
+  return {
+    destination,
+    sshCommand: raw['ssh'] ?? 'ssh',
+    remoteProgram: raw['remoteProgram'],
+    programFile: raw['program'],
+    remoteDir,
+    isKept: raw.keep === true,
+    listen: raw['listen'],
+    always: words(['--verify', '--overwrite-target']),
+    first: [
+      ...words(['--discard-transfer', '--update', '--adopt']),
+      ...(isDiscarding ? words(['--yes']) : []),
+    ],
+  };
+}
+
 /** Source and ticket, in either order; the words of a ticket that was split at blanks are joined again. */
-function readArguments(words: readonly string[]): { source: string; ticket: string | undefined } {
+function readArguments(words: readonly string[]): { source: string; target: string | undefined } {
   const [first = ''] = words;
   const isSwapped = looksLikeTicket(first);
   const source = isSwapped ? words.at(-1) : first;
   const rest = isSwapped ? words.slice(0, -1) : words.slice(1);
   if (source === undefined || rest.length === 0) {
-    if (!isSwapped) return { source: first, ticket: undefined };
+    if (!isSwapped) return { source: first, target: undefined };
     throw new TransferError('usage', 'no source given: the only argument is a ticket', {
       hint: "ddt-send <source> '<ticket>'",
     });
   }
-  const ticket = rest.join(' ');
   if (rest.length > 1 && !looksLikeTicket(rest[0] ?? '')) refuseParts(words.length);
-  return { source, ticket };
+  return { source, target: rest.join(' ') };
 }
 
 /** Shows none of the arguments: they may be parts of a token. */

@@ -1,4 +1,5 @@
 /** ddt-send: puts the parts together, and ends the process; nothing else of the sender does. */
+import assert from 'node:assert/strict';
 import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { systemClock, systemRandom } from '../common/clock.ts';
@@ -20,6 +21,7 @@ import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter, type Outputs } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
+import { openFarMachine, receiptLine, type FarOutcome } from './far-machine.ts';
 import { findTicket } from './find-ticket.ts';
 import { takeMovedArguments } from './moved-arguments.ts';
 import { openSource } from './open-source.ts';
@@ -29,6 +31,7 @@ import { Preflight } from './preflight/preflight.ts';
 import { receiptPaths, writeReceipt } from './receipt-file.ts';
 import { Signals, type Hangup } from './signals.ts';
 import type { Source } from './source/source.ts';
+import type { Far } from './ssh/open-far.ts';
 import type { Stream } from './source/stream.ts';
 import { dryRun } from './transfer/dry-run.ts';
 import { probe } from './transfer/probe.ts';
@@ -50,7 +53,7 @@ async function main(outputs: Outputs): Promise<number> {
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
   try {
-    return await signals.bound(run(options, reporter, signals));
+    return await signals.bound(run(options, { reporter, signals, outputs }));
   } catch (error) {
     if (!(error instanceof TransferError)) {
       reporter.failed({ code: 'bug', message: String(error) });
@@ -62,15 +65,24 @@ async function main(outputs: Outputs): Promise<number> {
   }
 }
 
+interface RunParts {
+  readonly reporter: Reporter;
+  readonly signals: Signals;
+  readonly outputs: Outputs;
+}
+
 /** @returns the exit status. */
-async function run(options: SendOptions, reporter: Reporter, signals: Signals): Promise<number> {
+async function run(options: SendOptions, { reporter, signals, outputs }: RunParts): Promise<number> {
   refuseUnsafeEnvironment();
   await checkOutputs(options);
   using limits = await openLimit(options.bwlimit, reporter);
-  const ticket = await findTicket(options, {
-    nowSeconds: Math.floor(systemClock.wallMs() / 1000),
-    onRequest: (text) => reporter.fact(`sign     ${text.trim()}`),
-  });
+  const given =
+    options.far === undefined
+      ? await findTicket(options, {
+          nowSeconds: Math.floor(systemClock.wallMs() / 1000),
+          onRequest: (text) => reporter.fact(`sign     ${text.trim()}`),
+        })
+      : undefined;
   // For ps and pgrep. It replaces the command line, and the ticket with it.
   process.title = redact(`ddt-send: ${options.source}`);
   await using source = await openSource(options);
@@ -81,39 +93,73 @@ async function run(options: SendOptions, reporter: Reporter, signals: Signals): 
     return true;
   });
   const { signal } = signals;
-  const preflight = new Preflight(source, options, { receiverName: ticket.host, reporter, signal });
+  const receiverName = options.far?.destination.login ?? given?.host ?? '';
+  const preflight = new Preflight(source, options, { receiverName, reporter, signal });
   await preflight.checkSource();
+  const unacked = new UnackedBytes();
+  await using machine =
+    options.far &&
+    (await openFarMachine(options.far, options, { unacked, reporter, signal, err: outputs.err }));
+  const ticket = machine?.far.ticket ?? given;
+  assert(ticket !== undefined);
+  const isAnswered = machine?.isConfirmed === true;
   const request: SendRequest = {
-    ...requestFor(options, { ticket, limits, reporter }),
+    ...requestFor(options, { ticket, limits, reporter, unacked, far: machine?.far }),
+    receiverName,
     isKeptOpen: options.isKeptOpen,
     areDigestsWanted: options.receiptFile !== undefined,
     proof: { nonce: randomBytes(NONCE_BYTES).toString('hex'), random: (below) => randomInt(below) },
     source,
     meet: async (found) => {
       reporter.connected();
-      await preflight.checkTarget(found);
+      await preflight.checkTarget(found, isAnswered);
+      const isReadOnly = options.isDryRun || options.isProbe || options.isCheck;
+      if (machine !== undefined && !isReadOnly) machine.outcome = 'open';
     },
   };
   const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter };
   reporter.connecting(ticket.host, ticket.port);
-  if (options.isProbe && source.canReread) {
-    reporter.probed(await probe({ ...request, source }, context));
-    return EXIT_STATUS.unproven;
-  }
-  if (options.isDryRun && source.canReread) {
-    reporter.dryRun(await dryRun({ ...request, source }, context));
-    return EXIT_STATUS.unproven;
-  }
-  if (options.isCheck && source.canReread) {
-    const status = reportCheck(await check({ ...request, source }, context), source, reporter);
-    await preflight.finish();
-    return status;
+  const reading = await readOnly(request, context, { options, reporter });
+  if (reading !== undefined) {
+    if (options.isCheck) await preflight.finish();
+    return reading;
   }
   const { mapfile } = options;
   const result = await copy(request, context, { mapfile, reporter });
   const status = await reportCopy(result, source, { options, reporter });
+  if (machine !== undefined) {
+    machine.outcome = farOutcomeOf(result, status);
+    if (result.outcome === 'sealed') reporter.fact(receiptLine(result.seal));
+  }
   await preflight.finish();
   return status;
+}
+
+/** `--probe`, `--dry-run` and `--check`. @returns the exit status; undefined of a copy. */
+async function readOnly(
+  request: SendRequest,
+  context: SendContext,
+  { options, reporter }: { options: SendOptions; reporter: Reporter },
+): Promise<number | undefined> {
+  const { source } = request;
+  // Of a pipe these options were refused.
+  if (!source.canReread) return undefined;
+  if (options.isProbe) {
+    reporter.probed(await probe({ ...request, source }, context));
+    return EXIT_STATUS.unproven;
+  }
+  if (options.isDryRun) {
+    reporter.dryRun(await dryRun({ ...request, source }, context));
+    return EXIT_STATUS.unproven;
+  }
+  if (!options.isCheck) return undefined;
+  return reportCheck(await check({ ...request, source }, context), source, { options, reporter });
+}
+
+/** What is left unproven, or has unreadable areas, may be sent again: its record is needed for that. */
+function farOutcomeOf({ outcome }: SendResult, status: number): FarOutcome {
+  if (outcome === 'kept-open') return 'open';
+  return outcome === 'sealed' && status === EXIT_STATUS.verified ? 'complete' : 'recorded';
 }
 
 /** @returns the exit status. */
@@ -135,7 +181,7 @@ async function reportCopy(
   if (result.outcome === 'differs') {
     reporter.compared(result.comparison, targetPath);
     if (receiptFile !== undefined) reporter.warning({ warning: `no receipt was written to ${receiptFile}` });
-    reporter.hint(updateHint(targetPath));
+    reporter.hint(updateHint(targetPath, options));
     return EXIT_STATUS.unproven;
   }
   if (receiptFile !== undefined) await writeReceipt(receiptFile, result);
@@ -151,11 +197,12 @@ async function reportCopy(
 function reportCheck(
   { comparison, targetPath, unreadable, samplesProven }: CheckResult,
   source: Source,
-  reporter: Reporter,
+  { options, reporter }: { options: SendOptions; reporter: Reporter },
 ): number {
   reporter.compared(comparison, targetPath);
   if (!isEqual(comparison)) {
-    reporter.hint(comparison.isSealed ? updateHint(targetPath) : 'leave --check out to send those blocks');
+    const hint = 'leave --check out to send those blocks';
+    reporter.hint(comparison.isSealed ? updateHint(targetPath, options) : hint);
     return EXIT_STATUS.unproven;
   }
   reportProof(samplesProven, reporter);
@@ -179,7 +226,8 @@ function reportProof(count: number | undefined, reporter: Reporter): void {
 }
 
 /** A sealed copy takes no block. */
-function updateHint(targetPath: string): string {
+function updateHint(targetPath: string, { far }: SendOptions): string {
+  if (far !== undefined) return 'to bring the copy up to date, run the same command again with --update';
   const path = pathToType(targetPath, 'target');
   return (
     `to bring the copy up to date, run 'ddt-receive --update ${path}' on the receiver, ` +
@@ -227,27 +275,30 @@ function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOpti
 
 interface RequestParts {
   readonly ticket: Ticket;
+  readonly unacked: UnackedBytes;
+  readonly far: Far | undefined;
   readonly limits: ScheduleSource | undefined;
   readonly reporter: Reporter;
 }
 
 function requestFor(
   options: SendOptions,
-  { ticket, limits, reporter }: RequestParts,
-): Omit<SendRequest, 'source' | 'meet'> {
+  { ticket, limits, reporter, unacked, far }: RequestParts,
+): Omit<SendRequest, 'source' | 'meet' | 'receiverName'> {
   const { connections, blockSizeBytes, digest, retryForMs, firstContactForMs, memoryBytes } = options;
   const pacer = limits === undefined ? undefined : makePacer(limits, reporter);
   const shared = {
     ticket,
     senderId: randomUUID(),
     pacer,
-    unacked: new UnackedBytes(),
-    reachability: new Reachability(ticket),
+    unacked,
+    reachability: new Reachability(ticket, far?.dial),
+    dial: far?.dial,
   };
   return {
     connect: (onResponse) => new HttpReceiver({ ...shared, onResponse }),
-    receiverName: ticket.host,
     connections,
+    connectionsMax: far?.connectionsMax,
     blockSizeBytes,
     digest,
     retryForMs,

@@ -63,6 +63,8 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
+  /** Connections with a good token. */
+  readonly knownCount: number;
   /** Resolves once nobody with a token has been connected for `quietMs`, after `timeoutMs` at the latest. */
   quiet(quietMs: number, timeoutMs: number): Promise<void>;
   /** Accepts no new connections, lets requests with a token finish for up to `graceMs`, cuts the rest. */
@@ -126,6 +128,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     host: options.host,
     port,
+    get knownCount() {
+      return connections.knownCount;
+    },
     quiet: async (quietMs, timeoutMs) => await waitUntilQuiet(connections, quietMs, timeoutMs),
     close: async (graceMs) => await closeServer(server, connections, graceMs),
   };

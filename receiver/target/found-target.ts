@@ -1,6 +1,7 @@
 /** A target that may be written, before it is opened for writing. */
 import type { DiskPlaces } from '../../common/disk/disk-places.ts';
-import { enumerate, refusal } from './target-safety.ts';
+import { TransferError } from '../../common/errors.ts';
+import { enumerate } from './target-safety.ts';
 import type { Target, TargetIdentity } from './target.ts';
 
 /** A target that is open for this process alone. */
@@ -31,8 +32,9 @@ export interface FoundTarget extends AsyncDisposable {
 /** Call it unless the operator allows overwriting. @throws TransferError `target-refused`. */
 export function refuseContent({ name, content }: FoundTarget): void {
   if (content.length === 0) return;
-  throw refusal(
-    `cannot write to ${name}: it is not empty: ${enumerate(content, ', ')}`,
-    'add --overwrite-target if all of that may be destroyed',
-  );
+  const message = `cannot write to ${name}: it is not empty: ${enumerate(content, ', ')}`;
+  throw new TransferError('target-refused', message, {
+    hint: 'add --overwrite-target if all of that may be destroyed',
+    details: { isContent: true },
+  });
 }

@@ -1,7 +1,6 @@
 /** A private sshd on a free loopback port, with keys that are removed with it. */
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +13,12 @@ import { startAt } from './copy.ts';
 const START_TIMEOUT_MS = 10_000;
 /** Where sshd, as root, confines its unprivileged process; the system makes it at boot (sshd(8)). */
 const PRIVSEP_FOLDER = '/run/sshd';
+
+/** Lines of configuration that count before the usual ones. */
+export interface SshLines {
+  readonly server?: readonly string[];
+  readonly client?: readonly string[];
+}
 
 /** Where sshd listens, if not on loopback in this network namespace. */
 export interface Elsewhere {
@@ -34,9 +39,10 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function writeConfigs(folder: string, address: string, port: number): Promise<void> {
+async function writeConfigs(folder: string, address: string, port: number, lines: SshLines): Promise<void> {
   const at = (name: string): string => join(folder, name);
   const server = [
+    ...(lines.server ?? []),
     `ListenAddress ${address}:${port}`,
     `HostKey ${at('host-key')}`,
     `AuthorizedKeysFile ${at('authorized-keys')}`,
@@ -49,6 +55,7 @@ async function writeConfigs(folder: string, address: string, port: number): Prom
   ];
   const client = [
     `Host loopback`,
+    ...(lines.client ?? []),
     `HostName ${address}`,
     `Port ${port}`,
     `User ${userInfo().username}`,
@@ -68,6 +75,7 @@ async function writeConfigs(folder: string, address: string, port: number): Prom
 }
 
 /**
+ * Its log is `sshd-log` in the folder.
  * @param stack stops it.
  * @returns the client's configuration: `ssh -F <file> loopback …` logs in as the current user.
  * @throws Failure that says why ssh does not work here.
@@ -77,6 +85,7 @@ export async function startLoopbackSsh(
   signal: AbortSignal,
   stack: AsyncDisposableStack,
   { address, far, near }: Elsewhere = { address: '127.0.0.1', far: [], near: [] },
+  lines: SshLines = {},
 ): Promise<string> {
   const sshd = findProgram('sshd');
   const packages = packagesFor(missingTools('sshd', 'ssh', 'ssh-keygen'));
@@ -87,19 +96,19 @@ export async function startLoopbackSsh(
   for (const name of ['host-key', 'user-key']) {
     await runTool('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)], signal);
   }
-  await writeConfigs(folder, address, await freePort());
-  if (process.getuid?.() === 0 && !existsSync(PRIVSEP_FOLDER)) {
-    await mkdir(PRIVSEP_FOLDER, { mode: 0o755 });
-    stack.defer(() => rmdir(PRIVSEP_FOLDER).catch(() => {}));
-  }
-  const server = stack.use(await startAt(far, [sshd, '-D', '-e', '-f', join(folder, 'sshd-config')]));
+  await writeConfigs(folder, address, await freePort(), lines);
+  // It stays: another sshd may be using it.
+  if (process.getuid?.() === 0) await mkdir(PRIVSEP_FOLDER, { mode: 0o755, recursive: true });
+  const log = join(folder, 'sshd-log');
+  const server = stack.use(await startAt(far, [sshd, '-D', '-E', log, '-f', join(folder, 'sshd-config')]));
   const configFile = join(folder, 'ssh-config');
   let reason = '';
   const canLogIn = async (): Promise<boolean> => {
     signal.throwIfAborted();
     const ended = await run('ssh', ['-F', configFile, 'loopback', 'true'], { under: near });
     reason = lastWords(ended);
-    if (!server.isRunning) throw new ProcessFailure(lastWords(server));
+    if (!server.isRunning)
+      throw new ProcessFailure(lastWords({ stdout: '', stderr: await readFile(log, 'utf8') }));
     return ended.status === 0;
   };
   try {

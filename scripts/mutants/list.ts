@@ -13,6 +13,7 @@ import { PROVING } from './proving.ts';
 import { RIGHT_DISK } from './right-disk.ts';
 import { SIGNERS } from './signers.ts';
 import { STRANGERS } from './strangers.ts';
+import { THROUGH_SSH } from './through-ssh.ts';
 import type { Mutant } from './try-mutant.ts';
 import { WRITING } from './writing.ts';
 
@@ -30,6 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GIVING_UP,
   ...STRANGERS,
   ...SIGNERS,
+  ...THROUGH_SSH,
   ...FUZZED,
   ...BUILDING,
 ];

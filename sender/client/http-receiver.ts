@@ -25,7 +25,7 @@ import {
 import type { Range } from '../../common/ranges.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
 import { bodyOf } from './connection/body-chunks.ts';
-import { makeConnector, protocolMissingBy } from './connection/connector.ts';
+import { makeConnector, protocolMissingBy, type Dial } from './connection/connector.ts';
 import type { BodyPacer } from '../bandwidth/body-pacer.ts';
 import type { Reachability } from './connection/reachability.ts';
 import { badResponse, failureOf, isCount, type HttpResponse } from './response-fields.ts';
@@ -76,6 +76,8 @@ export interface HttpReceiverOptions {
   readonly unacked: UnackedBytes;
   readonly reachability: Reachability;
   readonly onResponse: (info: ResponseInfo) => void;
+  /** undefined: by TCP to the address in the ticket. */
+  readonly dial?: Dial | undefined;
   /** undefined: no rate limit. */
   readonly pacer?: BodyPacer | undefined;
   /** Instead of {@link STALL_MS} and of the interval in which it is measured; for tests. */
@@ -86,6 +88,8 @@ export class HttpReceiver implements ReceiverClient {
   readonly #client: Client;
   readonly #ticket: Ticket;
   readonly #address: string;
+  /** Somebody else knows the way, and looks after the receiver. */
+  readonly #isDialled: boolean;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onResponse: (info: ResponseInfo) => void;
   readonly #pacer: BodyPacer | undefined;
@@ -106,9 +110,10 @@ export class HttpReceiver implements ReceiverClient {
     this.#acknowledged = new AcknowledgedBytes(options.unacked);
     this.#headers = { authorization: `Bearer ${options.ticket.token}`, [HEADER_SENDER]: options.senderId };
     this.#onResponse = options.onResponse;
-    this.#address = options.ticket.origin.replace('https://', '');
+    this.#isDialled = options.dial !== undefined;
+    this.#address = this.#isDialled ? options.ticket.host : options.ticket.origin.replace('https://', '');
     this.#client = new Client(options.ticket.origin, {
-      connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket)),
+      connect: makeConnector(options.ticket.pin, (socket) => this.#adopt(socket), options.dial),
       allowH2: false,
       pipelining: 1,
       // Both would end requests on slow lines; a stall watch does it by progress.
@@ -321,18 +326,16 @@ export class HttpReceiver implements ReceiverClient {
         },
       );
     }
+    const message = `cannot reach the receiver at ${address}: ${reasonOf(error)}`;
+    if (this.#isDialled) return new TransferError('connection-failed', message, { cause: error });
     const { host, port } = this.#ticket;
     const isNameUnknown = errnoOf(error) === 'ENOTFOUND' || errnoOf(error) === 'EAI_AGAIN';
-    return new TransferError(
-      'connection-failed',
-      `cannot reach the receiver at ${address}: ${reasonOf(error)}`,
-      {
-        cause: error,
-        hint: isNameUnknown
-          ? `check the host name in the ticket: ${host}`
-          : `is TCP ${port} open in the firewall, and is ddt-receive running?`,
-      },
-    );
+    return new TransferError('connection-failed', message, {
+      cause: error,
+      hint: isNameUnknown
+        ? `check the host name in the ticket: ${host}`
+        : `is TCP ${port} open in the firewall, and is ddt-receive running?`,
+    });
   }
 
   #watch({ responseMsMax = STALL_MS, replyBytesMax }: RequestOptions, stall: AbortController): StallWatch {

@@ -1,5 +1,4 @@
 /** Shows both disks and checks them before anything is written; and once more after the copy. */
-import { createInterface } from 'node:readline/promises';
 import { diskName } from '../../common/disk/disk-line.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
@@ -8,6 +7,7 @@ import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
 import { remainderNote } from '../transfer/send-plan.ts';
 import { hintAfter, pairCaveats, refuseOverlap, sourceLine, targetLine } from './disk-lines.ts';
+import { askToOverwrite, canAsk } from './overwrite-question.ts';
 import { refuseChanged, useCaveats, watchSource, writeCaveats, type WatchedSource } from './source-watch.ts';
 
 export interface PreflightOptions {
@@ -45,8 +45,11 @@ export class Preflight {
     for (const caveat of useCaveats(this.#watched)) reporter.warning(caveat);
   }
 
-  /** Call it before anything is claimed. @throws TransferError when nothing may be. */
-  async checkTarget(found: TransferStatus): Promise<void> {
+  /**
+   * Call it before anything is claimed.
+   * @param isAnswered the user has been asked. @throws TransferError when nothing may be claimed.
+   */
+  async checkTarget(found: TransferStatus, isAnswered = false): Promise<void> {
     const { receiverName, reporter } = this.#parts;
     this.#found = found;
     reporter.fact(targetLine(found, receiverName));
@@ -57,7 +60,7 @@ export class Preflight {
       refuseOverlap(this.#watched, found);
       for (const caveat of pairCaveats(this.#watched, found)) reporter.warning(caveat);
     }
-    if (this.#mustAsk(found)) await this.#askToOverwrite(found);
+    if (!isAnswered && this.#mustAsk(found)) await this.#askToOverwrite(found);
   }
 
   /** Call it when the copy is complete. */
@@ -69,28 +72,18 @@ export class Preflight {
     if (hint !== undefined) reporter.hint(hint);
   }
 
-  /** In a script nobody could answer: ddt-receive was given --overwrite-target. */
+  /** In a script ddt-receive was given --overwrite-target. */
   #mustAsk({ state, target }: TransferStatus): boolean {
     const isOverwriting = state === 'unclaimed' && target.content.length > 0;
-    const canAnswer = process.stdin.isTTY && process.stderr.isTTY;
     const { isConfirmed, isDryRun, isProbe } = this.#options;
-    return isOverwriting && canAnswer && !isConfirmed && !isDryRun && !isProbe;
+    return isOverwriting && canAsk() && !isConfirmed && !isDryRun && !isProbe;
   }
 
   /** @throws TransferError `target-refused` unless the answer is yes; the reason of the signal. */
   async #askToOverwrite({ target }: TransferStatus): Promise<void> {
     const { receiverName, signal } = this.#parts;
     const name = `${diskName(target)} at ${receiverName}`;
-    // As a terminal it would take Ctrl-C for a key, and SIGINT would never come.
-    using lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
-    // question() waits forever at the end of the input.
-    const closed = new Promise<string>((resolve) => void lines.once('close', () => resolve('')));
-    const asking = lines.question(`overwrite all of ${name}? [y/N] `, { signal });
-    const answer = await Promise.race([asking, closed]).catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw error;
-    });
-    if (/^y(es)?$/i.test(answer.trim())) return;
+    if (await askToOverwrite(name, signal)) return;
     throw new TransferError('target-refused', `nothing was written to ${name}: the answer was not yes`);
   }
 }

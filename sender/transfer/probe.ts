@@ -65,7 +65,7 @@ export async function probe(
     measureReading(readSource, source.sizeBytes, { clock, forMs: READING_MS, isGone }),
   ]);
   signal.throwIfAborted();
-  const connections = connectionsOf(request.connections, found.limits.connections);
+  const connections = connectionsOf(request, found.limits.connections);
   const clients = Array.from({ length: connections }, connect);
   const lineBytesPerSecond = await measureLine(clients, clock, signal);
   const rates = {
@@ -77,8 +77,9 @@ export async function probe(
 }
 
 /** One connection is left for looking at the transfer by hand. */
-function connectionsOf(wanted: SendRequest['connections'], limit: number): number {
-  return wanted === 'auto' ? Math.max(1, Math.min(CONNECTIONS, limit - 1)) : wanted;
+function connectionsOf({ connections, connectionsMax = Infinity }: SendRequest, limit: number): number {
+  const wanted = connections === 'auto' ? Math.max(1, Math.min(CONNECTIONS, limit - 1)) : connections;
+  return Math.min(wanted, connectionsMax);
 }
 
 async function measureRoundTrip(control: ReceiverClient, clock: Clock, signal: AbortSignal): Promise<number> {

@@ -37,6 +37,8 @@ export interface SendRequest {
   readonly meet?: (found: TransferStatus) => Promise<void>;
   /** `auto`: as many as help, up to {@link CONNECTIONS_MAX}. */
   readonly connections: number | 'auto';
+  /** The line takes no more; undefined: as many as the receiver. */
+  readonly connectionsMax?: number | undefined;
   readonly blockSizeBytes: number | undefined;
   readonly digest: DigestChoice;
   readonly retryForMs: number;
@@ -217,13 +219,13 @@ function makeRetries(request: SendRequest, context: SendContext, busy: { count: 
 
 /** At most one lane for each block that fits into memory. */
 function lanesMaxOf(
-  { connections, memoryBytes }: SendRequest,
+  { connections, memoryBytes, connectionsMax = CONNECTIONS_MAX }: SendRequest,
   { blockSize, limits }: TransferStatus,
 ): number {
-  if (connections !== 'auto') return connections;
+  if (connections !== 'auto') return Math.min(connections, connectionsMax);
   const blocksMax = Math.floor(memoryBytes / (blockSize ?? 1));
   // One connection is left for looking at the transfer by hand.
-  return Math.max(1, Math.min(CONNECTIONS_MAX, blocksMax, limits.connections - 1));
+  return Math.max(1, Math.min(connectionsMax, blocksMax, limits.connections - 1));
 }
 
 /** What was appended to the source during the copy was not read. */

@@ -13,6 +13,7 @@ import {
   parseSchedule,
 } from '../../sender/bandwidth/bandwidth-schedule.ts';
 import { parseSendArgs } from '../../sender/cli.ts';
+import { parseDestination } from '../../sender/ssh/destination.ts';
 import { parseCompression } from '../../sender/compression/compress-option.ts';
 import { mutatedText } from './mutations.ts';
 import {
@@ -115,8 +116,19 @@ const words = fc.oneof(
       '--retry-for=24h',
       '--log=json',
       '--source-size=10G',
+      '--remote-dir=/srv/ddt',
+      '--sender-within=45s',
+      '--relay=:8443',
+      'root@vm:/dev/vdd',
     ),
   ),
+);
+
+const destinations = fc.constantFrom(
+  'vm:/dev/vdd',
+  'root@vm.example.org:disk.img',
+  'root@[2001:db8::7]:/dev/vdd',
+  'ssh://root@vm:2222/dev/vdd',
 );
 
 export const TEXT_PARSERS: readonly ParserProperty[] = [
@@ -126,6 +138,13 @@ export const TEXT_PARSERS: readonly ParserProperty[] = [
   parserProperty('arguments', 3, fc.array(words, { maxLength: 6 }), (argv) => {
     quotingParsed(['usage'], () => parseSendArgs(argv, () => {}));
     quotingParsed(['usage'], () => parseReceiveArgs(argv, () => {}));
+  }),
+  parserProperty('destination', 40, mutatedText(destinations), (text) => {
+    const found = quotingParsed(['usage'], () => parseDestination(text));
+    if (found === undefined) return;
+    // It becomes a word of ssh's command line, and its path a line of a script.
+    assert.doesNotMatch(found.login, /^-|@-|\s/);
+    assert.doesNotMatch(found.path, /^$|[\n\r\0]/);
   }),
   parserProperty('printable', 30, mutatedText(fc.string({ unit: 'binary' })), (text) => {
     const shown = labelOf(text);

@@ -21,6 +21,7 @@ const DEFAULTS: ReceiveOptions = {
   isUpdate: false,
   isAdoption: false,
   once: false,
+  senderWithinMs: undefined,
   isReadBack: true,
   maxConnections: 256,
   memoryBytes: 256 * MIB,
@@ -69,6 +70,7 @@ test('every option is accepted before and after the target', () => {
     isUpdate: false,
     isAdoption: true,
     once: true,
+    senderWithinMs: undefined,
     isReadBack: false,
     maxConnections: 4096,
     memoryBytes: 64 * MIB,
@@ -199,6 +201,24 @@ test('--list takes a state folder and a format, and no target', () => {
     kind: 'list',
     options: { stateDir: 's', log: 'json' },
   });
+});
+
+test('a relay takes a port, of this machine if no other, and nothing else', () => {
+  const options = (...argv: readonly string[]): unknown => parseReceiveArgs(argv, () => assert.fail());
+  assert.deepEqual(options('--relay', '8443'), { kind: 'relay', options: { host: '127.0.0.1', port: 8443 } });
+  assert.deepEqual(options('--relay', '[::1]:9'), { kind: 'relay', options: { host: '::1', port: 9 } });
+  assert.throws(() => options('--relay', 'x:'), {
+    code: 'usage',
+    message: "--relay 'x:' is not [host:]port",
+  });
+  for (const other of ['/dev/vdd', '--once']) {
+    assert.throws(() => options('--relay', '8443', other), { code: 'usage' });
+  }
+});
+
+test('how long a sender is waited for is a duration', () => {
+  const command = parseReceiveArgs(['--sender-within', '45s', '/dev/vdd'], () => assert.fail());
+  assert.equal(command.kind === 'receive' && command.options.senderWithinMs, 45_000);
 });
 
 test('the format of messages is known even where the arguments are wrong', () => {

@@ -37,6 +37,7 @@ async function startOn(
     isUpdate: false,
     isAdoption: false,
     once: false,
+    senderWithinMs: undefined,
     isReadBack,
     maxConnections: 4,
     memoryBytes: 8 * BLOCK_BYTES,

@@ -9,6 +9,7 @@ const MIB = 1024 * 1024;
 const DEFAULTS: SendOptions = {
   source: '/dev/sdc',
   ticket: undefined,
+  far: undefined,
   ticketFile: undefined,
   identity: undefined,
   connect: undefined,
@@ -40,11 +41,64 @@ test('only the source is required: everything else has a default', () => {
   assert.deepEqual(parse('/dev/sdc'), DEFAULTS);
 });
 
+const FAR = {
+  destination: { login: 'root@vm', port: undefined, path: '/dev/vdd' },
+  sshCommand: 'ssh',
+  remoteProgram: undefined,
+  programFile: undefined,
+  remoteDir: '/var/lib/dd-transfer',
+  isKept: false,
+  listen: undefined,
+  always: [],
+  first: [],
+};
+
+test('a target on a machine that ssh reaches is told from a ticket', () => {
+  assert.deepEqual(parse('/dev/sdc', 'root@vm:/dev/vdd'), { ...DEFAULTS, far: FAR });
+  const words = ['--ssh', 'ssh -i key', '--program', 'ddt-linux-arm64', '--remote-dir=/srv/ddt/', '--keep'];
+  const more = ['--listen', '127.0.0.1:8443', '--verify', 'none', '--overwrite-target', '--adopt'];
+  const again = ['--discard-transfer', '--yes'];
+  assert.deepEqual(parse(...words, ...more, ...again, '/dev/sdc', 'ssh://root@vm:22/dev/vdd'), {
+    ...DEFAULTS,
+    isConfirmed: true,
+    far: {
+      ...FAR,
+      destination: { login: 'root@vm', port: 22, path: '/dev/vdd' },
+      sshCommand: 'ssh -i key',
+      programFile: 'ddt-linux-arm64',
+      remoteDir: '/srv/ddt',
+      isKept: true,
+      listen: '127.0.0.1:8443',
+      always: ['--verify', 'none', '--overwrite-target'],
+      first: ['--discard-transfer', '--adopt', '--yes'],
+    },
+  });
+});
+
+test('options of a machine that ssh reaches mean nothing with a ticket, and the other way round', () => {
+  for (const [message, ...argv] of [
+    ['--keep is only for a target like root@vm:/dev/vdd', '--keep', '/dev/sdc', 'https://vm/#pin=x'],
+    ['--update is only for a target like root@vm:/dev/vdd', '--update', '/dev/sdc'],
+    [
+      '--ticket-file and a target like root@vm:/dev/vdd exclude each other',
+      '--ticket-file',
+      'ticket',
+      '/dev/sdc',
+      'vm:/dev/vdd',
+    ],
+    ["--remote-dir 'here' is not an absolute path", '--remote-dir', 'here', '/dev/sdc', 'vm:/dev/vdd'],
+    ['--program and --remote-program exclude each other', '--program=a', '--remote-program=b', 'a', 'vm:b'],
+  ] as const) {
+    assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message });
+  }
+});
+
 test('every option is read in its unit, before and after the arguments', () => {
   const all = ['--connections', '64', '--block-size=64KiB', '--retry-for', '15m', '--memory', '16MiB'];
   const expected: SendOptions = {
     source: 'disk.img',
     ticket: 'https://vm:8443/#pin=x&token=y',
+    far: undefined,
     ticketFile: 'ticket.txt',
     identity: 'id_rsa',
     connect: { host: '2001:db8::7', port: 9443 },
@@ -182,7 +236,7 @@ test('help goes to standard output, fits 80 columns, breaks no word and names ev
     const print = (part: string): void => void (text += part);
     assert.equal(parseSendArgs(['/dev/sdc', flag], print), 'help');
     const lines = text.trimEnd().split('\n');
-    assert(lines.length <= 60, `${lines.length} lines`);
+    assert(lines.length <= 76, `${lines.length} lines`);
     assert.deepEqual(
       lines.filter((line) => line.length > 80),
       [],
@@ -243,7 +297,7 @@ test('the examples of the help parse', () => {
       // A comment follows two blanks.
       (line.split(/ {2,}/)[0] ?? '').split(' ').map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 6);
+  assert.equal(examples.length, 7);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 

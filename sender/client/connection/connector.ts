@@ -33,12 +33,27 @@ export function protocolMissingBy(error: unknown): string | undefined {
   return MISSING_PROTOCOL[errnoOf(error) ?? ''];
 }
 
+/** What TLS runs over, if not a TCP connection to the address in the ticket. */
+export type Transport =
+  | { readonly hostname: string; readonly port: string }
+  | { readonly httpSocket: Socket };
+
+/**
+ * Brings the transport for each connection.
+ * @param secure does the TLS handshake over it, and checks the pin. @throws Error of the connection.
+ */
+export type Dial = (secure: (transport: Transport) => Promise<Socket>) => Promise<Socket>;
+
 /**
  * The pin is checked here and not in `checkServerIdentity`: Node does not call that when the chain is not
  * trusted, nor on resumed TLS sessions, which are off (`maxCachedSessions: 0`).
  * @param onSocket called with each connection that passed.
  */
-export function makeConnector(pin: string, onSocket: (socket: Socket) => void): buildConnector.connector {
+export function makeConnector(
+  pin: string,
+  onSocket: (socket: Socket) => void,
+  dial?: Dial,
+): buildConnector.connector {
   const connect = buildConnector({
     rejectUnauthorized: false,
     allowH2: false,
@@ -50,32 +65,51 @@ export function makeConnector(pin: string, onSocket: (socket: Socket) => void): 
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
   });
-  return (options, callback) => {
-    connect(options, (error, socket) => {
-      if (error !== null) {
-        callback(error, null);
-        return;
-      }
-      const refusal = checkPin(socket, pin);
-      if (refusal !== undefined) {
-        socket.destroy();
-        callback(refusal, null);
-        return;
-      }
-      onSocket(socket);
-      callback(null, socket);
+  const secure = async (options: buildConnector.Options): Promise<Socket> =>
+    await new Promise((resolve, reject) => {
+      connect(options, (error, socket) => {
+        const failure = error ?? checkPin(socket, pin);
+        if (failure === undefined) resolve(socket as Socket);
+        else {
+          socket?.destroy();
+          reject(failure);
+        }
+      });
     });
+  const open = async (options: buildConnector.Options): Promise<Socket> => {
+    if (dial === undefined) return await secure(options);
+    return await dial(async (transport) => await secure({ ...options, ...transport }));
+  };
+  return (options, callback) => {
+    void settle(open(options), callback, onSocket);
   };
 }
 
-function checkPin(socket: Socket, pin: string): TransferError | undefined {
+async function settle(
+  opening: Promise<Socket>,
+  callback: buildConnector.Callback,
+  onSocket: (socket: Socket) => void,
+): Promise<void> {
+  let socket: Socket;
+  try {
+    socket = await opening;
+  } catch (error) {
+    callback(error instanceof Error ? error : new Error(String(error)), null);
+    return;
+  }
+  onSocket(socket);
+  callback(null, socket);
+}
+
+function checkPin(socket: Socket | null, pin: string): TransferError | undefined {
   const key = socket instanceof TLSSocket ? socket.getPeerX509Certificate()?.publicKey : undefined;
   const found = key === undefined ? 'none' : pinOfPublicKey(key);
   if (found === pin) return undefined;
-  const { remoteAddress, remotePort } = socket;
+  const { remoteAddress, remotePort } = socket ?? {};
+  const peer = remoteAddress === undefined ? 'what answers through ssh' : `${remoteAddress}:${remotePort}`;
   return new TransferError(
     'pin-mismatch',
-    `${remoteAddress}:${remotePort} is not the receiver of this ticket: its pin is ${found}, not ${pin}`,
+    `${peer} is not the receiver of this ticket: its pin is ${found}, not ${pin}`,
     { hint: 'check the address; if the receiver was reinstalled, use the ticket that it prints now' },
   );
 }

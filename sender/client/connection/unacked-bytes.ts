@@ -5,10 +5,24 @@ import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { SingleFlight } from '../../../common/single-flight.ts';
 
-/** proc_net_tcp(5): local and remote address:port in hex, state, tx_queue:rx_queue. */
-const TCP_LINE = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-F]{8}):/gm;
+/** proc_net_tcp(5): local and remote address:port in hex, state, tx_queue:rx_queue, five more, inode. */
+const TCP_LINE =
+  /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-F]{8}):(?:\S+\s+){5}(\d+)/gm;
 
+/** By both ports, and by inode. */
 type Table = ReadonlyMap<string, number>;
+
+/** Another process that has the connection, and passes on what a socket of ours takes. */
+export interface Carrier {
+  /**
+   * @param socket what it has taken in whole counts as written.
+   * @param queueOf what a TCP socket of this machine holds, by its inode.
+   */
+  unackedBytes(
+    socket: Pick<Socket, 'bytesWritten' | 'writableLength'>,
+    queueOf: (inode: string) => Promise<number | undefined>,
+  ): Promise<number | undefined>;
+}
 
 /**
  * For all connections of a run: the kernel's table lists every connection of the machine, and is read once
@@ -17,23 +31,39 @@ type Table = ReadonlyMap<string, number>;
 export class UnackedBytes {
   readonly #ipv4 = new SingleFlight(async () => await readTable('/proc/self/net/tcp'));
   readonly #ipv6 = new SingleFlight(async () => await readTable('/proc/self/net/tcp6'));
+  readonly #carriers = new WeakMap<Socket, Carrier>();
+
+  /** This socket leads to another process of this machine. */
+  carry(socket: Socket, carrier: Carrier): void {
+    this.#carriers.set(socket, carrier);
+  }
 
   /**
    * Bytes written say nothing on a slow line: the kernel's buffers take a block of megabytes at once, and
    * then no more for minutes.
    * @returns undefined if the connection is not in the table.
    */
-  async of({ localPort, remotePort, remoteFamily }: Socket): Promise<number | undefined> {
+  async of(socket: Socket): Promise<number | undefined> {
+    const carrier = this.#carriers.get(socket);
+    if (carrier !== undefined) {
+      return await carrier.unackedBytes(socket, async (inode) => await this.#ofInode(inode));
+    }
+    const { localPort, remotePort, remoteFamily } = socket;
     const table = await (remoteFamily === 'IPv6' ? this.#ipv6 : this.#ipv4).run();
     return table.get(`${localPort} ${remotePort}`);
+  }
+
+  async #ofInode(inode: string): Promise<number | undefined> {
+    return (await this.#ipv4.run()).get(inode) ?? (await this.#ipv6.run()).get(inode);
   }
 }
 
 async function readTable(path: string): Promise<Table> {
   const text = await readFile(path, 'utf8').catch(() => '');
   const table = new Map<string, number>();
-  for (const [, local = '', remote = '', unacked = ''] of text.matchAll(TCP_LINE)) {
+  for (const [, local = '', remote = '', unacked = '', inode = ''] of text.matchAll(TCP_LINE)) {
     table.set(`${parseInt(local, 16)} ${parseInt(remote, 16)}`, parseInt(unacked, 16));
+    table.set(inode, parseInt(unacked, 16));
   }
   return table;
 }

@@ -1,0 +1,279 @@
+/**
+ * How connections get to the receiver on the far machine: straight to its port, or each through an ssh of its
+ * own. When one fails, the receiver is looked after before the next one is tried.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Clock } from '../../common/clock.ts';
+import { TransferError, reasonOf } from '../../common/errors.ts';
+import { formatHostPort } from '../../common/host-port.ts';
+import { Semaphore } from '../../common/semaphore.ts';
+import { SingleFlight } from '../../common/single-flight.ts';
+import type { Ticket } from '../../common/trust/ticket.ts';
+import { makeConnector, type Dial, type Transport } from '../client/connection/connector.ts';
+import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
+import type { FarReceiver } from './far-receiver.ts';
+import { markedScript } from './far-scripts.ts';
+import { isNotLetIn, lastLineOf, scriptBytes, type SshClient } from './ssh-client.ts';
+import { SshLane } from './ssh-lane.ts';
+
+/** For the receiver's own port to answer. */
+const DIRECT_MS_MAX = 10_000;
+/** sshd begins to refuse at ten that have not logged in yet (MaxStartups, sshd_config(5)). */
+const LOGINS_MAX = 8;
+/** Each relay is a process of its own on the far machine, with 24 MB of its own. */
+const RELAYS_MAX = 8;
+/** Of failed connections in a row: sshd blocks addresses that fail fast (PerSourcePenalties). */
+const PAUSE_MS_MIN = 1000;
+const PAUSE_MS_MAX = 10_000;
+
+export type Way =
+  | { readonly kind: 'direct'; readonly place: DirectPlace }
+  /** `isOwn`: a login for each connection. `isRelayed`: by a program there, where forwarding is off. */
+  | { readonly kind: 'ssh'; readonly isOwn: boolean; readonly isRelayed: boolean };
+
+/** Where the receiver's port may be reached. */
+export interface DirectPlace {
+  readonly host: string;
+  /** undefined: the one that it listens on. */
+  readonly port?: number | undefined;
+}
+
+export interface FarDialParts {
+  readonly ssh: SshClient;
+  readonly receiver: FarReceiver;
+  readonly unacked: UnackedBytes;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly say: (fact: string) => void;
+  readonly warn: (warning: string) => void;
+}
+
+export class FarDial {
+  readonly #parts: FarDialParts;
+  readonly #places: readonly DirectPlace[];
+  readonly #permits = new Semaphore(LOGINS_MAX);
+  readonly #lanes = new Set<SshLane>();
+  readonly #care: SingleFlight<void>;
+  #ticket: Ticket;
+  #way: Way = { kind: 'ssh', isOwn: true, isRelayed: false };
+  #failures = 0;
+  #hasTriedLogin = false;
+
+  /** @param places to try before ssh. */
+  constructor(parts: FarDialParts, ticket: Ticket, places: readonly DirectPlace[]) {
+    this.#parts = parts;
+    this.#ticket = ticket;
+    this.#places = places;
+    this.#care = new SingleFlight(async () => await this.#startAgain());
+  }
+
+  /** undefined: as many as help. */
+  get connectionsMax(): number | undefined {
+    return this.#way.kind === 'ssh' && this.#way.isRelayed ? RELAYS_MAX : undefined;
+  }
+
+  /** Finds a way that works. @throws TransferError when there is none. */
+  async choose(): Promise<void> {
+    const { ssh, say, warn } = this.#parts;
+    const place = await this.#findDirect();
+    if (place !== undefined) {
+      this.#way = { kind: 'direct', place };
+      say(`line     straight to ${this.#nameOf(place)}`);
+      if (!this.#hasTriedLogin) void this.#tryLogin();
+      this.#hasTriedLogin = true;
+      return;
+    }
+    this.#way = { kind: 'ssh', isOwn: true, isRelayed: false };
+    const socket = await this.#overSsh(plainly(this.#ticket.pin));
+    socket.destroy();
+    const { isOwn, isRelayed } = this.#way;
+    const how = isRelayed ? ', whose server forwards no ports' : '';
+    say(`line     through ssh to ${ssh.login}${how}: TCP ${this.#ticket.port} cannot be reached`);
+    if (isOwn) return;
+    warn(
+      'all connections share one of ssh, since it asks a question at each login: slow on a line that loses ' +
+        'packets, and nothing can be started again after a reboot',
+    );
+  }
+
+  readonly dial: Dial = async (secure) => {
+    const { signal, clock } = this.#parts;
+    using _permit = this.#isUnlimited ? undefined : await this.#permits.take(signal);
+    if (this.#failures > 0) await clock.sleep(this.#pauseMs(), signal);
+    try {
+      const socket = await this.#over(secure);
+      this.#failures = 0;
+      this.#permits.limit = LOGINS_MAX;
+      return socket;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#failures++;
+      this.#permits.limit = 1;
+      if (error instanceof TransferError && error.code === 'pin-mismatch') throw error;
+      await this.#care.run();
+      throw error;
+    }
+  };
+
+  /** Ends what the sender's connections have not. */
+  close(): void {
+    for (const lane of this.#lanes) lane.socket.destroy();
+  }
+
+  get #isUnlimited(): boolean {
+    return this.#way.kind === 'direct' && this.#failures === 0;
+  }
+
+  #pauseMs(): number {
+    return Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** Math.min(this.#failures - 1, 10));
+  }
+
+  async #over(secure: Secure): Promise<Socket> {
+    if (this.#way.kind === 'ssh') return await this.#overSsh(secure);
+    const { place } = this.#way;
+    try {
+      return await secure(this.#transportTo(place));
+    } catch (error) {
+      if (error instanceof TransferError) throw error;
+      throw unreachable(`cannot reach the receiver at ${this.#nameOf(place)}: ${reasonOf(error)}`, error);
+    }
+  }
+
+  #transportTo({ host, port = this.#ticket.port }: DirectPlace): Transport {
+    return { hostname: host, port: String(port) };
+  }
+
+  #nameOf({ host, port = this.#ticket.port }: DirectPlace): string {
+    return formatHostPort(host, port);
+  }
+
+  /** Through ssh in the way that worked before, or the next one that does. */
+  async #overSsh(secure: Secure): Promise<Socket> {
+    for (;;) {
+      const way = this.#way;
+      if (way.kind !== 'ssh') return await this.#over(secure);
+      const lane = this.#openLane(way);
+      try {
+        if (way.isRelayed) await this.#enter(lane);
+        const socket = await secure({ httpSocket: lane.socket });
+        this.#parts.unacked.carry(socket, lane);
+        return socket;
+      } catch (error) {
+        lane.socket.destroy();
+        if (error instanceof TransferError) throw error;
+        const words = await lane.lastWords();
+        const next = nextWay(way, words);
+        if (next === undefined) throw this.#laneFailure(words, error);
+        // Another lane may have found it meanwhile.
+        if (this.#way === way) this.#way = next;
+      }
+    }
+  }
+
+  #openLane({ isOwn, isRelayed }: Way & { kind: 'ssh' }): SshLane {
+    const { ssh, receiver } = this.#parts;
+    const { host, port } = receiver.place;
+    const to = isRelayed ? undefined : formatHostPort(host, port);
+    const lane = new SshLane(ssh.laneCommand(isOwn, to, receiver.isBySudo));
+    this.#lanes.add(lane);
+    lane.socket.once('close', () => this.#lanes.delete(lane));
+    return lane;
+  }
+
+  async #enter(lane: SshLane): Promise<void> {
+    const mark = `ddt-${randomBytes(12).toString('hex')}`;
+    await lane.enter(scriptBytes(markedScript(this.#parts.receiver.relayCommand, mark)), mark);
+  }
+
+  #laneFailure(words: string, cause: unknown): TransferError {
+    const { ssh } = this.#parts;
+    const reason = lastLineOf(words) || reasonOf(cause);
+    return unreachable(`cannot reach the receiver through ssh to ${ssh.login}: ${reason}`, cause);
+  }
+
+  /** The first place that has the receiver of the ticket. */
+  async #findDirect(): Promise<DirectPlace | undefined> {
+    const found = Promise.withResolvers<DirectPlace | undefined>();
+    const timer = setTimeout(() => found.resolve(undefined), DIRECT_MS_MAX);
+    const tries = this.#places.map(async (place) => {
+      const socket = await plainly(this.#ticket.pin)(this.#transportTo(place));
+      socket.destroy();
+      found.resolve(place);
+    });
+    void Promise.allSettled(tries).then(() => found.resolve(undefined));
+    const place = await found.promise;
+    clearTimeout(timer);
+    return place;
+  }
+
+  /** What has to be known before the machine is started again. */
+  async #tryLogin(): Promise<void> {
+    const { ssh, warn } = this.#parts;
+    if (await ssh.canLogInAlone()) return;
+    warn(
+      `ssh asks a question at each login to ${ssh.login}: if the receiver has to be started again, ` +
+        'run the same command again',
+    );
+  }
+
+  /** The receiver, or its machine, may have been started again. */
+  async #startAgain(): Promise<void> {
+    const { receiver, signal } = this.#parts;
+    try {
+      const ticket = await receiver.startAgain();
+      if (ticket.pin !== this.#ticket.pin || ticket.token !== this.#ticket.token) {
+        throw new TransferError(
+          'pin-mismatch',
+          'the receiver on the far machine has begun another transfer',
+          {
+            hint: 'run the same command again',
+          },
+        );
+      }
+      const hasMoved = ticket.port !== this.#ticket.port;
+      this.#ticket = ticket;
+      if (this.#way.kind === 'direct' && (hasMoved || this.#failures > 2)) await this.choose();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof TransferError)) throw error;
+      // The line is down, as far as anybody can tell; or a question would have to be answered.
+      if (error.kind === 'transient' || error.code === 'login-refused') return;
+      throw error;
+    }
+  }
+}
+
+type Secure = (transport: Transport) => Promise<Socket>;
+
+/** TLS and the pin, for a connection that carries no request. */
+function plainly(pin: string): Secure {
+  const connect = (transport: Transport): Promise<Socket> =>
+    new Promise((resolve, reject) => {
+      const connector = makeConnector(
+        pin,
+        () => {},
+        async (secure) => await secure(transport),
+      );
+      connector({ hostname: 'far', protocol: 'https:', port: '443' }, (error, socket) => {
+        if (error === null) resolve(socket);
+        else reject(error);
+      });
+    });
+  return connect;
+}
+
+const FORWARDING_IS_OFF = /administratively prohibited|forwarding request failed|unknown channel type/i;
+
+/** What to try where ssh has said this. */
+function nextWay({ isOwn, isRelayed }: Way & { kind: 'ssh' }, words: string): Way | undefined {
+  // `connect failed` is about the receiver.
+  if (/connect failed/i.test(words)) return undefined;
+  if (isOwn && isNotLetIn(words)) return { kind: 'ssh', isOwn: false, isRelayed };
+  if (!isRelayed && FORWARDING_IS_OFF.test(words)) return { kind: 'ssh', isOwn, isRelayed: true };
+  return undefined;
+}
+
+function unreachable(message: string, cause: unknown): TransferError {
+  return new TransferError('connection-failed', message, { cause });
+}

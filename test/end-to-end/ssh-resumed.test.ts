@@ -1,0 +1,118 @@
+/** Killed on either side, or both, or ssh alone: the copy continues, or the same command resumes it. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { FarMachine, NOWHERE, assertNothingLeft } from '../support/far-machine.ts';
+import { MIB, assertEqualFiles, bounded, eventsOf } from '../support/processes.ts';
+import { unlessInstalled, unlessRoot } from '../support/requires.ts';
+import type { Ended, Started } from '../support/run.ts';
+
+const skip = unlessRoot || unlessInstalled('ssh', 'sshd', 'ssh-keygen');
+const SOURCE_BYTES = 24 * MIB;
+/** The copy takes some seconds. */
+const SLOWLY = ['--bwlimit', '4M', '--progress', 'json', '--compress', 'none'];
+const END_MS_MAX = 90_000;
+
+async function make(): Promise<FarMachine> {
+  return await FarMachine.withSource(SOURCE_BYTES);
+}
+
+/** Some of it is durable, some of it is not. */
+async function halfWay(sender: Started): Promise<void> {
+  await sender.waitForLine(/"percent":[2-7]\d,.*"blocksDurable":[1-9]/);
+}
+
+function kill(ids: readonly number[]): void {
+  assert(ids.length > 0, 'there is something to kill');
+  for (const id of ids) process.kill(id, 'SIGKILL');
+}
+
+function assertDone({ status, stdout, stderr }: Ended): Record<string, unknown> {
+  assert.equal(status, 0, stderr);
+  return eventsOf(stdout).at(-1) ?? {};
+}
+
+async function assertComplete(machine: FarMachine, ended: Ended): Promise<Record<string, unknown>> {
+  const done = assertDone(ended);
+  await assertEqualFiles(machine.source, machine.target);
+  await assertNothingLeft(machine);
+  return done;
+}
+
+void suite('interruptions', { skip, concurrency: 3 }, () => {
+  for (const [name, way] of [
+    ['straight to the port', []],
+    ['through ssh', NOWHERE],
+  ] as const) {
+    test(`a receiver that is killed is started again, ${name}`, async () => {
+      await using machine = await make();
+      const sender = await machine.startSend(...SLOWLY, ...way);
+      await halfWay(sender);
+      kill(await machine.receivers());
+      const ended = await bounded('the sender', sender.ended, END_MS_MAX);
+      const done = await assertComplete(machine, ended);
+      assert.equal(done['blocksSkipped'], 0, 'in one run');
+    });
+  }
+
+  test('ssh that is killed is started again', async () => {
+    await using machine = await make();
+    const sender = await machine.startSend(...SLOWLY, ...NOWHERE);
+    await halfWay(sender);
+    const [receiver] = await machine.receivers();
+    kill((await machine.processes(/^ssh[: ]/)).map(({ id }) => id));
+    const ended = await bounded('the sender', sender.ended, END_MS_MAX);
+    assert.notEqual(receiver, undefined);
+    await assertComplete(machine, ended);
+  });
+
+  test('after a sender that is killed, the same command finds the receiver', async () => {
+    await using machine = await make();
+    const sender = await machine.startSend(...SLOWLY, ...NOWHERE);
+    await halfWay(sender);
+    const [receiver] = await machine.receivers();
+    sender.kill('SIGKILL');
+    await sender.ended;
+    assert.deepEqual(await machine.receivers(), [receiver], 'it waits');
+    const done = await assertComplete(machine, await machine.send('--progress', 'json', ...NOWHERE));
+    assert(Number(done['blocksSkipped']) > 0, JSON.stringify(done));
+  });
+
+  test('after both were killed, the same command resumes', async () => {
+    await using machine = await make();
+    const sender = await machine.startSend(...SLOWLY);
+    await halfWay(sender);
+    sender.kill('SIGKILL');
+    kill(await machine.receivers());
+    await sender.ended;
+    const done = await assertComplete(machine, await machine.send('--progress', 'json'));
+    assert(Number(done['blocksSkipped']) > 0, JSON.stringify(done));
+  });
+});
+
+void suite('interruptions by the user', { skip, concurrency: 3 }, () => {
+  test('Ctrl-C leaves a receiver that waits, and says so', async () => {
+    await using machine = await make();
+    const sender = await machine.startSend(...SLOWLY, ...NOWHERE);
+    await halfWay(sender);
+    sender.killGroup('SIGINT');
+    const { status, stderr } = await bounded('the sender', sender.ended);
+    assert.equal(status, 130, stderr);
+    assert.match(stderr, /^left {5}at loopback: the receiver, which waits, and \/.*\/ssh\/[0-9a-f]{16}$/m);
+    assert.equal((await machine.receivers()).length, 1);
+    await assertComplete(machine, await machine.send('--progress', 'json'));
+  });
+
+  test('a second command waits for the first, and leaves its receiver alone', async () => {
+    await using machine = await make();
+    const first = await machine.startSend(...SLOWLY);
+    await halfWay(first);
+    const [receiver] = await machine.receivers();
+    const second = await machine.startSend();
+    await second.waitForLine(/another ddt-send at 127\.0\.0\.1 is sending to this target/);
+    second.killGroup('SIGINT');
+    const { status, stderr } = await bounded('the second sender', second.ended);
+    assert.equal(status, 130, stderr);
+    assert.deepEqual(await machine.receivers(), [receiver]);
+    await assertComplete(machine, await bounded('the first sender', first.ended, END_MS_MAX));
+  });
+});

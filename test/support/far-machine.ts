@@ -1,0 +1,180 @@
+/** A machine that ssh reaches, here on loopback with a real sshd, and `ddt-send` that copies onto it. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { appendFile, chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { programTrailer } from '../../common/program/program.ts';
+import { startLoopbackSsh, type Elsewhere, type SshLines } from '../../scripts/bench/loopback-ssh.ts';
+import { SCRIPTS, environment, until } from './processes.ts';
+import { run, runOk, start, type Ended, type Started } from './run.ts';
+import { tempDir } from './temp-dir.ts';
+
+const START_MS_MAX = 60_000;
+const SEND_MS_MAX = 90_000;
+const LEFT_MS_MAX = 20_000;
+/** What a run starts, on either side. */
+export const OURS = /ddt-receive|^ssh[: ]/;
+/** Nothing listens there: the receiver cannot be reached but through ssh. */
+export const NOWHERE = ['--connect', '127.0.0.1:1'];
+
+export interface FarMachineOptions extends SshLines {
+  readonly elsewhere?: Elsewhere;
+  /** What stands between the server and the shell: gets the command as `$SSH_ORIGINAL_COMMAND`. */
+  readonly shell?: string;
+}
+
+export class FarMachine implements AsyncDisposable {
+  readonly folder: string;
+  readonly configFile: string;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(folder: string, configFile: string, stack: AsyncDisposableStack) {
+    this.folder = folder;
+    this.configFile = configFile;
+    this.#stack = stack;
+  }
+
+  static async make({ elsewhere, shell, ...lines }: FarMachineOptions = {}): Promise<FarMachine> {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await tempDir());
+    // A login that is not root gets into it, too.
+    await chmod(path, 0o755);
+    const server = [...(lines.server ?? [])];
+    if (shell !== undefined) {
+      const file = join(path, 'shell');
+      await writeFile(file, shell, { mode: 0o755 });
+      server.push(`ForceCommand ${file}`);
+    }
+    const signal = AbortSignal.timeout(START_MS_MAX);
+    const config = await startLoopbackSsh(join(path, 'ssh'), signal, stack, elsewhere, { ...lines, server });
+    for (const name of ['disks', 'tmp']) await mkdir(join(path, name));
+    return new FarMachine(path, config, stack.move());
+  }
+
+  /** As {@link make}, with random bytes to copy. */
+  static async withSource(bytes: number, options?: FarMachineOptions): Promise<FarMachine> {
+    const machine = await FarMachine.make(options);
+    const fill = 'head -c "$1" /dev/urandom >"$2"';
+    await runOk('sh', ['-c', fill, 'sh', String(bytes), machine.source]);
+    return machine;
+  }
+
+  get source(): string {
+    return join(this.folder, 'disks/source');
+  }
+
+  get target(): string {
+    return join(this.folder, 'disks/target');
+  }
+
+  /** Of programs and state. */
+  get base(): string {
+    return join(this.folder, 'base');
+  }
+
+  /** What `ddt-send` gets to reach it; the receiver runs from this checkout. */
+  words(more: readonly string[], target = this.target): string[] {
+    const { configFile, base } = this;
+    const program = more.some((word) => /^--(remote-)?program$/.test(word))
+      ? []
+      : ['--remote-program', join(SCRIPTS, 'ddt-receive')];
+    const listen = more.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+    const place = ['--ssh', `ssh -F ${configFile}`, '--remote-dir', base, ...program, ...listen];
+    return [...place, ...more, this.source, `loopback:${target}`];
+  }
+
+  /** Runs `ddt-send` to its end. */
+  async send(...more: readonly string[]): Promise<Ended> {
+    return await this.sendIn({}, ...more);
+  }
+
+  async sendIn(env: NodeJS.ProcessEnv, ...more: readonly string[]): Promise<Ended> {
+    const options = { env: this.#environment(env), timeoutMs: SEND_MS_MAX };
+    return await run(join(SCRIPTS, 'ddt-send'), this.words(more), options);
+  }
+
+  async startSend(...more: readonly string[]): Promise<Started> {
+    const env = this.#environment();
+    return this.#stack.use(await start(join(SCRIPTS, 'ddt-send'), this.words(more), { env }));
+  }
+
+  /** `ddt-send` on a terminal of its own. */
+  async startOnTerminal(...more: readonly string[]): Promise<Started> {
+    const quoted = this.words(more).map((word) => `'${word}'`);
+    const command = [join(SCRIPTS, 'ddt-send'), ...quoted].join(' ');
+    return await start('script', ['-qec', command, '/dev/null'], { env: this.#environment() });
+  }
+
+  /** With a folder for temporary files of its own, which shows in the titles of ssh. */
+  #environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+    return environment({ TMPDIR: join(this.folder, 'tmp'), ...more });
+  }
+
+  /** From now on it is reached through that one. */
+  async jumpOver(jump: FarMachine): Promise<void> {
+    const config = await readFile(this.configFile, 'utf8');
+    await writeFile(this.configFile, config.replace('Host loopback\n', 'Host loopback\nProxyJump jump\n'));
+    const near = await readFile(jump.configFile, 'utf8');
+    await appendFile(this.configFile, near.replace('Host loopback\n', 'Host jump\n'));
+  }
+
+  /** Of its sshd. */
+  async logins(): Promise<number> {
+    return [...(await this.log()).matchAll(/^Accepted /gm)].length;
+  }
+
+  async log(): Promise<string> {
+    return await readFile(join(this.folder, 'ssh/sshd-log'), 'utf8');
+  }
+
+  /** All processes that name this machine's folder on their command lines. */
+  async processes(name: RegExp): Promise<{ id: number; title: string }[]> {
+    const found: { id: number; title: string }[] = [];
+    for (const id of (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))) {
+      const text = await readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+      const title = text.replaceAll('\0', ' ').trim();
+      if (title.includes(this.folder) && name.test(title)) found.push({ id: Number(id), title });
+    }
+    return found;
+  }
+
+  async receivers(): Promise<number[]> {
+    return (await this.processes(/^ddt-receive: /)).map(({ id }) => id);
+  }
+
+  /** Waits for a receiver to run. */
+  async receiver(): Promise<number> {
+    let ids: number[] = [];
+    await until('a receiver', async () => (ids = await this.receivers()).length > 0);
+    return ids[0] ?? 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { id } of await this.processes(/^ddt-receive|^ssh: |^ssh /)) {
+      try {
+        process.kill(id, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    await this.#stack.disposeAsync();
+  }
+}
+
+/** What shows that a run left nothing behind. The login of one that was killed ends some seconds later. */
+export async function assertNothingLeft(machine: FarMachine): Promise<void> {
+  const isQuiet = async (): Promise<boolean> => (await machine.processes(OURS)).length === 0;
+  await until('the end of all processes', isQuiet, LEFT_MS_MAX).catch(() => {});
+  assert.deepEqual(await machine.processes(OURS), []);
+  assert(!existsSync(machine.base), 'the base folder is gone');
+}
+
+/** What stands for the one file: it is called in the same way, and runs the code of this checkout. */
+export async function writeProgram(machine: FarMachine, body = ''): Promise<string> {
+  const path = join(machine.folder, 'ddt-linux');
+  const receive = `${SCRIPTS}/ddt-receive`;
+  const script = `#!/bin/sh\n${body}\n[ "$1" != receive ] || shift\nexec '${receive}' "$@"\n`;
+  const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
+  await writeFile(path, Buffer.concat([Buffer.from(script), programTrailer(architecture)]), { mode: 0o755 });
+  return path;
+}
