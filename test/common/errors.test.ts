@@ -64,6 +64,8 @@ const TABLE = `
   source-refused       409 refused     4
   state-refused        409 refused     4
   listen-failed        500 refused     4
+  login-refused        403 refused     4
+  machine-unsuitable   409 refused     4
   in-use               409 transient   6
   journal-in-use       409 refused     4
   verify-failed        409 device      5

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startLoopbackSsh } from '../../scripts/bench/loopback-ssh.ts';
 import { readDocument, recipe, runScript } from '../support/documents.ts';
+import { FarMachine, writeProgram } from '../support/far-machine.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';
 import { prng } from '../support/prng.ts';
 import { MIB, assertEqualFiles, runSender, sha256sum, startReceiver } from '../support/processes.ts';
@@ -25,20 +26,41 @@ function withoutNames(line: string): string {
     .replaceAll(/ +/g, ' ');
 }
 
-test('the session of README.md is what both commands print', { skip: skipUnlessLoop }, async () => {
-  await using folder = await tempDir();
+/** The lines of README.md's first sessions: without what was typed, and the bar and the ticket of terminals. */
+async function sessionsOfReadme(): Promise<string[][]> {
+  const blocks = [...(await readDocument('README.md')).matchAll(/^```\n(.*?)^```/gms)];
+  return blocks.map(([, shown = '']) =>
+    shown.split('\n').filter((line) => !/^$|^\w+# |^100 %|^run on |^ddt-send </.test(line)),
+  );
+}
+
+function assertPrinted(lines: readonly string[], text: string): void {
+  const printed = text.split('\n').map(withoutNames);
+  for (const line of lines) assert(printed.includes(withoutNames(line)), `${line}\n${printed.join('\n')}`);
+}
+
+test('the sessions of README.md are what is printed', { skip: skipUnlessLoop || skipSsh }, async () => {
   await using source = await loopDevice(8 * MIB);
   await using target = await loopDevice(12 * MIB);
   await writeFile(source.path, prng(1).bytes(8 * MIB));
-  await using receiver = await startReceiver({ folder: folder.path, target: target.path });
-  const { status, stdout, stderr } = await runSender(['--ticket-file', receiver.ticketFile, source.path]);
+  const [bySsh = [], byHand = []] = await sessionsOfReadme();
+  assert(bySsh.length >= 7 && byHand.length >= 3, 'both are there');
+  await using machine = await FarMachine.make();
+  const program = await writeProgram(machine);
+  const words = [...machine.words(['--program', program], target.path).slice(0, -2), source.path];
+  const { status, stdout, stderr } = await runSender([...words, `loopback:${target.path}`]);
   assert.equal(status, 0, stderr);
-  const printed = `${receiver.process.stdout}\n${stderr}\n${stdout}`.split('\n').map(withoutNames);
-  const [, shown = ''] = /^```\n(.*?)^```/ms.exec(await readDocument('README.md')) ?? [];
-  // What was typed; the bar and the ticket are for terminals.
-  const lines = shown.split('\n').filter((line) => !/^$|^\w+# |^100 %|^run on |^ddt-send </.test(line));
-  assert(lines.length >= 7, shown);
-  for (const line of lines) assert(printed.includes(withoutNames(line)), `${line}\n${printed.join('\n')}`);
+  const names = (text: string): string =>
+    text
+      .replaceAll('root@vm', 'loopback')
+      .replaceAll(/x86_64|aarch64/g, '')
+      .replaceAll(/\d+ bytes,/g, '1 KiB,');
+  assertPrinted(bySsh.map(names), names(`${stderr}\n${stdout}`));
+  await using folder = await tempDir();
+  const options = ['--overwrite-target'];
+  await using receiver = await startReceiver({ folder: folder.path, target: target.path, options });
+  const empty = (text: string): string => text.replace(/(target .*MiB).*/, '$1, empty');
+  assertPrinted(byHand, empty(receiver.process.stdout));
 });
 
 test('a frozen file system gives a consistent copy', { skip: skipUnlessLoop }, async () => {
