@@ -47,6 +47,8 @@ export interface OpenTransfer {
   readonly zeroDigests: ZeroDigests;
   /** The file target may be longer than the source. */
   isCutPending: boolean;
+  /** How often a claim of another size has had blocks forgotten. */
+  resizeCount: number;
   /** In memory only. The caller has checked that no block past the claim's size is present. */
   fixSize(claim: SizedClaim): void;
 }
@@ -129,6 +131,7 @@ export function openClaimed(
     readTurns: new Semaphore(Math.max(1, Math.floor(slabCount / 2))),
     zeroDigests,
     isCutPending: mayBeTooLong(target, claim, sizeBytesMax),
+    resizeCount: 0,
     fixSize(fixed) {
       geometry.sizeBytes = fixed.size;
       table.shrinkTo(blockCountOf(geometry));

@@ -61,11 +61,9 @@ export async function resize(transfer: Transfer, open: OpenTransfer, claim: Size
 }
 
 /** Some at a time: deleting millions of rows would keep the only thread busy for minutes. */
-async function forgetFrom(
-  transfer: Transfer,
-  { table, blockCount }: OpenTransfer,
-  first: number,
-): Promise<void> {
+async function forgetFrom(transfer: Transfer, open: OpenTransfer, first: number): Promise<void> {
+  const { table, blockCount } = open;
+  open.resizeCount++;
   for (let from = first; from < blockCount; from += FORGOTTEN_AT_ONCE) {
     const gone: number[] = [];
     const end = Math.min(blockCount, from + FORGOTTEN_AT_ONCE);

@@ -46,6 +46,7 @@ export async function writeBlock(
   refuseFilledAreas(bytes, unreadable, offset);
   refuseTooManyAreas(open, index, unreadable);
   let isNew = false;
+  let { resizeCount } = open;
   const written = await underLock(open, [index, 1], async () => {
     // The transfer may have been sealed, or its size fixed, since the head of the request was read.
     refuseStale(transfer, open);
@@ -55,6 +56,7 @@ export async function writeBlock(
     }
     await refuseOtherBytes(transfer, open, { index, bytes, unreadable });
     isNew = open.table.stateOf(index) === 'absent';
+    ({ resizeCount } = open);
     return await writeNeeded(
       open,
       [index, 1],
@@ -64,8 +66,8 @@ export async function writeBlock(
   });
   if (block.isFlushed) {
     await flushTo(open, written.generation, written.epoch);
-    // A claim of another size, or another write, may have come during the flush.
-    if (!open.table.isDurable(index)) throw epochEnded();
+    // A claim of another size, which came during the flush, may have forgotten it.
+    if (open.resizeCount !== resizeCount) throw epochEnded();
   }
   return {
     isNew,

@@ -26,8 +26,8 @@ function withoutNames(line: string): string {
     .replaceAll(/ +/g, ' ');
 }
 
-/** The lines of README.md's first sessions: without what was typed, and the bar and the ticket of terminals. */
-async function sessionsOfReadme(): Promise<string[][]> {
+/** The lines that README.md shows: without what was typed, and the bar and the ticket of terminals. */
+async function blocksOfReadme(): Promise<string[][]> {
   const blocks = [...(await readDocument('README.md')).matchAll(/^```\n(.*?)^```/gms)];
   return blocks.map(([, shown = '']) =>
     shown.split('\n').filter((line) => !/^$|^\w+# |^100 %|^run on |^ddt-send </.test(line)),
@@ -43,7 +43,7 @@ test('the sessions of README.md are what is printed', { skip: skipUnlessLoop || 
   await using source = await loopDevice(8 * MIB);
   await using target = await loopDevice(12 * MIB);
   await writeFile(source.path, prng(1).bytes(8 * MIB));
-  const [bySsh = [], byHand = []] = await sessionsOfReadme();
+  const [bySsh = [], byHand = []] = await blocksOfReadme();
   assert(bySsh.length >= 7 && byHand.length >= 3, 'both are there');
   await using machine = await FarMachine.make();
   const program = await writeProgram(machine);

@@ -87,7 +87,7 @@ const MUTANTS: Readonly<Record<string, Mutation & { readonly found: RegExp }>> =
   },
   'answers before the block is durable': {
     file: 'receiver/transfer/write-block.ts',
-    edits: [['if (block.isFlushed) await flushTo', 'if (block.isFlushed) void flushTo']],
+    edits: [['    await flushTo(open, written', '    void flushTo(open, written']],
     found: /answered before the target was flushed/,
   },
   'overwrites a durable block while the journal lists it': {
