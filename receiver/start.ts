@@ -6,6 +6,7 @@ import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
+import { formatHostPort } from '../common/host-port.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
 import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { AllowedSigner } from '../common/trust/allowed-signers.ts';
@@ -265,20 +266,23 @@ async function listen(
     });
   } catch (error) {
     if (!(error instanceof TransferError) || errnoOf(error) !== 'EADDRINUSE') throw error;
-    throw await portInUse(error, listenHost ?? EVERY_ADDRESS, port);
+    throw await portInUse(error, listenHost, port);
   }
 }
 
-async function portInUse(error: TransferError, host: string, port: number): Promise<TransferError> {
-  const holder = await findPortHolder(host, port);
+/** @param host undefined: every address. */
+async function portInUse(
+  error: TransferError,
+  host: string | undefined,
+  port: number,
+): Promise<TransferError> {
+  const holder = await findPortHolder(host ?? EVERY_ADDRESS, port);
   const by = holder === undefined ? '' : ` by ${holder.name} (process ${holder.processId})`;
-  const stop =
-    holder === undefined
-      ? `find what uses it: ss -ltnp 'sport = :${port}'`
-      : `stop it: kill ${holder.processId}`;
-  const other = `--listen :${port === 65_535 ? port - 1 : port + 1}`;
+  const find = holder === undefined ? `find what uses it: ss -ltnp 'sport = :${port}'; or ` : '';
+  const next = port === 65_535 ? port - 1 : port + 1;
+  const other = `--listen ${host === undefined ? `:${next}` : formatHostPort(host, next)}`;
   return new TransferError('listen-failed', `${error.message}${by}`, {
     cause: error,
-    hint: `${stop}; or choose another port: ${other}`,
+    hint: `${find}choose another port: ${other}`,
   });
 }

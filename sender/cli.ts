@@ -213,6 +213,8 @@ function readOptions(command: Command): SendOptions {
   const { target, ...named } = readArguments(command.args);
   const isTicket = target === undefined || looksLikeTicket(target);
   const destination = isTicket ? undefined : parseDestination(target);
+  // Somebody may have pasted a whole command with a ticket in it.
+  if (!isTicket && destination === undefined && !/https?:/i.test(target)) refuseTarget();
   return {
     ...named,
     ticket: destination === undefined ? target : undefined,
@@ -353,6 +355,14 @@ function readArguments(words: readonly string[]): { source: string; target: stri
   }
   if (rest.length > 1 && !looksLikeTicket(rest[0] ?? '')) refuseParts(words.length);
   return { source, target: rest.join(' ') };
+}
+
+/** Does not show it: it may be a part of a token. */
+function refuseTarget(): never {
+  const what = 'the second argument is neither a target on another machine nor a ticket';
+  throw new TransferError('usage', what, {
+    hint: 'with the host, a colon, and the path there: ddt-send <source> root@vm:/dev/vdd',
+  });
 }
 
 /** Shows none of the arguments: they may be parts of a token. */

@@ -55,6 +55,9 @@ export async function openFarMachine(
       warn: (warning) => reporter.warning({ warning }),
       onWords: (line) => void err.write(`${printable(line)}\n`),
       mayOverwrite: async ({ message }) => {
+        // They write nothing.
+        if (isDryRun || isProbe) return true;
+        if (isCheck || args.first.includes('--update')) throw nothingKnown(`${path} at ${login}`);
         if (!isAsking) return false;
         reporter.fact(`note     ${message}`);
         hasConfirmed = await askToOverwrite(`${path} at ${login}`, signal);
@@ -78,6 +81,13 @@ export async function openFarMachine(
     },
   };
   return machine;
+}
+
+/** Its record was removed at the end of the copy, or another tool made it. */
+function nothingKnown(target: string): TransferError {
+  return new TransferError('not-claimed', `no copy is known on ${target}: it was made without --keep`, {
+    hint: 'to compare it with the source and send what differs: --adopt, instead of --check or --update',
+  });
 }
 
 /** For people: the record of the seal is not kept at the other machine. */

@@ -38,8 +38,10 @@ async function findText({ ticket, ticketFile, source, identity }: SendOptions): 
   }
   const fromEnvironment = process.env['DDT_TICKET'];
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
-  throw new TransferError('usage', 'no ticket given', {
-    hint: "start ddt-receive on the target's machine and paste what it prints: ddt-send <source> '<ticket>'",
+  throw new TransferError('usage', 'no target given', {
+    hint:
+      'ddt-send <source> root@vm:/dev/vdd; or with the ticket that ddt-receive prints: ' +
+      "ddt-send <source> '<ticket>'",
   });
 }
 

@@ -14,6 +14,7 @@ import {
 } from './far-program.ts';
 import {
   askScript,
+  busyScript,
   folderOf,
   putScript,
   removeScript,
@@ -145,8 +146,9 @@ export class FarReceiver {
     const { first, always } = this.#options;
     for (let hasStopped = false; ;) {
       const outcome = await this.#try([...always, ...first, ...this.#more]);
-      if (outcome.result === 'running' && first.length > 0 && !hasStopped) {
+      if (outcome.result === 'running' && first.length > 0) {
         // It runs without these options.
+        await this.#refuseBusy(outcome, hasStopped);
         await this.#run(stopScript(this.#places), STOP_MS_MAX);
         hasStopped = true;
         continue;
@@ -163,6 +165,17 @@ export class FarReceiver {
         this.#more = ['--overwrite-target'];
       } else throw error;
     }
+  }
+
+  /** @param isBack the sender of the one that was stopped has started it again. */
+  async #refuseBusy({ ticket = '' }: StartOutcome, isBack: boolean): Promise<void> {
+    const said = await this.#run(busyScript(parseTicket(ticket).port), LOOK_MS_MAX);
+    if (!isBack && !said.includes('busy=yes')) return;
+    const { login } = this.#parts.ssh;
+    const message = `another ddt-send is sending to ${this.#options.path} at ${login}`;
+    throw new TransferError('state-refused', message, {
+      hint: 'wait until it has finished, or end it; then run the same command again',
+    });
   }
 
   /** After it was killed, or its machine was started again. Finds it if it still runs. */

@@ -48,18 +48,23 @@ export function putScript(base: string, digest: string, isKept: boolean): string
 umask 077
 base=${shellWord(base)}
 folder=$base/bin/${digest}
+# Another run may be bringing the same one.
+arriving=$folder/arriving.$$
 refuse() {
-  rm -rf "$folder"
-  rmdir "$base/bin" "$base" 2>/dev/null
+  rm -f "$arriving"
+  rmdir "$folder" "$base/bin" "$base" 2>/dev/null
   say "refused=$(printf %s "$*" | tr '\\n' ' ')"
   exit 0
 }
 reason=$(mkdir -p "$folder" 2>&1) || refuse "$reason"
-reason=$(gzip -dc 2>&1 >"$folder/arriving") || { cat >/dev/null; refuse "$reason"; }
-set -- $(sha256sum "$folder/arriving")
+reason=$(gzip -dc 2>&1 >"$arriving") || { cat >/dev/null; refuse "$reason"; }
+set -- $(sha256sum "$arriving")
 [ "$1" = ${digest} ] || refuse "the program was damaged on its way"
-chmod 700 "$folder/arriving" && mv "$folder/arriving" "$folder/ddt" || refuse "it cannot be put in place"
-reason=$("$folder/ddt" --version 2>&1) || refuse "it does not run there: $(printf %s "$reason" | tail -n 1)"
+chmod 700 "$arriving" && mv "$arriving" "$folder/ddt" || refuse "it cannot be put in place"
+reason=$("$folder/ddt" --version 2>&1) || {
+  rm -f "$folder/ddt"
+  refuse "it does not run there: $(printf %s "$reason" | tail -n 1)"
+}
 ${isKept ? 'touch "$folder/keep"' : ''}
 sync "$folder/ddt" 2>/dev/null
 say put=done
@@ -121,6 +126,15 @@ for pid in $(cat "$state/pid" "$state/pid.new" 2>/dev/null); do
   if is_running "$pid"; then kill -9 "$pid"; sleep 0.5; fi
   if is_running "$pid"; then say "left=process $pid"; fi
 done
+`;
+}
+
+/** Says `busy=yes` if somebody is connected to the port (proc_net_tcp(5)). */
+export function busyScript(port: number): string {
+  const own = port.toString(16).toUpperCase().padStart(4, '0');
+  return `
+established='^ *[0-9]+: [0-9A-F]+:${own} [0-9A-F]+:[0-9A-F]+ 01 '
+if cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qE "$established"; then say busy=yes; fi
 `;
 }
 

@@ -103,7 +103,7 @@ export class SshClient implements AsyncDisposable {
       signal.throwIfAborted();
       await fed;
       const lines = this.#linesOf(output, mark);
-      if (lines === undefined) throw loginFailure(this.login, status, complaint || output);
+      if (lines === undefined) throw loginFailure(this.login, this.#byHand, status, complaint || output);
       this.#hold();
       return lines;
     } finally {
@@ -140,6 +140,12 @@ export class SshClient implements AsyncDisposable {
 
   get #controlPath(): string {
     return join(this.#folder, 'master');
+  }
+
+  get #byHand(): string {
+    const { command, destination } = this.#parts;
+    const port = destination.port === undefined ? '' : ` -p ${destination.port}`;
+    return `${command}${port} ${destination.login}`;
   }
 
   #command(words: readonly string[], remote: readonly string[]): Command {
@@ -271,14 +277,21 @@ export function lastLineOf(complaint: string): string {
   return printable(complaint.trim().split('\n').at(-1)?.trim() ?? '').slice(0, 300);
 }
 
-function loginFailure(login: string, status: number | undefined, complaint: string): TransferError {
-  const reason = lastLineOf(complaint) || `ssh ended with status ${status ?? 'unknown'}`;
+/** @param byHand the same login, as a person types it. */
+function loginFailure(
+  login: string,
+  byHand: string,
+  status: number | undefined,
+  complaint: string,
+): TransferError {
+  const said = lastLineOf(complaint) || `ssh ended with status ${status ?? 'unknown'}`;
+  const reason = said.startsWith(`${login}: `) ? said.slice(login.length + 2) : said;
   const message = `cannot log in to ${login}: ${reason}`;
   if (/host key verification failed/i.test(complaint)) {
-    const hint = `log in once by hand, and compare the fingerprint of its key: ssh ${login}`;
+    const hint = `log in once by hand, and compare the fingerprint of its key: ${byHand}`;
     return new TransferError('login-refused', message, { hint });
   }
-  const hint = `try it by hand: ssh ${login} true`;
+  const hint = `try it by hand: ${byHand} true`;
   if (isNotLetIn(complaint)) return new TransferError('login-refused', message, { hint });
   if (status === undefined || status === SSH_FAILED) {
     return new TransferError('connection-failed', message, { hint });

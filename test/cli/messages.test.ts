@@ -46,8 +46,8 @@ const MISTAKES: readonly Mistake[] = [
     run: async ({ source }) => await runSender([source]),
     status: 2,
     stderr: [
-      'ddt-send: error: no ticket given',
-      `ddt-send: hint: start ddt-receive on the target's machine and paste what it prints: ` +
+      'ddt-send: error: no target given',
+      'ddt-send: hint: ddt-send <source> root@vm:/dev/vdd; or with the ticket that ddt-receive prints: ' +
         `ddt-send <source> '<ticket>'`,
     ],
   },
@@ -106,7 +106,7 @@ const MISTAKES: readonly Mistake[] = [
     stderr: [
       'ddt-receive: error: cannot listen on HOST:PORT: the address is already in use by ddt-receive: ' +
         'DIR/target (process PID)',
-      'ddt-receive: hint: stop it: kill PID; or choose another port: --listen :NEXT',
+      'ddt-receive: hint: choose another port: --listen HOST:NEXT',
     ],
   },
   {
@@ -230,7 +230,7 @@ test('the usual mistakes get one sentence and a hint', async (t) => {
       const stderr = ended.stderr
         .replaceAll(folder.path, 'DIR')
         .replaceAll(`${OWN_HOST}:${receiver.port}`, 'HOST:PORT')
-        .replaceAll(`:${receiver.port + 1}`, ':NEXT')
+        .replaceAll(`${OWN_HOST}:${receiver.port + 1}`, 'HOST:NEXT')
         .replaceAll(String(receiver.process.pid), 'PID');
       const expected = `${mistake.stderr.join('\n')}\n`;
       assert.deepEqual([ended.status, stderr, ended.stdout], [mistake.status, expected, '']);

@@ -5,7 +5,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { FarMachine, NOWHERE, assertNothingLeft, writeProgram } from '../support/far-machine.ts';
-import { MIB, assertEqualFiles, bounded, runReceiver, until } from '../support/processes.ts';
+import { MIB, assertEqualFiles, bounded, runReceiver, runSender, until } from '../support/processes.ts';
 import { unlessInstalled, unlessRoot } from '../support/requires.ts';
 import { runOk } from '../support/run.ts';
 
@@ -29,6 +29,29 @@ void suite('places', { skip, concurrency: 3 }, () => {
     assert.equal(second.status, 0, second.stderr);
     assert.doesNotMatch(second.stderr, /^program/m);
     await assertEqualFiles(machine.source, machine.target);
+    await assertNothingLeft(machine);
+  });
+
+  test('two runs that bring the program at the same time do not disturb each other', async () => {
+    await using machine = await make();
+    const program = ['--program', await writeProgram(machine, 'sleep 0.2'), '--keep'];
+    const targets = ['one', 'other'].map((name) => join(machine.folder, 'disks', name));
+    const runs = targets.map(async (target) => await runSender(machine.words(program, target)));
+    for (const { status, stderr } of await Promise.all(runs)) assert.equal(status, 0, stderr);
+    for (const target of targets) await assertEqualFiles(machine.source, target);
+  });
+
+  test('where nothing is known of a copy, comparing does not advise to overwrite', async () => {
+    await using machine = await make();
+    await writeFile(machine.target, 'something');
+    for (const option of ['--check', '--update']) {
+      const { status, stderr } = await machine.send(option);
+      assert.equal(status, 4, stderr);
+      assert.match(stderr, /error: no copy is known on \S+ at loopback: it was made without --keep$/m);
+      assert.doesNotMatch(stderr, /--overwrite-target/);
+    }
+    const dry = await machine.send('--dry-run');
+    assert.equal(dry.status, 3, dry.stderr);
     await assertNothingLeft(machine);
   });
 

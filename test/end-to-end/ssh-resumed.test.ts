@@ -124,4 +124,25 @@ void suite('interruptions by the user', { skip, concurrency: 3 }, () => {
     assert.deepEqual(await machine.receivers(), [receiver]);
     await assertComplete(machine, await bounded('the first sender', first.ended, END_MS_MAX));
   });
+
+  test('a running copy is not discarded by another command', async () => {
+    await using machine = await make();
+    const first = await machine.startSend(...SLOWLY, '--bwlimit', '1M');
+    await first.waitForLine(/"blocksDurable":[1-9]/);
+    const [receiver] = await machine.receivers();
+    for (const option of ['--discard-transfer', '--update']) {
+      const { status, stderr } = await machine.send(option, '--yes');
+      assert.equal(status, 4, stderr);
+      assert.match(stderr, /error: another ddt-send is sending to \S+ at loopback\n.*hint: wait until/s);
+    }
+    assert.deepEqual(await machine.receivers(), [receiver]);
+    first.kill('SIGKILL');
+    await first.ended;
+    // Nobody is connected: it is stopped, and begun again.
+    const done = await assertComplete(
+      machine,
+      await machine.send('--progress', 'json', '--discard-transfer', '--overwrite-target', '--yes'),
+    );
+    assert.equal(done['blocksSkipped'], 0, JSON.stringify(done));
+  });
 });
