@@ -32,8 +32,9 @@ test('a far machine whose plug is pulled twice gets a copy that boots', { skip }
   await runOk('truncate', ['--size', String(TARGET_BYTES), target]);
   const far = ['--ssh', `ssh -F ${system.configFile}`, ...NOWHERE];
   const words = [...far, ...SLOWLY, source, 'guest:/dev/vda'];
-  const send = async (): Promise<Started> =>
-    await start(join(SCRIPTS, 'ddt-send'), words, { env: environment() });
+  // One that is killed leaves a folder there.
+  const env = environment({ TMPDIR: folder.path });
+  const send = async (): Promise<Started> => await start(join(SCRIPTS, 'ddt-send'), words, { env });
   const boot = async (): Promise<Guest> => await system.boot([target, own], '/dev/vdb');
 
   const firstGuest = await timed('boot', boot);
