@@ -108,7 +108,6 @@ export class FarDial {
       return socket;
     } catch (error) {
       signal.throwIfAborted();
-      this.#failures++;
       this.#permits.limit = 1;
       if (error instanceof TransferError && error.code === 'pin-mismatch') throw error;
       await this.#care.run();
@@ -220,8 +219,12 @@ export class FarDial {
   /** The receiver, or its machine, may have been started again. */
   async #startAgain(): Promise<void> {
     const { receiver, signal } = this.#parts;
+    // Connections that fail together are one failure.
+    this.#failures++;
     try {
-      const ticket = await receiver.startAgain();
+      const { ticket, hasStarted } = await receiver.startAgain();
+      // Why they failed is known, and is over.
+      if (hasStarted) this.#failures = 1;
       if (ticket.pin !== this.#ticket.pin || ticket.token !== this.#ticket.token) {
         throw new TransferError(
           'pin-mismatch',

@@ -179,10 +179,11 @@ export class FarReceiver {
   }
 
   /** After it was killed, or its machine was started again. Finds it if it still runs. */
-  async startAgain(): Promise<Ticket> {
+  async startAgain(): Promise<{ readonly ticket: Ticket; readonly hasStarted: boolean }> {
     await this.prepare(false);
     const outcome = await this.#try([...this.#options.always, ...this.#more]);
-    if (outcome.result !== 'failed') return this.#ticketOf(outcome);
+    const hasStarted = outcome.result === 'listening';
+    if (outcome.result !== 'failed') return { ticket: this.#ticketOf(outcome), hasStarted };
     throw refusalOf(outcome.log, this.#parts.ssh.login).error;
   }
 

@@ -62,6 +62,18 @@ void suite('interruptions', { skip, concurrency: 3 }, () => {
     });
   }
 
+  test('connections that fail together count as one failure, and none after the restart', async () => {
+    await using machine = await make();
+    const sender = await machine.startSend(...SLOWLY, ...NOWHERE, '--connections', '8');
+    await halfWay(sender);
+    kill(await machine.receivers());
+    const ended = await bounded('the sender', sender.ended, END_MS_MAX);
+    // It is said of longer ones only.
+    const [, outage = '0 s'] = /^note {5}resumed after (.*)$/m.exec(ended.stderr) ?? [];
+    assert.match(outage, /^\d s$/);
+    await assertComplete(machine, ended);
+  });
+
   test('ssh that is killed is started again', async () => {
     await using machine = await make();
     const sender = await machine.startSend(...SLOWLY, ...NOWHERE);

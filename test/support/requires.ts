@@ -2,13 +2,14 @@
  * What tests and benchmarks need beyond `npm ci`, and the Debian packages that bring it. A test that cannot
  * run gives one of these reasons to node:test's `skip`; skip-report.ts counts them and says what to install.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const PACKAGE_OF = {
   'aarch64-linux-gnu-as': 'binutils-aarch64-linux-gnu',
   as: 'binutils',
   b3sum: 'b3sum',
+  busybox: 'busybox-static',
   bzip2: 'bzip2',
   cc: 'gcc',
   curl: 'curl',
@@ -33,6 +34,7 @@ const PACKAGE_OF = {
   psktool: 'gnutls-bin',
   'qemu-aarch64-static': 'qemu-user-static',
   'qemu-img': 'qemu-utils',
+  'qemu-system-x86_64': 'qemu-system-x86',
   resize2fs: 'e2fsprogs',
   rsync: 'rsync',
   script: 'bsdutils',
@@ -49,6 +51,7 @@ const PACKAGE_OF = {
   'systemd-analyze': 'systemd',
   tcsh: 'tcsh',
   tmux: 'tmux',
+  'vmlinuz-cloud-amd64': 'linux-image-cloud-amd64',
   xfs_io: 'xfsprogs',
   zsh: 'zsh',
   zstd: 'zstd',
@@ -84,6 +87,24 @@ export function missingTools(...tools: readonly Tool[]): Tool[] {
 export function unlessInstalled(...tools: readonly Tool[]): string | false {
   const missing = missingTools(...tools);
   return missing.length > 0 && NOT_INSTALLED + missing.join(', ');
+}
+
+/**
+ * The newest of Debian's kernels for virtual machines: in this system, or in the folder that its package was
+ * unpacked into, `DDT_TEST_KERNEL`.
+ */
+export function kernelFolder(): { readonly root: string; readonly version: string } | undefined {
+  const root = process.env['DDT_TEST_KERNEL'] ?? '/';
+  const names = existsSync(join(root, 'boot')) ? readdirSync(join(root, 'boot')) : [];
+  const versions = names.map((name) => /^vmlinuz-(.*-cloud-amd64)$/.exec(name)?.[1] ?? '');
+  const found = versions.filter((one) => one !== '' && existsSync(join(root, 'lib/modules', one)));
+  const version = found.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
+  return version === undefined ? undefined : { root, version };
+}
+
+/** For `skip`. */
+export function unlessKernel(): string | false {
+  return kernelFolder() === undefined && `${NOT_INSTALLED}vmlinuz-cloud-amd64`;
 }
 
 /** For `skip`. */
