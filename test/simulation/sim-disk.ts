@@ -174,6 +174,8 @@ export class SimDisk {
       const sectors = (1 << there.length) - 1;
       // Straight to the medium: the wrong place holds it, whatever waited to be flushed there.
       for (const view of [this.#medium, this.#device, this.#cached]) view.set(there, other * SECTORS_MAX);
+      // What another program wrote there is gone, too.
+      this.#isForeign.fill(0, other * SECTORS_MAX, other * SECTORS_MAX + there.length);
       for (const entry of this.#unflushed) if (entry.block === other) entry.mask &= ~sectors;
       this.#spoil(other, sectors);
       this.#spoilt.stray(block, other, this.#serial);
