@@ -156,7 +156,7 @@ test('invalid limits are refused before anything is sent', async () => {
       /error: cannot read the bandwidth limit from \/nowhere\/limit: no such file or directory\n/,
     ],
   ] as const) {
-    const { status, stderr } = await runSender(['--bwlimit', limit, '/dev/null', 'no ticket']);
+    const { status, stderr } = await runSender(['--bwlimit', limit, '/dev/null', 'https://no-ticket']);
     assert.equal(status, 2, stderr);
     assert.match(stderr, message);
   }
