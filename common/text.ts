@@ -32,3 +32,13 @@ export function failureText(command: string, { message, hint }: TransferError): 
 export function pathToType(path: string, placeholder: string): string {
   return /^\/[\w./:@%+,=-]*$/.test(path) ? path : `<${placeholder}>`;
 }
+
+/** In quotes, for any POSIX shell. */
+export function shellQuoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** A word as a shell takes it, in quotes where it needs them. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : shellQuoted(text);
+}

@@ -6,7 +6,8 @@ import { constants } from 'node:fs';
 import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readLine } from '../common/disk/block-devices.ts';
-import { isNamed, isRecord } from './transfer/journal-objects.ts';
+import { isRecord } from '../common/records.ts';
+import { isNamed } from './transfer/journal-objects.ts';
 import type { TransferSummary } from './transfer-summary.ts';
 
 /** Of this process in `ps` and `pgrep`, and in the messages of others that find the target open. */

@@ -2,6 +2,7 @@
  * Brings a target and its journal together: refuses what must not be written, finds the transfer to resume,
  * or begins one. Nothing is written to the target, and a refused one leaves nothing in the state folder.
  */
+import { shellWord } from '../common/text.ts';
 import { existsSync } from 'node:fs';
 import type { DiskPlaces } from '../common/disk/disk-places.ts';
 import type { SqliteJournal } from './journal/sqlite-journal.ts';
@@ -16,7 +17,7 @@ import {
 import { findTarget, targetPathOf } from './open-target.ts';
 import { refuseContent, type FoundTarget } from './target/found-target.ts';
 import { identityDifference } from './target/target-identity.ts';
-import { quoted, refusal } from './target/target-safety.ts';
+import { refusal } from './target/target-safety.ts';
 import type { Target } from './target/target.ts';
 import { recordOf, recordedIdentity } from './transfer/target-record.ts';
 
@@ -157,7 +158,7 @@ async function confirmLoss(options: TakeOptions, path: string, journalPath: stri
 /** @throws TransferError `target-refused` where the journal is of another target, or its file is gone. */
 function refuseOther(journal: SqliteJournal, { identity, isAbsent }: FoundTarget): void {
   const { path } = identity;
-  const startOver = `to start over: ddt-receive --discard-transfer ${quoted(path)}`;
+  const startOver = `to start over: ddt-receive --discard-transfer ${shellWord(path)}`;
   if (isAbsent) {
     throw refusal(`cannot resume: ${path} does not exist any more`, `restore that file, or ${startOver}`);
   }

@@ -2,6 +2,7 @@
  * Block devices in sysfs(5), and how util-linux is run; what the other files of this folder are built on.
  * Names and labels may come from a hostile disk: control characters are removed here.
  */
+import { isRecord } from '../records.ts';
 import { readFile, readdir, realpath, type FileHandle } from 'node:fs/promises';
 import { printable } from '../text.ts';
 import { basename, dirname } from 'node:path';
@@ -106,8 +107,4 @@ function parsedOutput(tool: string, output: string): unknown {
   } catch (error) {
     throw new Error(`${tool} printed something else than JSON`, { cause: error });
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }

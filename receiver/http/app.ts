@@ -17,7 +17,7 @@ import { Semaphore } from '../../common/semaphore.ts';
 import { getBlock, headBlock, putBlock } from './block-routes.ts';
 import { jsonResponse, problemResponse } from './json-response.ts';
 import { actorOf, type AppContext, type AppEnv, type AppOptions, type Middleware } from './route-context.ts';
-import { getProbe, postProbe } from './probe-routes.ts';
+import { postProbe, postProbeTarget } from './probe-routes.ts';
 import { SenderLease } from './sender-lease.ts';
 import {
   getBlocks,
@@ -49,6 +49,7 @@ const RESOURCES = [
   '/verify',
   '/prove',
   '/probe',
+  '/probe/target',
   '/complete',
   '/reopen',
   '/receipt',
@@ -80,8 +81,8 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
   app.post('/verify', (context) => postVerify(context, options));
   app.post('/prove', async (context) => await postProve(context, options));
   const probeTurns = new Semaphore(1);
-  app.get('/probe', async (context) => await getProbe(context, options, probeTurns));
   app.post('/probe', async (context) => await postProbe(context, options));
+  app.post('/probe/target', async (context) => await postProbeTarget(context, options, probeTurns));
   app.post('/flush', async (context) => await postFlush(context, options));
   app.post('/complete', async (context) => await postComplete(context, options));
   app.post('/reopen', (context) => postReopen(context, options));

@@ -12,8 +12,11 @@ import type { AppContext, AppOptions } from './route-context.ts';
  */
 const ANSWER_MS = 5;
 
-/** @param turns one at a time: a second reading would make both slower. */
-export async function getProbe(
+/**
+ * By POST, for those who may write: a short request keeps the disk busy for a while.
+ * @param turns one at a time: a second reading would make both slower.
+ */
+export async function postProbeTarget(
   { env }: AppContext,
   { transfer, clock }: AppOptions,
   turns: Semaphore,

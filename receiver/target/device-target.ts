@@ -1,4 +1,5 @@
 /** A block device as the target. */
+import { shellWord } from '../../common/text.ts';
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { hintOfPermission } from '../../common/disk/block-devices.ts';
@@ -21,7 +22,6 @@ import {
   holdsData,
   identityOf,
   nameOf,
-  quoted,
   refusal,
   refuseUnwritable,
   refuseUsed,
@@ -32,9 +32,9 @@ export async function findDevice(opened: OpenDisk): Promise<FoundTarget> {
   const disk = opened.description;
   if (disk.sizeBytes === 0)
     throw refusal(`cannot write to ${nameOf(disk)}: there is no medium in it`, LIST_DISKS);
-  await refuseUsed(opened, `${LIST_DISKS} ${quoted(disk.path)}`);
+  await refuseUsed(opened, `${LIST_DISKS} ${shellWord(disk.path)}`);
   if (disk.isReadOnly) {
-    const hint = `blockdev --setrw ${quoted(disk.path)}`;
+    const hint = `blockdev --setrw ${shellWord(disk.path)}`;
     throw refusal(`cannot write to ${nameOf(disk)}: the device is read-only`, hint);
   }
   await refuseUnwritable(opened, hintOfPermission()?.hint);

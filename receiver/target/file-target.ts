@@ -1,4 +1,5 @@
 /** A regular file as the target: it is created when absent, and takes the size of the source. */
+import { shellWord } from '../../common/text.ts';
 import { constants } from 'node:fs';
 import { access, lstat, open, readlink, stat, statfs, unlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
@@ -22,7 +23,6 @@ import {
   holdsData,
   identityOf,
   nameOf,
-  quoted,
   refusal,
   refuseUnwritable,
   refuseUsed,
@@ -56,8 +56,8 @@ export async function findFile(opened: OpenDisk, stateDir: string): Promise<Foun
   await using stack = new AsyncDisposableStack();
   const place = stack.use(await filePlaceOf(opened));
   await refuseInStateDir(path, place.folder, stateDir);
-  await refuseUsed(opened, `swapoff ${quoted(path)}`);
-  await refuseUnwritable(opened, `ls -l ${quoted(path)}`);
+  await refuseUsed(opened, `swapoff ${shellWord(path)}`);
+  await refuseUnwritable(opened, `ls -l ${shellWord(path)}`);
   const content = await presentContentOf(opened);
   stack.use(opened);
   const identity = identityOf(opened.description);
@@ -105,7 +105,7 @@ export async function findNewFile(path: string, stateDir: string): Promise<Found
   if (link !== null) {
     throw refusal(
       `cannot create ${path}: it is a symbolic link to ${end}, which does not exist`,
-      `rm ${quoted(path)}`,
+      `rm ${shellWord(path)}`,
     );
   }
   await access(reopenPathOf(folder), constants.W_OK | constants.X_OK).catch((error: unknown) => {
@@ -130,7 +130,7 @@ export async function newFilePlaceAt(path: string): Promise<FilePlace> {
   } catch (error) {
     const isAbsent = errnoOf(error) === 'ENOENT';
     const reason = isAbsent ? `there is no folder ${dirname(path)}` : `${dirname(path)}: ${reasonOf(error)}`;
-    const hint = isAbsent ? `mkdir -p ${quoted(dirname(path))}` : undefined;
+    const hint = isAbsent ? `mkdir -p ${shellWord(dirname(path))}` : undefined;
     throw refusal(`cannot create ${path}: ${reason}`, hint, error);
   }
 }

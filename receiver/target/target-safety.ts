@@ -40,11 +40,6 @@ export function changedTarget(path: string, change: string): TransferError {
   return refusal(`cannot write to ${path}: it is not what was inspected: ${change}`, hint);
 }
 
-/** The path as a shell takes it, for hints. */
-export function quoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
-}
-
 /** Without its size, which depends on the kind of target. */
 export function identityOf(disk: DiskDescription): TargetIdentity {
   const { kind, path, model, serial, wwn, byId, fileId, createdAt, bootTimeId } = disk;

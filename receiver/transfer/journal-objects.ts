@@ -1,4 +1,5 @@
 /** What the journal keeps as JSON, checked: SQLite does not notice a byte that was changed within a text. */
+import { isRecord } from '../../common/records.ts';
 import { TransferError } from '../../common/errors.ts';
 import { isGeometry } from '../../common/geometry.ts';
 import type { Claim } from '../../common/protocol/protocol.ts';
@@ -38,10 +39,6 @@ export function isNamed(value: unknown): boolean {
   if (!isRecord(value)) return false;
   const { path, description, serial } = value;
   return typeof path === 'string' && typeof description === 'string' && isTextOrNull(serial);
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }
 
 function isTextOrNull(value: unknown): boolean {

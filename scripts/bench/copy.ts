@@ -66,11 +66,6 @@ export interface Peer {
   readonly copy: (job: CopyJob) => Promise<Copy>;
 }
 
-/** For a shell, here or on the other side of ssh. */
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}
-
 export function shell(script: string): string[] {
   return ['bash', '-c', `set -e -o pipefail; ${script}`];
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { SCRIPTS, eventsOf, startReceiver } from '../../test/support/processes.ts';
 import type { Tool } from '../../test/support/requires.ts';
 import type { Started } from '../../test/support/run.ts';
+import { shellQuoted } from '../../common/text.ts';
 import { runTool } from '../run-script.ts';
-import { quoted, shell, startAt, timeCopy, untilListening, type CopyJob, type Peer } from './copy.ts';
+import { shell, startAt, timeCopy, untilListening, type CopyJob, type Peer } from './copy.ts';
 import { freePort, startLoopbackSsh } from './loopback-ssh.ts';
 import { PeakMemory } from './peak-memory.ts';
 
@@ -71,26 +72,26 @@ function throughSsh(
       const { route, signal } = job;
       const elsewhere = { address: route.farAddress, near: route.near, far: route.far };
       const configFile = await startLoopbackSsh(join(own, 'ssh'), signal, stack, elsewhere);
-      const script = shell(options.script(job, `ssh -F ${quoted(configFile)}`));
+      const script = shell(options.script(job, `ssh -F ${shellQuoted(configFile)}`));
       return await timeCopy(job, async () => stack.use(await startAt(route.near, script)));
     },
   };
 }
 
 function readDisk({ source }: CopyJob): string {
-  return `dd if=${quoted(source)} bs=4M status=none`;
+  return `dd if=${shellQuoted(source)} bs=4M status=none`;
 }
 
 /** Onto a new target or an old one. @param conversion of dd(1), besides flushing. */
 function writeDisk({ target }: CopyJob, conversion = ''): string {
   const how = `conv=notrunc,fsync${conversion}`;
-  return `dd of=${quoted(target)} bs=4M iflag=fullblock ${how} status=none`;
+  return `dd of=${shellQuoted(target)} bs=4M iflag=fullblock ${how} status=none`;
 }
 
 /** @param options of ssh. */
 export function ddSsh(name: string, options = '', conversion = ''): Peer {
   const script = (job: CopyJob, ssh: string): string =>
-    `${readDisk(job)} | ${ssh} ${options} loopback ${quoted(writeDisk(job, conversion))}`;
+    `${readDisk(job)} | ${ssh} ${options} loopback ${shellQuoted(writeDisk(job, conversion))}`;
   return throughSsh(name, { proof: 'flushed', script });
 }
 
@@ -100,8 +101,8 @@ export function rsync(name: string, options: string): Peer {
     proof: 'digest of the file, flushed',
     programs: ['rsync'],
     script: ({ source, target }, ssh) => {
-      const places = `${quoted(source)} ${quoted(`loopback:${target}`)}`;
-      return `rsync --inplace --fsync -s ${options} -e ${quoted(ssh)} ${places}`;
+      const places = `${shellQuoted(source)} ${shellQuoted(`loopback:${target}`)}`;
+      return `rsync --inplace --fsync -s ${options} -e ${shellQuoted(ssh)} ${places}`;
     },
   });
 }
@@ -114,7 +115,8 @@ export function ddAlone(name: string, conversion = '', flags = ''): Peer {
     programs: [],
     copy: async (job) => {
       await using stack = new AsyncDisposableStack();
-      const script = `dd if=${quoted(job.source)} ${writeDisk(job, conversion).slice('dd '.length)} ${flags}`;
+      const write = writeDisk(job, conversion).slice('dd '.length);
+      const script = `dd if=${shellQuoted(job.source)} ${write} ${flags}`;
       return await timeCopy(job, async () => stack.use(await startAt(job.route.near, shell(script))));
     },
   };
@@ -128,7 +130,7 @@ export function readTarget(name: string): Peer {
     programs: [],
     copy: async (job) => {
       await using stack = new AsyncDisposableStack();
-      const script = `dd if=${quoted(job.target)} of=/dev/null bs=4M iflag=direct status=none`;
+      const script = `dd if=${shellQuoted(job.target)} of=/dev/null bs=4M iflag=direct status=none`;
       return await timeCopy(job, async () => stack.use(await startAt(job.route.near, shell(script))));
     },
   };
@@ -215,9 +217,9 @@ function nbdcopyCommand(
 /** What ddt does as well: the target is read past the page cache, and compared with the source. */
 export function nbdcopyCompared(name: string, options: readonly string[], plugin: readonly string[]): Peer {
   const compare = ({ source, target }: CopyJob): string =>
-    `dd if=${quoted(target)} bs=4M iflag=direct status=none | cmp - ${quoted(source)}`;
+    `dd if=${shellQuoted(target)} bs=4M iflag=direct status=none | cmp - ${shellQuoted(source)}`;
   const command = (job: CopyJob, server: { port: number; keys: string }): readonly string[] =>
-    shell(`${nbdcopyCommand(job, server, options).map(quoted).join(' ')}; ${compare(job)}`);
+    shell(`${nbdcopyCommand(job, server, options).map(shellQuoted).join(' ')}; ${compare(job)}`);
   return { ...toNbdkit(name, 'nbdcopy', command, plugin), proof: 'flushed, read back' };
 }
 

@@ -12,6 +12,7 @@ import {
 } from '../../common/program/program.ts';
 import { formatSize } from '../../common/units.ts';
 import { run } from '../../test/support/run.ts';
+import { median } from '../bench/report.ts';
 import { endedWith, Failure, runScript, runTool } from '../run-script.ts';
 import { bundle } from './bundle.ts';
 import { stripped } from './elf.ts';
@@ -132,7 +133,6 @@ async function makeProgram(
   return `${program.sha256}  ${name}\n`;
 }
 
-/** The median of a few. */
 async function measureStart(path: string, signal: AbortSignal): Promise<number> {
   const times: number[] = [];
   for (let index = 0; index < STARTS; index++) {
@@ -140,7 +140,7 @@ async function measureStart(path: string, signal: AbortSignal): Promise<number> 
     await runTool(path, ['send', '--version'], signal);
     times.push(performance.now() - startMs);
   }
-  return Math.round(times.sort((one, other) => one - other)[STARTS >> 1] ?? 0);
+  return Math.round(median(times));
 }
 
 async function build(args: string[], signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 /** Manual pages and completions for shells, from the tables that `--help` prints. */
+import { shellQuoted } from '../../common/text.ts';
 import type { Command, Option } from 'commander';
 
 /** What a value is called that is the name of a file. */
@@ -78,7 +79,7 @@ export function zshCompletion({ command }: Manual): string {
     const words = option.argChoices === undefined ? '' : `(${option.argChoices.join(' ')})`;
     const value = option.required ? `:value:${words || (takesFile(option) ? '_files' : ' ')}` : '';
     const meaning = option.description.replaceAll(/[[\]:\\]/g, (letter) => `\\${letter}`);
-    return quoted(`${option.long}[${meaning.replaceAll('\n', ' ')}]${value}`);
+    return shellQuoted(`${option.long}[${meaning.replaceAll('\n', ' ')}]${value}`);
   });
   return `#compdef ${command.name()}\n_arguments ${[...lines, "'*:disk:_files'"].join(' \\\n  ')}\n`;
 }
@@ -88,7 +89,7 @@ export function fishCompletion({ command }: Manual): string {
   const lines = optionsOf(command).map((option) => {
     const words = option.argChoices === undefined ? '' : ` -a '${option.argChoices.join(' ')}'`;
     const value = option.required ? (takesFile(option) ? ' -r -F' : ` -x${words}`) : '';
-    const meaning = quoted(option.description.replaceAll('\n', ' '));
+    const meaning = shellQuoted(option.description.replaceAll('\n', ' '));
     return `complete -c ${command.name()} -l ${option.long?.slice(2)}${value} -d ${meaning}\n`;
   });
   return lines.join('');
@@ -118,9 +119,4 @@ function roff(text: string): string {
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
     .replace(/^(?=[.'])/, '\\&');
-}
-
-/** For a shell; fish takes `\'` inside quotes, the others do not, all take it outside. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

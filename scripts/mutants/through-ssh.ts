@@ -25,8 +25,8 @@ export const THROUGH_SSH: readonly Mutant[] = [
   },
   {
     name: 'a quote in a path ends the word of the shell',
-    file: SCRIPTS,
-    edits: [["text.replaceAll(\"'\", `'\\\\''`)", 'text']],
+    file: 'common/text.ts',
+    edits: [[': shellQuoted(text);', ": `'${text}'`;"]],
     tests: ['test/sender/ssh/far-scripts.test.ts'],
   },
   {

@@ -238,9 +238,13 @@ export class HttpReceiver implements ReceiverClient {
   }
 
   async probeTarget(signal: AbortSignal): ReturnType<ReceiverClient['probeTarget']> {
-    return parseReadRate(
-      await this.#request({ method: 'GET', path: '/probe', signal, responseMsMax: PATIENT_STALL_MS }),
-    );
+    const options = {
+      method: 'POST',
+      path: '/probe/target',
+      signal,
+      responseMsMax: PATIENT_STALL_MS,
+    } as const;
+    return parseReadRate(await this.#request(options));
   }
 
   async probeLine(body: Buffer, signal: AbortSignal): Promise<void> {

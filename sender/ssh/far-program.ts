@@ -13,7 +13,7 @@ import {
   type Program,
 } from '../../common/program/program.ts';
 import { VERSION_TEXT } from '../../common/protocol/version.ts';
-import { shellWord } from './far-scripts.ts';
+import { shellWord } from '../../common/text.ts';
 
 /** As `uname -m` names them. */
 const ARCHITECTURE_OF: Readonly<Record<string, Architecture>> = { x86_64: 'x64', aarch64: 'arm64' };

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { TransferError, isErrorCode, type ErrorCode } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
+import { isRecord } from '../../common/records.ts';
 import { printable } from '../../common/text.ts';
 import { parseTicket, type Ticket } from '../../common/trust/ticket.ts';
 import { formatSize } from '../../common/units.ts';
@@ -264,10 +265,6 @@ export class FarReceiver {
 
 function valuesOf(said: readonly string[], name: string): string[] {
   return said.filter((line) => line.startsWith(`${name}=`)).map((line) => line.slice(name.length + 1));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }
 
 function memberOf(line: string, name: string): unknown {

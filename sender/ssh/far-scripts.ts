@@ -2,6 +2,7 @@
  * What is run on the far machine, for any POSIX sh with the usual programs beside it. `say` prints a line
  * that comes back (ssh-client.ts). Nothing is written outside of the base folder. Pure.
  */
+import { shellWord } from '../../common/text.ts';
 
 /** Where things are on the far machine. */
 export interface FarPlaces {
@@ -15,11 +16,6 @@ export interface FarPlaces {
 const START_SECONDS = 120;
 /** How long it has to end when it is asked to. */
 const STOP_SECONDS = 15;
-
-/** A word as sh takes it. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
 
 /** Says `os`, `root` (yes, sudo, no), `program` (a digest, of each that is there), and `path` (of others). */
 export function askScript(base: string): string {

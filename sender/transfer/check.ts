@@ -19,7 +19,7 @@ import { FlaggedBlocks } from './flagged-blocks.ts';
 import { Listing, fetchPage, type ListingParts } from './listing.ts';
 import { ProofSample } from './proof-sample.ts';
 import { prove } from './prove.ts';
-import { Retries } from './retry.ts';
+import { makeRetries } from './make-retries.ts';
 import type { SendContext, SendRequest } from './send.ts';
 import { TargetReading } from './target-reading.ts';
 
@@ -42,15 +42,8 @@ export interface CheckResult {
 /** @throws TransferError `not-claimed`, `transfer-mismatch`, `state-refused` with `--verify none`. */
 export async function check(request: CheckRequest, context: SendContext): Promise<CheckResult> {
   const { source, memoryBytes } = request;
-  const { clock, random, reporter, signal } = context;
-  const { retryForMs, firstContactForMs } = request;
-  const retries = new Retries({
-    clock,
-    random,
-    retryForMs,
-    firstContactForMs,
-    onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
-  });
+  const { clock, reporter, signal } = context;
+  const retries = makeRetries(request, context);
   await using clients = new AsyncDisposableStack();
   const latest: CompleteParts['counters'] & { epoch?: string } = { total: 0, durable: 0, verified: 0 };
   const control = request.connect(({ epoch, verifiedCount }) => {

@@ -3,7 +3,7 @@
  * read and compared with them; for a new transfer nothing has to be read.
  */
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
-import { Retries, type RetriesOptions } from './retry.ts';
+import { makeRetries } from './make-retries.ts';
 import { makeClaim } from './make-claim.ts';
 import { compareSource, type CompareOptions } from './compare-source.ts';
 import type { DryRunFacts } from './counters.ts';
@@ -19,11 +19,8 @@ export interface DryRunRequest extends SendRequest {
 export async function dryRun(request: DryRunRequest, context: SendContext): Promise<DryRunFacts> {
   const { source } = request;
   const size = source.sizeBytes;
-  const { clock, random, reporter, signal } = context;
-  const { retryForMs, firstContactForMs } = request;
-  const onRetry: RetriesOptions['onRetry'] = (error, _delayMs, giveUpInMs) =>
-    reporter.noteRetry(error, giveUpInMs);
-  const retries = new Retries({ clock, random, retryForMs, firstContactForMs, onRetry });
+  const { reporter, signal } = context;
+  const retries = makeRetries(request, context);
   await using clients = new AsyncDisposableStack();
   const client = request.connect(() => {});
   clients.defer(async () => await client.close());

@@ -6,7 +6,7 @@ import { measureReading, type ReadRate } from '../../common/io/read-rate.ts';
 import { PROBE_BYTES_MAX } from '../../common/protocol/protocol.ts';
 import type { ReceiverClient } from '../client/receiver-port.ts';
 import type { Source } from '../source/source.ts';
-import { Retries } from './retry.ts';
+import { makeRetries } from './make-retries.ts';
 import type { SendContext, SendRequest } from './send.ts';
 
 /** As many as a copy over most lines comes to; how many help is found out while it runs. */
@@ -35,16 +35,11 @@ export interface ProbeFacts {
 /** @throws TransferError `source-read` if the source can't be read. */
 export async function probe(
   request: SendRequest & { readonly source: Source },
-  { clock, random, reporter, signal }: SendContext,
+  context: SendContext,
 ): Promise<ProbeFacts> {
-  const { source, retryForMs, firstContactForMs } = request;
-  const retries = new Retries({
-    clock,
-    random,
-    retryForMs,
-    firstContactForMs,
-    onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
-  });
+  const { clock, reporter, signal } = context;
+  const { source } = request;
+  const retries = makeRetries(request, context);
   await using lanes = new AsyncDisposableStack();
   const connect = (): ReceiverClient => {
     const client = request.connect(() => {});

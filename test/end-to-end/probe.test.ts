@@ -51,7 +51,9 @@ test('a receiver of an earlier version is named, and a pipe is refused', async (
   await using folder = await tempDir();
   const source = await sourceIn(folder);
   const lie: Lie = ({ path }) =>
-    path === '/probe' ? Promise.resolve(Response.json({ code: 'not-found' }, { status: 404 })) : undefined;
+    path.startsWith('/probe')
+      ? Promise.resolve(Response.json({ code: 'not-found' }, { status: 404 }))
+      : undefined;
   await using app = await startReceiverApp({ blockCount: null, lie });
   const { status, stdout, stderr } = await runSender(['--probe', source, app.ticket]);
   assert.deepEqual([status, stdout], [4, ''], stderr);
@@ -72,6 +74,7 @@ test('a body for nothing is counted, and none is longer than a block', async () 
   const reader = app.mint({ scope: ['read'] });
   assert.equal((await app.request('POST', '/probe', { body: '', token: reader })).code, 'scope');
   // A file in memory: it takes its place when it is written.
-  assert.deepEqual((await app.request('GET', '/probe')).json(), { bytes: 0, ms: 0 });
+  assert.deepEqual((await app.request('POST', '/probe/target')).json(), { bytes: 0, ms: 0 });
+  assert.equal((await app.request('POST', '/probe/target', { token: reader })).code, 'scope');
   assert.equal((await app.request('GET', '/transfer')).json()['state'], 'unclaimed');
 });

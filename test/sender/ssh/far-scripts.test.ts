@@ -1,3 +1,4 @@
+import { shellWord } from '../../../common/text.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
@@ -5,7 +6,6 @@ import {
   askScript,
   putScript,
   removeScript,
-  shellWord,
   startScript,
   stopScript,
 } from '../../../sender/ssh/far-scripts.ts';

@@ -1,0 +1,5 @@
+/** JSON from elsewhere, looked into. */
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
