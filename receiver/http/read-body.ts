@@ -88,9 +88,11 @@ async function takeBody(
     };
     const take = (chunk: Buffer): void => {
       timer.refresh();
-      if (length + chunk.length > bytesMax) return fail(tooLarge(bytesMax));
-      put(chunk, length);
+      const at = length;
+      if (at + chunk.length > bytesMax) return fail(tooLarge(bytesMax));
       length += chunk.length;
+      put(chunk, at);
+      releaseWhole(chunk);
     };
     const end = (): void => {
       stop();
@@ -104,6 +106,15 @@ async function takeBody(
     // Cut while the block waited for memory: it will not emit `close` again.
     if (incoming.destroyed) cut();
   });
+}
+
+/**
+ * The next chunk then gets the same memory, which is mapped and in the processor's cache. Left to the garbage
+ * collector, chunks took a sixth of the receiver's processor time, most of it for fresh pages.
+ */
+function releaseWhole(chunk: Buffer): void {
+  // Node's parser copies each chunk into memory of its own.
+  if (chunk.length === chunk.buffer.byteLength) release(chunk as Buffer<ArrayBuffer>);
 }
 
 /**

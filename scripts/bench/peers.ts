@@ -169,8 +169,8 @@ async function fitFile({ target, sizeBytes }: CopyJob): Promise<void> {
 }
 
 /**
- * A certificate of its own, which the clients trust. With pre-shared keys GnuTLS agrees on ChaCha20, at an eighth of
- * the speed of AES (SHA-256 keys rule out AES-256-GCM, and ChaCha20 comes before AES-128-GCM).
+ * A certificate of its own, which the clients trust. With pre-shared keys GnuTLS agrees on ChaCha20, at an
+ * eighth of the speed of AES: keys for SHA-256 rule out AES-256-GCM, and ChaCha20 comes before AES-128-GCM.
  */
 async function makeCertificate({ route, signal }: CopyJob, folder: string): Promise<void> {
   const template = join(folder, 'template');
@@ -184,7 +184,10 @@ async function makeCertificate({ route, signal }: CopyJob, folder: string): Prom
   await copyFile(certificate, join(folder, 'ca-cert.pem'));
 }
 
-/** @param command of the client; `keys` is the folder of `ca-cert.pem`. @param plugin parameters of nbdkit's. */
+/**
+ * @param command of the client; `keys` is the folder of `ca-cert.pem`.
+ * @param plugin parameters of nbdkit's.
+ */
 function toNbdkit(
   name: string,
   client: Tool,

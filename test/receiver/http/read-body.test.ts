@@ -56,6 +56,23 @@ test('a body is read whole, in any number of chunks', async () => {
   });
 });
 
+test('the memory of each chunk is free as soon as it was copied', async () => {
+  const body = prng(2).bytes(LIMIT_BYTES);
+  await withRequest(`${HEAD}content-length: ${LIMIT_BYTES}\r\n\r\n`, async ({ socket, ...exchange }) => {
+    const chunks: Buffer[] = [];
+    exchange.incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    exchange.incoming.pause();
+    const into = Buffer.alloc(LIMIT_BYTES);
+    const reading = readBody(exchange, into, LIMIT_BYTES, LONG_MS);
+    exchange.incoming.resume();
+    socket.write(body);
+    assert.equal(await reading, LIMIT_BYTES);
+    assert.deepEqual(into, body);
+    assert(chunks.length > 0);
+    assert(chunks.every((chunk) => chunk.buffer.byteLength === 0));
+  });
+});
+
 test('chunked bodies are read, empty ones too', async () => {
   for (const [framed, expected] of [
     ['5\r\nhello\r\n6\r\n there\r\n0\r\n\r\n', 'hello there'],
