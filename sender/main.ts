@@ -47,7 +47,7 @@ async function main(outputs: Outputs): Promise<number> {
   const options = parseSendArgs(words, (text) => process.stdout.write(text));
   if (options === 'help') return 0;
   countExternalMemory();
-  const reporter = makeReporter(options.progress, outputs);
+  const reporter = await makeReporter(options.progress, outputs);
   void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals((status) => process.exit(status));
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.

@@ -1,16 +1,20 @@
 /** The reporter for this process's outputs, neither of which it waits for. */
 import { systemClock } from '../../common/clock.ts';
 import type { TextOutput } from '../../common/io/terminal-output.ts';
-import { TerminalArea, canDrawOn, hasBlockCharacters } from './live-area.ts';
+import type { LiveArea } from './live-area.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
 import { Reporter, type ProgressFormat } from './reporter.ts';
+import { canDrawOn, hasBlockCharacters } from './terminal-kind.ts';
 
 export interface Outputs {
   readonly out: TextOutput;
   readonly err: TextOutput;
 }
 
-export function makeReporter(wanted: ProgressFormat | 'auto', { out, err }: Outputs): Reporter {
+export async function makeReporter(
+  wanted: ProgressFormat | 'auto',
+  { out, err }: Outputs,
+): Promise<Reporter> {
   const canDraw = canDrawOn(process.stderr, process.env['TERM']);
   const isAuto = wanted === 'auto' || (wanted === 'tty' && !canDraw);
   const writeErr = (text: string): void => void err.write(text);
@@ -22,6 +26,12 @@ export function makeReporter(wanted: ProgressFormat | 'auto', { out, err }: Outp
     clock: systemClock,
     writeOut: (text) => void out.write(text),
     writeErr,
-    ...(format === 'tty' ? { live: { area: new TerminalArea(process.stderr, writeErr), style } } : {}),
+    ...(format === 'tty' ? { live: { area: await makeArea(writeErr), style } } : {}),
   });
+}
+
+/** Loaded where there is a terminal: the widths of all characters take a tenth of the start. */
+async function makeArea(write: (text: string) => void): Promise<LiveArea> {
+  const { TerminalArea } = await import('./live-area.ts');
+  return new TerminalArea(process.stderr, write);
 }
