@@ -29,17 +29,52 @@ export function bodyOf(
  * ended.
  */
 export function inChunks(bytes: Buffer, clock: Clock = systemClock): Readable {
-  return Readable.from(chunksOf(bytes, clock), { objectMode: false, highWaterMark: 0 });
+  return new ChunkedBody(bytes, clock);
 }
 
-function* chunksOf(bytes: Buffer, clock: Clock): Generator<Buffer, void, undefined> {
-  let chunkBytes = BODY_CHUNK_BYTES_START;
-  for (let at = 0; at < bytes.length;) {
-    const startMs = clock.monotonicMs();
-    yield bytes.subarray(at, at + chunkBytes);
-    at += chunkBytes;
-    const tookMs = clock.monotonicMs() - startMs;
-    if (tookMs < QUICK_MS) chunkBytes = Math.min(chunkBytes * 2, BODY_CHUNK_BYTES_MAX);
-    else if (tookMs > SLOW_MS) chunkBytes = Math.max(chunkBytes / 2, BODY_CHUNK_BYTES_MIN);
+/**
+ * Its end comes with its last chunk, also where that fills the socket. A receiver nearby responds to the last
+ * byte before the socket has drained, and undici closes a connection whose response comes before the end of
+ * the body.
+ */
+class ChunkedBody extends Readable {
+  readonly #bytes: Buffer;
+  readonly #clock: Clock;
+  #at = 0;
+  #chunkBytes = BODY_CHUNK_BYTES_START;
+  #pushedAtMs: number | undefined;
+
+  constructor(bytes: Buffer, clock: Clock) {
+    super({ highWaterMark: 0 });
+    this.#bytes = bytes;
+    this.#clock = clock;
+  }
+
+  override _read(): void {
+    this.#adapt();
+    if (this.#at < this.#bytes.length) {
+      const chunk = this.#bytes.subarray(this.#at, this.#at + this.#chunkBytes);
+      this.#at += chunk.length;
+      this.push(chunk);
+    }
+    if (this.#isAtEnd) this.push(null);
+    this.#pushedAtMs = this.#clock.monotonicMs();
+  }
+
+  override pause(): this {
+    return this.#isAtEnd ? this : super.pause();
+  }
+
+  get #isAtEnd(): boolean {
+    return this.#at >= this.#bytes.length;
+  }
+
+  /** To how fast the last chunk was taken. */
+  #adapt(): void {
+    if (this.#pushedAtMs === undefined) return;
+    const tookMs = this.#clock.monotonicMs() - this.#pushedAtMs;
+    const [least, most] = [BODY_CHUNK_BYTES_MIN, BODY_CHUNK_BYTES_MAX];
+    if (tookMs < QUICK_MS) this.#chunkBytes = Math.min(this.#chunkBytes * 2, most);
+    else if (tookMs > SLOW_MS) this.#chunkBytes = Math.max(this.#chunkBytes / 2, least);
   }
 }
