@@ -9,7 +9,7 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
-import { parseDestination, type Destination } from './ssh/destination.ts';
+import { parseDestination, type Destination } from '../common/ssh/destination.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 

@@ -1,12 +1,12 @@
 /** Faults in what goes through ssh. */
 import type { Mutant } from './try-mutant.ts';
 
-const DESTINATION = 'sender/ssh/destination.ts';
-const DESTINATION_TESTS = ['test/sender/ssh/destination.test.ts'];
-const SCRIPTS = 'sender/ssh/far-scripts.ts';
+const DESTINATION = 'common/ssh/destination.ts';
+const DESTINATION_TESTS = ['test/common/ssh/destination.test.ts'];
+const SCRIPTS = 'common/ssh/far-scripts.ts';
 const ROOM_TESTS = ['test/end-to-end/ssh-room.test.ts'];
-const LANE = 'sender/ssh/ssh-lane.ts';
-const LANE_TESTS = ['test/sender/ssh/ssh-lane.test.ts'];
+const LANE = 'common/ssh/ssh-lane.ts';
+const LANE_TESTS = ['test/common/ssh/ssh-lane.test.ts'];
 const WITHOUT_SENDER = 'receiver/without-sender.ts';
 const WITHOUT_SENDER_TESTS = ['test/receiver/without-sender.test.ts'];
 
@@ -27,7 +27,7 @@ export const THROUGH_SSH: readonly Mutant[] = [
     name: 'a quote in a path ends the word of the shell',
     file: 'common/text.ts',
     edits: [[': shellQuoted(text);', ": `'${text}'`;"]],
-    tests: ['test/sender/ssh/far-scripts.test.ts'],
+    tests: ['test/common/ssh/far-scripts.test.ts'],
   },
   {
     name: 'bytes that wait in ssh count as delivered',

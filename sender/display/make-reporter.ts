@@ -1,10 +1,10 @@
 /** The reporter for this process's outputs, neither of which it waits for. */
 import { systemClock } from '../../common/clock.ts';
 import type { TextOutput } from '../../common/io/terminal-output.ts';
-import type { LiveArea } from './live-area.ts';
+import type { LiveArea } from '../../common/io/live-area.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
 import { Reporter, type ProgressFormat } from './reporter.ts';
-import { canDrawOn, hasBlockCharacters } from './terminal-kind.ts';
+import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts';
 
 export interface Outputs {
   readonly out: TextOutput;
@@ -32,6 +32,6 @@ export async function makeReporter(
 
 /** Loaded where there is a terminal: the widths of all characters take a tenth of the start. */
 async function makeArea(write: (text: string) => void): Promise<LiveArea> {
-  const { TerminalArea } = await import('./live-area.ts');
+  const { TerminalArea } = await import('../../common/io/live-area.ts');
   return new TerminalArea(process.stderr, write);
 }

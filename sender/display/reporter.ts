@@ -13,7 +13,7 @@ import type { ProbeFacts } from '../transfer/probe.ts';
 import type { Comparison } from '../transfer/comparison.ts';
 import type { Observed, SendReporter } from '../transfer/reporter-port.ts';
 import { Eta } from './eta.ts';
-import type { LiveArea } from './live-area.ts';
+import type { LiveArea } from '../../common/io/live-area.ts';
 import { liveLines, type BarStyle } from './live-line.ts';
 import { OutageReport } from './outage-report.ts';
 import { textOf, waitingEvent, type Waiting } from './outage.ts';

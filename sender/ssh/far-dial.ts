@@ -13,9 +13,9 @@ import type { Ticket } from '../../common/trust/ticket.ts';
 import { makeConnector, type Dial, type Transport } from '../client/connection/connector.ts';
 import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
 import type { FarReceiver } from './far-receiver.ts';
-import { markedScript } from './far-scripts.ts';
-import { isNotLetIn, lastLineOf, scriptBytes, type SshClient } from './ssh-client.ts';
-import { SshLane } from './ssh-lane.ts';
+import { markedScript } from '../../common/ssh/far-scripts.ts';
+import { isNotLetIn, lastLineOf, scriptBytes, type SshClient } from '../../common/ssh/ssh-client.ts';
+import { SshLane } from '../../common/ssh/ssh-lane.ts';
 
 /** For the receiver's own port to answer. */
 const DIRECT_MS_MAX = 10_000;

@@ -12,7 +12,7 @@ import {
   unsuitable,
   type FarProgram,
   type ProgramOptions,
-} from './far-program.ts';
+} from '../../common/ssh/far-program.ts';
 import {
   askScript,
   busyScript,
@@ -22,8 +22,8 @@ import {
   startScript,
   stopScript,
   type FarPlaces,
-} from './far-scripts.ts';
-import type { SshClient } from './ssh-client.ts';
+} from '../../common/ssh/far-scripts.ts';
+import type { SshClient } from '../../common/ssh/ssh-client.ts';
 
 /** A receiver that no sender reaches within this time ends. */
 export const SENDER_WITHIN_SECONDS = 45;

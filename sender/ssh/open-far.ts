@@ -4,10 +4,10 @@ import type { TransferError } from '../../common/errors.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
 import type { Dial } from '../client/connection/connector.ts';
 import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
-import { hostOf, type Destination } from './destination.ts';
+import { hostOf, type Destination } from '../../common/ssh/destination.ts';
 import { FarDial, type DirectPlace } from './far-dial.ts';
 import { FarReceiver, type FarReceiverOptions } from './far-receiver.ts';
-import { SshClient } from './ssh-client.ts';
+import { SshClient } from '../../common/ssh/ssh-client.ts';
 
 export interface FarOptions extends Omit<FarReceiverOptions, 'path'> {
   readonly destination: Destination;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { canDrawOn, hasBlockCharacters } from '../../sender/display/terminal-kind.ts';
+import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts';
 import { prng } from '../support/prng.ts';
 import {
   environment,

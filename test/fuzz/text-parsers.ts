@@ -13,7 +13,7 @@ import {
   parseSchedule,
 } from '../../sender/bandwidth/bandwidth-schedule.ts';
 import { parseSendArgs } from '../../sender/cli.ts';
-import { parseDestination } from '../../sender/ssh/destination.ts';
+import { parseDestination } from '../../common/ssh/destination.ts';
 import { parseCompression } from '../../sender/compression/compress-option.ts';
 import { mutatedText } from './mutations.ts';
 import {

@@ -1,6 +1,6 @@
 /** A reporter with recorded output, and time that the test controls. */
 import type { TestContext } from 'node:test';
-import type { Draw } from '../../sender/display/live-area.ts';
+import type { Draw } from '../../common/io/live-area.ts';
 import { BLOCKS_STYLE } from '../../sender/display/live-line.ts';
 import type { BlockCounters, DoneFacts } from '../../sender/transfer/counters.ts';
 import { Reporter, type ProgressFormat } from '../../sender/display/reporter.ts';

@@ -120,6 +120,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/trust': ['common'],
   'common/disk': ['common'],
   'common/io': ['common'],
+  'common/ssh': ['common/program', 'common/protocol', 'common'],
   'common/program': ['common/protocol'],
   common: [],
 };
@@ -174,7 +175,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
   commander: /^(sender|receiver)\/cli\.ts$/,
   hono: /^receiver\/http\/(app|route-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
-  'log-update': /^sender\/display\/live-area\.ts$/,
+  'log-update': /^common\/io\/live-area\.ts$/,
   'lru-cache': /^receiver\/http\/auth\.ts$/,
   'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
   tweetnacl: /^common\/trust\/ed25519\.ts$/,

@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { SingleFlight } from '../../../common/single-flight.ts';
+import type { Carrier } from '../../../common/ssh/ssh-lane.ts';
 
 /** proc_net_tcp(5): local and remote address:port in hex, state, tx_queue:rx_queue, five more, inode. */
 const TCP_LINE =
@@ -11,18 +12,6 @@ const TCP_LINE =
 
 /** By both ports, and by inode. */
 type Table = ReadonlyMap<string, number>;
-
-/** Another process that has the connection, and passes on what a socket of ours takes. */
-export interface Carrier {
-  /**
-   * @param socket what it has taken in whole counts as written.
-   * @param queueOf what a TCP socket of this machine holds, by its inode.
-   */
-  unackedBytes(
-    socket: Pick<Socket, 'bytesWritten' | 'writableLength'>,
-    queueOf: (inode: string) => Promise<number | undefined>,
-  ): Promise<number | undefined>;
-}
 
 /**
  * For all connections of a run: the kernel's table lists every connection of the machine, and is read once

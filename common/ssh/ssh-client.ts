@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { TransferError } from '../../common/errors.ts';
-import { printable } from '../../common/text.ts';
+import { TransferError } from '../errors.ts';
+import { printable } from '../text.ts';
 import type { Destination } from './destination.ts';
 
 /** A name of a Unix socket has 107 bytes, of which ssh needs 17 for a temporary one. */

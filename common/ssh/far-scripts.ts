@@ -2,7 +2,7 @@
  * What is run on the far machine, for any POSIX sh with the usual programs beside it. `say` prints a line
  * that comes back (ssh-client.ts). Nothing is written outside of the base folder. Pure.
  */
-import { shellWord } from '../../common/text.ts';
+import { shellWord } from '../text.ts';
 
 /** Where things are on the far machine. */
 export interface FarPlaces {

@@ -4,16 +4,16 @@ import { isSea } from 'node:sea';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { TransferError } from '../../common/errors.ts';
+import { TransferError } from '../errors.ts';
 import {
   findProgram,
   programName,
   readProgram,
   type Architecture,
   type Program,
-} from '../../common/program/program.ts';
-import { VERSION_TEXT } from '../../common/protocol/version.ts';
-import { shellWord } from '../../common/text.ts';
+} from '../program/program.ts';
+import { VERSION_TEXT } from '../protocol/version.ts';
+import { shellWord } from '../text.ts';
 
 /** As `uname -m` names them. */
 const ARCHITECTURE_OF: Readonly<Record<string, Architecture>> = { x86_64: 'x64', aarch64: 'arm64' };

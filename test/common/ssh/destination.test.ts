@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hostOf, parseDestination, type Destination } from '../../../sender/ssh/destination.ts';
+import { hostOf, parseDestination, type Destination } from '../../../common/ssh/destination.ts';
 
 test('targets are named as scp names them, or by a URL', () => {
   const cases: readonly (readonly [string, Destination])[] = [

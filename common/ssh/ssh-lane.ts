@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process';
 import { readFile, readdir, readlink } from 'node:fs/promises';
 import { Socket } from 'node:net';
-import type { Carrier } from '../client/connection/unacked-bytes.ts';
 import type { Command } from './ssh-client.ts';
 
 const COMPLAINT_BYTES_MAX = 4096;
@@ -12,6 +11,18 @@ const NOISE_BYTES_MAX = 64 * 1024;
 const ENTER_MS_MAX = 60_000;
 /** What ssh says last comes after its end of the line is closed. */
 const LAST_WORDS_MS = 1000;
+
+/** Another process that has the connection, and passes on what a socket of ours takes. */
+export interface Carrier {
+  /**
+   * @param socket what it has taken in whole counts as written.
+   * @param queueOf what a TCP socket of this machine holds, by its inode.
+   */
+  unackedBytes(
+    socket: Pick<Socket, 'bytesWritten' | 'writableLength'>,
+    queueOf: (inode: string) => Promise<number | undefined>,
+  ): Promise<number | undefined>;
+}
 
 type UnackedArguments = Parameters<Carrier['unackedBytes']>;
 type QueueOf = UnackedArguments[1];

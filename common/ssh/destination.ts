@@ -1,6 +1,6 @@
 /** A target on a machine that ssh reaches, as people write it. Pure. */
-import { TransferError } from '../../common/errors.ts';
-import { parseWhole } from '../../common/units.ts';
+import { TransferError } from '../errors.ts';
+import { parseWhole } from '../units.ts';
 
 export interface Destination {
   /** As ssh takes it: `vm`, `root@vm`, `root@2001:db8::7`. */

@@ -8,7 +8,7 @@ import {
   removeScript,
   startScript,
   stopScript,
-} from '../../../sender/ssh/far-scripts.ts';
+} from '../../../common/ssh/far-scripts.ts';
 import { runOk } from '../../support/run.ts';
 
 test('a shell takes every word as it was', async () => {
