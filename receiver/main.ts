@@ -33,7 +33,7 @@ import { startEvent, startLines, type StartFacts } from './console/start-text.ts
 import { listTransfers } from './list-transfers.ts';
 import { PROCESS_NAME } from './presence.ts';
 import { dropPrivileges } from './privileges.ts';
-import { relay } from './relay.ts';
+import { relay } from '../common/io/relay.ts';
 import { startReceiver, type RunningReceiver } from './start.ts';
 import { withoutSender } from './without-sender.ts';
 

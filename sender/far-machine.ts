@@ -7,7 +7,7 @@ import type { FarArguments, SendOptions } from './cli.ts';
 import type { UnackedBytes } from './client/connection/unacked-bytes.ts';
 import type { Reporter } from './display/reporter.ts';
 import type { Seal } from './client/receiver-port.ts';
-import { askToOverwrite, canAsk } from './preflight/overwrite-question.ts';
+import { askToOverwrite, canAsk } from '../common/io/overwrite-question.ts';
 import { openFar, type Far } from './ssh/open-far.ts';
 
 /** How the run has ended, as far as the other machine is concerned. */

@@ -21,6 +21,9 @@ const ARCHITECTURE_OF: Readonly<Record<string, Architecture>> = { x86_64: 'x64',
 /** Half the time of the usual level, and 6 % more bytes. */
 const GZIP_LEVEL = 3;
 
+/** What the program is to do there. */
+export type Role = 'send' | 'receive';
+
 /** What the far machine says about itself. */
 export interface FarFacts {
   /** `Linux x86_64`. */
@@ -32,7 +35,7 @@ export interface FarFacts {
 }
 
 export interface FarProgram {
-  /** Words of sh that start a receiver, its options to follow. */
+  /** Words of sh that start it in its role, its options to follow. */
   readonly command: string;
   /** SHA-256 of the file that was brought, or is to be; undefined: it was there. */
   readonly digest: string | undefined;
@@ -42,7 +45,7 @@ export interface FarProgram {
 
 export interface ProgramOptions {
   readonly base: string;
-  /** Words of sh that start a receiver there. */
+  /** Words of sh that start it in its role there. */
   readonly remoteProgram: string | undefined;
   /** To be brought instead of the one that is found here. */
   readonly programFile: string | undefined;
@@ -50,6 +53,7 @@ export interface ProgramOptions {
 
 /** @throws TransferError that says what to do when there is none. */
 export async function chooseProgram(
+  role: Role,
   facts: FarFacts,
   { base, remoteProgram, programFile }: ProgramOptions,
 ): Promise<FarProgram> {
@@ -57,28 +61,29 @@ export async function chooseProgram(
   const [system, machine = ''] = facts.os.split(' ');
   const architecture = ARCHITECTURE_OF[machine];
   if (system !== 'Linux' || architecture === undefined) {
-    throw unsuitable(`it is ${facts.os || 'of an unknown kind'}; Linux on x64 or arm64 is needed`);
+    throw unsuitable(role, `it is ${facts.os || 'of an unknown kind'}; Linux on x64 or arm64 is needed`);
   }
   const file = await openProgram(programFile, architecture);
   if (file !== undefined) {
     const digest = file.sha256;
-    const command = `${shellWord(`${base}/bin/${digest}/ddt`)} receive`;
+    const command = `${shellWord(`${base}/bin/${digest}/ddt`)} ${role}`;
     return { command, digest, file: facts.programs.includes(digest) ? undefined : file };
   }
   const same = facts.installed.find(({ version }) => versionOf(version) === versionOf(VERSION_TEXT));
   if (same !== undefined) {
     const isOneFile = same.path.endsWith('/ddt');
-    const command = shellWord(same.path) + (isOneFile ? ' receive' : '');
+    const command = shellWord(same.path) + (isOneFile ? ` ${role}` : '');
     return { command, digest: undefined, file: undefined };
   }
   const [other] = facts.installed;
   const found = other === undefined ? '' : ` (it has ${versionOf(other.version)})`;
   const name = programName(architecture);
   throw unsuitable(
+    role,
     `this version is not installed there${found}, and there is no ${name} of this version to bring`,
     isSea()
       ? `name that file with --program, or put it beside ${process.execPath}`
-      : 'npm run build; or install the same version there; or name a ddt-receive there: --remote-program',
+      : `npm run build; or install the same version there; or name a ddt-${role} there: --remote-program`,
   );
 }
 
@@ -112,8 +117,12 @@ function versionOf(text: string): string {
 }
 
 /** Of the far machine. */
-export function unsuitable(reason: string, hint?: string): TransferError {
-  return new TransferError('machine-unsuitable', `cannot start a receiver there: ${reason}`, {
-    ...(hint !== undefined && { hint }),
-  });
+export function unsuitable(role: Role, reason: string, hint?: string): TransferError {
+  return new TransferError(
+    'machine-unsuitable',
+    `cannot start a ${role === 'send' ? 'sender' : 'receiver'} there: ${reason}`,
+    {
+      ...(hint !== undefined && { hint }),
+    },
+  );
 }

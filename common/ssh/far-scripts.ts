@@ -3,6 +3,7 @@
  * that comes back (ssh-client.ts). Nothing is written outside of the base folder. Pure.
  */
 import { shellWord } from '../text.ts';
+import type { Role } from './far-program.ts';
 
 /** Where things are on the far machine. */
 export interface FarPlaces {
@@ -17,12 +18,16 @@ const START_SECONDS = 120;
 /** How long it has to end when it is asked to. */
 const STOP_SECONDS = 15;
 
-/** Says `os`, `root` (yes, sudo, no), `program` (a digest, of each that is there), and `path` (of others). */
-export function askScript(base: string): string {
+/**
+ * Says `os`, `root` (yes, sudo, no), `from` (where the login comes from), `program` (a digest, of each that is
+ * there), and `path` (of others).
+ */
+export function askScript(base: string, role: Role): string {
   return `
 base=${shellWord(base)}
 say "os=$(uname -sm)"
 say "user=$(id -un 2>/dev/null || id -u)"
+say "from=\${SSH_CONNECTION%% *}"
 by=
 if [ "$(id -u)" = 0 ]; then say root=yes
 elif sudo -n true >/dev/null 2>&1; then by='sudo -n'; say root=sudo
@@ -31,7 +36,7 @@ fi
 for one in $($by ls "$base/bin" 2>/dev/null); do
   if $by test -x "$base/bin/$one/ddt"; then say "program=$one"; fi
 done
-for one in ddt ddt-receive; do
+for one in ddt ddt-${role}; do
   at=$(command -v "$one" 2>/dev/null) || continue
   case $at in /*) say "path=$at $("$at" --version </dev/null 2>/dev/null | head -n 1)" ;; esac
 done
@@ -139,15 +144,22 @@ if cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qE "$established"; then 
  * Says `left` for each that is there still.
  */
 export function removeScript(places: FarPlaces, digest: string | undefined): string {
-  const program = digest === undefined ? '' : `${places.base}/bin/${digest}`;
   return `
 base=${shellWord(places.base)}
-program=${shellWord(program)}
 rm -rf "$state"
+if [ -e "$state" ]; then say "left=$state"; fi
 rmdir "$base/ssh" 2>/dev/null
+${removeProgramScript(places.base, digest)}`;
+}
+
+/** Removes the program if no transfer is there. Says `left` if it is there still. */
+export function removeProgramScript(base: string, digest: string | undefined): string {
+  const program = digest === undefined ? '' : `${base}/bin/${digest}`;
+  return `
+base=${shellWord(base)}
+program=${shellWord(program)}
 if [ -n "$program" ] && [ ! -e "$base/ssh" ] && [ ! -e "$program/keep" ]; then rm -rf "$program"; fi
 rmdir "$base/bin" "$base" 2>/dev/null
-if [ -e "$state" ]; then say "left=$state"; fi
 if [ -n "$program" ] && [ -e "$program" ]; then say "left=$program"; fi
 `;
 }

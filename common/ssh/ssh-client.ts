@@ -112,6 +112,18 @@ export class SshClient implements AsyncDisposable {
     }
   }
 
+  /**
+   * Over the login that is there, for as long as the script runs: it reads what is written to standard input.
+   * @param script for sh.
+   */
+  start(script: string, isBySudo: boolean): ChildProcess {
+    const { program, args } = this.laneCommand(false, undefined, isBySudo);
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    child.stdin.on('error', () => {});
+    child.stdin.write(scriptBytes(script));
+    return child;
+  }
+
   /** The name by which ssh's configuration reaches the machine; undefined behind a jump host. */
   async hostName(): Promise<string | undefined> {
     const { program, args } = this.#command(['-G'], []);

@@ -7,7 +7,7 @@ import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
 import { remainderNote } from '../transfer/send-plan.ts';
 import { hintAfter, pairCaveats, refuseOverlap, sourceLine, targetLine } from './disk-lines.ts';
-import { askToOverwrite, canAsk } from './overwrite-question.ts';
+import { askToOverwrite, canAsk } from '../../common/io/overwrite-question.ts';
 import { refuseChanged, useCaveats, watchSource, writeCaveats, type WatchedSource } from './source-watch.ts';
 
 export interface PreflightOptions {

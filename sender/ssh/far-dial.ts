@@ -2,7 +2,6 @@
  * How connections get to the receiver on the far machine: straight to its port, or each through an ssh of its
  * own. When one fails, the receiver is looked after before the next one is tried.
  */
-import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
@@ -10,17 +9,14 @@ import { formatHostPort } from '../../common/host-port.ts';
 import { Semaphore } from '../../common/semaphore.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
-import { makeConnector, type Dial, type Transport } from '../client/connection/connector.ts';
+import type { Dial } from '../client/connection/connector.ts';
 import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
+import { findDirect, plainly, transportTo, type DirectPlace, type Secure } from './direct-place.ts';
 import type { FarReceiver } from './far-receiver.ts';
-import { markedScript } from '../../common/ssh/far-scripts.ts';
-import { isNotLetIn, lastLineOf, scriptBytes, type SshClient } from '../../common/ssh/ssh-client.ts';
+import { LOGINS_MAX, enterRelay, nextWay, type LaneWay } from '../../common/ssh/lane-way.ts';
+import { lastLineOf, type SshClient } from '../../common/ssh/ssh-client.ts';
 import { SshLane } from '../../common/ssh/ssh-lane.ts';
 
-/** For the receiver's own port to answer. */
-const DIRECT_MS_MAX = 10_000;
-/** sshd begins to refuse at ten that have not logged in yet (MaxStartups, sshd_config(5)). */
-const LOGINS_MAX = 8;
 /** Each relay is a process of its own on the far machine, with 24 MB of its own. */
 const RELAYS_MAX = 8;
 /** Of failed connections in a row: sshd blocks addresses that fail fast (PerSourcePenalties). */
@@ -29,15 +25,7 @@ const PAUSE_MS_MAX = 10_000;
 
 export type Way =
   | { readonly kind: 'direct'; readonly place: DirectPlace }
-  /** `isOwn`: a login for each connection. `isRelayed`: by a program there, where forwarding is off. */
-  | { readonly kind: 'ssh'; readonly isOwn: boolean; readonly isRelayed: boolean };
-
-/** Where the receiver's port may be reached. */
-export interface DirectPlace {
-  readonly host: string;
-  /** undefined: the one that it listens on. */
-  readonly port?: number | undefined;
-}
+  | ({ readonly kind: 'ssh' } & LaneWay);
 
 export interface FarDialParts {
   readonly ssh: SshClient;
@@ -76,7 +64,7 @@ export class FarDial {
   /** Finds a way that works. @throws TransferError when there is none. */
   async choose(): Promise<void> {
     const { ssh, say, warn } = this.#parts;
-    const place = await this.#findDirect();
+    const place = await findDirect(this.#places, this.#ticket);
     if (place !== undefined) {
       this.#way = { kind: 'direct', place };
       say(`line     straight to ${this.#nameOf(place)}`);
@@ -132,15 +120,11 @@ export class FarDial {
     if (this.#way.kind === 'ssh') return await this.#overSsh(secure);
     const { place } = this.#way;
     try {
-      return await secure(this.#transportTo(place));
+      return await secure(transportTo(place, this.#ticket));
     } catch (error) {
       if (error instanceof TransferError) throw error;
       throw unreachable(`cannot reach the receiver at ${this.#nameOf(place)}: ${reasonOf(error)}`, error);
     }
-  }
-
-  #transportTo({ host, port = this.#ticket.port }: DirectPlace): Transport {
-    return { hostname: host, port: String(port) };
   }
 
   #nameOf({ host, port = this.#ticket.port }: DirectPlace): string {
@@ -154,7 +138,7 @@ export class FarDial {
       if (way.kind !== 'ssh') return await this.#over(secure);
       const lane = this.#openLane(way);
       try {
-        if (way.isRelayed) await this.#enter(lane);
+        if (way.isRelayed) await enterRelay(lane, this.#parts.receiver.relayCommand);
         const socket = await secure({ httpSocket: lane.socket });
         this.#parts.unacked.carry(socket, lane);
         return socket;
@@ -165,7 +149,7 @@ export class FarDial {
         const next = nextWay(way, words);
         if (next === undefined) throw this.#laneFailure(words, error);
         // Another lane may have found it meanwhile.
-        if (this.#way === way) this.#way = next;
+        if (this.#way === way) this.#way = { kind: 'ssh', ...next };
       }
     }
   }
@@ -180,30 +164,10 @@ export class FarDial {
     return lane;
   }
 
-  async #enter(lane: SshLane): Promise<void> {
-    const mark = `ddt-${randomBytes(12).toString('hex')}`;
-    await lane.enter(scriptBytes(markedScript(this.#parts.receiver.relayCommand, mark)), mark);
-  }
-
   #laneFailure(words: string, cause: unknown): TransferError {
     const { ssh } = this.#parts;
     const reason = lastLineOf(words) || reasonOf(cause);
     return unreachable(`cannot reach the receiver through ssh to ${ssh.login}: ${reason}`, cause);
-  }
-
-  /** The first place that has the receiver of the ticket. */
-  async #findDirect(): Promise<DirectPlace | undefined> {
-    const found = Promise.withResolvers<DirectPlace | undefined>();
-    const timer = setTimeout(() => found.resolve(undefined), DIRECT_MS_MAX);
-    const tries = this.#places.map(async (place) => {
-      const socket = await plainly(this.#ticket.pin)(this.#transportTo(place));
-      socket.destroy();
-      found.resolve(place);
-    });
-    void Promise.allSettled(tries).then(() => found.resolve(undefined));
-    const place = await found.promise;
-    clearTimeout(timer);
-    return place;
   }
 
   /** What has to be known before the machine is started again. */
@@ -245,36 +209,6 @@ export class FarDial {
       throw error;
     }
   }
-}
-
-type Secure = (transport: Transport) => Promise<Socket>;
-
-/** TLS and the pin, for a connection that carries no request. */
-function plainly(pin: string): Secure {
-  const connect = (transport: Transport): Promise<Socket> =>
-    new Promise((resolve, reject) => {
-      const connector = makeConnector(
-        pin,
-        () => {},
-        async (secure) => await secure(transport),
-      );
-      connector({ hostname: 'far', protocol: 'https:', port: '443' }, (error, socket) => {
-        if (error === null) resolve(socket);
-        else reject(error);
-      });
-    });
-  return connect;
-}
-
-const FORWARDING_IS_OFF = /administratively prohibited|forwarding request failed|unknown channel type/i;
-
-/** What to try where ssh has said this. */
-function nextWay({ isOwn, isRelayed }: Way & { kind: 'ssh' }, words: string): Way | undefined {
-  // `connect failed` is about the receiver.
-  if (/connect failed/i.test(words)) return undefined;
-  if (isOwn && isNotLetIn(words)) return { kind: 'ssh', isOwn: false, isRelayed };
-  if (!isRelayed && FORWARDING_IS_OFF.test(words)) return { kind: 'ssh', isOwn, isRelayed: true };
-  return undefined;
 }
 
 function unreachable(message: string, cause: unknown): TransferError {

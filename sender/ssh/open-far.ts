@@ -5,7 +5,8 @@ import type { Ticket } from '../../common/trust/ticket.ts';
 import type { Dial } from '../client/connection/connector.ts';
 import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
 import { hostOf, type Destination } from '../../common/ssh/destination.ts';
-import { FarDial, type DirectPlace } from './far-dial.ts';
+import type { DirectPlace } from './direct-place.ts';
+import { FarDial } from './far-dial.ts';
 import { FarReceiver, type FarReceiverOptions } from './far-receiver.ts';
 import { SshClient } from '../../common/ssh/ssh-client.ts';
 

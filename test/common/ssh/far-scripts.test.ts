@@ -28,7 +28,12 @@ test('the scripts are those of a plain sh, whatever the paths are', async () => 
   const digest = 'a'.repeat(64);
   const remove = stopScript(places) + removeScript(places, digest);
   const start = startScript(places, "'/a b/ddt' receive", ['--', "it's"]);
-  for (const script of [askScript(places.base), putScript(places.base, digest, true), start, remove]) {
+  for (const script of [
+    askScript(places.base, 'send'),
+    putScript(places.base, digest, true),
+    start,
+    remove,
+  ]) {
     await runOk('dash', ['-n'], { input: script });
   }
 });

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { pipeline } from 'node:stream/promises';
-import { EXIT_STATUS, TransferError, reasonOf } from '../common/errors.ts';
-import { formatHostPort } from '../common/host-port.ts';
+import { EXIT_STATUS, TransferError, reasonOf } from '../errors.ts';
+import { formatHostPort } from '../host-port.ts';
 
 /** @returns the exit status, when either side has ended. @throws TransferError when nothing listens there. */
 export async function relay({ host, port }: { host: string; port: number }): Promise<number> {
