@@ -90,10 +90,12 @@ export class SshLane implements Carrier {
 
   /** Part of it waits in ssh. @returns undefined where that cannot be seen, as behind a master connection. */
   async unackedBytes(...[taken, queueOf]: UnackedArguments): Promise<number | undefined> {
-    this.#owner ??= await findOwner(this.#processId, queueOf);
-    if (this.#owner === undefined) return undefined;
-    const queued = await queueOf(this.#owner.inode);
-    const sent = await bytesWrittenBy(this.#owner.processId);
+    // Of two that ask at the same time, one may find a process that has ended meanwhile.
+    const owner = this.#owner ?? (await findOwner(this.#processId, queueOf));
+    if (owner === undefined) return undefined;
+    this.#owner = owner;
+    const queued = await queueOf(owner.inode);
+    const sent = await bytesWrittenBy(owner.processId);
     if (queued === undefined || sent === undefined) return undefined;
     const arrived = sent - queued - this.socket.bytesRead;
     // Of the chunk that is being taken, part may have left already.
