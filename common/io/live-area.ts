@@ -36,8 +36,9 @@ export class TerminalArea implements LiveArea {
     this.#stream = stream;
     this.#write = write;
     const screen = {
+      // Some terminals do not know: 0.
       get columns() {
-        return stream.columns;
+        return stream.columns > 0 ? stream.columns : COLUMNS_DEFAULT;
       },
       get rows() {
         return stream.rows;
