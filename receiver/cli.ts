@@ -6,6 +6,8 @@ import { fingerprintOfLine } from '../common/trust/ssh-signature.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
+import type { PullOptions } from './pull/pull.ts';
+import { addPullOptions, readPull, refuseWithoutSource } from './pull-arguments.ts';
 import { MEMORY_BYTES_MIN } from './transfer/memory-budget.ts';
 
 export interface ReceiveOptions {
@@ -68,6 +70,8 @@ export type ReceiveCommand =
   | { readonly kind: 'list'; readonly options: ListOptions }
   | { readonly kind: 'check'; readonly options: CheckOptions }
   | { readonly kind: 'relay'; readonly options: RelayOptions }
+  /** The source is on a machine that ssh reaches. */
+  | { readonly kind: 'pull'; readonly options: PullOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions };
 
 /** The help fits a terminal of 80 columns. */
@@ -82,6 +86,8 @@ Examples:
       what is on the volume may be destroyed
   ddt-receive --listen :9000 --once disk.img
       onto a file; ends when the copy is sealed
+  ddt-receive /dev/vdd root@old.example.org:/dev/sda
+      the source is there: ssh starts a ddt-send on that machine
   ddt-receive --update /dev/vdd
       opens a sealed copy again; the sender sends what differs
   ddt-receive --check-receipt receipt.json /dev/vdd
@@ -103,9 +109,9 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
     throw usageErrorOf(error, 'ddt-receive');
   }
   const raw = command.opts<Record<string, string | boolean | undefined>>();
-  const [target] = command.args;
+  const [target, source] = command.args;
   if (typeof raw['checkReceipt'] === 'string') {
-    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer']);
+    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer'], source);
     if (target === undefined) throw new TransferError('usage', 'no disk given', { hint: HELP_HINT });
     return {
       kind: 'check',
@@ -125,6 +131,10 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
     throw new TransferError('usage', 'no target given', { hint: HELP_HINT });
   const options = readOptions(raw, target);
   refuseContradictions(options);
+  if (source !== undefined) {
+    return { kind: 'pull', options: readPull(command, target, source) };
+  }
+  refuseWithoutSource(command);
   return { kind: 'receive', options };
 }
 
@@ -135,15 +145,16 @@ export function wantsJsonLog(argv: readonly string[]): boolean {
 
 /** With its help, for those who print it in another form. */
 export function makeCommand(print: (text: string) => void): Command {
-  return new Command('ddt-receive')
+  const command = new Command('ddt-receive')
     .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
     .description('Serves one disk as the target of ddt-send. Prints a ticket; keep it secret.')
     .usage(
-      '[options] <target>\n       ddt-receive --list [--state-dir <dir>]\n' +
+      '[options] <target> [[user@]host:source]\n       ddt-receive --list [--state-dir <dir>]\n' +
         '       ddt-receive --check-receipt <file> <disk>\n' +
         '       ddt-receive --relay <[host:]port>',
     )
     .argument('[target]', 'block device, or file (created when absent, never under /dev)')
+    .argument('[source]', 'a disk of a machine that ssh reaches: a ddt-send is started there')
     .option(
       '--listen <[host:]port>',
       'address to listen on; without a host all addresses, IPv4 and IPv6; port 0 picks a free one',
@@ -183,6 +194,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .configureHelp({ helpWidth: HELP_COLUMNS })
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {} });
+  return addPullOptions(command);
 }
 
 function readListOptions(command: Command, target: string | undefined): ListOptions {

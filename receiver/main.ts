@@ -33,6 +33,7 @@ import { startEvent, startLines, type StartFacts } from './console/start-text.ts
 import { listTransfers } from './list-transfers.ts';
 import { PROCESS_NAME } from './presence.ts';
 import { dropPrivileges } from './privileges.ts';
+import type { PullOptions } from './pull/pull.ts';
 import { relay } from '../common/io/relay.ts';
 import { startReceiver, type RunningReceiver } from './start.ts';
 import { withoutSender } from './without-sender.ts';
@@ -181,6 +182,12 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   let progress = (): string => 'starting';
   void onProgressSignal(() => log.info(progress()));
   const end = Promise.withResolvers<number>();
+  let isStarted = false;
+  // A ddt-receive that pulls has started it, and is gone.
+  process.once('disconnect', () => {
+    if (!isStarted) process.exit(EXIT_STATUS.sigterm);
+    end.resolve(EXIT_STATUS.sigterm);
+  });
   const receiver = await startReceiver(options, {
     clock: systemClock,
     log,
@@ -193,6 +200,7 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
       onJournalBroken: (error) => process.exit(report(error, options.log)),
     },
   });
+  isStarted = true;
   progress = () => progressText(receiver.transfer);
   let signals = 0;
   for (const [signal, status] of [
@@ -225,6 +233,41 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   return status;
 }
 
+/** From a machine that ssh reaches. @returns the exit status. */
+async function pullHere(options: PullOptions): Promise<number> {
+  // No other start waits for what it needs.
+  const [{ pull }, { PullScreen }] = await Promise.all([
+    import('./pull/pull.ts'),
+    import('./pull/pull-screen.ts'),
+  ]);
+  process.title = `${PROCESS_NAME}: ${options.receiver.target} from ${options.source.login}`;
+  const screen = await PullScreen.open({ out: openTextOutput(process.stdout), err: errors });
+  const interruption = new AbortController();
+  const { signal } = interruption;
+  const received: { status?: number } = {};
+  for (const [name, status] of [
+    ['SIGINT', EXIT_STATUS.sigint],
+    ['SIGTERM', EXIT_STATUS.sigterm],
+  ] as const) {
+    process.on(name, () => {
+      if (received.status !== undefined) process.exit(status);
+      received.status = status;
+      const hint = 'run the same command again to resume';
+      interruption.abort(new TransferError('interrupted', 'interrupted', { hint }));
+    });
+  }
+  // A lost terminal ends nothing.
+  process.on('SIGHUP', () => {});
+  try {
+    const onProgressAsked = (tell: () => void): void => void onProgressSignal(tell);
+    return await pull(options, { screen, clock: systemClock, signal, onProgressAsked });
+  } catch (error) {
+    if (received.status === undefined || !(error instanceof TransferError)) throw error;
+    report(error, 'text');
+    return received.status;
+  }
+}
+
 /** The ssh session that started it may end: SIGHUP would end the transfer with it. */
 function outliveTerminal(log: Log): void {
   let isSaid = false;
@@ -253,6 +296,7 @@ try {
   if (command.kind === 'help') process.exit(EXIT_STATUS.verified);
   if (command.kind === 'list') process.exit(await list(command.options));
   if (command.kind === 'check') process.exit(await check(command.options));
+  if (command.kind === 'pull') process.exit(await pullHere(command.options));
   if (command.kind === 'relay') process.exit(await relay(command.options));
   const log = makeLog(command.options.log, systemClock, (line) => errors.write(line));
   outliveTerminal(log);

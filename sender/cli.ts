@@ -9,7 +9,7 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
-import { parseDestination, type Destination } from '../common/ssh/destination.ts';
+import { parseDestination, parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
@@ -24,6 +24,10 @@ export interface SendOptions {
   readonly ticket: string | undefined;
   /** Instead of a ticket: a target on a machine that ssh reaches. */
   readonly far: FarArguments | undefined;
+  /** A ddt-receive has started it, and brings the ticket. */
+  readonly isPulled: boolean;
+  /** Standard input and output are joined to this port of the machine. */
+  readonly relayPort: number | undefined;
   /** `-`: standard input. */
   readonly ticketFile: string | undefined;
   /** The key that signs the token for a public ticket. */
@@ -113,80 +117,79 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
   return readOptions(command);
 }
 
-/** With its help, for those who print it in another form. */
+/**
+ * With its help, for those who print it in another form. It takes as many words as a shell makes of a ticket
+ * with blanks in it.
+ */
 export function makeCommand(print: (text: string) => void): Command {
-  return (
-    new Command('ddt-send')
-      .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
-      .description(
-        'Copies a disk onto a disk of another machine. That is reached by ssh, or by the\n' +
-          'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
-      )
-      .usage('[options] <source> [[user@]host:target | ticket]')
-      .argument('<source>', 'block device, file, or - for standard input')
-      // As many words as a shell makes of a ticket with blanks in it.
-      .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
-      .option(
-        '--ticket-file <file>',
-        'read the ticket from this file, or - for standard input (or set $DDT_TICKET)',
-      )
-      .option('--identity <file>', 'ssh key (or .pub of one in an agent) to sign for a public ticket')
-      .option('--connect <host[:port]>', "connect to this address instead of the ticket's")
-      .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
-      .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
-      .option('--source-size <size>', 'size of standard input: an earlier end is an error')
-      .addOption(
-        new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros')
-          .choices(['stop', 'zero'])
-          .default('stop'),
-      )
-      .option('--mapfile <file>', "ddrescue's format: skip what it lists as read, and keep it up to date")
-      .option(
-        '--bwlimit <limit>',
-        "bytes per second: 2M, or a timetable:\n'08:00,512K 19:00,off', or @file with either",
-      )
-      .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
-      .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
-      .option(
-        '--retry-for <duration>',
-        'how long without progress; until first contact 2m if not given',
-        '24h',
-      )
-      .option('--memory <size>', 'memory for block buffers', '512MiB')
-      .addOption(
-        new Option('--progress <format>', 'auto: tty on a terminal, else plain')
-          .choices(PROGRESS_FORMATS)
-          .default('auto'),
-      )
-      .option('--probe', 'measure line and disks for ten seconds, estimate the time; exits with 3')
-      .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
-      .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
-      .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
-      .option('--yes', 'overwrite what is on the target without asking')
-      .option('--receipt <file>', 'write the signed receipt here, <file>.sig and <file>.digests beside it')
-      .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
-      .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
-      .option('--remote-program <command>', 'run this there, and bring nothing')
-      .option('--remote-dir <dir>', 'for program and state there', REMOTE_DIR)
-      .option('--keep', 'leave both there after the copy')
-      .option('--listen <[host:]port>', 'default there: :8443, or a free port')
-      .option('--overwrite-target', 'what the target holds may be destroyed')
-      .option('--discard-transfer', 'forget the earlier transfer onto it')
-      .option('--update', 'send what differs to a sealed copy')
-      .option('--adopt', 'compare with what the target holds first')
-      .addOption(
-        new Option('--verify <how>', 'none: nothing is read back')
-          .choices(['read-back', 'none'])
-          .default('read-back'),
-      )
-      .addHelpText('after', HELP_AFTER)
-      .exitOverride()
-      .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS })
-  );
+  return new Command('ddt-send')
+    .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
+    .description(
+      'Copies a disk onto a disk of another machine. That is reached by ssh, or by the\n' +
+        'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
+    )
+    .usage('[options] <source> [[user@]host:target | ticket]')
+    .argument('<source>', 'block device, file, or - for standard input')
+    .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
+    .option(
+      '--ticket-file <file>',
+      'take the ticket from this file, or - for standard input (or $DDT_TICKET)',
+    )
+    .option('--identity <file>', 'ssh key (or .pub of one in an agent) to sign for a public ticket')
+    .option('--connect <host[:port]>', "connect to this address instead of the ticket's")
+    .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
+    .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
+    .option('--source-size <size>', 'size of standard input: an earlier end is an error')
+    .addOption(
+      new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros')
+        .choices(['stop', 'zero'])
+        .default('stop'),
+    )
+    .option('--mapfile <file>', "ddrescue's format: skip what it lists as read, and keep it up to date")
+    .option(
+      '--bwlimit <limit>',
+      "bytes per second: 2M, or a timetable:\n'08:00,512K 19:00,off', or @file with either",
+    )
+    .option('--compress <how>', 'auto: where it saves time; none, zstd, or zstd:1 to zstd:19', 'auto')
+    .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
+    .option('--retry-for <duration>', 'how long without progress; until first contact 2m if not given', '24h')
+    .option('--memory <size>', 'memory for block buffers', '512MiB')
+    .addOption(
+      new Option('--progress <format>', 'auto: tty on a terminal, else plain')
+        .choices(PROGRESS_FORMATS)
+        .default('auto'),
+    )
+    .option('--probe', 'measure line and disks for ten seconds, estimate the time; exits with 3')
+    .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
+    .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
+    .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
+    .option('--yes', 'overwrite what is on the target without asking')
+    .option('--receipt <file>', 'write the signed receipt here, <file>.sig and <file>.digests beside it')
+    .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
+    .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
+    .option('--remote-program <command>', 'run this there, and bring nothing')
+    .option('--remote-dir <dir>', 'for program and state there', REMOTE_DIR)
+    .option('--keep', 'leave both there after the copy')
+    .option('--listen <[host:]port>', 'default there: :8443, or a free port')
+    .option('--overwrite-target', 'what the target holds may be destroyed')
+    .option('--discard-transfer', 'forget the earlier transfer onto it')
+    .option('--update', 'send what differs to a sealed copy')
+    .option('--adopt', 'compare with what the target holds first')
+    .addOption(
+      new Option('--verify <how>', 'none: nothing is read back')
+        .choices(['read-back', 'none'])
+        .default('read-back'),
+    )
+    .option('--pulled', 'used by ddt-receive: the ticket comes from there')
+    .option('--relay <port>', 'used by ddt-receive: source and output are those of that port')
+    .addHelpText('after', HELP_AFTER)
+    .exitOverride()
+    .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS });
 }
 
 interface Flags {
   readonly keep?: true;
+  readonly pulled?: true;
   readonly overwriteTarget?: true;
   readonly discardTransfer?: true;
   readonly update?: true;
@@ -199,10 +202,10 @@ interface Flags {
 }
 
 function readOptions(command: Command): SendOptions {
-  const { dryRun, probe, check, keepOpen, yes, ...raw } = command.opts<
+  const { dryRun, probe, check, keepOpen, yes, pulled, ...raw } = command.opts<
     Partial<Record<string, string>> & Flags
   >();
-  const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize } = raw;
+  const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize, relay } = raw;
   const memoryBytes = parseSize(memory, '--memory');
   const retryForMs = parseDuration(raw['retryFor'] ?? '', '--retry-for');
   const isRetryForGiven = command.getOptionValueSource('retryFor') !== 'default';
@@ -211,6 +214,9 @@ function readOptions(command: Command): SendOptions {
   }
   refuseContradictions(command);
   const { target, ...named } = readArguments(command.args);
+  if (pulled === true && (target !== undefined || named.source === '-')) {
+    throw new TransferError('usage', '--pulled takes a disk or a file, and no target', { hint: HINT_HELP });
+  }
   const isTicket = target === undefined || looksLikeTicket(target);
   const destination = isTicket ? undefined : parseDestination(target);
   // Somebody may have pasted a whole command with a ticket in it.
@@ -219,6 +225,8 @@ function readOptions(command: Command): SendOptions {
     ...named,
     ticket: destination === undefined ? target : undefined,
     far: readFar(command, destination),
+    isPulled: pulled === true,
+    relayPort: relay === undefined ? undefined : parseWhole(relay, '--relay', 1, 65_535),
     ticketFile: raw['ticketFile'],
     identity: raw['identity'],
     connect: connect === undefined ? undefined : parseHostPort(connect, '--connect'),
@@ -268,6 +276,7 @@ const CONTRADICTIONS = [
   ['--probe', '--mapfile'],
   ['--keep-open', '--receipt'],
   ['--program', '--remote-program'],
+  ...['--ticket-file', '--identity', '--connect'].map((way) => ['--pulled', way] as const),
   // They change what the receiver has recorded.
   ...['--dry-run', '--probe', '--check'].flatMap((reading) =>
     ['--discard-transfer', '--update', '--adopt'].map((change) => [reading, change] as const),
@@ -318,12 +327,7 @@ function readFar(command: Command, destination: Destination | undefined): FarArg
     });
   }
   const raw = command.opts<Partial<Record<string, string>> & Flags>();
-  const remoteDir = (raw['remoteDir'] ?? REMOTE_DIR).replace(/(?<=.)\/+$/, '');
-  if (!/^\/[^\n\r\0]+$/.test(remoteDir)) {
-    throw new TransferError('usage', `--remote-dir '${remoteDir}' is not an absolute path`, {
-      hint: HINT_HELP,
-    });
-  }
+  const remoteDir = parseRemoteDir(raw['remoteDir'] ?? REMOTE_DIR);
   const isDiscarding = raw.discardTransfer === true;
   return {
     destination,

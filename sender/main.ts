@@ -21,6 +21,8 @@ import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import { makeReporter, type Outputs } from './display/make-reporter.ts';
 import type { Reporter } from './display/reporter.ts';
+import { relay } from '../common/io/relay.ts';
+import { Pulled, openPulled } from './pulled.ts';
 import { openFarMachine, receiptLine, type FarOutcome } from './far-machine.ts';
 import { findTicket } from './find-ticket.ts';
 import { takeMovedArguments } from './moved-arguments.ts';
@@ -42,18 +44,23 @@ import { send, type SendContext, type SendRequest, type SendResult } from './tra
 /** As `POST /prove` takes it. */
 const NONCE_BYTES = 32;
 
-async function main(outputs: Outputs): Promise<number> {
+async function main(own: Outputs): Promise<number> {
   const words = takeMovedArguments(process.argv.slice(2), process.env);
   const options = parseSendArgs(words, (text) => process.stdout.write(text));
   if (options === 'help') return 0;
+  if (options.relayPort !== undefined) return await relay({ host: '127.0.0.1', port: options.relayPort });
   countExternalMemory();
+  const pulled = options.isPulled ? await Pulled.open(own.out) : undefined;
+  const outputs = pulled?.outputs ?? own;
   const reporter = await makeReporter(options.progress, outputs);
   void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals((status) => process.exit(status));
+  pulled?.onGone(() => signals.end());
+  pulled?.onProgressAsked(() => reporter.progressNow());
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
   try {
-    return await signals.bound(run(options, { reporter, signals, outputs }));
+    return await signals.bound(run(options, { reporter, signals, outputs, pulled }));
   } catch (error) {
     if (!(error instanceof TransferError)) {
       reporter.failed({ code: 'bug', message: String(error) });
@@ -69,15 +76,16 @@ interface RunParts {
   readonly reporter: Reporter;
   readonly signals: Signals;
   readonly outputs: Outputs;
+  readonly pulled: Pulled | undefined;
 }
 
 /** @returns the exit status. */
-async function run(options: SendOptions, { reporter, signals, outputs }: RunParts): Promise<number> {
+async function run(options: SendOptions, { reporter, signals, outputs, pulled }: RunParts): Promise<number> {
   refuseUnsafeEnvironment();
   await checkOutputs(options);
   using limits = await openLimit(options.bwlimit, reporter);
   const given =
-    options.far === undefined
+    options.far === undefined && pulled === undefined
       ? await findTicket(options, {
           nowSeconds: Math.floor(systemClock.wallMs() / 1000),
           onRequest: (text) => reporter.fact(`sign     ${text.trim()}`),
@@ -93,18 +101,19 @@ async function run(options: SendOptions, { reporter, signals, outputs }: RunPart
     return true;
   });
   const { signal } = signals;
-  const receiverName = options.far?.destination.login ?? given?.host ?? '';
+  const receiverName = options.far?.destination.login ?? pulled?.name ?? given?.host ?? '';
   const preflight = new Preflight(source, options, { receiverName, reporter, signal });
   await preflight.checkSource();
   const unacked = new UnackedBytes();
   await using machine =
     options.far &&
     (await openFarMachine(options.far, options, { unacked, reporter, signal, err: outputs.err }));
-  const ticket = machine?.far.ticket ?? given;
+  using line = pulled && (await openPulled(pulled, options, { unacked, reporter, signal }));
+  const ticket = machine?.far.ticket ?? line?.ticket ?? given;
   assert(ticket !== undefined);
   const isAnswered = machine?.isConfirmed === true;
   const request: SendRequest = {
-    ...requestFor(options, { ticket, limits, reporter, unacked, far: machine?.far }),
+    ...requestFor(options, { ticket, limits, reporter, unacked, far: machine?.far ?? line }),
     receiverName,
     isKeptOpen: options.isKeptOpen,
     areDigestsWanted: options.receiptFile !== undefined,
@@ -127,10 +136,9 @@ async function run(options: SendOptions, { reporter, signals, outputs }: RunPart
   const { mapfile } = options;
   const result = await copy(request, context, { mapfile, reporter });
   const status = await reportCopy(result, source, { options, reporter });
-  if (machine !== undefined) {
-    machine.outcome = farOutcomeOf(result, status);
-    if (result.outcome === 'sealed') reporter.fact(receiptLine(result.seal));
-  }
+  if (machine !== undefined) machine.outcome = farOutcomeOf(result, status);
+  const isDistant = machine !== undefined || pulled !== undefined;
+  if (isDistant && result.outcome === 'sealed') reporter.fact(receiptLine(result.seal));
   await preflight.finish();
   return status;
 }
@@ -226,8 +234,9 @@ function reportProof(count: number | undefined, reporter: Reporter): void {
 }
 
 /** A sealed copy takes no block. */
-function updateHint(targetPath: string, { far }: SendOptions): string {
-  if (far !== undefined) return 'to bring the copy up to date, run the same command again with --update';
+function updateHint(targetPath: string, { far, isPulled }: SendOptions): string {
+  if (far !== undefined || isPulled)
+    return 'to bring the copy up to date, run the same command again with --update';
   const path = pathToType(targetPath, 'target');
   return (
     `to bring the copy up to date, run 'ddt-receive --update ${path}' on the receiver, ` +
@@ -276,7 +285,8 @@ function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOpti
 interface RequestParts {
   readonly ticket: Ticket;
   readonly unacked: UnackedBytes;
-  readonly far: Far | undefined;
+  /** In place of a connection to the address of the ticket. */
+  readonly far: Pick<Far, 'dial' | 'connectionsMax'> | undefined;
   readonly limits: ScheduleSource | undefined;
   readonly reporter: Reporter;
 }

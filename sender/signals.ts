@@ -54,6 +54,11 @@ export class Signals {
     });
   }
 
+  /** As a signal does that asks the process to end. */
+  end(): void {
+    this.#interrupt(EXIT_STATUS.sigterm);
+  }
+
   #interrupt(status: number): void {
     if (this.signal.aborted) return;
     this.#status = status;

@@ -118,11 +118,8 @@ function versionOf(text: string): string {
 
 /** Of the far machine. */
 export function unsuitable(role: Role, reason: string, hint?: string): TransferError {
-  return new TransferError(
-    'machine-unsuitable',
-    `cannot start a ${role === 'send' ? 'sender' : 'receiver'} there: ${reason}`,
-    {
-      ...(hint !== undefined && { hint }),
-    },
-  );
+  const what = role === 'send' ? 'cannot start a sender there' : 'cannot start a receiver there';
+  return new TransferError('machine-unsuitable', `${what}: ${reason}`, {
+    ...(hint !== undefined && { hint }),
+  });
 }

@@ -19,7 +19,7 @@ const START_SECONDS = 120;
 const STOP_SECONDS = 15;
 
 /**
- * Says `os`, `root` (yes, sudo, no), `from` (where the login comes from), `program` (a digest, of each that is
+ * Says `os`, `root` (yes, sudo, no), `from` (where the login comes from), `program` (a digest, of each one
  * there), and `path` (of others).
  */
 export function askScript(base: string, role: Role): string {

@@ -1,37 +1,45 @@
 /** The reporter for this process's outputs, neither of which it waits for. */
 import { systemClock } from '../../common/clock.ts';
-import type { TextOutput } from '../../common/io/terminal-output.ts';
 import type { LiveArea } from '../../common/io/live-area.ts';
-import { ASCII_STYLE, BLOCKS_STYLE } from './live-line.ts';
-import { Reporter, type ProgressFormat } from './reporter.ts';
 import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts';
+import type { TextOutput } from '../../common/io/terminal-output.ts';
+import { ASCII_STYLE, BLOCKS_STYLE, type BarStyle } from './live-line.ts';
+import { Reporter, type ProgressFormat } from './reporter.ts';
+
+/** What the live line is drawn on. */
+export interface Screen {
+  readonly area: LiveArea;
+  readonly style: BarStyle;
+}
 
 export interface Outputs {
   readonly out: TextOutput;
   readonly err: TextOutput;
+  /** Of another machine: in place of this process's terminal. null: there is none. */
+  readonly screen?: Screen | null;
 }
 
 export async function makeReporter(
   wanted: ProgressFormat | 'auto',
-  { out, err }: Outputs,
+  { out, err, screen }: Outputs,
 ): Promise<Reporter> {
-  const canDraw = canDrawOn(process.stderr, process.env['TERM']);
+  const canDraw = screen === undefined ? canDrawOn(process.stderr, process.env['TERM']) : screen !== null;
   const isAuto = wanted === 'auto' || (wanted === 'tty' && !canDraw);
   const writeErr = (text: string): void => void err.write(text);
   const format = isAuto ? (canDraw ? 'tty' : 'plain') : wanted;
-  const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
   return new Reporter({
     format,
-    isTerminal: process.stderr.isTTY,
+    isTerminal: screen === undefined ? process.stderr.isTTY : canDraw,
     clock: systemClock,
     writeOut: (text) => void out.write(text),
     writeErr,
-    ...(format === 'tty' ? { live: { area: await makeArea(writeErr), style } } : {}),
+    ...(format === 'tty' ? { live: screen ?? (await ownScreen(writeErr)) } : {}),
   });
 }
 
 /** Loaded where there is a terminal: the widths of all characters take a tenth of the start. */
-async function makeArea(write: (text: string) => void): Promise<LiveArea> {
+async function ownScreen(write: (text: string) => void): Promise<Screen> {
   const { TerminalArea } = await import('../../common/io/live-area.ts');
-  return new TerminalArea(process.stderr, write);
+  const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
+  return { area: new TerminalArea(process.stderr, write), style };
 }

@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { TransferError } from '../../common/errors.ts';
 import { VERSION_TEXT } from '../../common/protocol/version.ts';
 import { parseReceiveArgs, wantsJsonLog, type ReceiveOptions } from '../../receiver/cli.ts';
+import type { PullOptions } from '../../receiver/pull/pull.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULTS: ReceiveOptions = {
@@ -36,6 +37,91 @@ function parse(...argv: readonly string[]): ReceiveOptions {
   assert(command.kind === 'receive');
   return command.options;
 }
+
+function parsePull(...argv: readonly string[]): PullOptions {
+  const command = parseReceiveArgs(argv, (text) => assert.fail(`printed: ${text}`));
+  assert(command.kind === 'pull');
+  return command.options;
+}
+
+test('a second argument is a source on another machine', () => {
+  assert.deepEqual(parsePull('/dev/vdd', 'root@old:/dev/sda'), {
+    source: { login: 'root@old', port: undefined, path: '/dev/sda' },
+    sshCommand: 'ssh',
+    remoteProgram: undefined,
+    programFile: undefined,
+    base: '/var/lib/dd-transfer',
+    isKept: false,
+    advertise: undefined,
+    receiver: { target: '/dev/vdd', always: [], first: [], listen: undefined },
+    sendWords: [],
+    retryForMs: 86_400_000,
+  });
+});
+
+test('options beside a source go where they belong, as they were given', () => {
+  const far = [
+    '--ssh',
+    'ssh -i key',
+    '--remote-program',
+    '/opt/ddt send',
+    '--remote-dir',
+    '/opt/d/',
+    '--keep',
+  ];
+  const here = ['--listen', ':9000', '--advertise', 'vm', '--overwrite-target', '--memory', '64MiB'];
+  const first = ['--discard-transfer', '--yes'];
+  const send = ['--bwlimit', '2M', '--connections=4', '--on-read-error', 'zero', '--retry-for', '1h'];
+  const all = [...far, ...here, ...first, ...send, '--progress', 'json'];
+  assert.deepEqual(parsePull(...all, 'disk.img', 'ssh://old:2222/dev/sda'), {
+    source: { login: 'old', port: 2222, path: '/dev/sda' },
+    sshCommand: 'ssh -i key',
+    remoteProgram: '/opt/ddt send',
+    programFile: undefined,
+    base: '/opt/d',
+    isKept: true,
+    advertise: 'vm',
+    receiver: {
+      target: 'disk.img',
+      always: ['--advertise', 'vm', '--overwrite-target', '--memory', '64MiB'],
+      first,
+      listen: ':9000',
+    },
+    sendWords: [
+      '--bwlimit',
+      '2M',
+      '--connections',
+      '4',
+      '--on-read-error',
+      'zero',
+      '--retry-for',
+      '1h',
+      '--progress',
+      'json',
+    ],
+    retryForMs: 3_600_000,
+  });
+});
+
+test('what is no source, and what means nothing beside one or without one, is a usage error', () => {
+  for (const [argv, message] of [
+    [['a', '/dev/sda'], /^'\/dev\/sda' is not a source: expected <target> \[user@\]host:source$/],
+    [['old:/dev/sda', '/dev/vdd'], /^the target comes first: expected/],
+    [['a', 'old:'], /^cannot read the source 'old:': the disk is missing after the host$/],
+    [['a', 'old:-'], /^a pipe cannot be copied from another machine$/],
+    [['a', 'old:b', '--once'], /^--once cannot be combined with a source like root@old:\/dev\/sda$/],
+    [['a', 'old:b', '--ticket-file', 't'], /^--ticket-file cannot be combined with a source/],
+    [['a', 'old:b', '--log', 'json'], /^--log cannot be combined with a source/],
+    [['a', 'old:b', '--update', '--adopt'], /^--update cannot be combined with '--adopt'$/],
+    [['a', 'old:b', '--program', 'p', '--remote-program', 'q'], /exclude each other$/],
+    [['a', 'old:b', '--remote-dir', 'x'], /^--remote-dir 'x' is not an absolute path$/],
+    [['a', '--keep'], /^--keep is only for a source like root@old:\/dev\/sda$/],
+    [['a', '--bwlimit', '2M'], /^--bwlimit is only for a source/],
+    [['a', 'old:b', 'c'], /^too many arguments/],
+  ] as const) {
+    assert.throws(() => parsePull(...argv), { name: 'TransferError', code: 'usage', message });
+  }
+});
 
 test('only the target is required', () => {
   assert.deepEqual(parse('/dev/vdd'), DEFAULTS);
@@ -138,7 +224,7 @@ test('each mistake has its own message', () => {
     [['--check-receipt', 'r.json', '--once', 'a'], "--check-receipt cannot be combined with '--once'"],
     [['--update', '--adopt', 'a'], "--update cannot be combined with '--adopt'"],
     [['--update', '--discard-transfer', 'a'], "--discard-transfer cannot be combined with '--update'"],
-    [['a', 'b'], 'too many arguments. Expected 1 argument but got 2: a, b.'],
+    [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
     [['a', '--listen'], '--listen needs a value: --listen <[host:]port>'],
     [['a', '--listen', 'everywhere'], "--listen 'everywhere' is not [host:]port"],
     [['a', '--listen', ':'], "--listen ':' is not [host:]port"],
@@ -175,13 +261,15 @@ function help(flag = '--help'): string {
 test('help goes to standard output, fits 80 columns, splits no word and names every option', () => {
   assert.equal(help('-h'), help());
   const lines = help().trimEnd().split('\n');
-  assert(lines.length >= 24 && lines.length <= 72, `${lines.length} lines`);
+  assert(lines.length >= 24 && lines.length <= 90, `${lines.length} lines`);
   assert.deepEqual(
     lines.filter((line) => line.length > 80),
     [],
   );
   const names = ['listen', 'advertise', 'state-dir', 'list', 'ticket-file', 'overwrite-target', 'once'];
-  names.push('yes', 'update', 'adopt', 'check-receipt');
+  names.push('yes', 'update', 'adopt', 'check-receipt', 'ssh', 'program', 'remote-program', 'remote-dir');
+  names.push('keep', 'bwlimit', 'compress', 'connections', 'block-size', 'on-read-error', 'digest');
+  names.push('retry-for', 'progress');
   names.push('discard-transfer', 'max-connections', 'memory', 'log', 'tls-cert', 'tls-key', 'curl-help');
   for (const name of names) assert.match(help(), new RegExp(`^ {2}--${name}\\b`, 'm'));
   const words = help().replaceAll(/\s+/g, ' ');
@@ -244,7 +332,7 @@ test('--version prints on one line what a bug report needs', () => {
 
 test('the examples of the help are valid command lines', () => {
   const examples = [...help().matchAll(/^ {2}ddt-receive (.*)$/gm)].map(([, line = '']) => line.split(' '));
-  assert.equal(examples.length, 5);
+  assert.equal(examples.length, 6);
   for (const argv of examples) parseReceiveArgs(argv, () => assert.fail());
 });
 

@@ -1,4 +1,4 @@
-/** A machine that ssh reaches, here on loopback with a real sshd, and `ddt-send` that copies onto it. */
+/** A machine that ssh reaches, here on loopback with a real sshd, and copies onto it and from it. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { appendFile, chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
@@ -13,9 +13,11 @@ const START_MS_MAX = 60_000;
 const SEND_MS_MAX = 90_000;
 const LEFT_MS_MAX = 20_000;
 /** What a run starts, on either side. */
-export const OURS = /ddt-receive|^ssh[: ]/;
+export const OURS = /ddt-(receive|send)|^ssh[: ]/;
 /** Nothing listens there: the receiver cannot be reached but through ssh. */
 export const NOWHERE = ['--connect', '127.0.0.1:1'];
+/** The same for a source on that machine. */
+export const PULL_NOWHERE = ['--advertise', '127.0.0.1:1'];
 
 export interface FarMachineOptions extends SshLines {
   readonly elsewhere?: Elsewhere;
@@ -83,6 +85,38 @@ export class FarMachine implements AsyncDisposable {
     return [...place, ...more, this.source, `loopback:${target}`];
   }
 
+  /** What `ddt-receive` gets to copy the source of that machine; the sender runs from this checkout. */
+  pullWords(more: readonly string[], source = this.source): string[] {
+    const { configFile, base, folder } = this;
+    const program = more.some((word) => /^--(remote-)?program$/.test(word))
+      ? []
+      : ['--remote-program', join(SCRIPTS, 'ddt-send')];
+    const listen = more.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+    const place = ['--ssh', `ssh -F ${configFile}`, '--remote-dir', base, ...program, ...listen];
+    return [...place, '--state-dir', join(folder, 'state'), ...more, this.target, `loopback:${source}`];
+  }
+
+  /** Runs a `ddt-receive` that pulls to its end. */
+  async pull(...more: readonly string[]): Promise<Ended> {
+    return await this.pullFrom(this.source, ...more);
+  }
+
+  async pullFrom(source: string, ...more: readonly string[]): Promise<Ended> {
+    const options = { env: this.#environment(), timeoutMs: SEND_MS_MAX };
+    return await run(join(SCRIPTS, 'ddt-receive'), this.pullWords(more, source), options);
+  }
+
+  async pullIn(env: NodeJS.ProcessEnv, ...more: readonly string[]): Promise<Ended> {
+    const options = { env: this.#environment(env), timeoutMs: SEND_MS_MAX };
+    return await run(join(SCRIPTS, 'ddt-receive'), this.pullWords(more), options);
+  }
+
+  /** @param under what the command line starts with. */
+  async startPull(more: readonly string[], under: readonly string[] = []): Promise<Started> {
+    const options = { env: this.#environment(), under };
+    return this.#stack.use(await start(join(SCRIPTS, 'ddt-receive'), this.pullWords(more), options));
+  }
+
   /** Runs `ddt-send` to its end. */
   async send(...more: readonly string[]): Promise<Ended> {
     return await this.sendIn({}, ...more);
@@ -100,8 +134,16 @@ export class FarMachine implements AsyncDisposable {
 
   /** `ddt-send` on a terminal of its own. */
   async startOnTerminal(...more: readonly string[]): Promise<Started> {
-    const quoted = this.words(more).map((word) => `'${word}'`);
-    const command = [join(SCRIPTS, 'ddt-send'), ...quoted].join(' ');
+    return await this.#startOnTerminal('ddt-send', this.words(more));
+  }
+
+  /** A `ddt-receive` that pulls, on a terminal of its own. */
+  async startPullOnTerminal(...more: readonly string[]): Promise<Started> {
+    return await this.#startOnTerminal('ddt-receive', this.pullWords(more));
+  }
+
+  async #startOnTerminal(name: string, words: readonly string[]): Promise<Started> {
+    const command = [join(SCRIPTS, name), ...words.map((word) => `'${word}'`)].join(' ');
     return await start('script', ['-qec', command, '/dev/null'], { env: this.#environment() });
   }
 
@@ -150,7 +192,7 @@ export class FarMachine implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { id } of await this.processes(/^ddt-receive|^ssh: |^ssh /)) {
+    for (const { id } of await this.processes(/^ddt-(receive|send)|^ssh: |^ssh /)) {
       try {
         process.kill(id, 'SIGKILL');
       } catch {
@@ -172,8 +214,8 @@ export async function assertNothingLeft(machine: FarMachine): Promise<void> {
 /** What stands for the one file: it is called in the same way, and runs the code of this checkout. */
 export async function writeProgram(machine: FarMachine, body = ''): Promise<string> {
   const path = join(machine.folder, 'ddt-linux');
-  const receive = `${SCRIPTS}/ddt-receive`;
-  const script = `#!/bin/sh\n${body}\n[ "$1" != receive ] || shift\nexec '${receive}' "$@"\n`;
+  const choose = 'case $1 in send) name=ddt-send; shift ;; receive) name=ddt-receive; shift ;; esac';
+  const script = `#!/bin/sh\n${body}\nname=ddt-receive\n${choose}\nexec '${SCRIPTS}'/$name "$@"\n`;
   const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
   await writeFile(path, Buffer.concat([Buffer.from(script), programTrailer(architecture)]), { mode: 0o755 });
   return path;

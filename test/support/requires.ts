@@ -24,6 +24,7 @@ const PACKAGE_OF = {
   groff: 'groff',
   growpart: 'cloud-guest-utils',
   ip: 'iproute2',
+  iptables: 'iptables',
   losetup: 'mount',
   'mkfs.ext4': 'e2fsprogs',
   nbdcopy: 'libnbd-bin',

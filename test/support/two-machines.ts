@@ -65,6 +65,11 @@ export class TwoMachines implements AsyncDisposable {
     return `ddt-${end}-${this.#number}`;
   }
 
+  /** What the command line of a process on that machine starts with. */
+  under(end: End): string[] {
+    return ['ip', 'netns', 'exec', this.#nameOf(end)];
+  }
+
   async ip(end: End, ...args: readonly string[]): Promise<void> {
     await runOk('ip', ['-n', this.#nameOf(end), ...args]);
   }
@@ -103,8 +108,8 @@ export class TwoMachines implements AsyncDisposable {
   }
 
   async #start(end: End, command: string, ...args: readonly string[]): Promise<Started> {
-    const inside = ['netns', 'exec', this.#nameOf(end), join(SCRIPTS, command), ...args];
-    return this.#stack.use(await start('ip', inside, { env: environment() }));
+    const options = { env: environment(), under: this.under(end) };
+    return this.#stack.use(await start(join(SCRIPTS, command), args, options));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
