@@ -20,6 +20,8 @@ import { shellWord } from '../../common/text.ts';
 const END_MS_MAX = 5000;
 const COMPLAINT_BYTES_MAX = 4096;
 const PORT_MAX = 65_535;
+/** More than a sender writes: memory is not for a machine that never ends its line. */
+const LINE_BYTES_MAX = 1024 * 1024;
 
 export interface FarSenderEvents {
   /** Text of the sender, in whole lines. */
@@ -95,6 +97,12 @@ export class FarSender {
     const [out, err] = [this.#child.stdout, this.#child.stderr];
     if (out === null || err === null) throw new Error('its outputs are pipes');
     let isBegun = false;
+    let lineBytes = 0;
+    out.on('data', (chunk: Buffer) => {
+      const end = chunk.lastIndexOf('\n');
+      lineBytes = end < 0 ? lineBytes + chunk.length : chunk.length - end - 1;
+      if (lineBytes > LINE_BYTES_MAX) this.#child.kill();
+    });
     createInterface({ input: out }).on('line', (line) => {
       if (isBegun) this.#take(line);
       // What a login shell prints comes before it.

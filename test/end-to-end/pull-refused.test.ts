@@ -106,6 +106,16 @@ void suite('programs there', { skip, concurrency: 3 }, () => {
     assert.match(stderr, /^\?\[2J\? and more$/m);
   });
 
+  test('a line without an end takes no memory here', async () => {
+    await using machine = await make();
+    const endless = join(machine.folder, 'endless');
+    await writeFile(endless, "#!/bin/sh\nread hello\nexec tr '\\0' x </dev/zero\n", { mode: 0o755 });
+    const { status, stderr } = await machine.pull('--remote-program', endless);
+    assert.equal(status, 4, stderr);
+    assert.match(stderr, /error: cannot start a sender at loopback: /);
+    await assertUntouched(machine);
+  });
+
   test('a program that does not start there is named', async () => {
     await using machine = await make();
     const { status, stderr } = await machine.pull('--remote-program', '/nowhere/ddt-send');
