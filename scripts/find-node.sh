@@ -1,6 +1,6 @@
-# Sourced with $ddt_name set. Finds the project through symbolic links and a Node.js that is new enough: sets
-# $ddt_home and $ddt_node, or says what to do and exits with 2.
-ddt_home=$(dirname "$(dirname "$(readlink -f "$0")")")
+# Sourced with $ddt_name set, and $ddt_self, the script without symbolic links. Finds the project and a Node.js that
+# is new enough: sets $ddt_home and $ddt_node, or says what to do and exits with 2.
+ddt_home=${ddt_self%/*/*}
 ddt_node=
 # Not node_modules/.bin/node: the npm of Debian 12 and 13 (9.2) does not make that link, since there are two optional
 # packages with a program of this name. Only the one for this machine is installed.

@@ -1,8 +1,8 @@
-# Sourced with $ddt_name and $ddt_main set: runs $ddt_main, a path in the project, with the arguments.
+# Sourced with $ddt_name, $ddt_main and $ddt_self set: runs $ddt_main, a path in the project, with the arguments.
 # SIGUSR1 asks for progress (common/progress-signal.ts): until there is an answer it is ignored by this shell, and
 # blocked by Node.js, which would open its debugger.
 trap '' USR1
-. "$(dirname "$(readlink -f "$0")")/find-node.sh"
+. "${ddt_self%/*}/find-node.sh"
 # libuv's thread pool does all reads, writes, flushes, digests and decoding; its default is four threads. Eight keep
 # the receiver going during a slow flush. The sender gets eight more than its 64 connections: on a disk with bad
 # sectors each of them can wait minutes for a read, and an idle thread costs nothing.
