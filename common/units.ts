@@ -49,12 +49,13 @@ export function parseSize(text: string, option?: string): number {
 export function parseDuration(text: string, option?: string): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text);
   const factor = DURATION_FACTORS_MS[match?.[2] ?? '?'];
-  if (factor === undefined) {
+  const ms = factor === undefined ? NaN : Math.round(Number(match?.[1]) * factor);
+  if (!Number.isSafeInteger(ms)) {
     throw new TransferError('usage', `${prefix(option)}'${text}' is not a duration`, {
       hint: 'for example 90s, 15m or 24h',
     });
   }
-  return Math.round(Number(match?.[1]) * factor);
+  return ms;
 }
 
 function prefix(option: string | undefined): string {

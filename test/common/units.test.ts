@@ -116,7 +116,20 @@ test('durations need a unit', () => {
   ] as const) {
     assert.equal(parseDuration(text), ms, text);
   }
-  for (const text of ['', '90', '90 s', '-1s', '1w', '1H', '1e3s', 's', '1.s', '9999999999s', '1h30m']) {
+  for (const text of [
+    '',
+    '90',
+    '90 s',
+    '-1s',
+    '1w',
+    '1H',
+    '1e3s',
+    's',
+    '1.s',
+    '9999999999s',
+    '110001000d',
+    '1h30m',
+  ]) {
     const message = `'${text}' is not a duration`;
     assert.throws(() => parseDuration(text), { code: 'usage', message, hint: /90s, 15m or 24h/ }, text);
   }
