@@ -91,6 +91,11 @@ export class Verifier {
     return this.#doubts;
   }
 
+  /** Blocks that this process found changed by others, before the transfer was sealed. */
+  get changedCount(): number {
+    return this.#changedCount;
+  }
+
   /** Blocks that read back wrong too often. */
   get broken(): Range[] {
     return rangesOf(

@@ -164,7 +164,8 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
   }
   options.onSealed();
   const { json: text, signature } = result.receipt;
-  return jsonResponse({ receipt: JSON.parse(text), text, signature });
+  const changedCount = transfer.opened?.verifier?.changedCount ?? 0;
+  return jsonResponse({ receipt: JSON.parse(text), text, signature, changedCount });
 }
 
 export function postReopen(context: AppContext, { transfer, activity }: AppOptions): Response {

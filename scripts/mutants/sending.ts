@@ -116,8 +116,14 @@ export const SENDING: readonly Mutant[] = [
   {
     name: 'a listed block is skipped whatever its bytes are',
     file: 'sender/transfer/compare-block.ts',
-    edits: [['kept.digest.equals(present) && isSame', 'isSame']],
+    edits: [['isThere = isEqual && isSame', 'isThere = isSame']],
     tests: SEND_TESTS,
+  },
+  {
+    name: 'while the target is full every lane sends its block again',
+    file: 'sender/transfer/full-target.ts',
+    edits: [['if (this.#trial !== undefined) return false;', '']],
+    tests: ['test/sender/transfer/retry-outages.test.ts'],
   },
   {
     name: 'a block that changed before it was sent again goes unnoticed',

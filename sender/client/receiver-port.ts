@@ -55,6 +55,8 @@ export interface Seal {
   /** The exact bytes that are signed. */
   readonly text: string;
   readonly signature: string;
+  /** Blocks that another program has changed since they were written, and that were sent again. */
+  readonly changedCount: number;
 }
 
 /** What the sender has sent; the receipt has to repeat it. */

@@ -121,7 +121,9 @@ export function parseReadRate({ body }: { body: Buffer }): ReadRate {
 
 /** The receipt must be of this copy. */
 export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Seal {
-  const { text, signature } = objectOf(body);
+  // A receiver of version 0.1 does not say it.
+  const { text, signature, changedCount = 0 } = objectOf(body);
+  if (!isCount(changedCount)) throw badResponse('no count of changed blocks');
   if (typeof text !== 'string' || typeof signature !== 'string') throw badResponse('no text or signature');
   const receipt = objectOf(Buffer.from(text));
   // Receipts from before BLAKE3 was supported name no digest.
@@ -139,5 +141,6 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
     throw badResponse('a receipt that does not say how it was verified');
   const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
   if (unreadable === undefined) throw badResponse('a receipt without its unreadable areas');
-  return { verified, verifiedAt: textOrNull(receipt['verifiedAt']), unreadable, text, signature };
+  const verifiedAt = textOrNull(receipt['verifiedAt']);
+  return { verified, verifiedAt, unreadable, text, signature, changedCount };
 }

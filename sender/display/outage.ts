@@ -97,6 +97,7 @@ export function waitingEvent({ code, what, forMs, giveUpInMs }: Waiting): Record
 }
 
 function whatOf(error: TransferError): string {
+  if (isOfRoom(error)) return `waiting for room at the receiver: ${redact(error.message)}`;
   if (isOfTarget(error)) return `the target fails: ${redact(error.message)}`;
   const isLine = error.code === 'connection-failed' && error.cause !== undefined;
   return `waiting for the receiver: ${redact(isLine ? reasonOf(error.cause) : error.message)}`;
@@ -106,6 +107,11 @@ function standstillOf(connections: number): string {
   if (connections === 0) return 'waiting for the receiver: connecting';
   const where = connections === 1 ? 'the connection' : `any of ${connections} connections`;
   return `waiting for the receiver: no data on ${where}`;
+}
+
+/** Only somebody who makes room there ends it. */
+export function isOfRoom(error: TransferError): boolean {
+  return error.code === 'no-space';
 }
 
 /** The line works, the disk behind it does not. */

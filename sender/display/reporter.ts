@@ -148,6 +148,18 @@ export class Reporter implements SendReporter {
     if (this.#observed === undefined) this.#writeWaiting(this.#outages.waiting(0));
   }
 
+  noteRoom(): void {
+    this.#outages.noteRoom();
+  }
+
+  noteOtherSource(differentCount: number, recordedCount: number): void {
+    const what = `${differentCount} of the first ${recordedCount} blocks that the target had recorded`;
+    this.warning({
+      warning: `${what} differ from this source: was another one copied before?`,
+      hint: 'if this is the wrong source, end this run now: it overwrites them',
+    });
+  }
+
   noteUnreadable(areas: readonly Area[]): void {
     this.#unreadable.zeroed.add(areas);
   }

@@ -6,6 +6,7 @@ import { areasOutside, isSameAreas, type Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, blockIndexOf, offsetOf, type Geometry } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
+import type { FlaggedBlocks } from './flagged-blocks.ts';
 import type { Listing } from './listing.ts';
 import type { BlockDescriber, ReadBlock } from '../source/read-block.ts';
 import type { ReadMap } from '../bad-sectors/read-map.ts';
@@ -20,14 +21,24 @@ export interface ComparisonParts {
   readonly describer: BlockDescriber;
   readonly listing: Listing;
   readonly recorded: RecordedAreas;
+  /** Blocks that the target had at the claim. */
+  readonly recordedCount: number;
+  /** undefined: what differs is sent. */
+  readonly sealed?: FlaggedBlocks | undefined;
   readonly reporter: SendReporter;
   /** Tries until it succeeds or fails for good. */
   readonly retrying: <Result>(attempt: () => Promise<Result>) => Promise<Result>;
   readonly signal: AbortSignal;
 }
 
+/** As many tell whether it is another disk. */
+const RECORDED_SAMPLE = 64;
+
 export class BlockComparison {
   readonly #parts: ComparisonParts;
+  /** Blocks that the target had recorded, and those of them that are not the source's. */
+  #comparedCount = 0;
+  #differentCount = 0;
 
   constructor(parts: ComparisonParts) {
     this.#parts = parts;
@@ -59,8 +70,20 @@ export class BlockComparison {
     const before = await recorded.of(index, async () => await this.#head(index, lane));
     const lost = areasOutside(block.unreadable, before);
     const kept = lost.length === 0 ? block : await this.#keep(block, lost, { present, lane });
-    const isThere = kept.digest.equals(present) && isSameAreas(kept.unreadable, before);
+    const isEqual = kept.digest.equals(present);
+    if (block.unreadable.length === 0) this.#noteRecorded(isEqual);
+    const isThere = isEqual && isSameAreas(kept.unreadable, before);
     return { block: kept, isThere };
+  }
+
+  /** A disk that was written since has some that differ, another disk has hardly any other. */
+  #noteRecorded(isEqual: boolean): void {
+    const { reporter, recordedCount, sealed } = this.#parts;
+    this.#comparedCount++;
+    if (!isEqual) this.#differentCount++;
+    if (sealed !== undefined || this.#comparedCount !== Math.min(RECORDED_SAMPLE, recordedCount)) return;
+    if (this.#differentCount * 2 <= this.#comparedCount) return;
+    reporter.noteOtherSource(this.#differentCount, this.#comparedCount);
   }
 
   /** The target has these blocks now. */

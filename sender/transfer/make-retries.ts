@@ -12,5 +12,6 @@ export function makeRetries(
     retryForMs,
     firstContactForMs,
     onRetry: (error, _delayMs, giveUpInMs) => reporter.noteRetry(error, giveUpInMs),
+    onRoom: () => reporter.noteRoom(),
   });
 }

@@ -27,6 +27,10 @@ export interface SendReporter {
   start(observed: Observed): void;
   /** @param giveUpInMs time left without progress; Infinity if time does not decide. */
   noteRetry(error: TransferError, giveUpInMs?: number): void;
+  /** A target that had no room has taken something again. */
+  noteRoom(): void;
+  /** Of the first blocks that the target had recorded, most are not those of this source. */
+  noteOtherSource(differentCount: number, recordedCount: number): void;
   /** Unreadable areas of the source that become zeros on the target. */
   noteUnreadable(areas: readonly Area[]): void;
   /** Areas that have become unreadable, and whose bytes the target has from an earlier run. */

@@ -2,6 +2,7 @@
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, type ErrorCode } from '../../common/errors.ts';
 import { formatDuration } from '../../common/units.ts';
+import { FullTarget } from './full-target.ts';
 
 /**
  * A block whose digest does not match is sent three times; after that it is broken memory or a broken disk,
@@ -63,6 +64,8 @@ export interface RetriesOptions {
   readonly firstContactForMs?: number | undefined;
   /** Called with each failure that is tried again, and when that ends; Infinity if time does not decide. */
   readonly onRetry: (error: TransferError, delayMs: number, giveUpInMs: number) => void;
+  /** A target that had no room has some again. */
+  readonly onRoom?: () => void;
 }
 
 /**
@@ -86,6 +89,7 @@ export class Retries {
   #waitingSeenMs: number | undefined;
   /** Of runs that wait for the line. */
   readonly #pauses = new Set<AbortController>();
+  readonly #full = new FullTarget();
   #targetErrors = 0;
   /** Never reset: tells an attempt whether an error was counted since it began. */
   #targetErrorsEver = 0;
@@ -141,6 +145,7 @@ export class Retries {
     let failure: TransferError | undefined;
     let corruptCount = 0;
     let failureCount = 0;
+    let [wasFull, isTrial] = [false, false];
     try {
       for (;;) {
         const targetErrorsBefore = this.#targetErrorsEver;
@@ -148,6 +153,7 @@ export class Retries {
         try {
           const result = await attempt(failure);
           this.#noteReached();
+          if (wasFull) this.#options.onRoom?.();
           return result;
         } catch (error) {
           signal.throwIfAborted();
@@ -159,10 +165,15 @@ export class Retries {
           if (isCorrupt(error.code)) corruptCount++;
           if (error.code === 'io-error') this.#noteTargetError(targetErrorsBefore);
           this.#giveUpIfHopeless(error, corruptCount, beganMs);
-          await this.#pause(error, failureCount, signal);
+          const isFull = error.code === 'no-space';
+          wasFull ||= isFull;
+          if (isFull && !isTrial) isTrial = this.#full.begin();
+          if (isFull && !isTrial) await this.#full.ended(signal);
+          else await this.#pause(error, failureCount, signal);
         }
       }
     } finally {
+      if (isTrial) this.#full.end();
       if (failureCount > 0 && --this.#failingCount === 0) this.#failingSinceMs = undefined;
     }
   }

@@ -42,6 +42,8 @@ export interface TransmissionOptions {
   /** Nothing may be sent, only compared: blocks that differ are noted here. undefined: it is open. */
   readonly sealed: FlaggedBlocks | undefined;
   readonly recorded: RecordedAreas;
+  /** Blocks that the target had at the claim. */
+  readonly recordedCount: number;
   readonly lanes: Lanes;
   readonly retries: Retries;
   readonly counters: BlockCounters;

@@ -89,6 +89,10 @@ for (const kind of ['device', 'file'] as const) {
         await at.receiver.start();
         const ended = await runSender([...OPTIONS, '--ticket-file', at.receiver.ticketFile, at.source]);
         doneOf(ended);
+        assert.match(
+          ended.stderr,
+          /warning: another program has changed 2 blocks of \S+ during the transfer;/,
+        );
         await assertEqualFiles(at.source, at.target);
         await at.receiver.end('SIGTERM');
         assert.match(

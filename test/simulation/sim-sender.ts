@@ -92,6 +92,8 @@ export class SimSender implements SenderProcess {
           },
           noteUnreadable: () => {},
           noteKept: () => {},
+          noteRoom: () => {},
+          noteOtherSource: () => {},
           noteRetry: (error) => scheduler.trace(`retry ${error.code}`),
         },
       },

@@ -109,6 +109,8 @@ export async function sendThrough(
         fact: () => {},
         start: () => {},
         noteRetry: () => {},
+        noteRoom: () => {},
+        noteOtherSource: () => {},
         noteUnreadable: () => {},
         noteKept: () => {},
       },

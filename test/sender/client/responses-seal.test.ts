@@ -34,6 +34,7 @@ test('a receipt has to be of this copy and say how it was verified', () => {
     unreadable,
     text,
     signature: 's',
+    changedCount: 0,
   });
   const before = { ...good, digest: undefined };
   assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before BLAKE3 was supported');

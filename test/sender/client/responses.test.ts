@@ -95,8 +95,11 @@ test('valid responses are read as they are', () => {
     verified: 'read-back',
     verifiedAt: null,
     unreadable: [],
+    changedCount: 0,
     ...SEAL,
   });
+  assert.equal(parseSeal(responseOf({ ...SEAL, changedCount: 3 }), SEAL_REQUEST).changedCount, 3);
+  assert.throws(() => parseSeal(responseOf({ ...SEAL, changedCount: '3' }), SEAL_REQUEST), /no count/);
   const unclaimed = {
     ...STATUS,
     state: 'unclaimed',

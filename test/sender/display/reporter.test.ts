@@ -142,6 +142,24 @@ test('an outage is reported when it begins, then once a minute with its length',
   ]);
 });
 
+test('that the target has no room is said once, and once when it has some', async (context) => {
+  using all = scene(context, 'json');
+  all.start();
+  for (let minute = 0; minute < 5; minute++) {
+    all.reporter.noteRetry(new TransferError('no-space', 'it is full'));
+    // What was written before.
+    all.counters.verified++;
+    await all.pass(60);
+  }
+  all.reporter.noteRoom();
+  assert.deepEqual(all.err, [
+    'ddt-send: warning: there is no room at the receiver: it is full; trying again until there is\n',
+    'note     there is room at the receiver again, after 5 m\n',
+  ]);
+  all.reporter.noteRetry(new TransferError('no-space', 'full again'));
+  assert.equal(all.err.length, 3);
+});
+
 test('a later outage counts from its own beginning', async (context) => {
   using all = scene(context, 'none');
   all.start();

@@ -26,10 +26,13 @@ async function compared(
     describer,
     listing: new Listing(async () => await Promise.resolve(digestNow(GOOD))),
     recorded: new RecordedAreas({ unreadable: [], unreadableCount: 0 }, GEOMETRY),
+    recordedCount: 1,
     reporter: {
       fact: () => {},
       start: () => {},
       noteRetry: () => {},
+      noteRoom: () => {},
+      noteOtherSource: (different, recorded) => told.push(`${different} of ${recorded} differ`),
       noteUnreadable: (areas) => told.push(`unreadable ${JSON.stringify(areas)}`),
       noteKept: (areas) => told.push(`kept ${JSON.stringify(areas)}`),
     },

@@ -120,3 +120,31 @@ test('another service at the address ends the first contact at once, but not a l
   await one.retries.run(never, failing());
   assert.equal(await one.clock.runToEnd(one.retries.run(never, failing(other, other))), 'done');
 });
+
+test('of all that find no room, one tries again, and the others when it has got through', async () => {
+  const { clock, retries, delaysMs } = scene({ random: 0.999 });
+  let [tries, roomMs] = [0, 20_000];
+  const attempt = async (): Promise<string> => {
+    tries++;
+    if (clock.monotonicMs() < roomMs) throw failure('no-space');
+    return await Promise.resolve('done');
+  };
+  const lanes = Array.from({ length: 8 }, async () => await retries.run(never, attempt));
+  await clock.advance(20_000);
+  // One after 0.5, 1.5, 3.5, 7.5 and 15.5 s.
+  assert.deepEqual([tries, delaysMs.length], [8 + 5, 6]);
+  roomMs = 0;
+  assert.deepEqual(await clock.runToEnd(Promise.all(lanes)), Array(8).fill('done'));
+  assert.equal(tries, 8 + 5 + 8);
+});
+
+test('if the one that tries for all is given up, another one tries', async () => {
+  const { clock, retries } = scene({ random: 0.999 });
+  const gaveUp = new AbortController();
+  const first = retries.run(gaveUp.signal, failing(...Array.from({ length: 9 }, () => 'no-space' as const)));
+  const second = retries.run(never, failing('no-space'));
+  await clock.advance(10_000);
+  gaveUp.abort(failure('interrupted'));
+  await assert.rejects(first, { code: 'interrupted' });
+  assert.equal(await second, 'done');
+});
