@@ -18,6 +18,8 @@ const PRIVSEP_FOLDER = '/run/sshd';
 export interface SshLines {
   readonly server?: readonly string[];
   readonly client?: readonly string[];
+  /** Another one than that of this machine. */
+  readonly sshd?: string;
 }
 
 /** Where sshd listens, if not on loopback in this network namespace. */
@@ -87,7 +89,7 @@ export async function startLoopbackSsh(
   { address, far, near }: Elsewhere = { address: '127.0.0.1', far: [], near: [] },
   lines: SshLines = {},
 ): Promise<string> {
-  const sshd = findProgram('sshd');
+  const sshd = lines.sshd ?? findProgram('sshd');
   const packages = packagesFor(missingTools('sshd', 'ssh', 'ssh-keygen'));
   if (sshd === undefined || packages.length > 0) {
     throw new Failure(`OpenSSH is not installed: apt-get install ${packages.join(' ')}`);
