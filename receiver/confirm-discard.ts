@@ -1,20 +1,15 @@
 /** Asks before the progress of a transfer is thrown away. */
 import { createInterface } from 'node:readline/promises';
 import { TransferError } from '../common/errors.ts';
-import type { LostProgress } from './take-target.ts';
+import { lossText, type LostProgress } from './take-target.ts';
 
 /**
  * On a terminal it asks; elsewhere `--yes` has to say it.
  * @throws TransferError `target-refused` when the answer is anything but yes.
  */
-export async function confirmDiscard(
-  { path, durableBlocks, isSealed }: LostProgress,
-  isConfirmed: boolean,
-): Promise<void> {
+export async function confirmDiscard(lost: LostProgress, isConfirmed: boolean): Promise<void> {
   if (isConfirmed) return;
-  const what = isSealed
-    ? `the receipt of the complete copy on ${path}`
-    : `the progress of the transfer onto ${path}: ${durableBlocks} durable blocks`;
+  const what = lossText(lost);
   const keep = `to keep it, leave --discard-transfer out; to discard it without a question, add --yes`;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
     throw new TransferError('target-refused', `--discard-transfer would lose ${what}`, { hint: keep });

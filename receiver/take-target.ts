@@ -2,7 +2,6 @@
  * Brings a target and its journal together: refuses what must not be written, finds the transfer to resume,
  * or begins one. Nothing is written to the target, and a refused one leaves nothing in the state folder.
  */
-import { shellWord } from '../common/text.ts';
 import { existsSync } from 'node:fs';
 import type { DiskPlaces } from '../common/disk/disk-places.ts';
 import type { SqliteJournal } from './journal/sqlite-journal.ts';
@@ -39,6 +38,8 @@ export interface TakeOptions {
   readonly discardTransfer: boolean;
   /** What the target holds is taken over: it may be overwritten where the source differs. */
   readonly isAdoption: boolean;
+  /** Durable blocks may be discarded. */
+  readonly isConfirmed: boolean;
   /** Asked before durable blocks are discarded. @throws TransferError to keep them. */
   readonly confirmDiscard: (progress: LostProgress) => Promise<void>;
 }
@@ -47,6 +48,12 @@ export interface LostProgress {
   readonly path: string;
   readonly durableBlocks: number;
   readonly isSealed: boolean;
+}
+
+export function lossText({ path, durableBlocks, isSealed }: LostProgress): string {
+  return isSealed
+    ? `the receipt of the complete copy on ${path}`
+    : `the progress of the transfer onto ${path}: ${durableBlocks} durable blocks`;
 }
 
 /** @throws TransferError of every kind that a start may be refused with. */
@@ -124,8 +131,12 @@ async function takeAnew(
   const ownPath = journalPathOf(path, stateDir);
   await refuseJournalInUse(ownPath);
   const found = await find();
-  if (!options.overwriteTarget && !options.isAdoption) refuseContent(found);
-  await confirmLoss(options, path, ownPath);
+  const lost = await lossOf(path, ownPath);
+  if (!options.overwriteTarget && !options.isAdoption) {
+    // All at once: one option after the other would be asked for.
+    refuseContent(found, lost === undefined || options.isConfirmed ? undefined : lossText(lost));
+  }
+  if (lost !== undefined) await options.confirmDiscard(lost);
   await removeJournal(ownPath);
   for (;;) {
     const other = await findJournalOf(found, stateDir, ownPath);
@@ -137,28 +148,30 @@ async function takeAnew(
   return { found, match: { journal, likeness: 'same', begunAs: path } };
 }
 
-/** A journal that can't be read has nothing to lose. */
-async function confirmLoss(options: TakeOptions, path: string, journalPath: string): Promise<void> {
-  if (!existsSync(journalPath)) return;
+/** @returns undefined where no block is durable. A journal that can't be read has nothing to lose. */
+async function lossOf(path: string, journalPath: string): Promise<LostProgress | undefined> {
+  if (!existsSync(journalPath)) return undefined;
   const journal = await openJournal(journalPath).catch(() => undefined);
-  if (journal === undefined) return;
+  if (journal === undefined) return undefined;
   let durableBlocks = 0;
   let isSealed = false;
   try {
     for (const _ of journal.blocks()) durableBlocks++;
     isSealed = journal.property('receipt') !== undefined;
   } catch {
-    return;
+    return undefined;
   } finally {
     journal.close();
   }
-  if (durableBlocks > 0) await options.confirmDiscard({ path, durableBlocks, isSealed });
+  return durableBlocks === 0 ? undefined : { path, durableBlocks, isSealed };
 }
 
 /** @throws TransferError `target-refused` where the journal is of another target, or its file is gone. */
-function refuseOther(journal: SqliteJournal, { identity, isAbsent }: FoundTarget): void {
+function refuseOther(journal: SqliteJournal, { identity, isAbsent, content }: FoundTarget): void {
   const { path } = identity;
-  const startOver = `to start over: ddt-receive --discard-transfer ${shellWord(path)}`;
+  const options = ['--discard-transfer', ...(content.length === 0 ? [] : ['--overwrite-target'])].join(' ');
+  const loss = listsBlocks(journal) ? ', and --yes where nobody can be asked' : '';
+  const startOver = `to start over, run the same command again with ${options}${loss}`;
   if (isAbsent) {
     throw refusal(`cannot resume: ${path} does not exist any more`, `restore that file, or ${startOver}`);
   }
@@ -174,7 +187,10 @@ function refuseOther(journal: SqliteJournal, { identity, isAbsent }: FoundTarget
  * number: if nothing else is known, the journal must list blocks, which are then compared.
  */
 export function isSurelyResumed({ journal, likeness }: FoundJournal): boolean {
-  if (likeness === 'same') return true;
+  return likeness === 'same' || listsBlocks(journal);
+}
+
+function listsBlocks(journal: SqliteJournal): boolean {
   for (const _ of journal.blocks()) return true;
   return false;
 }

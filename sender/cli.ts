@@ -337,7 +337,7 @@ function readFar(command: Command, destination: Destination | undefined): FarArg
     remoteDir,
     isKept: raw.keep === true,
     listen: raw['listen'],
-    always: words(['--verify', '--overwrite-target']),
+    always: ['--verify', raw['verify'] ?? 'read-back', ...words(['--overwrite-target'])],
     first: [
       ...words(['--discard-transfer', '--update', '--adopt']),
       ...(isDiscarding ? words(['--yes']) : []),

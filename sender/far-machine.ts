@@ -31,6 +31,8 @@ export interface FarMachine extends AsyncDisposable {
 
 export interface FarMachineParts {
   readonly unacked: UnackedBytes;
+  /** null: not known yet. */
+  readonly sourceSizeBytes: number | null;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   readonly err: TextOutput;
@@ -40,13 +42,13 @@ export interface FarMachineParts {
 export async function openFarMachine(
   { remoteDir, ...args }: FarArguments,
   { connect, isConfirmed, isDryRun, isProbe, isCheck }: SendOptions,
-  { reporter, signal, unacked, err }: FarMachineParts,
+  { reporter, signal, unacked, sourceSizeBytes, err }: FarMachineParts,
 ): Promise<FarMachine> {
   const { login, path } = args.destination;
   const isAsking = canAsk() && !isConfirmed && !isDryRun && !isProbe && !isCheck;
   let hasConfirmed = false;
   const far = await openFar(
-    { ...args, base: remoteDir, direct: connect },
+    { ...args, base: remoteDir, direct: connect, sourceSizeBytes },
     {
       unacked,
       signal,

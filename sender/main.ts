@@ -8,13 +8,14 @@ import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
 import { openTextOutput } from '../common/io/terminal-output.ts';
-import { failureText, pathToType, redact } from '../common/text.ts';
+import { failureText, redact } from '../common/text.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
 import { BodyPacer } from './bandwidth/body-pacer.ts';
 import { formatLimit } from './bandwidth/bandwidth-schedule.ts';
 import { ScheduleSource } from './bandwidth/schedule-source.ts';
 import { parseSendArgs, type SendOptions } from './cli.ts';
+import type { Seal } from './client/receiver-port.ts';
 import { Reachability } from './client/connection/reachability.ts';
 import { UnackedBytes } from './client/connection/unacked-bytes.ts';
 import { HttpReceiver } from './client/http-receiver.ts';
@@ -38,6 +39,7 @@ import type { Stream } from './source/stream.ts';
 import { dryRun } from './transfer/dry-run.ts';
 import { probe } from './transfer/probe.ts';
 import { check, type CheckResult } from './transfer/check.ts';
+import { BY_HAND, THROUGH_SSH, type Restarts } from './transfer/restarts.ts';
 import { isEqual } from './transfer/comparison.ts';
 import { send, type SendContext, type SendRequest, type SendResult } from './transfer/send.ts';
 
@@ -107,7 +109,13 @@ async function run(options: SendOptions, { reporter, signals, outputs, pulled }:
   const unacked = new UnackedBytes();
   await using machine =
     options.far &&
-    (await openFarMachine(options.far, options, { unacked, reporter, signal, err: outputs.err }));
+    (await openFarMachine(options.far, options, {
+      unacked,
+      sourceSizeBytes: source.sizeBytes,
+      reporter,
+      signal,
+      err: outputs.err,
+    }));
   using line = pulled && (await openPulled(pulled, options, { unacked, reporter, signal }));
   const ticket = machine?.far.ticket ?? line?.ticket ?? given;
   assert(ticket !== undefined);
@@ -195,6 +203,7 @@ async function reportCopy(
   if (receiptFile !== undefined) await writeReceipt(receiptFile, result);
   if (facts.verified === 'read-back') reportProof(result.samplesProven, reporter);
   reporter.done(facts, targetPath);
+  reportChanged(result.seal, targetPath, reporter);
   const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
   const caveats = caveatsOf(facts, source, lists);
   for (const caveat of caveats) reporter.warning(caveat);
@@ -219,6 +228,16 @@ function reportCheck(
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
 
+/** The copy is right nevertheless. */
+function reportChanged({ changedCount }: Seal, targetPath: string, reporter: Reporter): void {
+  if (changedCount === 0) return;
+  const blocks = changedCount === 1 ? 'a block' : `${changedCount} blocks`;
+  reporter.warning({
+    warning: `another program has changed ${blocks} of ${targetPath} during the transfer; sent again`,
+    hint: 'find out what it was, or it may change the copy again: a mount, fsck, growpart, dd?',
+  });
+}
+
 /** @param count undefined: an earlier version does not know the request. */
 function reportProof(count: number | undefined, reporter: Reporter): void {
   if (count === undefined) {
@@ -234,14 +253,12 @@ function reportProof(count: number | undefined, reporter: Reporter): void {
 }
 
 /** A sealed copy takes no block. */
-function updateHint(targetPath: string, { far, isPulled }: SendOptions): string {
-  if (far !== undefined || isPulled)
-    return 'to bring the copy up to date, run the same command again with --update';
-  const path = pathToType(targetPath, 'target');
-  return (
-    `to bring the copy up to date, run 'ddt-receive --update ${path}' on the receiver, ` +
-    'then the same command again'
-  );
+function updateHint(targetPath: string, options: SendOptions): string {
+  return `to bring the copy up to date, ${restartsOf(options).update(targetPath)}`;
+}
+
+function restartsOf({ far, isPulled }: SendOptions): Restarts {
+  return far === undefined && !isPulled ? BY_HAND : THROUGH_SSH;
 }
 
 /** With this variable set Node does not check certificates, and somebody had a reason to set it. */
@@ -314,6 +331,7 @@ function requestFor(
     retryForMs,
     firstContactForMs,
     memoryBytes,
+    restarts: restartsOf(options),
     ...encoderFor(options, reporter),
   };
 }

@@ -136,7 +136,7 @@ export class Pulled {
 export async function openPulled(
   pulled: Pulled,
   { connections }: Pick<SendOptions, 'connections'>,
-  { unacked, reporter, signal }: Omit<FarMachineParts, 'err'>,
+  { unacked, reporter, signal }: Omit<FarMachineParts, 'err' | 'sourceSizeBytes'>,
 ): Promise<PulledDial> {
   const { ticket, places } = await pulled.start();
   return await PulledDial.open({

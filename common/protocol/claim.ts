@@ -45,8 +45,8 @@ function serialOf(source: SourceDescription): string | undefined {
   return source.model === null ? source.serial : `${source.model} ${source.serial}`;
 }
 
-/** The hint when they differ. */
-export function hintFor(before: Claim, after: Claim): string {
+/** The hint when they differ. @param startOver what to type for that. */
+export function hintFor(before: Claim, after: Claim, startOver: string): string {
   const isSameSource = isStream(before) === isStream(after) && before.size === after.size;
   if (isSameSource && before.blockSize !== after.blockSize) {
     return 'leave --block-size out to resume with the block size of the transfer';
@@ -55,5 +55,5 @@ export function hintFor(before: Claim, after: Claim): string {
   if (digest !== digestNameOf(after) && claimDifference(before, { ...after, digest }) === undefined) {
     return 'leave --digest out to resume with the digests of the transfer';
   }
-  return 'if the earlier transfer is not needed, start ddt-receive with --discard-transfer';
+  return `if the earlier transfer is not needed, ${startOver}`;
 }

@@ -1,23 +1,21 @@
 /** A machine that ssh reaches: what it is, which rights the login has, and the program that is brought. */
+import { TransferError } from '../errors.ts';
 import { printable } from '../text.ts';
-import { formatSize } from '../units.ts';
-import {
-  chooseProgram,
-  compressedFile,
-  unsuitable,
-  type FarProgram,
-  type ProgramOptions,
-  type Role,
-} from './far-program.ts';
-import { askScript, putScript } from './far-scripts.ts';
+import { bringProgram } from './bring-program.ts';
+import { chooseProgram, unsuitable, type FarProgram, type ProgramOptions, type Role } from './far-program.ts';
+import { askScript, askTargetScript, valuesOf } from './far-scripts.ts';
 import type { SshClient } from './ssh-client.ts';
 
 /** A person may be asked for a passphrase. */
 const ASK_MS_MAX = 600_000;
 export const LOOK_MS_MAX = 60_000;
-/** Even a slow line takes 50 MB in a day. */
-const PUT_MS_MAX = 86_400_000;
-const PUT_REPORT_MS = 5000;
+
+/** A disk there that is to be written. */
+export interface FarTarget {
+  readonly path: string;
+  /** null: not known yet. */
+  readonly sourceSizeBytes: number | null;
+}
 
 export interface FarHostOptions extends ProgramOptions {
   /** The program stays. */
@@ -34,13 +32,15 @@ export class FarHost {
   readonly #role: Role;
   readonly #options: FarHostOptions;
   readonly #parts: FarHostParts;
+  readonly #target: FarTarget | undefined;
   #isBySudo = false;
   #program: FarProgram | undefined;
   #nearAddress: string | undefined;
   #isTouched = false;
 
-  /** @param role what the program is to do there. */
-  constructor(role: Role, options: FarHostOptions, parts: FarHostParts) {
+  /** @param role what the program is to do there. @param target looked at before it is brought. */
+  constructor(role: Role, options: FarHostOptions, parts: FarHostParts, target?: FarTarget) {
+    this.#target = target;
     this.#role = role;
     this.#options = options;
     this.#parts = parts;
@@ -79,8 +79,9 @@ export class FarHost {
   async prepare(mayAsk: boolean): Promise<void> {
     const { ssh, say, signal } = this.#parts;
     const asked = { mayAsk, timeoutMs: mayAsk ? ASK_MS_MAX : LOOK_MS_MAX, signal };
-    const { base } = this.#options;
-    const said = await ssh.run(askScript(base, this.#role), asked);
+    const { base, isKept } = this.#options;
+    const about = this.#target === undefined ? '' : askTargetScript(this.#target.path);
+    const said = await ssh.run(askScript(base, this.#role) + about, asked);
     const values = (name: string): string[] => valuesOf(said, name);
     const [os = '', user = '', root, from] = ['os', 'user', 'root', 'from'].map((name) => values(name)[0]);
     if (root !== 'yes' && root !== 'sudo') {
@@ -100,7 +101,12 @@ export class FarHost {
     this.#program = await chooseProgram(this.#role, facts, this.#options);
     const rights = this.#isBySudo ? `${printable(user)} with sudo` : 'root';
     if (mayAsk) say(`login    ${ssh.login}: ${printable(os)}, ${rights}`);
-    await this.#bring(this.#program);
+    const { file } = this.#program;
+    if (file === undefined) return;
+    if (this.#target !== undefined) this.#refuseTarget(values, this.#target);
+    this.#isTouched = true;
+    const { isBySudo } = this;
+    await bringProgram(file, { role: this.#role, ssh, base, isKept, isBySudo, signal, say });
   }
 
   /** By root. @param signal in place of that of the run. @returns what the script says. */
@@ -108,35 +114,21 @@ export class FarHost {
     return await this.#parts.ssh.run(script, { isBySudo: this.#isBySudo, timeoutMs, signal });
   }
 
-  async #bring({ file, digest }: FarProgram): Promise<void> {
-    if (file === undefined || digest === undefined) return;
-    const { ssh, say, signal } = this.#parts;
-    let read = 0;
-    const size = formatSize(file.sizeBytes);
-    say(`program  bringing dd-transfer ${file.version}, ${size}, compressed, to ${ssh.login}`);
-    const report = setInterval(() => {
-      say(`program  ${formatSize(read)} of ${size}`);
-    }, PUT_REPORT_MS);
-    try {
-      const payload = compressedFile(file.path, (bytes) => (read = bytes));
-      const { base, isKept } = this.#options;
-      const options = { payload, isBySudo: this.#isBySudo, timeoutMs: PUT_MS_MAX, signal };
-      this.#isTouched = true;
-      const said = await ssh.run(putScript(base, digest, isKept), options);
-      if (said.includes('put=done')) return;
-      const reason = printable(valuesOf(said, 'refused')[0] ?? 'the login ended').trim();
-      throw unsuitable(
-        this.#role,
-        `the program cannot be put into ${base}/bin at ${ssh.login}: ${reason}`,
-        'name another folder there with --remote-dir, or a program that is installed with --remote-program',
-      );
-    } finally {
-      clearInterval(report);
+  /** What the receiver would refuse, before much is brought for nothing. */
+  #refuseTarget(values: (name: string) => string[], { path, sourceSizeBytes }: FarTarget): void {
+    const target = `${path} at ${this.#parts.ssh.login}`;
+    const [nowhere] = values('nowhere');
+    if (nowhere !== undefined) {
+      throw new TransferError('target-refused', `cannot write to ${target}: ${printable(nowhere)}`);
     }
+    const mounted = values('mounted').find((place) => place !== '');
+    if (mounted !== undefined) {
+      const message = `cannot write to ${target}: it is mounted, or a part of it, on ${printable(mounted)}`;
+      throw new TransferError('target-refused', message);
+    }
+    const [size] = values('size').map(Number);
+    if (size === undefined || !(size < (sourceSizeBytes ?? 0))) return;
+    const sizes = `it has ${size} bytes, the source has ${sourceSizeBytes}`;
+    throw new TransferError('target-too-small', `${target} is too small: ${sizes}`);
   }
-}
-
-/** What a script has said with this name. */
-export function valuesOf(said: readonly string[], name: string): string[] {
-  return said.filter((line) => line.startsWith(`${name}=`)).map((line) => line.slice(name.length + 1));
 }

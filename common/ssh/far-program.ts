@@ -101,10 +101,17 @@ async function openProgram(
   });
 }
 
-/** The file, compressed. @param onRead gets the number of bytes that have been read. */
-export function compressedFile(path: string, onRead: (bytes: number) => void): Readable {
+/**
+ * A part of the file, compressed.
+ * @param range from the first byte to the one after the last. @param onRead gets the number of bytes so far.
+ */
+export function compressedFile(
+  path: string,
+  [start, end]: readonly [number, number],
+  onRead: (bytes: number) => void,
+): Readable {
   let bytes = 0;
-  const file = createReadStream(path, { highWaterMark: 1024 * 1024 });
+  const file = createReadStream(path, { start, end: end - 1, highWaterMark: 1024 * 1024 });
   file.on('data', (chunk) => onRead((bytes += chunk.length)));
   const compressed = createGzip({ level: GZIP_LEVEL });
   pipeline(file, compressed).catch((error: unknown) => compressed.destroy(error as Error));

@@ -7,10 +7,10 @@ import type { Role } from './far-program.ts';
 
 /** Where things are on the far machine. */
 export interface FarPlaces {
-  /** Of programs and of the transfers' folders; survives a reboot. */
+  /** Of programs and state; survives a reboot. */
   readonly base: string;
-  /** 16 hexadecimal digits, of the target. */
-  readonly transfer: string;
+  /** The target's path, as the user has named it. */
+  readonly target: string;
 }
 
 /** How long a receiver may take from its start until it listens: the journal of a large disk is read. */
@@ -43,27 +43,94 @@ done
 `;
 }
 
-/** Unpacks the program from standard input. Says `put=done`, or `refused` and why. */
-export function putScript(base: string, digest: string, isKept: boolean): string {
+/**
+ * After {@link askScript}: says of the target `size` in bytes if it is a device, `mounted` for each place
+ * where that is, and `nowhere` if there is nothing with its name and nothing can be.
+ */
+export function askTargetScript(target: string): string {
+  return `
+target=${shellWord(target)}
+if [ -b "$target" ]; then
+  device=/sys/dev/block/$((0x$(stat -Lc %t -- "$target"))):$((0x$(stat -Lc %T -- "$target")))
+  say "size=$(($(cat "$device/size") * 512))"
+  for one in $(cat "$device/dev" "$device"/*/dev 2>/dev/null); do
+    say "mounted=$(awk -v one="$one" '$3 == one { print $5; exit }' /proc/self/mountinfo)"
+  done
+elif ! $by test -e "$target"; then
+  case $target in
+    /dev/*) say "nowhere=there is no such device" ;;
+    */*) folder=\${target%/*}; $by test -d "\${folder:-/}" || say "nowhere=there is no folder $folder" ;;
+  esac
+fi
+`;
+}
+
+/** A program that arrives in parts. */
+export interface Arriving {
+  readonly base: string;
+  readonly digest: string;
+  /** Another run may be bringing the same one. */
+  readonly id: string;
+  readonly count: number;
+}
+
+function arrivalScript({ base, digest, id }: Arriving): string {
   return `
 umask 077
 base=${shellWord(base)}
 folder=$base/bin/${digest}
-# Another run may be bringing the same one.
-arriving=$folder/arriving.$$
-refuse() {
-  rm -f "$arriving"
+arriving=$folder/arriving.${id}
+drop() {
+  rm -f "$@"
   rmdir "$folder" "$base/bin" "$base" 2>/dev/null
+}
+refuse() {
   say "refused=$(printf %s "$*" | tr '\\n' ' ')"
   exit 0
 }
+`;
+}
+
+/** Unpacks a part of the program from standard input. Says `put=part`, or `refused` and why. */
+export function partScript(arriving: Arriving, part: number): string {
+  return `
+${arrivalScript(arriving)}
 reason=$(mkdir -p "$folder" 2>&1) || refuse "$reason"
-reason=$(gzip -dc 2>&1 >"$arriving") || { cat >/dev/null; refuse "$reason"; }
-set -- $(sha256sum "$arriving")
-[ "$1" = ${digest} ] || refuse "the program was damaged on its way"
-chmod 700 "$arriving" && mv "$arriving" "$folder/ddt" || refuse "it cannot be put in place"
+reason=$(gzip -dc 2>&1 >"$arriving.${part}") || {
+  cat >/dev/null
+  drop "$arriving.${part}"
+  refuse "$reason"
+}
+say put=part
+`;
+}
+
+/** Removes all parts. */
+export function unjoinScript(arriving: Arriving): string {
+  return `
+${arrivalScript(arriving)}
+drop "$arriving".*
+`;
+}
+
+/** Makes the program of all parts. Says `put=done`, or `refused` and why. */
+export function joinScript(arriving: Arriving, isKept: boolean): string {
+  const { digest, count } = arriving;
+  const others = Array.from({ length: count - 1 }, (_, at) => at + 1).join(' ');
+  return `
+${arrivalScript(arriving)}
+for part in ${others}; do
+  reason=$(cat "$arriving.$part" 2>&1 >>"$arriving.0") || { drop "$arriving".*; refuse "$reason"; }
+  rm "$arriving.$part"
+done
+set -- $(sha256sum "$arriving.0")
+[ "$1" = ${digest} ] || { drop "$arriving".*; refuse "the program was damaged on its way"; }
+chmod 700 "$arriving.0" && mv "$arriving.0" "$folder/ddt" || {
+  drop "$arriving".*
+  refuse "it cannot be put in place"
+}
 reason=$("$folder/ddt" --version 2>&1) || {
-  rm -f "$folder/ddt"
+  drop "$folder/ddt"
   refuse "it does not run there: $(printf %s "$reason" | tail -n 1)"
 }
 ${isKept ? 'touch "$folder/keep"' : ''}
@@ -73,50 +140,101 @@ say put=done
 }
 
 /**
- * Starts a receiver that outlives the login, or finds the one that has the journal already. Says `result`
- * (listening, running, failed), `ticket`, `log` for each line that it has printed.
- * @param command words of sh. @param options words.
+ * Starts a receiver that outlives the login, or finds the one that runs for this target, whatever its name.
+ * Says `result` (listening, running, failed), `run`: the folder of its process, `ticket`, `log` for each line
+ * that it has printed, `start` for the one of its start, `kind` of one that runs; `target=new` if there is
+ * nothing with that name, and `missing` what is not there any more.
+ * @param command words of sh. @param options words. @param kind what a later run compares with its own.
  */
-export function startScript(places: FarPlaces, command: string, options: readonly string[]): string {
+export function startScript(
+  { base, target }: FarPlaces,
+  command: string,
+  options: readonly string[],
+  kind: string,
+): string {
+  const all = words([...options, '--', target]);
   return `
 umask 077
-state=${shellWord(folderOf(places))}
-if [ ! -e "$state" ]; then say state=new; fi
-reason=$(mkdir -p "$state" 2>&1) || { say result=failed; say "log=$reason"; exit 0; }
-log=$state/log.$$
-setsid ${command} --log json --state-dir "$state" --ticket-file "$state/ticket" ${words(options)} \\
-  </dev/null >"$log" 2>&1 &
-pid=$!
-echo $pid >"$state/pid.new"
-waits=0
+state=${shellWord(stateDirOf(base))}
+target=${shellWord(target)}
+if [ -b "$target" ]; then key=$(stat -Lc %t-%T -- "$target")
+else key=$(readlink -f -- "$target" | sha256sum | cut -c 1-16)
+fi
+run=$state/run-$key
+say "run=$run"
+if [ ! -e "$target" ]; then say target=new; fi
+reason=$(mkdir -p "$run" 2>&1) || { say result=failed; say "log=$reason"; exit 0; }
+${IS_RUNNING}
+is_listening() { is_running "$(cat "$run/pid" 2>/dev/null)"; }
+is_starting() {
+  for one in "$run"/pid.*; do
+    if is_running "$(cat "$one" 2>/dev/null)"; then return 0; fi
+  done
+  return 1
+}
 result=failed
-until grep -q '"listen":' "$log"; do
-  if ! kill -0 $pid 2>/dev/null; then break; fi
-  waits=$((waits + 1))
-  if [ $waits -gt ${START_SECONDS * 20} ]; then kill $pid; break; fi
-  sleep 0.05
-done
-if grep -q '"listen":' "$log"; then
-  result=listening
-  mv "$state/pid.new" "$state/pid"
-  mv "$log" "$state/log"
-  log=$state/log
-elif grep -q '"code":"journal-in-use"' "$log" && [ -s "$state/ticket" ]; then
+log=$run/log
+if is_listening; then
   result=running
+else
+  log=$run/log.$$
+  setsid ${command} --log json --state-dir "$state" --ticket-file "$run/ticket" ${all} \\
+    </dev/null >"$log" 2>&1 &
+  pid=$!
+  echo $pid >"$run/pid.$$"
+  waits=0
+  until grep -q '"listen":' "$log"; do
+    if ! kill -0 $pid 2>/dev/null; then break; fi
+    waits=$((waits + 1))
+    if [ $waits -gt ${START_SECONDS * 20} ]; then kill $pid; break; fi
+    sleep 0.05
+  done
+  if grep -q '"listen":' "$log"; then
+    result=listening
+    printf '%s\\n' ${shellWord(kind)} >"$run/kind"
+    grep '"listen":' "$log" >"$run/start"
+    mv "$log" "$run/log"
+    log=$run/log
+    mv "$run/pid.$$" "$run/pid"
+  else
+    rm -f "$run/pid.$$"
+    # Another login may have been faster.
+    waits=0
+    while is_starting && [ $waits -lt ${START_SECONDS * 10} ]; do
+      waits=$((waits + 1))
+      sleep 0.1
+    done
+    if is_listening; then result=running; fi
+  fi
 fi
 say "result=$result"
-if [ $result != failed ]; then say "ticket=$(cat "$state/ticket")"; fi
+if [ $result != failed ]; then
+  say "ticket=$(cat "$run/ticket")"
+  say "kind=$(cat "$run/kind")"
+  say "start=$(cat "$run/start")"
+else
+  set -- ${command}
+  command -v "$1" >/dev/null 2>&1 || say "missing=$1"
+  [ -d "$run" ] || say "missing=$run"
+fi
 tail -n 20 "$log" | while IFS= read -r line; do say "log=$line"; done
-[ $result = listening ] || rm -f "$log"
+[ "$log" = "$run/log" ] || rm -f "$log"
 `;
 }
 
-/** Ends the receiver, also one whose start was cut off. */
-export function stopScript(places: FarPlaces): string {
+/** Its errors go to a log in the folder: no other process that has its number by now does that. */
+const IS_RUNNING = `
+is_running() {
+  case $(readlink "/proc/\${1:-none}/fd/2" 2>/dev/null) in */"\${run##*/}"/log*) ;; *) return 1 ;; esac
+}
+`;
+
+/** Ends the receiver, also one whose start was cut off. @param run as {@link startScript} has said it. */
+export function stopScript(run: string): string {
   return `
-state=${shellWord(folderOf(places))}
-is_running() { [ "$(cat "/proc/$1/comm" 2>/dev/null)" = ddt-receive ]; }
-for pid in $(cat "$state/pid" "$state/pid.new" 2>/dev/null); do
+run=${shellWord(run)}
+${IS_RUNNING}
+for pid in $(cat "$run"/pid* 2>/dev/null); do
   is_running "$pid" || continue
   kill "$pid"
   waits=0
@@ -139,17 +257,42 @@ if cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qE "$established"; then 
 `;
 }
 
+/** What a run may remove at its end. */
+export interface Removable {
+  /** The folder of the transfer's journal; undefined: there is none. */
+  readonly journal: string | undefined;
+  /** SHA-256 of the program; undefined: it was not brought. */
+  readonly digest: string | undefined;
+  /** There was nothing with the target's name: an empty file with it is the receiver's. */
+  readonly isTargetNew: boolean;
+}
+
 /**
- * After {@link stopScript}: removes the transfer's folder, and the program if no other transfer is there.
- * Says `left` for each that is there still.
+ * After {@link stopScript}: removes the transfer's folders; the keys if no other transfer is there, and then
+ * the program. Says `left` for each that is there still.
  */
-export function removeScript(places: FarPlaces, digest: string | undefined): string {
+export function removeScript(
+  { base, target }: FarPlaces,
+  { journal = '', digest, isTargetNew }: Removable,
+): string {
   return `
-base=${shellWord(places.base)}
-rm -rf "$state"
-if [ -e "$state" ]; then say "left=$state"; fi
-rmdir "$base/ssh" 2>/dev/null
-${removeProgramScript(places.base, digest)}`;
+state=${shellWord(stateDirOf(base))}
+journal=${shellWord(journal)}
+target=${shellWord(target)}
+rm -rf "$run"
+if [ -n "$journal" ]; then rm -rf "$journal"; fi
+${isTargetNew ? 'if [ -f "$target" ] && [ ! -s "$target" ]; then rm -f -- "$target"; fi' : ''}
+# Of a start before the last reboot, when the disk had another number.
+for run in "$state"/run-*; do
+  if [ -e "$run/pid" ] && ! is_running "$(cat "$run/pid")"; then rm -rf "$run"; fi
+done
+in_use=
+for one in "$state"/run-* "$state"/*/journal.db; do
+  if [ -e "$one" ]; then in_use=yes; fi
+done
+if [ -z "$in_use" ]; then rm -rf "$state"; fi
+if [ -n "$journal" ] && [ -e "$journal" ]; then say "left=$journal"; fi
+${removeProgramScript(base, digest)}`;
 }
 
 /** Removes the program if no transfer is there. Says `left` if it is there still. */
@@ -164,8 +307,9 @@ if [ -n "$program" ] && [ -e "$program" ]; then say "left=$program"; fi
 `;
 }
 
-export function folderOf({ base, transfer }: FarPlaces): string {
-  return `${base}/ssh/${transfer}`;
+/** The state folder of all receivers that ssh has started: one finds what another one has recorded. */
+export function stateDirOf(base: string): string {
+  return `${base}/ssh`;
 }
 
 /** Runs a program whose output begins after a line with the mark. @param command words of sh. */
@@ -175,4 +319,9 @@ export function markedScript(command: string, mark: string): string {
 
 function words(all: readonly string[]): string {
   return all.map((word) => shellWord(word)).join(' ');
+}
+
+/** Of what a script has said: all values with this name. */
+export function valuesOf(said: readonly string[], name: string): string[] {
+  return said.filter((line) => line.startsWith(`${name}=`)).map((line) => line.slice(name.length + 1));
 }

@@ -4,13 +4,13 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { TransferError } from '../errors.ts';
+import { TransferError, errnoOf } from '../errors.ts';
 import { printable } from '../text.ts';
 import type { Destination } from './destination.ts';
 
@@ -34,6 +34,8 @@ export interface ScriptOptions {
   readonly isBySudo?: boolean;
   /** ssh may ask its questions at the terminal. */
   readonly mayAsk?: boolean;
+  /** A connection of its own, for which nothing can be asked, in place of that of the master. */
+  readonly isOwn?: boolean;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -59,7 +61,8 @@ export class SshClient implements AsyncDisposable {
 
   static async open(parts: SshParts): Promise<SshClient> {
     const place = tmpdir().length > FOLDER_LENGTH_MAX ? '/tmp' : tmpdir();
-    return new SshClient(parts, await mkdtemp(join(place, 'ddt-ssh-')));
+    await removeAbandoned(place);
+    return new SshClient(parts, await mkdtemp(join(place, `ddt-ssh-${process.pid}-`)));
   }
 
   get login(): string {
@@ -85,11 +88,14 @@ export class SshClient implements AsyncDisposable {
    * @throws TransferError `connection-failed` when ssh fails, `no-progress` when it takes too long.
    */
   async run(script: string, options: ScriptOptions): Promise<string[]> {
-    const { payload, isBySudo = false, mayAsk = false, timeoutMs, signal } = options;
+    const { payload, isBySudo = false, mayAsk = false, isOwn = false, timeoutMs, signal } = options;
     signal.throwIfAborted();
-    const master = ['-o', 'ControlMaster=auto', '-o', `ControlPath=${this.#controlPath}`];
-    const keep = ['-o', `ControlPersist=${MASTER_SECONDS}`, ...(mayAsk ? [] : ['-o', 'BatchMode=yes'])];
-    const { program, args } = this.#command([...master, ...keep], readScript(isBySudo));
+    const control = isOwn
+      ? ['-o', 'ControlMaster=no', '-o', 'ControlPath=none']
+      : ['-o', 'ControlMaster=auto', '-o', `ControlPath=${this.#controlPath}`];
+    const keep = isOwn ? [] : ['-o', `ControlPersist=${MASTER_SECONDS}`];
+    const ask = mayAsk ? [] : ['-o', 'BatchMode=yes'];
+    const { program, args } = this.#command([...control, ...keep, ...ask], readScript(isBySudo));
     // ssh asks at the terminal only from the group of processes in its foreground.
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: !mayAsk });
     const stop = (): void => void child.kill();
@@ -104,7 +110,7 @@ export class SshClient implements AsyncDisposable {
       await fed;
       const lines = this.#linesOf(output, mark);
       if (lines === undefined) throw loginFailure(this.login, this.#byHand, status, complaint || output);
-      this.#hold();
+      if (!isOwn) this.#hold();
       return lines;
     } finally {
       clearTimeout(timer);
@@ -187,6 +193,25 @@ export class SshClient implements AsyncDisposable {
     };
     holder.once('error', forget).once('exit', forget);
     this.#holder = holder;
+  }
+}
+
+/** What runs that were killed have left: empty, when their master has ended too. */
+async function removeAbandoned(place: string): Promise<void> {
+  for (const name of await readdir(place).catch(() => [])) {
+    const [, processId] = /^ddt-ssh-(\d+)-/.exec(name) ?? [];
+    if (processId !== undefined && isGone(Number(processId))) {
+      await rmdir(join(place, name)).catch(() => {});
+    }
+  }
+}
+
+function isGone(processId: number): boolean {
+  try {
+    process.kill(processId, 0);
+    return false;
+  } catch (error) {
+    return errnoOf(error) === 'ESRCH';
   }
 }
 

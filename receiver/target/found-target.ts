@@ -29,12 +29,17 @@ export interface FoundTarget extends AsyncDisposable {
   open(): Promise<OpenedTarget>;
 }
 
-/** Call it unless the operator allows overwriting. @throws TransferError `target-refused`. */
-export function refuseContent({ name, content }: FoundTarget): void {
+/**
+ * Call it unless the operator allows overwriting.
+ * @param loss what would be lost besides, and has not been allowed. @throws TransferError `target-refused`.
+ */
+export function refuseContent({ name, content }: FoundTarget, loss?: string): void {
   if (content.length === 0) return;
-  const message = `cannot write to ${name}: it is not empty: ${enumerate(content, ', ')}`;
+  const what = `cannot write to ${name}: it is not empty: ${enumerate(content, ', ')}`;
+  const message = loss === undefined ? what : `${what}; and --discard-transfer would lose ${loss}`;
+  const options = loss === undefined ? '--overwrite-target' : '--overwrite-target and --yes';
   throw new TransferError('target-refused', message, {
-    hint: 'add --overwrite-target if all of that may be destroyed',
+    hint: `add ${options} if all of that may be destroyed`,
     details: { isContent: true },
   });
 }

@@ -40,7 +40,11 @@ export async function refuseOtherDisk(
     'target-refused',
     `${target.identity.path} holds nothing of this transfer: ` +
       `all of ${drawn.length} sampled blocks differ from the journal; it is another disk, or was overwritten`,
-    { hint: 'check the disk; to copy everything again: --discard-transfer --overwrite-target' },
+    {
+      hint:
+        'check the disk; to copy everything again, run the same command again with --discard-transfer ' +
+        '--overwrite-target, and --yes where nobody can be asked',
+    },
   );
 }
 

@@ -12,6 +12,10 @@ import type { OpenTransfer, Transfer } from './transfer.ts';
 import { isResized, resize } from './update.ts';
 import { write } from './write-block.ts';
 
+/** Also of a sender's command, where that has started the receiver. */
+const START_OVER =
+  'start over with --discard-transfer --overwrite-target, and --yes where nobody can be asked';
+
 /**
  * For a file whose file system may have room for petabytes: bounds the table of blocks. 64 TiB in blocks of
  * 4 MiB.
@@ -56,13 +60,14 @@ export async function claimAgain(
   if ((transfer.isResizable || isPipe) && isResized(open.claim, claim)) {
     const sameSize = { ...claim, size: open.claim.size };
     const otherDifference = claimDifference(open.claim, sameSize);
-    if (otherDifference !== undefined) throw otherTransfer(otherDifference, hintFor(open.claim, sameSize));
+    if (otherDifference !== undefined)
+      throw otherTransfer(otherDifference, hintFor(open.claim, sameSize, START_OVER));
     await resize(transfer, open, claim);
     await cutTarget(transfer, transfer.claimed());
     return 'resized';
   }
   const difference = claimDifference(open.claim, claim);
-  if (difference !== undefined) throw otherTransfer(difference, hintFor(open.claim, claim));
+  if (difference !== undefined) throw otherTransfer(difference, hintFor(open.claim, claim, START_OVER));
   // A run on a sealed transfer ends with a fresh reading of the target, beside that of the source.
   if (transfer.sealed !== undefined) transfer.readAgain();
   const isFixing = open.claim.size === null && claim.size !== null;
@@ -90,7 +95,7 @@ async function fixSize(transfer: Transfer, open: OpenTransfer, sizeBytes: number
   if (sizeBytes < endBytes) {
     const difference = `its source has at least ${endBytes} bytes (${formatSize(endBytes)})`;
     const fixed = { ...claim, size: sizeBytes };
-    throw otherTransfer(`${difference}, this one has ${sizeBytes}`, hintFor(claim, fixed));
+    throw otherTransfer(`${difference}, this one has ${sizeBytes}`, hintFor(claim, fixed, START_OVER));
   }
   const fixed = { ...claim, size: sizeBytes, stream: true };
   transfer.journal.setProperties({ claim: JSON.stringify(fixed) });

@@ -21,7 +21,7 @@ export const THROUGH_SSH: readonly Mutant[] = [
   {
     name: 'a program that was damaged on its way is run',
     file: SCRIPTS,
-    edits: [['[ "$1" = ${digest} ] || refuse', '[ "$1" != "" ] || refuse']],
+    edits: [['[ "$1" = ${digest} ] || {', '[ "$1" != "" ] || {']],
     tests: ROOM_TESTS,
   },
   {

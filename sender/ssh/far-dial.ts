@@ -182,13 +182,16 @@ export class FarDial {
 
   /** The receiver, or its machine, may have been started again. */
   async #startAgain(): Promise<void> {
-    const { receiver, signal } = this.#parts;
+    const { receiver, signal, ssh, say } = this.#parts;
     // Connections that fail together are one failure.
     this.#failures++;
     try {
       const { ticket, hasStarted } = await receiver.startAgain();
       // Why they failed is known, and is over.
-      if (hasStarted) this.#failures = 1;
+      if (hasStarted) {
+        this.#failures = 1;
+        say(`note     the receiver at ${ssh.login} had ended, and was started again`);
+      }
       if (ticket.pin !== this.#ticket.pin || ticket.token !== this.#ticket.token) {
         throw new TransferError(
           'pin-mismatch',

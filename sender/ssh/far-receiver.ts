@@ -1,5 +1,5 @@
 /** The receiver on the far machine: brought, started or found, started again, ended, and removed. */
-import { createHash } from 'node:crypto';
+import { dirname } from 'node:path/posix';
 import { TransferError } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { failureIn, memberOf } from '../../common/receiver-log.ts';
@@ -7,18 +7,20 @@ import { isRecord } from '../../common/records.ts';
 import {
   FarHost,
   LOOK_MS_MAX,
-  valuesOf,
   type FarHostOptions,
   type FarHostParts,
+  type FarTarget,
 } from '../../common/ssh/far-host.ts';
 import {
   busyScript,
-  folderOf,
   removeScript,
   startScript,
+  stateDirOf,
   stopScript,
+  valuesOf,
   type FarPlaces,
 } from '../../common/ssh/far-scripts.ts';
+import { printable } from '../../common/text.ts';
 import { parseTicket, type Ticket } from '../../common/trust/ticket.ts';
 
 /** A receiver that no sender reaches within this time ends. */
@@ -31,8 +33,7 @@ const LISTEN_USUAL = ':8443';
 const LISTEN_FREE = ':0';
 
 /** `isKept`: the transfer's folder stays, too. */
-export interface FarReceiverOptions extends FarHostOptions {
-  readonly path: string;
+export interface FarReceiverOptions extends FarHostOptions, FarTarget {
   /** Of ddt-receive, for every start. */
   readonly always: readonly string[];
   /** The same, for the first start of a run: what they ask for must not happen twice. */
@@ -50,6 +51,8 @@ export interface FarPlace {
 interface StartOutcome {
   readonly result: string;
   readonly ticket: string | undefined;
+  /** Of one that runs: as the start that began it has given {@link FarReceiver}'s. */
+  readonly kind: string | undefined;
   readonly log: readonly string[];
 }
 
@@ -62,18 +65,21 @@ export class FarReceiver {
   #more: readonly string[] = [];
   #place: FarPlace = { host: '127.0.0.1', port: 0 };
   #isTouched = false;
-  /** Nothing was known of this transfer there before this run. */
-  #isFresh = false;
+  /** Of its process, and of its journal. */
+  #run: string | undefined;
+  #journal: string | undefined;
+  /** No sender had claimed the target before this run. */
+  #isFresh = true;
+  #isTargetNew = false;
   /** The receiver that runs was started by this run. */
   #isStarter = false;
 
   constructor(options: FarReceiverOptions, parts: FarHostParts) {
     this.#options = options;
-    this.#host = new FarHost('receive', options, parts);
+    this.#host = new FarHost('receive', options, parts, options);
     this.#login = parts.ssh.login;
     this.#listen = options.listen ?? LISTEN_USUAL;
-    const transfer = createHash('sha256').update(options.path).digest('hex').slice(0, 16);
-    this.#places = { base: options.base, transfer };
+    this.#places = { base: options.base, target: options.path };
   }
 
   /** For a connection from its own machine. */
@@ -105,15 +111,15 @@ export class FarReceiver {
     const { first, always } = this.#options;
     for (let hasStopped = false; ;) {
       const outcome = await this.#try([...always, ...first, ...this.#more]);
-      if (outcome.result === 'running' && first.length > 0) {
-        // It runs without these options.
+      if (outcome.result === 'running' && (first.length > 0 || outcome.kind !== this.#kind)) {
+        // It runs with other options.
         await this.#refuseBusy(outcome, hasStopped);
-        await this.#host.run(stopScript(this.#places), STOP_MS_MAX);
+        await this.#host.run(stopScript(this.#run ?? ''), STOP_MS_MAX);
         hasStopped = true;
         continue;
       }
       if (outcome.result !== 'failed') return this.#ticketOf(outcome);
-      const { error, isContent } = refusalOf(outcome.log, this.#login);
+      const { error, isContent } = this.#refusalOf(outcome);
       if (
         error.code === 'listen-failed' &&
         this.#listen === LISTEN_USUAL &&
@@ -121,7 +127,7 @@ export class FarReceiver {
       ) {
         this.#listen = LISTEN_FREE;
       } else if (isContent && this.#more.length === 0 && (await mayOverwrite(error))) {
-        this.#more = ['--overwrite-target'];
+        this.#more = ['--overwrite-target', ...(first.includes('--discard-transfer') ? ['--yes'] : [])];
       } else throw error;
     }
   }
@@ -142,7 +148,7 @@ export class FarReceiver {
     const outcome = await this.#try([...this.#options.always, ...this.#more]);
     const hasStarted = outcome.result === 'listening';
     if (outcome.result !== 'failed') return { ticket: this.#ticketOf(outcome), hasStarted };
-    throw refusalOf(outcome.log, this.#login).error;
+    throw this.#refusalOf(outcome).error;
   }
 
   /** See {@link Far.leave}. Also when the run has been interrupted. @returns what is still there. */
@@ -150,51 +156,92 @@ export class FarReceiver {
     if (!this.#isTouched && !this.#host.isTouched) return [];
     const { digest } = this.#host;
     const program = digest === undefined ? [] : [`${this.#places.base}/bin/${digest}`];
-    const all = [folderOf(this.#places), ...program];
+    const all = [this.#journal ?? this.#run, ...program].filter((path) => path !== undefined);
     // One that was running may be another sender's.
     const isOthers = outcome === 'untouched' && !this.#isStarter && !this.#isFresh;
     if (outcome === 'open' || isOthers) return all;
-    const stop = stopScript(this.#places);
+    const stop = stopScript(this.#run ?? `${stateDirOf(this.#places.base)}/run-none`);
     const isOurs = outcome === 'complete' ? !this.#options.isKept : outcome === 'untouched' && this.#isFresh;
-    if (isOurs) return valuesOf(await this.#end(stop + removeScript(this.#places, digest)), 'left');
+    const isTargetNew = this.#isTargetNew && outcome === 'untouched';
+    const remove = removeScript(this.#places, { journal: this.#journal, digest, isTargetNew });
+    if (isOurs) return valuesOf(await this.#end(stop + remove), 'left');
     await this.#end(stop);
     return all;
   }
 
-  async #try(options: readonly string[]): Promise<StartOutcome> {
+  /** @param isAgain its program, or its folder, was removed meanwhile, and is there again. */
+  async #try(options: readonly string[], isAgain = false): Promise<StartOutcome> {
     this.#isTouched = true;
     const own = ['--once', '--sender-within', `${SENDER_WITHIN_SECONDS}s`, '--listen', this.#listen];
-    const script = startScript(this.#places, this.#host.command, [
-      ...own,
-      ...options,
-      '--',
-      this.#options.path,
-    ]);
+    const script = startScript(this.#places, this.#host.command, [...own, ...options], this.#kind);
     const said = await this.#host.run(script, START_MS_MAX);
     const [result = 'failed'] = valuesOf(said, 'result');
-    if (said.includes('state=new')) this.#isFresh = true;
+    const [missing] = valuesOf(said, 'missing');
+    [this.#run] = valuesOf(said, 'run');
+    if (said.includes('target=new')) this.#isTargetNew = true;
+    if (missing !== undefined && this.#options.remoteProgram !== undefined) {
+      throw this.#notStarted('there is no such program');
+    }
+    if (missing !== undefined && !isAgain) {
+      // The end of another run has removed it in the moment since it was seen.
+      await this.prepare(false);
+      return await this.#try(options, true);
+    }
     if (result === 'listening') this.#isStarter = true;
-    return { result, ticket: valuesOf(said, 'ticket')[0], log: valuesOf(said, 'log') };
+    const [start = ''] = valuesOf(said, 'start');
+    if (result !== 'failed') this.#noteStart(start);
+    // Of one that runs it was so at its start only.
+    if (result === 'running') this.#isFresh = false;
+    const [ticket] = valuesOf(said, 'ticket');
+    const [kind] = valuesOf(said, 'kind');
+    return { result, ticket, kind, log: valuesOf(said, 'log') };
   }
 
-  #ticketOf({ ticket: text = '', log }: StartOutcome): Ticket {
+  /** @param line of its log. */
+  #noteStart(line: string): void {
+    const [listen, journal, transfer] = ['listen', 'journal', 'transfer'].map((name) => memberOf(line, name));
+    const listenHost = isRecord(listen) && typeof listen['host'] === 'string' ? listen['host'] : '';
+    const isEvery = listenHost === '' || listenHost === '::' || listenHost === '0.0.0.0';
+    this.#place = { ...this.#place, host: isEvery ? '127.0.0.1' : listenHost };
+    const isInState = typeof journal === 'string' && journal.startsWith(`${stateDirOf(this.#places.base)}/`);
+    this.#journal = isInState ? dirname(journal) : undefined;
+    if (isRecord(transfer)) this.#isFresh = false;
+  }
+
+  /** Of the options that hold for as long as it runs: one that has others is started again. */
+  get #kind(): string {
+    const { always, listen } = this.#options;
+    const lasting = always.filter((word) => word !== '--overwrite-target');
+    return [...lasting, ...(listen === undefined ? [] : ['--listen', listen])].join(' ');
+  }
+
+  /** Why it did not start: in its own words, which are not ours. */
+  #refusalOf({ log }: StartOutcome): { error: TransferError; isContent: boolean } {
+    if (!log.some((line) => memberOf(line, 'level') === 'error')) {
+      const said = log.find((line) => line.trim() !== '') ?? 'it says nothing';
+      throw this.#notStarted(printable(said).slice(0, 500));
+    }
+    const { code, message, hint, isContent } = failureIn(log);
+    const advice = hint === undefined ? '' : ` (${hint})`;
+    const text = `the receiver at ${this.#login} says: ${message}${advice}`;
+    return { error: new TransferError(code, text), isContent };
+  }
+
+  #notStarted(reason: string): TransferError {
+    const { remoteProgram } = this.#options;
+    const name = remoteProgram ?? 'the program that was brought, or is installed,';
+    const message = `cannot start ${name} at ${this.#login}: ${reason}`;
+    const hint = 'name a ddt-receive there with --remote-program, or leave that out to have it brought';
+    return new TransferError('machine-unsuitable', message, remoteProgram === undefined ? {} : { hint });
+  }
+
+  #ticketOf({ ticket: text = '' }: StartOutcome): Ticket {
     const ticket = parseTicket(text);
-    const listen = log.map((line) => memberOf(line, 'listen')).find((found) => found !== undefined);
-    const host = isRecord(listen) && typeof listen['host'] === 'string' ? listen['host'] : '';
-    // Of one that was running already, only the port is known.
-    const isEvery = host === '' || host === '::' || host === '0.0.0.0';
-    this.#place = { host: isEvery ? '127.0.0.1' : host, port: ticket.port };
+    this.#place = { ...this.#place, port: ticket.port };
     return ticket;
   }
 
   async #end(script: string): Promise<string[]> {
     return await this.#host.run(script, STOP_MS_MAX, AbortSignal.timeout(STOP_MS_MAX));
   }
-}
-
-/** Why a receiver did not start: in its own words, which are not ours. */
-function refusalOf(log: readonly string[], login: string): { error: TransferError; isContent: boolean } {
-  const { code, message, hint, isContent } = failureIn(log);
-  const advice = hint === undefined ? '' : ` (${hint})`;
-  return { error: new TransferError(code, `the receiver at ${login} says: ${message}${advice}`), isContent };
 }

@@ -6,7 +6,6 @@ import { RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { LISTING_COUNT_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
-import { pathToType } from '../../common/text.ts';
 import { formatSize } from '../../common/units.ts';
 import type { Seal } from '../client/receiver-port.ts';
 import type { Source } from '../source/source.ts';
@@ -20,6 +19,7 @@ import { Listing, fetchPage, type ListingParts } from './listing.ts';
 import { ProofSample } from './proof-sample.ts';
 import { prove } from './prove.ts';
 import { makeRetries } from './make-retries.ts';
+import { BY_HAND } from './restarts.ts';
 import type { SendContext, SendRequest } from './send.ts';
 import { TargetReading } from './target-reading.ts';
 
@@ -54,8 +54,8 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   clients.defer(async () => await control.close());
   const first = await retries.run(signal, async () => await control.transfer(signal));
   retries.noteProgress();
-  const geometry = geometryOf(first, source);
-  const digest = chooseDigest(request.digest, context.digests, first);
+  const geometry = geometryOf(first, request);
+  const digest = chooseDigest(request.digest, context.digests, first, request.restarts);
   await request.meet?.(first);
   retries.noteProgress();
   const parts = { control, retries, clock, reporter, signal };
@@ -113,7 +113,10 @@ async function confirm(
 }
 
 /** @throws TransferError `not-claimed`, `transfer-mismatch`. */
-function geometryOf({ state, size, blockSize, target }: TransferStatus, source: Source): Geometry {
+function geometryOf(
+  { state, size, blockSize, target }: TransferStatus,
+  { source, restarts = BY_HAND }: SendRequest & { readonly source: Source },
+): Geometry {
   const { description, sizeBytes } = source;
   if (state === 'unclaimed' || blockSize === null) {
     throw new TransferError('not-claimed', `there is nothing on ${target.path} to check: no copy was begun`, {
@@ -124,13 +127,12 @@ function geometryOf({ state, size, blockSize, target }: TransferStatus, source: 
     throw new TransferError('transfer-mismatch', 'the copy on the target is of a pipe that has not ended');
   }
   if (size !== sizeBytes) {
-    const path = pathToType(target.path, 'target');
     throw new TransferError(
       'transfer-mismatch',
       `the copy on ${target.path} has ${size} bytes (${formatSize(size)}), ` +
         `${description.path} has ${sizeBytes} (${formatSize(sizeBytes)})`,
       {
-        hint: `was ${description.path} resized? ddt-receive --update ${path} follows it`,
+        hint: `if ${description.path} was resized, ${restarts.update(target.path)}`,
       },
     );
   }

@@ -9,6 +9,7 @@ import {
 } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
+import { BY_HAND, type Restarts } from './restarts.ts';
 
 /** Values of `--digest`. */
 const DIGEST_CHOICES = ['auto', ...DIGEST_ALGORITHMS] as const;
@@ -30,8 +31,9 @@ export function chooseDigest(
   choice: DigestChoice,
   digests: readonly BlockDigest[],
   found: Pick<TransferStatus, 'digest' | 'digests'>,
+  { startOver }: Restarts = BY_HAND,
 ): BlockDigest {
-  if (choice === 'auto' && found.digest !== null) return required(found.digest, digests, BEGUN);
+  if (choice === 'auto' && found.digest !== null) return required(found.digest, digests, begun(startOver));
   if (choice !== 'auto') {
     if (found.digest === null && !found.digests.includes(choice)) throw lackedThere(choice);
     return required(choice, digests, WANTED);
@@ -41,19 +43,27 @@ export function chooseDigest(
   return common.at(-1) ?? SHA256;
 }
 
-const BEGUN = {
-  message: (name: string) => `this transfer uses ${name} digests, which cannot be computed here`,
-  hint: `${BLAKE3_HINT}; to start over without them: ddt-receive --discard-transfer --overwrite-target`,
-};
-const WANTED = {
-  message: (name: string) => `${name} digests cannot be computed here`,
+interface Lack {
+  readonly message: (name: string) => string;
+  readonly hint: string;
+}
+
+function begun(startOver: string): Lack {
+  return {
+    message: (name) => `this transfer uses ${name} digests, which cannot be computed here`,
+    hint: `${BLAKE3_HINT}; or start over without them: ${startOver}`,
+  };
+}
+
+const WANTED: Lack = {
+  message: (name) => `${name} digests cannot be computed here`,
   hint: `${BLAKE3_HINT}; or leave --digest out to use what both ends have`,
 };
 
 function required(
   algorithm: DigestAlgorithm,
   digests: readonly BlockDigest[],
-  { message, hint }: typeof BEGUN,
+  { message, hint }: Lack,
 ): BlockDigest {
   const digest = digestIn(digests, algorithm);
   if (digest !== undefined) return digest;

@@ -6,6 +6,7 @@ import { defaultBlockSizeFor } from '../../common/geometry.ts';
 import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
 import { chooseDigest, type DigestChoice } from './choose-digest.ts';
+import { BY_HAND, type Restarts } from './restarts.ts';
 import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
 
@@ -15,6 +16,8 @@ export interface ClaimRequest {
   /** undefined: that of the transfer's claim, or else one that suits the size of the source. */
   readonly blockSizeBytes: number | undefined;
   readonly digest: DigestChoice;
+  /** {@link BY_HAND} by default. */
+  readonly restarts?: Restarts;
 }
 
 export interface ChosenClaim {
@@ -33,6 +36,7 @@ export function makeClaim(
   found: TransferStatus,
   digests: readonly BlockDigest[],
 ): ChosenClaim {
+  const { restarts = BY_HAND } = request;
   const { description, sizeBytes: size } = request.source;
   const { target } = found;
   if (target.size !== null && size !== null && target.size < size) {
@@ -44,7 +48,7 @@ export function makeClaim(
   }
   const sizeKnown = request.source.canReread ? size : null;
   const blockSize = request.blockSizeBytes ?? found.blockSize ?? defaultBlockSizeFor(sizeKnown);
-  const digest = chooseDigest(request.digest, digests, found);
+  const digest = chooseDigest(request.digest, digests, found, restarts);
   const claim: Claim = { size, blockSize, source: description, digest: digest.algorithm };
   // Only the receiver knows whether it resumes the transfer of a pipe.
   if (!request.source.canReread) return { claim: { ...claim, stream: true }, digest };
@@ -57,6 +61,6 @@ export function makeClaim(
   const difference = claimDifference(claimed, claim);
   if (difference === undefined) return { claim, digest };
   throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
-    hint: hintFor(claimed, claim),
+    hint: hintFor(claimed, claim, restarts.startOver),
   });
 }

@@ -21,6 +21,7 @@ import type { ReceiverClient, ResponseInfo, Seal } from '../client/receiver-port
 import { ProofSample, type ProofSecrets } from './proof-sample.ts';
 import { prove } from './prove.ts';
 import { RecordedAreas } from './recorded-areas.ts';
+import { BY_HAND, type Restarts } from './restarts.ts';
 import type { Observed, SendReporter } from './reporter-port.ts';
 import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
@@ -51,6 +52,8 @@ export interface SendRequest {
   readonly isKeptOpen?: boolean;
   /** undefined: the receiver need not prove that it has the blocks. */
   readonly proof?: ProofSecrets;
+  /** {@link BY_HAND} by default. */
+  readonly restarts?: Restarts;
   /** Get the digests of all blocks when it is sealed. */
   readonly areDigestsWanted?: boolean;
 }
@@ -116,7 +119,7 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   const tuning = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
   using _tuning = request.connections === 'auto' ? tuneLanes(tuning) : undefined;
   const root = await transmission.run();
-  await refuseResized(source);
+  await refuseResized(request);
   const facts = (seal?: Completion): DoneFacts => ({
     counters,
     bytesTotal: geometry.sizeBytes,
@@ -170,6 +173,7 @@ function makeTransmission(
     transferId: status.transferId,
     sealed,
     recorded: new RecordedAreas(status, geometry),
+    recordedCount: status.blocks.durable + status.blocks.verified,
     lanes,
     retries,
     counters,
@@ -214,6 +218,7 @@ function makeRetries(request: SendRequest, context: SendContext, busy: { count: 
       if (error.code === 'busy' && request.connections === 'auto') return;
       context.reporter.noteRetry(error, giveUpInMs);
     },
+    onRoom: () => context.reporter.noteRoom(),
   });
 }
 
@@ -229,7 +234,7 @@ function lanesMaxOf(
 }
 
 /** What was appended to the source during the copy was not read. */
-async function refuseResized(source: Source | Stream): Promise<void> {
+async function refuseResized({ source, restarts = BY_HAND }: SendRequest): Promise<void> {
   if (!source.canReread) return;
   const present = (await source.presentSizeBytes?.()) ?? source.sizeBytes;
   if (present === source.sizeBytes) return;
@@ -237,7 +242,7 @@ async function refuseResized(source: Source | Stream): Promise<void> {
   throw new TransferError(
     'source-changed',
     `${path} had ${source.sizeBytes} bytes when the copy began and has ${present} now`,
-    { hint: 'to copy it as it is now, start ddt-receive with --discard-transfer --overwrite-target' },
+    { hint: `to copy it as it is now, ${restarts.startOver}` },
   );
 }
 

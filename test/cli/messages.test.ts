@@ -93,7 +93,8 @@ const MISTAKES: readonly Mistake[] = [
       'source   DIR/other: regular file, 2 MiB',
       'ddt-send: error: this target belongs to another transfer: its source has 1048576 ' +
         'bytes (1 MiB), this one has 2097152',
-      'ddt-send: hint: if the earlier transfer is not needed, start ddt-receive with --discard-transfer',
+      'ddt-send: hint: if the earlier transfer is not needed, start ddt-receive with --discard-transfer ' +
+        '--overwrite-target, in a script also with --yes',
     ],
   },
   {

@@ -32,6 +32,17 @@ void suite('places', { skip, concurrency: 3 }, () => {
     await assertNothingLeft(machine);
   });
 
+  test('a large program is brought over several logins, and is the same there', async () => {
+    await using machine = await make();
+    const program = ['--program', await writeProgram(machine, '', 20 * MIB)];
+    const { status, stderr } = await machine.send(...program);
+    assert.equal(status, 0, stderr);
+    // The login of the test; the first one, one that is tried for parts and one for the way; three parts.
+    assert.equal(await machine.logins(), 1 + 3 + 3, await machine.log());
+    await assertEqualFiles(machine.source, machine.target);
+    await assertNothingLeft(machine);
+  });
+
   test('two runs that bring the program at the same time do not disturb each other', async () => {
     await using machine = await make();
     const program = ['--program', await writeProgram(machine, 'sleep 0.2'), '--keep'];

@@ -162,7 +162,7 @@ test('a file that was deleted and created again is told from the first', needsLo
   assert.match(refused.stderr, message);
   assert.match(
     refused.stderr,
-    /hint: name the right target, or to start over: ddt-receive --discard-transfer \S+img$/m,
+    /hint: name the right target, or to start over, .* with --discard-transfer, and --yes where nobody/,
   );
 });
 
@@ -176,7 +176,7 @@ test('a target file that is gone is not created again', async () => {
   assert.match(refused.stderr, /error: cannot resume: \S+disk\.img does not exist any more$/m);
   assert.match(
     refused.stderr,
-    /hint: restore that file, or to start over: ddt-receive --discard-transfer \S+img$/m,
+    /hint: restore that file, or to start over, .* with --discard-transfer, and --yes where nobody/,
   );
   await assert.rejects(access(target));
 });

@@ -144,6 +144,7 @@ test('it does not resume in another file, even one with the same content', async
   await copyFile(target, `${target}.copy`);
   await rename(`${target}.copy`, target);
   const message = /disk\.img is not the target that this transfer began with: /;
-  const hint = /^name the right target, or to start over: ddt-receive --discard-transfer \S+disk\.img$/;
+  const hint =
+    /^name the right target, or to start over, run .* --discard-transfer --overwrite-target, and --yes /;
   await assert.rejects(startOn(target, folder.path), coded('target-refused', { message, hint }));
 });

@@ -51,7 +51,7 @@ const FAR = {
   remoteDir: '/var/lib/dd-transfer',
   isKept: false,
   listen: undefined,
-  always: [],
+  always: ['--verify', 'read-back'],
   first: [],
 };
 

@@ -1,5 +1,6 @@
 /** A machine that ssh reaches, here on loopback with a real sshd, and copies onto it and from it. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { appendFile, chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -128,8 +129,13 @@ export class FarMachine implements AsyncDisposable {
   }
 
   async startSend(...more: readonly string[]): Promise<Started> {
+    return await this.startWith(this.words(more));
+  }
+
+  /** @param words of {@link words}. */
+  async startWith(words: readonly string[]): Promise<Started> {
     const env = this.#environment();
-    return this.#stack.use(await start(join(SCRIPTS, 'ddt-send'), this.words(more), { env }));
+    return this.#stack.use(await start(join(SCRIPTS, 'ddt-send'), words, { env }));
   }
 
   /** `ddt-send` on a terminal of its own. */
@@ -211,12 +217,19 @@ export async function assertNothingLeft(machine: FarMachine): Promise<void> {
   assert(!existsSync(machine.base), 'the base folder is gone');
 }
 
-/** What stands for the one file: it is called in the same way, and runs the code of this checkout. */
-export async function writeProgram(machine: FarMachine, body = ''): Promise<string> {
+/**
+ * What stands for the one file: it is called in the same way, and runs the code of this checkout.
+ * @param paddingBytes which the shell never reads.
+ */
+export async function writeProgram(machine: FarMachine, body = '', paddingBytes = 0): Promise<string> {
   const path = join(machine.folder, 'ddt-linux');
   const choose = 'case $1 in send) name=ddt-send; shift ;; receive) name=ddt-receive; shift ;; esac';
   const script = `#!/bin/sh\n${body}\nname=ddt-receive\n${choose}\nexec '${SCRIPTS}'/$name "$@"\n`;
   const architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
-  await writeFile(path, Buffer.concat([Buffer.from(script), programTrailer(architecture)]), { mode: 0o755 });
+  await writeFile(
+    path,
+    Buffer.concat([Buffer.from(script), randomBytes(paddingBytes), programTrailer(architecture)]),
+    { mode: 0o755 },
+  );
   return path;
 }

@@ -4,10 +4,13 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import {
   askScript,
-  putScript,
+  askTargetScript,
+  joinScript,
+  partScript,
   removeScript,
   startScript,
   stopScript,
+  unjoinScript,
 } from '../../../common/ssh/far-scripts.ts';
 import { runOk } from '../../support/run.ts';
 
@@ -24,16 +27,20 @@ test('a shell takes every word as it was', async () => {
 });
 
 test('the scripts are those of a plain sh, whatever the paths are', async () => {
-  const places = { base: "/var/lib/it's $HOME", transfer: '0123456789abcdef' };
+  const places = { base: "/var/lib/it's $HOME", target: "/dev/it's a `disk`" };
   const digest = 'a'.repeat(64);
-  const remove = stopScript(places) + removeScript(places, digest);
-  const start = startScript(places, "'/a b/ddt' receive", ['--', "it's"]);
-  for (const script of [
-    askScript(places.base, 'send'),
-    putScript(places.base, digest, true),
-    start,
-    remove,
-  ]) {
+  const remove = stopScript(`${places.base}/ssh/run-7-0`);
+  const arriving = { base: places.base, digest, id: '01234567', count: 4 };
+  const all = { journal: `${places.base}/ssh/0123456789abcdef`, digest, isTargetNew: true };
+  const scripts = [
+    askScript(places.base, 'send') + askTargetScript(places.target),
+    partScript(arriving, 3),
+    joinScript(arriving, true),
+    unjoinScript(arriving),
+    startScript(places, "'/a b/ddt' receive", ['--', "it's"], '--verify none'),
+    remove + removeScript(places, all),
+  ];
+  for (const script of scripts) {
     await runOk('dash', ['-n'], { input: script });
   }
 });
