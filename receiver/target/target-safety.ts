@@ -36,7 +36,7 @@ export function enumerate(reasons: readonly string[], separator: string): string
 
 /** @param change of `changeOf`. */
 export function changedTarget(path: string, change: string): TransferError {
-  const hint = 'start ddt-receive again: it looks at what is there now';
+  const hint = 'run the same command again: it looks at what is there now';
   return refusal(`cannot write to ${path}: it is not what was inspected: ${change}`, hint);
 }
 

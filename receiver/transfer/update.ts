@@ -82,6 +82,6 @@ export function isResized(before: Claim, after: Claim): after is SizedClaim {
 
 export function nothingToUpdate(path: string): TransferError {
   return new TransferError('state-refused', `there is no copy on ${path} to update`, {
-    hint: `leave out --update; if another tool made the copy: ddt-receive --adopt ${path}`,
+    hint: 'leave out --update; if another tool made the copy, say --adopt instead',
   });
 }

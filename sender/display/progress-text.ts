@@ -87,13 +87,13 @@ function blocksText({ total, sent, copied, skipped, zero, resent }: Readonly<Blo
 
 export function dryRunText(facts: DryRunFacts): string {
   const { blocksTotal, blocksToSend, blocksSkipped, blocksZero, bytesTotal } = facts;
+  const sealed = facts.isSealed && blocksToSend > 0 ? ' with --update' : '';
   const what =
     blocksZero === null
       ? `all ${blocksTotal} blocks, ${formatSize(bytesTotal)}, would be read, and sent unless they are zero`
-      : `${blocksToSend} of ${blocksTotal} blocks would be sent, ${blocksZero} of them as zeros; ` +
+      : `${blocksToSend} of ${blocksTotal} blocks would be sent${sealed}, ${blocksZero} of them as zeros; ` +
         `${blocksSkipped} are present and equal`;
-  const sealed = facts.isSealed && blocksToSend > 0 ? ', after ddt-receive --update' : '';
-  return `dry run  ${what}; nothing was sent${sealed}\n`;
+  return `dry run  ${what}; nothing was sent\n`;
 }
 
 /** A rate of disks, which are in bytes. */

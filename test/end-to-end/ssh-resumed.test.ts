@@ -59,6 +59,7 @@ void suite('interruptions', { skip, concurrency: 3 }, () => {
       const ended = await bounded('the sender', sender.ended, END_MS_MAX);
       const done = await assertComplete(machine, ended);
       assert.equal(done['blocksSkipped'], 0, 'in one run');
+      assert.match(ended.stderr, /^note {5}the receiver at loopback had ended, and was started again$/m);
     });
   }
 
