@@ -9,6 +9,7 @@ import { formatSize } from '../../common/units.ts';
 import { makeCommand as makeReceiveCommand } from '../../receiver/cli.ts';
 import { makeCommand as makeSendCommand } from '../../sender/cli.ts';
 import { Failure, runScript, runTool } from '../run-script.ts';
+import { readCloudConfig } from './cloud-config.ts';
 import { bashCompletion, fishCompletion, manualPage, readManual, zshCompletion } from './manual.ts';
 
 const PROJECT = join(import.meta.dirname, '../..');
@@ -37,6 +38,7 @@ async function textFiles(): Promise<[path: string, content: string | Buffer][]> 
     .replace(/^# +cp .*\n/m, '')
     .replace('than it needs:', 'than it needs. To start it:');
   files.push([`usr/lib/${UNIT.replace('systemd/', 'systemd/system/')}`, installed]);
+  files.push(['usr/share/doc/dd-transfer/examples/cloud-init.yaml', await readCloudConfig()]);
   return files;
 }
 

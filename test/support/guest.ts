@@ -91,7 +91,7 @@ export class GuestSystem {
   static async build(folder: string): Promise<GuestSystem> {
     const system = new GuestSystem(folder);
     await system.#writeKeys();
-    await system.#buildInitialSystem();
+    await packInitialSystem(system.#at('initial'), system.#at('initrd'));
     await system.#buildRoot();
     return system;
   }
@@ -109,17 +109,14 @@ export class GuestSystem {
 
   /** @param disks files, the first is /dev/vda. @param root `/dev/vdb`. */
   async boot(disks: readonly string[], root: string): Promise<Guest> {
-    const { kernel } = await kernelFiles();
-    const words = [
-      ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
-      ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(MEMORY_MIB)],
-      ['-kernel', kernel, '-initrd', this.#at('initrd')],
-      ['-append', `console=ttyS0 quiet panic=-1 root=${root}`],
-      ...disks.map((path) => ['-drive', `file=${path},format=raw,if=virtio`]),
-      ['-netdev', `user,id=net,restrict=on,hostfwd=tcp:${OWN_HOST}:${PORT}-:22`],
-      ['-device', 'virtio-net-pci,netdev=net,romfile='],
-    ];
-    const machine = await start('qemu-system-x86_64', words.flat());
+    const machine = await startMachine({
+      initrd: this.#at('initrd'),
+      commandLine: `root=${root}`,
+      devices: [
+        ...disks.map((path) => ['-drive', `file=${path},format=raw,if=virtio`]),
+        ['-netdev', `user,id=net,restrict=on,hostfwd=tcp:${OWN_HOST}:${PORT}-:22`],
+      ],
+    });
     try {
       await machine.waitForLine(new RegExp(`${MARK} root=${root}`), BOOT_MS_MAX);
       return new Guest(machine);
@@ -154,21 +151,6 @@ GlobalKnownHostsFile none
     await writeFile(this.configFile, config);
   }
 
-  async #buildInitialSystem(): Promise<void> {
-    const root = this.#at('initial');
-    for (const name of ['modules', 'dev', 'proc', 'root']) await mkdir(join(root, name), { recursive: true });
-    await copyPrograms(['busybox'], [], root);
-    const { modules } = await kernelFiles();
-    for (const name of MODULES) {
-      const path = modules.find((file) => file.endsWith(`/${name}.ko`));
-      // Other kernels have some of them built in.
-      if (path !== undefined) await copyFile(path, join(root, 'modules', `${name}.ko`));
-    }
-    await writeFile(join(root, 'init'), FIRST_INIT, { mode: 0o755 });
-    const pack = 'cd "$1" && find . | busybox cpio -o -H newc >"$2"';
-    await runOk('sh', ['-c', pack, 'sh', root, this.#at('initrd')]);
-  }
-
   async #buildRoot(): Promise<void> {
     const root = this.#at('root');
     for (const name of 'dev etc proc run sbin sys tmp root var/lib'.split(' ')) {
@@ -190,6 +172,43 @@ GlobalKnownHostsFile none
     await copyFile(this.#at('host-key'), etc('host-key'));
     await copyFile(this.#at('user-key.pub'), etc('authorized-keys'));
   }
+}
+
+/** What the kernel starts with, which mounts the disk that its command line names. @param folder is made. */
+export async function packInitialSystem(folder: string, initrd: string): Promise<void> {
+  for (const name of ['modules', 'dev', 'proc', 'root']) await mkdir(join(folder, name), { recursive: true });
+  await copyPrograms(['busybox'], [], folder);
+  const { modules } = await kernelFiles();
+  for (const name of MODULES) {
+    const path = modules.find((file) => file.endsWith(`/${name}.ko`));
+    // Other kernels have some of them built in.
+    if (path !== undefined) await copyFile(path, join(folder, 'modules', `${name}.ko`));
+  }
+  await writeFile(join(folder, 'init'), FIRST_INIT, { mode: 0o755 });
+  const pack = 'cd "$1" && find . | busybox cpio -o -H newc >"$2"';
+  await runOk('sh', ['-c', pack, 'sh', folder, initrd]);
+}
+
+export interface Machine {
+  readonly initrd: string;
+  /** Of the kernel. */
+  readonly commandLine: string;
+  /** As QEMU's options name disks and the network `net`. */
+  readonly devices: readonly (readonly string[])[];
+}
+
+/** An emulated one; its console is the standard output. */
+export async function startMachine({ initrd, commandLine, devices }: Machine): Promise<Started> {
+  const { kernel } = await kernelFiles();
+  const words = [
+    ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot'],
+    ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(MEMORY_MIB)],
+    ['-kernel', kernel, '-initrd', initrd],
+    ['-append', `console=ttyS0 quiet panic=-1 ${commandLine}`],
+    ...devices,
+    ['-device', 'virtio-net-pci,netdev=net,romfile='],
+  ];
+  return await start('qemu-system-x86_64', words.flat());
 }
 
 /** Runs until its plug is pulled. */

@@ -108,6 +108,11 @@ export function unlessKernel(): string | false {
   return kernelFolder() === undefined && `${NOT_INSTALLED}vmlinuz-cloud-amd64`;
 }
 
+/** For `skip`: a disk with Debian, systemd and cloud-init to boot from. */
+export function unlessCloudSystem(): string | false {
+  return process.env['DDT_TEST_CLOUD'] === undefined && 'DDT_TEST_CLOUD names no disk: see CONTRIBUTING.md';
+}
+
 /** For `skip`. */
 export const unlessRoot: string | false = process.getuid?.() === 0 ? false : NEEDS_ROOT;
 
