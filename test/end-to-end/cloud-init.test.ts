@@ -15,11 +15,12 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const skip = await unlessCloudGuest();
 const PACKAGE = `dd-transfer_${VERSION}_amd64.deb`;
+const EXAMPLE = 'usr/share/doc/dd-transfer/examples/cloud-init.yaml';
 const SERIAL = 'volume-4711';
 const DISK_BYTES = 32 * MIB;
 const SOURCE_BYTES = 24 * MIB;
-/** An emulated machine takes half of it, with nothing else running. */
-const FIRST_BOOT_MS_MAX = 240_000;
+/** On a busy machine; otherwise it takes a third of it. */
+const FIRST_BOOT_MS_MAX = 480_000;
 const COPY_MS_MAX = 120_000;
 const PACKAGE_MS_MAX = 180_000;
 
@@ -36,10 +37,10 @@ async function makeServed(folder: string, keyLine: string): Promise<Map<string, 
   const options = { env: environment(), timeoutMs: PACKAGE_MS_MAX };
   await runOk(process.execPath, [script, '--arch', 'x64', '--out', folder], options);
   const content = await readFile(join(folder, PACKAGE));
-  const guide = await readCloudConfig();
-  const listed = await runOk('dpkg-deb', ['--fsys-tarfile', join(folder, PACKAGE)]);
-  assert(listed.includes(guide), 'the package has the same user data');
-  const userData = fillIn(guide, [
+  const unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -xO "./$2"';
+  const packaged = await runOk('sh', ['-c', unpack, 'sh', join(folder, PACKAGE), EXAMPLE]);
+  assert.equal(packaged, await readCloudConfig(), 'the package has what the guide shows');
+  const userData = fillIn(packaged, [
     [/ssh-ed25519 AAAA\S+/, keyLine],
     [/(?<=package=)\S+/, `${SERVED_AT}/${PACKAGE}`],
     [/(?<=sha256=)…/, createHash('sha256').update(content).digest('hex')],
@@ -70,7 +71,7 @@ test('a new machine shows a public ticket, and its second disk becomes the copy'
   const words = ['--identity', key, '--connect', machine.address, at('source'), ticket];
   const options = { env: environment(), timeoutMs: COPY_MS_MAX };
   await runOk(join(SCRIPTS, 'ddt-send'), words, options);
-  await machine.process.waitForLine(/Removed .*ddt-receive@dev-disk-by/, COPY_MS_MAX);
+  await machine.process.waitForLine(/disabled: sealed/, COPY_MS_MAX);
   assert.doesNotMatch(machine.process.stdout, /dd-transfer: error|ddt1\./);
   await runOk('cmp', ['--bytes', String(SOURCE_BYTES), at('source'), disk.path]);
 });
