@@ -7,11 +7,12 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import type { PullOptions } from './pull/pull.ts';
-import { addPullOptions, readPull, refuseWithoutSource } from './pull-arguments.ts';
-import { MEMORY_BYTES_MIN } from './transfer/memory-budget.ts';
+import { addPullOptions, namesSource, readPull, refuseWithoutSource } from './pull-arguments.ts';
+import { memoryBytesMinOf } from './transfer/memory-budget.ts';
 
 export interface ReceiveOptions {
-  readonly target: string;
+  /** As named; at least one. */
+  readonly targets: readonly string[];
   /** undefined: every address, IPv4 and IPv6. */
   readonly listenHost: string | undefined;
   readonly listenPort: number;
@@ -88,6 +89,8 @@ Examples:
       onto a file; ends when the copy is sealed
   ddt-receive /dev/vdd root@old.example.org:/dev/sda
       the source is there: ssh starts a ddt-send on that machine
+  ddt-receive --ticket-file tickets.txt /dev/vdb /dev/vdc
+      two disks on one port, with a ticket for each
   ddt-receive --update /dev/vdd
       opens a sealed copy again; the sender sends what differs
   ddt-receive --check-receipt receipt.json /dev/vdd
@@ -109,9 +112,9 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
     throw usageErrorOf(error, 'ddt-receive');
   }
   const raw = command.opts<Record<string, string | boolean | undefined>>();
-  const [target, source] = command.args;
+  const [target, ...more] = command.args;
   if (typeof raw['checkReceipt'] === 'string') {
-    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer'], source);
+    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer'], more[0]);
     if (target === undefined) throw new TransferError('usage', 'no disk given', { hint: HELP_HINT });
     return {
       kind: 'check',
@@ -127,13 +130,12 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
     const { host = LOOPBACK, port } = parseListen(raw['relay'], '--relay');
     return { kind: 'relay', options: { host, port } };
   }
-  if (target === undefined || target === '')
+  if (target === undefined || command.args.includes(''))
     throw new TransferError('usage', 'no target given', { hint: HELP_HINT });
-  const options = readOptions(raw, target);
+  const hasSource = namesSource(command.args);
+  const options = readOptions(raw, hasSource ? [target] : command.args);
   refuseContradictions(options);
-  if (source !== undefined) {
-    return { kind: 'pull', options: readPull(command, target, source) };
-  }
+  if (hasSource) return { kind: 'pull', options: readPull(command, target, more) };
   refuseWithoutSource(command);
   return { kind: 'receive', options };
 }
@@ -147,14 +149,14 @@ export function wantsJsonLog(argv: readonly string[]): boolean {
 export function makeCommand(print: (text: string) => void): Command {
   const command = new Command('ddt-receive')
     .version(VERSION_TEXT, '-V, --version', 'versions of dd-transfer, protocol and Node.js')
-    .description('Serves one disk as the target of ddt-send. Prints a ticket; keep it secret.')
+    .description('Serves disks as targets of ddt-send. Prints a ticket for each; keep it secret.')
     .usage(
-      '[options] <target> [[user@]host:source]\n       ddt-receive --list [--state-dir <dir>]\n' +
+      '[options] <target>...\n       ddt-receive [options] <target> [user@]host:source\n' +
+        '       ddt-receive --list [--state-dir <dir>]\n' +
         '       ddt-receive --check-receipt <file> <disk>\n' +
         '       ddt-receive --relay <[host:]port>',
     )
-    .argument('[target]', 'block device, or file (created when absent, never under /dev)')
-    .argument('[source]', 'a disk of a machine that ssh reaches: a ddt-send is started there')
+    .argument('[target...]', 'block device, or file (created when absent, never under /dev)')
     .option(
       '--listen <[host:]port>',
       'address to listen on; without a host all addresses, IPv4 and IPv6; port 0 picks a free one',
@@ -166,7 +168,7 @@ export function makeCommand(print: (text: string) => void): Command {
       'journals and keys (default: /var/lib/dd-transfer as root, $XDG_STATE_HOME/dd-transfer otherwise)',
     )
     .option('--list', 'list the transfers in the state folder, running or not')
-    .option('--ticket-file <file>', 'write the ticket here, mode 0600')
+    .option('--ticket-file <file>', 'write tickets here, one a line, mode 0600')
     .option('--read-ticket-file <file>', 'write a ticket here that allows only to read, mode 0600')
     .option('--allow-signers <file>', "accept tokens signed by these ssh keys (ssh's allowed_signers format)")
     .option('--overwrite-target', "the target's present content may be destroyed")
@@ -176,7 +178,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--adopt', 'read what the target holds, so that only differences are sent')
     .option('--check-receipt <file>', 'compare the disk with this receipt of ddt-send --receipt')
     .option('--signer <key>', 'the key that has to have signed it: SHA256:… or ssh-ed25519 …')
-    .option('--once', 'exit 0 when the transfer is sealed')
+    .option('--once', 'exit 0 when all transfers are sealed')
     .option('--sender-within <duration>', 'exit 6 when no sender comes within this time')
     .option('--relay <[host:]port>', 'join standard input and output to a receiver of this machine')
     .addOption(
@@ -244,7 +246,7 @@ function refuseContradictions(options: ReceiveOptions): void {
 
 function readOptions(
   raw: Readonly<Record<string, string | boolean | undefined>>,
-  target: string,
+  targets: readonly string[],
 ): ReceiveOptions {
   const text = (name: string): string | undefined => {
     const value = raw[name];
@@ -254,14 +256,16 @@ function readOptions(
   const senderWithin = text('senderWithin');
   const advertise = text('advertise');
   const memoryBytes = parseSize(text('memory') ?? '');
-  if (memoryBytes < MEMORY_BYTES_MIN) {
+  const memoryBytesMin = memoryBytesMinOf(targets.length);
+  if (memoryBytes < memoryBytesMin) {
+    const of = targets.length === 1 ? '' : ` for ${targets.length} targets`;
     throw new TransferError(
       'usage',
-      `--memory ${text('memory')} is too little: at least ${formatSize(MEMORY_BYTES_MIN)}`,
+      `--memory ${text('memory')} is too little${of}: at least ${formatSize(memoryBytesMin)}`,
     );
   }
   return {
-    target,
+    targets,
     listenHost: listen.host,
     listenPort: listen.port,
     advertise: advertise === undefined ? undefined : parseHostPort(advertise, '--advertise'),

@@ -2,6 +2,7 @@
  * ddt-receive: arguments, messages, signals, exit status. The only file of the receiver that ends the
  * process.
  */
+import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
@@ -35,12 +36,15 @@ import { PROCESS_NAME } from './presence.ts';
 import { dropPrivileges } from './privileges.ts';
 import type { PullOptions } from './pull/pull.ts';
 import { relay } from '../common/io/relay.ts';
-import { startReceiver, type RunningReceiver } from './start.ts';
+import { startReceiver, type RunningReceiver, type Served } from './start.ts';
+import type { Transfer } from './transfer/transfer.ts';
 import { withoutSender } from './without-sender.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
 const ONCE_QUIET_MS = 500;
 const ONCE_WAIT_MS = 60_000;
+/** The same where a sender may have another disk: it has new connections for each. */
+const NEXT_DISK_MS = 5000;
 /** How often `--check-receipt` says how far it is. */
 const CHECK_REPORT_MS = 10_000;
 /** Requests in progress get this long to finish when the process is asked to stop. */
@@ -56,8 +60,9 @@ function printEvent(level: string, members: Readonly<Record<string, unknown>>): 
   errors.write(`${printable(redact(JSON.stringify({ time, level, ...members })))}\n`);
 }
 
-function factsOf(options: ReceiveOptions, receiver: RunningReceiver): StartFacts {
-  const { transfer, server, content, begunAs } = receiver;
+function factsOf(options: ReceiveOptions, receiver: RunningReceiver, served: Served): StartFacts {
+  const { server, signers } = receiver;
+  const { transfer, content, begunAs, publicTicket } = served;
   const { opened: open, sealed } = transfer;
   const { path, byId, description, serial, sizeBytes } = transfer.target.identity;
   return {
@@ -72,49 +77,59 @@ function factsOf(options: ReceiveOptions, receiver: RunningReceiver): StartFacts
     },
     listen: { host: server.host, port: server.port },
     ticketFile: options.ticketFile,
-    signers: receiver.signers,
-    publicTicket: receiver.publicTicket && formatPublicTicket(receiver.publicTicket),
+    signers,
+    publicTicket: publicTicket && formatPublicTicket(publicTicket),
   };
 }
 
 function printStart(options: ReceiveOptions, receiver: RunningReceiver): void {
-  const facts = factsOf(options, receiver);
-  const { transfer, ticket } = receiver;
-  if (options.log === 'json') printEvent('info', startEvent(facts));
+  const all = receiver.served.map((served) => factsOf(options, receiver, served));
+  const [first, ...more] = all;
+  assert(first !== undefined);
+  if (options.log === 'json') for (const facts of all) printEvent('info', startEvent(facts));
   else
     print(
-      `${startLines(facts)
+      `${startLines(first, ...more)
         .map((line) => printable(line))
         .join('\n')}\n`,
     );
-  if (facts.publicTicket === undefined) printTicket(options, formatTicket(ticket));
-  else printPublicTicket(facts.publicTicket);
-  if (options.log === 'text' && options.advertise === undefined && isPrivateAddress(ticket.host)) {
+  for (const { ticket, publicTicket, transfer } of receiver.served) {
+    const { path } = transfer.target.identity;
+    const name = more.length === 0 ? '' : ` for ${printable(path)}`;
+    if (publicTicket === undefined) printTicket(options, formatTicket(ticket), name);
+    else printPublicTicket(formatPublicTicket(publicTicket), name);
+  }
+  const host = receiver.served[0]?.ticket.host ?? '';
+  if (options.log === 'text' && options.advertise === undefined && isPrivateAddress(host)) {
     print(
-      `note: ${ticket.host} is a private address; ` +
+      `note: ${host} is a private address; ` +
         'if senders reach this machine at another one: --advertise <address>\n',
     );
   }
-  if (options.curlHelp) {
+  if (!options.curlHelp) return;
+  for (const { ticket, transfer } of receiver.served) {
     print(`\n${curlHelp(ticket, transfer.opened?.geometry.blockSizeBytes ?? BLOCK_SIZE_BYTES_DEFAULT)}`);
   }
 }
 
-/** Where standard output is a log, the ticket stays out of it if there is a file for it. */
-function printTicket({ ticketFile }: ReceiveOptions, ticket: string): void {
+/**
+ * Where standard output is a log, the ticket stays out of it if there is a file for it.
+ * @param name of one of several targets: ` for /dev/vdb`.
+ */
+function printTicket({ ticketFile }: ReceiveOptions, ticket: string, name: string): void {
   if (process.stdout.isTTY) {
-    print(`\nrun on the source's machine:\nddt-send <source> '${ticket}'\n\n`);
-  } else if (ticketFile === undefined) print(`ticket: ${ticket}\n`);
+    print(`\nrun on the source's machine${name}:\nddt-send <source> '${ticket}'\n\n`);
+  } else if (ticketFile === undefined) print(`ticket${name}: ${ticket}\n`);
 }
 
 /** It may be in any log. Somebody who has named signers does not want a secret there beside it. */
-function printPublicTicket(ticket: string): void {
+function printPublicTicket(ticket: string, name: string): void {
   if (process.stdout.isTTY)
     print(
-      "\nrun on the source's machine, with a key of one of the signers:\n" +
+      `\nrun on the source's machine${name}, with a key of one of the signers:\n` +
         `ddt-send --identity ~/.ssh/id_ed25519 <source> '${ticket}'\n\n`,
     );
-  else print(`public ticket: ${ticket}\n`);
+  else print(`public ticket${name}: ${ticket}\n`);
 }
 
 async function list({ stateDir, log }: ListOptions): Promise<number> {
@@ -158,7 +173,7 @@ async function check({ receipt: path, disk, signer }: CheckOptions): Promise<num
 }
 
 /** `256 blocks: 100 verified, 20 durable, 4 written, 132 absent`. */
-function progressText({ opened, sealed }: RunningReceiver['transfer']): string {
+function progressText({ opened, sealed }: Transfer): string {
   if (opened === undefined) return 'nothing is claimed yet';
   const { table, blockCount, claim } = opened;
   const counts = BLOCK_STATES.toReversed().map((state) => `${table.countOf(state)} ${state}`);
@@ -166,9 +181,9 @@ function progressText({ opened, sealed }: RunningReceiver['transfer']): string {
   return `${total}${sealed === undefined ? '' : ', sealed'}: ${counts.join(', ')}`;
 }
 
-/** In `ps` with the target; in `pgrep` and for other receivers, which see 15 characters, without. */
-function nameProcess(target: string): void {
-  process.title = `${PROCESS_NAME}: ${target}`;
+/** In `ps` with the targets; in `pgrep` and for other receivers, which see 15 characters, without. */
+function nameProcess(targets: readonly string[]): void {
+  process.title = `${PROCESS_NAME}: ${targets.join(' ')}`;
   try {
     writeFileSync('/proc/self/comm', PROCESS_NAME);
   } catch {
@@ -177,10 +192,11 @@ function nameProcess(target: string): void {
 }
 
 async function receive(options: ReceiveOptions, log: Log): Promise<number> {
-  nameProcess(options.target);
+  const { targets } = options;
+  nameProcess(targets);
   countExternalMemory();
-  let progress = (): string => 'starting';
-  void onProgressSignal(() => log.info(progress()));
+  let progress = (): void => log.info('starting');
+  void onProgressSignal(() => progress());
   const end = Promise.withResolvers<number>();
   let isStarted = false;
   // A ddt-receive that pulls has started it, and is gone.
@@ -188,21 +204,32 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
     if (!isStarted) process.exit(EXIT_STATUS.sigterm);
     end.resolve(EXIT_STATUS.sigterm);
   });
+  const failed: { status: number; count: number } = { status: EXIT_STATUS.verified, count: 0 };
+  const running: { receiver?: RunningReceiver } = {};
+  const endIfComplete = (): void => {
+    if (options.once && isComplete(running.receiver?.served)) end.resolve(failed.status);
+  };
   const receiver = await startReceiver(options, {
     clock: systemClock,
     log,
     dropPrivileges,
     events: {
-      onSealed: () => {
-        if (options.once) end.resolve(EXIT_STATUS.verified);
-      },
+      onSealed: endIfComplete,
       // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
-      onJournalBroken: (error) => process.exit(report(error, options.log)),
+      onFailed: (error) => {
+        failed.status = report(error, options.log);
+        if (++failed.count === targets.length) process.exit(failed.status);
+        endIfComplete();
+      },
     },
   });
   isStarted = true;
-  progress = () => progressText(receiver.transfer);
+  running.receiver = receiver;
+  const { served } = receiver;
+  const isSealed = (): boolean => served.every(({ transfer }) => transfer.sealed !== undefined);
+  progress = () => reportProgress(served, log);
   let signals = 0;
+  const asked = Promise.withResolvers<void>();
   for (const [signal, status] of [
     ['SIGINT', EXIT_STATUS.sigint],
     ['SIGTERM', EXIT_STATUS.sigterm],
@@ -210,27 +237,57 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
     process.on(signal, () => {
       // A second signal does not wait: what is journalled is safe.
       if (signals++ > 0) process.exit(status);
-      end.resolve(receiver.transfer.sealed === undefined ? status : EXIT_STATUS.verified);
+      asked.resolve();
+      end.resolve(isSealed() ? EXIT_STATUS.verified : status);
     });
   }
   printStart(options, receiver);
   const { senderWithinMs: withinMs } = options;
   using _watch = withoutSender({ ...receiver, clock: systemClock, withinMs }, (reason) => {
     log.info(reason);
-    end.resolve(receiver.transfer.sealed === undefined ? EXIT_STATUS.gaveUp : EXIT_STATUS.verified);
+    end.resolve(isSealed() ? EXIT_STATUS.verified : EXIT_STATUS.gaveUp);
   });
   const status = await end.promise;
   // The sender closes its connections when it has its receipt; if the response was lost it comes again.
-  if (status === EXIT_STATUS.verified) await receiver.server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
+  if (isComplete(served)) await waitForSender(receiver, asked.promise);
   await receiver.stop(STOP_GRACE_MS);
-  if (status !== EXIT_STATUS.verified) {
-    const without = options.discardTransfer ? 'without --discard-transfer ' : '';
-    log.info(
-      `stopped before the transfer was complete; run the same command again ${without}to resume ` +
-        `(journal: ${receiver.transfer.journal.path})`,
-    );
+  if (!isSealed()) log.info(resumeText(options, served));
+  return Math.max(status, failed.status);
+}
+
+/** Whether no transfer is left for which anything could be sent. */
+function isComplete(served: readonly Served[] = []): boolean {
+  return (
+    served.length > 0 &&
+    served.every(({ transfer, failure }) => transfer.sealed !== undefined || failure !== undefined)
+  );
+}
+
+/**
+ * A sender of several disks compares those that were complete before, after the others.
+ * @param asked to stop.
+ */
+async function waitForSender({ server, served }: RunningReceiver, asked: Promise<void>): Promise<void> {
+  if (served.length > 1) await Promise.race([server.quiet(NEXT_DISK_MS, Infinity), asked]);
+  await server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
+}
+
+function reportProgress(served: readonly Served[], log: Log): void {
+  for (const { transfer } of served) {
+    const own = served.length === 1 ? log : log.of(transfer.target.identity.path);
+    own.info(progressText(transfer));
   }
-  return status;
+}
+
+function resumeText({ discardTransfer }: ReceiveOptions, served: readonly Served[]): string {
+  const without = discardTransfer ? 'without --discard-transfer ' : '';
+  const left = served.filter(({ transfer }) => transfer.sealed === undefined);
+  const journals = left.map(({ transfer }) => transfer.journal.path).join(', ');
+  const what = served.length === 1 ? 'the transfer was' : 'all transfers were';
+  return (
+    `stopped before ${what} complete; run the same command again ${without}to resume ` +
+    `(journal${left.length === 1 ? '' : 's'}: ${journals})`
+  );
 }
 
 /** From a machine that ssh reaches. @returns the exit status. */

@@ -4,6 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { DiskPlace } from '../common/disk/disk-places.ts';
 import { describeDisk, openDisk } from '../common/disk/open-disk.ts';
 import { errnoOf } from '../common/errors.ts';
 import { deviceIdentityOf, findDevice } from './target/device-target.ts';
@@ -39,6 +40,11 @@ export async function presentIdentityAt(path: string): Promise<TargetIdentity | 
   const disk = await describeDisk(path, 'target-refused').catch(() => undefined);
   if (disk === undefined) return undefined;
   return disk.kind === 'device' ? deviceIdentityOf(disk) : identityOf(disk);
+}
+
+/** Which disk or file is at a path, whether it may be written or not; undefined when there is none. */
+export async function presentPlaceAt(path: string): Promise<DiskPlace | undefined> {
+  return await describeDisk(path, 'target-refused').catch(() => undefined);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 /**
  * Gives up the rights of root once everything is open, before the first connection is served: anyone who
- * takes over the server has the target, this transfer's journal and the keys in memory, but no other file,
+ * takes over the server has its targets, their journals and the keys in memory, but no other file,
  * device or process. What would have to be opened again is done by receiver/target/disk-tools.ts.
  */
 import { hash, randomBytes } from 'node:crypto';
@@ -28,11 +28,16 @@ export type Privileges =
   | { readonly outcome: 'kept'; readonly reason: string };
 
 export interface PrivilegeOptions {
-  /** Of the journal's folder, which is open. */
-  readonly path: string;
-  readonly folder: FileHandle;
+  /** Of the journals, one for each transfer. */
+  readonly folders: readonly JournalFolder[];
   /** Does with the new rights what the server will do, and throws if it can't. */
   readonly probe: () => Promise<unknown>;
+}
+
+export interface JournalFolder {
+  readonly path: string;
+  /** It is open. */
+  readonly folder: FileHandle;
 }
 
 /** The folder by its descriptor, which needs no right to the folders above it. */
@@ -43,18 +48,20 @@ export function pathOf(folder: FileHandle): string {
 export type DropPrivileges = (options: PrivilegeOptions) => Promise<Privileges>;
 
 /** Of this process, for good. */
-export async function dropPrivileges({ path, folder, probe }: PrivilegeOptions): Promise<Privileges> {
+export async function dropPrivileges({ folders, probe }: PrivilegeOptions): Promise<Privileges> {
   if (process.geteuid?.() !== 0) return { outcome: 'none' };
-  const userId = userIdFor(path);
+  const userId = userIdFor(folders.map(({ path }) => path));
   // At the end of the process nobody could write it.
   flushCompileCache();
   try {
-    await giveFolder(path, userId);
+    for (const { path } of folders) await giveFolder(path, userId);
     await tryAs(userId, async () => {
       await probe();
-      const file = join(pathOf(folder), `probe-${randomBytes(6).toString('hex')}`);
-      await using _made = await open(file, 'wx');
-      await unlink(file);
+      for (const { folder } of folders) {
+        const file = join(pathOf(folder), `probe-${randomBytes(6).toString('hex')}`);
+        await using _made = await open(file, 'wx');
+        await unlink(file);
+      }
     });
     becomeUser(userId);
     if (!(await hasNoCapability())) throw new Error('the kernel leaves it the capabilities of root');
@@ -83,9 +90,10 @@ async function hasNoCapability(): Promise<boolean> {
   return /^CapPrm:\s*0+$/m.test(await readFile('/proc/self/status', 'utf8'));
 }
 
-/** The same one for the same journal. */
-function userIdFor(path: string): number {
-  return USER_ID_FIRST + (Number.parseInt(hash('sha256', path).slice(0, 8), 16) % USER_ID_COUNT);
+/** The same one for the same journals, and for no part of them. */
+function userIdFor(paths: readonly string[]): number {
+  const digits = hash('sha256', paths.join('\n')).slice(0, 8);
+  return USER_ID_FIRST + (Number.parseInt(digits, 16) % USER_ID_COUNT);
 }
 
 /** Whether an earlier receiver has given the folder to its user, and nobody else may write to it. */

@@ -36,12 +36,17 @@ const OWN_OPTIONS = [
   '--tls-key',
 ];
 
-/** @throws TransferError `usage`. */
-export function readPull(command: Command, target: string, text: string): PullOptions {
-  const source = parseDestination(text, 'source');
+/** Whether one of the words is on another machine. @throws TransferError `usage`. */
+export function namesSource(words: readonly string[]): boolean {
+  return words.length > 1 && words.some((word) => parseDestination(word, 'source') !== undefined);
+}
+
+/** @param words after the target. @throws TransferError `usage`. */
+export function readPull(command: Command, target: string, words: readonly string[]): PullOptions {
+  const [text = '', ...more] = words;
+  const source = more.length > 0 ? undefined : parseDestination(text, 'source');
   if (source === undefined) {
-    const what =
-      parseDestination(target) === undefined ? `'${text}' is not a source` : 'the target comes first';
+    const what = more.length > 0 ? 'too many arguments beside a source' : 'the target comes first';
     throw new TransferError('usage', `${what}: expected <target> [user@]host:source`, {
       hint: 'with the host, a colon, and the path there: ddt-receive <target> root@old:/dev/sda',
     });

@@ -1,41 +1,41 @@
 /**
- * The receiver as a whole: keys, target, journal, transfer, server, ticket. Whatever can be refused is
- * refused before the port opens, and nothing is written to the target before a sender has claimed it.
+ * The receiver as a whole: keys, targets, journals, transfers, server, tickets. Whatever can be refused is
+ * refused before the port opens, and nothing is written to a target before a sender has claimed it.
  */
-import { open } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
-import { DIGESTS } from '../common/digest/digest.ts';
 import { formatHostPort } from '../common/host-port.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
 import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { AllowedSigner } from '../common/trust/allowed-signers.ts';
 import { makeApp } from './http/app.ts';
-import { Authenticator } from './http/auth.ts';
+import { Authenticator, SignatureChecks } from './http/auth.ts';
 import { Connections } from './http/connections.ts';
+import { serveAll } from './http/serve-all.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from './identity/certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
-import { Activity } from './console/activity.ts';
 import type { Log } from './console/log.ts';
 import { RESPONSE_PROGRESS_TIMEOUT_MS } from './http/chunked-response.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
 import { loadAllowedSigners } from './identity/load-signers.ts';
-import { checkTicketFile, makeTicket, publicTicketPath, type Tickets } from './identity/make-ticket.ts';
+import {
+  checkTicketFile,
+  makeTicket,
+  publicTicketPath,
+  writeTickets,
+  type Tickets,
+} from './identity/make-ticket.ts';
 import { findPortHolder } from './identity/port-holder.ts';
 import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
-import { refuseOtherDisk } from './transfer/spot-check.ts';
 import { startServer, type RunningServer, type ServerOptions } from './http/server.ts';
-import { confirmDiscard } from './confirm-discard.ts';
-import { ReceiptKeeper } from './keep-receipt.ts';
+import { openServed, type OpenServed } from './open-served.ts';
 import { keepPresence } from './presence.ts';
 import { pathOf, type DropPrivileges } from './privileges.ts';
-import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
-import { transferEvents } from './transfer-events.ts';
+import { refuseOverlaps } from './refuse-overlaps.ts';
+import { shareMemory } from './transfer/memory-budget.ts';
+import type { Transfer } from './transfer/transfer.ts';
 import { summarize } from './transfer-summary.ts';
-import { planAdoption, startAdoption } from './transfer/adopt.ts';
-import { Transfer } from './transfer/transfer.ts';
-import { nothingToUpdate, openForUpdate } from './transfer/update.ts';
-import { cutTarget, restoreLength } from './transfer/stream-size.ts';
 
 /** Longer than writing a few blocks takes; after that the client retries. */
 const MEMORY_WAIT_MS = 10_000;
@@ -44,21 +44,30 @@ const EVERY_ADDRESS = '::';
 const EVERY_IPV4_ADDRESS = '0.0.0.0';
 
 export interface ReceiverEvents {
-  onSealed(): void;
-  onJournalBroken(error: TransferError): void;
+  readonly onSealed: () => void;
+  /** A transfer refuses everything after this; others continue. Called once for each. */
+  readonly onFailed: (error: TransferError) => void;
 }
 
-export interface RunningReceiver extends Tickets {
+/** One of the transfers, for one of the targets. */
+export interface Served extends Tickets {
   readonly transfer: Transfer;
   readonly content: readonly string[];
   readonly isResumed: boolean;
   /** The other name of the target under which the transfer began. */
   readonly begunAs: string | undefined;
+  /** Why it refuses everything. */
+  readonly failure: TransferError | undefined;
+}
+
+export interface RunningReceiver {
+  /** In the order of the targets. */
+  readonly served: readonly Served[];
   readonly server: RunningServer;
   /** Whose own keys may sign tokens. */
   readonly signers: readonly AllowedSigner[];
-  /** Answers 503 to new requests, lets the others end, flushes, and closes journal and target. */
-  stop(graceMs: number): Promise<void>;
+  /** Answers 503 to new requests, lets the others end, flushes, and closes journals and targets. */
+  readonly stop: (graceMs: number) => Promise<void>;
 }
 
 /** @throws TransferError of every kind that docs/reference/ddt-receive.md names for a start. */
@@ -67,66 +76,46 @@ export async function startReceiver(
   context: { clock: Clock; log: Log; events: ReceiverEvents; dropPrivileges: DropPrivileges },
 ): Promise<RunningReceiver> {
   const { clock, log, events, dropPrivileges } = context;
+  const { targets } = options;
   await checkTicketFiles(options);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
   const keys = await loadKeys(options, stateDir);
+  await refuseOverlaps(targets);
   await using stack = new AsyncDisposableStack();
-  const activity = stack.use(new Activity({ log, clock }));
-  const { taken, transfer } = await openAll(options, stateDir, { ...context, activity }, stack);
-  const folderPath = dirname(transfer.journal.path);
-  const folder = stack.use(await open(folderPath, 'r'));
-  let isDraining = false;
-  const receipts = new ReceiptKeeper(pathOf(folder), log);
+  const sharedMemory = shareMemory(options.memoryBytes, targets.length);
+  const serving = { clock, log, stateDir, sharedMemory, onFailed: events.onFailed };
+  const all: OpenServed[] = [];
+  for (const target of targets) all.push(await openServed(target, options, serving, stack));
+  const drain = { isDraining: false };
   const connections = new Connections({
     clock,
     connectionsMax: options.maxConnections,
-    onRefused: (address, reason) => activity.connectionRefused(address, reason),
+    onRefused: (address, reason) => all[0]?.activity.connectionRefused(address, reason),
   });
-  const app = makeApp({
-    transfer,
-    connections,
-    authenticator: makeAuthenticator(transfer, keys, clock),
-    key: keys.key,
-    clock,
-    log,
-    activity,
-    isDraining: () => isDraining,
-    onSealed: () => {
-      receipts.keep(transfer);
-      events.onSealed();
-    },
-    bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
-    responseProgressTimeoutMs: RESPONSE_PROGRESS_TIMEOUT_MS,
-    memoryWaitMs: MEMORY_WAIT_MS,
-  });
+  const fetch = serveAll(makeApps(all, { connections, keys, clock, drain, onSealed: events.onSealed }));
   const ready = Promise.withResolvers<void>();
-  const fetch: ServerOptions['fetch'] = async (request, env) => await app.fetch(request, env);
   const server = await listen(options, keys.identity, { fetch, connections, ready: ready.promise });
-  const tickets = await issueTickets(options, { transfer, keys, server, clock });
+  const tickets = await issueTickets(options, { all, keys, server, clock });
   const privileges = await dropPrivileges({
-    path: folderPath,
-    folder,
-    probe: async () => await transfer.target.lengthBytes(),
+    folders: all.map(({ folderPath, folder }) => ({ path: folderPath, folder })),
+    probe: async () =>
+      await Promise.all(all.map(async ({ transfer }) => await transfer.target.lengthBytes())),
   });
-  stack.use(await keepPresence(pathOf(folder), () => summarize(transfer)));
+  for (const { folder, transfer } of all)
+    stack.use(await keepPresence(pathOf(folder), () => summarize(transfer)));
   if (privileges.outcome === 'kept') log.warning(`keeps all rights of root: ${privileges.reason}`);
   ready.resolve();
   const resources = stack.move();
   return {
-    transfer,
-    content: taken.content,
-    isResumed: taken.isResumed,
-    begunAs: taken.begunAs,
+    served: all.map((one, at) => servedOf(one, tickets[at])),
     server,
-    ...tickets,
     signers: keys.signers,
     stop: async (graceMs) => {
-      isDraining = true;
+      drain.isDraining = true;
       await server.close(graceMs);
       try {
-        await receipts.finish();
-        await transfer.opened?.durability.flush();
+        await flushAll(all);
       } finally {
         await resources.disposeAsync();
       }
@@ -134,24 +123,94 @@ export async function startReceiver(
   };
 }
 
-async function issueTickets(
-  options: ReceiveOptions,
-  context: { transfer: Transfer; keys: Keys; server: RunningServer; clock: Clock },
-): Promise<Tickets> {
-  const { transfer, keys, server, clock } = context;
-  const { key, identity } = keys;
-  return await makeTicket(
-    { ...options, listenHost: server.host },
-    { transferId: transfer.id, record: transfer.journal, key, pin: identity.pin, port: server.port, clock },
+function servedOf(one: OpenServed, tickets: Tickets | undefined): Served {
+  assert(tickets !== undefined);
+  const { transfer, taken } = one;
+  const { content, isResumed, begunAs } = taken;
+  return {
+    transfer,
+    content,
+    isResumed,
+    begunAs,
+    ...tickets,
+    get failure() {
+      return one.failure;
+    },
+  };
+}
+
+/** Each as far as it can be. @throws TransferError of the first that could not. */
+async function flushAll(all: readonly OpenServed[]): Promise<void> {
+  const flushes = all.map(async ({ receipts, transfer, failure }) => {
+    await receipts.finish();
+    if (failure === undefined) await transfer.opened?.durability.flush();
+  });
+  for (const flush of await Promise.allSettled(flushes)) if (flush.status === 'rejected') throw flush.reason;
+}
+
+interface AppParts {
+  readonly connections: Connections;
+  readonly keys: Keys;
+  readonly clock: Clock;
+  readonly drain: { readonly isDraining: boolean };
+  readonly onSealed: () => void;
+}
+
+/** By the id of the transfer. */
+function makeApps(
+  all: readonly OpenServed[],
+  { connections, keys, clock, drain, onSealed }: AppParts,
+): ReadonlyMap<string, ReturnType<typeof makeApp>> {
+  const signatureChecks = new SignatureChecks(clock);
+  return new Map(
+    all.map((one) => {
+      const { transfer, log, activity, receipts } = one;
+      const app = makeApp({
+        transfer,
+        connections,
+        authenticator: makeAuthenticator(transfer, keys, { clock, signatureChecks }),
+        key: keys.key,
+        clock,
+        log,
+        activity,
+        isDraining: () => drain.isDraining,
+        failure: () => one.failure,
+        onSealed: () => {
+          receipts.keep(transfer);
+          onSealed();
+        },
+        bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
+        responseProgressTimeoutMs: RESPONSE_PROGRESS_TIMEOUT_MS,
+        memoryWaitMs: MEMORY_WAIT_MS,
+      });
+      return [transfer.id, app];
+    }),
   );
 }
 
+/** In the order of the targets; they are written to their files as well. */
+async function issueTickets(
+  options: ReceiveOptions,
+  context: { all: readonly OpenServed[]; keys: Keys; server: RunningServer; clock: Clock },
+): Promise<readonly Tickets[]> {
+  const { all, keys, server, clock } = context;
+  const { key, identity } = keys;
+  const tickets: Tickets[] = [];
+  for (const { transfer } of all) {
+    const own = { transferId: transfer.id, record: transfer.journal };
+    const parts = { ...own, key, pin: identity.pin, port: server.port, clock };
+    tickets.push(await makeTicket({ ...options, listenHost: server.host }, parts));
+  }
+  await writeTickets(options, tickets);
+  return tickets;
+}
+
 async function checkTicketFiles(options: ReceiveOptions): Promise<void> {
-  const { ticketFile, readTicketFile, allowSigners, target } = options;
+  const { ticketFile, readTicketFile, allowSigners, targets } = options;
   const isPublicToo = ticketFile !== undefined && allowSigners !== undefined;
   const publicFile = isPublicToo ? publicTicketPath(ticketFile) : undefined;
   for (const file of [ticketFile, readTicketFile, publicFile]) {
-    if (file !== undefined) await checkTicketFile(file, target);
+    if (file !== undefined) for (const target of targets) await checkTicketFile(file, target);
   }
 }
 
@@ -164,14 +223,14 @@ interface Keys {
 function makeAuthenticator(
   transfer: Transfer,
   { identity, key, signers }: Keys,
-  clock: Clock,
+  shared: { readonly clock: Clock; readonly signatureChecks: SignatureChecks },
 ): Authenticator {
   return new Authenticator({
     audience: identity.pin,
     transferId: transfer.id,
     trustedKeys: [key.publicKey],
     signers,
-    clock,
+    ...shared,
     issuedAtSeconds: Number(transfer.journal.property('ticketIssuedAt') ?? 0),
   });
 }
@@ -184,68 +243,6 @@ async function loadKeys(options: ReceiveOptions, stateDir: string): Promise<Keys
     ...(tlsKey === undefined ? {} : { keyPath: tlsKey }),
   });
   return { identity, key: await loadOrMakeSigningKey(stateDir), signers };
-}
-
-/** Target, journal and transfer; they are closed with the stack. */
-async function openAll(
-  options: ReceiveOptions,
-  stateDir: string,
-  context: OpenContext,
-  stack: AsyncDisposableStack,
-): Promise<{ taken: TakenTarget; transfer: Transfer }> {
-  const confirmLoss = async (lost: LostProgress): Promise<void> =>
-    await confirmDiscard(lost, options.isConfirmed);
-  const taken = stack.use(await takeTarget({ ...options, confirmDiscard: confirmLoss }, stateDir));
-  if (options.isUpdate) {
-    if (!taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
-    if (openForUpdate(taken.journal))
-      context.log.audit('opened the sealed copy again, to bring it up to date', { action: 'update' });
-  }
-  const transfer = openTransfer(taken, options, context);
-  stack.defer(async () => {
-    transfer.opened?.durability.close();
-    await transfer.adoption?.stop();
-    await transfer.opened?.verifier?.stop();
-  });
-  if (transfer.opened !== undefined) {
-    await refuseOtherDisk(transfer.target, transfer.opened);
-    await cutTarget(transfer, transfer.opened);
-    await restoreLength(transfer);
-  } else if (options.isAdoption) planAdoption(transfer);
-  await startAdoption(transfer);
-  transfer.startVerifying();
-  return { taken, transfer };
-}
-
-interface OpenContext {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly events: ReceiverEvents;
-  readonly activity: Activity;
-}
-
-function openTransfer(
-  { target, places, journal, content }: TakenTarget,
-  options: ReceiveOptions,
-  context: OpenContext,
-): Transfer {
-  const { clock, log, events, activity } = context;
-  const { path } = target.identity;
-  return new Transfer({
-    target,
-    journal,
-    content,
-    places,
-    memoryBytes: options.memoryBytes,
-    connectionsMax: options.maxConnections,
-    isReadBack: options.isReadBack,
-    clock,
-    digests: DIGESTS,
-    events: {
-      ...transferEvents(path, log, (error) => events.onJournalBroken(error)),
-      onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
-    },
-  });
 }
 
 /** On every address, IPv6 included where the machine has it, unless the operator names one. */

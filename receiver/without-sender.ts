@@ -2,7 +2,7 @@
 import type { Clock } from '../common/clock.ts';
 import { formatDuration } from '../common/units.ts';
 import type { RunningServer } from './http/server.ts';
-import type { Transfer } from './transfer/transfer.ts';
+import type { Served } from './start.ts';
 
 /**
  * A sender that has begun may come back within this time, the default of its `--retry-for`. What was read
@@ -13,7 +13,7 @@ const LOOK_MS = 1000;
 
 export interface WithoutSenderOptions {
   readonly server: Pick<RunningServer, 'knownCount'>;
-  readonly transfer: Pick<Transfer, 'opened' | 'sealed'>;
+  readonly served: readonly Pick<Served, 'transfer' | 'failure'>[];
   readonly clock: Clock;
   /** undefined: it is never ended. */
   readonly withinMs: number | undefined;
@@ -21,7 +21,7 @@ export interface WithoutSenderOptions {
 
 /** Until the result is disposed. @param end called once, with the reason for the log. */
 export function withoutSender(options: WithoutSenderOptions, end: (reason: string) => void): Disposable {
-  const { server, transfer, clock, withinMs } = options;
+  const { server, served, clock, withinMs } = options;
   if (withinMs === undefined) return { [Symbol.dispose]: () => {} };
   let hasCome = false;
   let aloneSinceMs = clock.monotonicMs();
@@ -32,7 +32,10 @@ export function withoutSender(options: WithoutSenderOptions, end: (reason: strin
       aloneSinceMs = nowMs;
       return;
     }
-    const isOpen = transfer.opened !== undefined && transfer.sealed === undefined;
+    const isOpen = served.some(
+      ({ transfer: { opened, sealed }, failure }) =>
+        opened !== undefined && sealed === undefined && failure === undefined,
+    );
     const limitMs = hasCome && isOpen ? Math.max(RETURN_MS_MAX, withinMs) : withinMs;
     if (nowMs - aloneSinceMs < limitMs) return;
     clearInterval(timer);

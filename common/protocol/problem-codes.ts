@@ -39,6 +39,7 @@ export const PROBLEM_CODES = [
   'target-refused',
   'too-many-areas',
   'io-error',
+  'journal-error',
   'internal',
 ] as const satisfies readonly ErrorCode[];
 

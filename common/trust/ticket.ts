@@ -72,14 +72,14 @@ export function formatPublicTicket(ticket: Omit<PublicTicket, 'origin'>): string
 
 /** Whether somebody means a ticket with this, whole or not: no disk and no file is named so. */
 export function looksLikeTicket(text: string): boolean {
-  return /^[\s'"]*((public )?ticket:|https?:\/\/|ddt1\.)/i.test(text);
+  return /^[\s'"]*((public )?ticket( for [^]*)?:|https?:\/\/|ddt1\.)/i.test(text);
 }
 
 /**
- * Takes what people paste: the ticket, with quotes around it or the `ticket:` that ddt-receive prints before
- * it, or the whole command `ddt-send … '<ticket>'`. Blanks and line breaks are ignored anywhere: a ticket
- * copied from a narrow terminal has some. Unknown names in the fragment are ignored: a later version may add
- * some.
+ * Takes what people paste: the ticket, with quotes around it, the `ticket:` or `ticket for /dev/vdb:` that
+ * ddt-receive prints before it, or the whole command `ddt-send … '<ticket>'`. Blanks and line breaks are
+ * ignored anywhere: a ticket copied from a narrow terminal has some. Unknown names in the fragment are
+ * ignored: a later version may add some.
  * @throws TransferError `usage`, which says what is wrong and shows nothing of the ticket.
  */
 export function parseTicket(text: string): Ticket {
@@ -137,7 +137,7 @@ function unwrap(text: string): string {
   const at = Math.max(0, text.search(/https:\/\//i));
   const before = text.slice(0, at);
   const [, quote] = /(['"])\s*$/.exec(before) ?? [];
-  const isAnnounced = quote !== undefined || /(^|\s)(ticket:|ddt-send\s[^]*)\s*$/i.test(before);
+  const isAnnounced = quote !== undefined || /(^|\s)(ticket( for [^]*)?:|ddt-send\s[^]*)\s*$/i.test(before);
   const rest = isAnnounced ? text.slice(at) : text;
   const quoted = quote === undefined ? rest : (rest.split(quote, 1)[0] ?? '');
   return quoted.replaceAll(BLANKS, '').replaceAll(/^['"]+|['"]+$/g, '');

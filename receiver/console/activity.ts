@@ -55,13 +55,15 @@ interface Absence {
 }
 
 export interface ActivityOptions {
-  readonly log: Log;
+  readonly log: Omit<Log, 'of'>;
+  /** For connections and tokens that were refused, of whatever transfer; default: the same. */
+  readonly strangersLog?: Omit<Log, 'of'>;
   readonly clock: Clock;
   readonly intervalMs?: number;
 }
 
 export class Activity implements Disposable {
-  readonly #log: Log;
+  readonly #log: Omit<Log, 'of'>;
   readonly #clock: Clock;
   readonly #intervalMs: number;
   readonly #end = new AbortController();
@@ -75,7 +77,7 @@ export class Activity implements Disposable {
   readonly #target: Outage;
   #absence: Absence | undefined;
 
-  constructor({ log, clock, intervalMs = INTERVAL_MS }: ActivityOptions) {
+  constructor({ log, strangersLog = log, clock, intervalMs = INTERVAL_MS }: ActivityOptions) {
     this.#log = log;
     this.#clock = clock;
     this.#intervalMs = intervalMs;
@@ -84,8 +86,8 @@ export class Activity implements Disposable {
       const where = formatAreas(areas, AREAS_NAMED_MAX);
       log.warning(`unreadable areas of the source, replaced by zeros: ${where} (${countAreas(areas)})`);
     });
-    this.#tokens = new RecurringWarning({ ...options, action: 'refuse' });
-    this.#connections = new RecurringWarning({ ...options, action: 'refuse' });
+    this.#tokens = new RecurringWarning({ ...options, log: strangersLog, action: 'refuse' });
+    this.#connections = new RecurringWarning({ ...options, log: strangersLog, action: 'refuse' });
     this.#claims = new RecurringWarning(options);
     this.#secondSenders = new RecurringWarning(options);
     this.#failures = new RecurringWarning(options);

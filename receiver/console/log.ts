@@ -11,6 +11,8 @@ export interface AuditMembers {
   readonly signer?: string;
 }
 
+type Members = Partial<AuditMembers> & { readonly target?: string };
+
 export interface Log {
   info(message: string): void;
   warning(message: string): void;
@@ -18,12 +20,14 @@ export interface Log {
   audit(message: string, members: AuditMembers): void;
   /** An error that only a bug can cause; logged with its stack. */
   bug(error: unknown): void;
+  /** The same log, for what concerns one of several targets. */
+  of(target: string): Log;
 }
 
 /** @param write returns false for a line that it drops; the next one that it takes tells their number. */
 export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: string) => unknown): Log {
   let droppedLines = 0;
-  const put = (level: string, message: string, members: Partial<AuditMembers> = {}): void => {
+  const put = (level: string, message: string, members: Members = {}): void => {
     if (droppedLines > 0) {
       const lines = droppedLines === 1 ? '1 line of the log was' : `${droppedLines} lines of the log were`;
       const note = `${lines} dropped: nothing read them`;
@@ -31,7 +35,7 @@ export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: str
     }
     if (write(lineOf(level, message, members)) === false) droppedLines++;
   };
-  const lineOf = (level: string, message: string, members: Partial<AuditMembers>): string => {
+  const lineOf = (level: string, message: string, members: Members): string => {
     const text = message
       .split('\n')
       .map((line) => printable(redact(line)))
@@ -42,12 +46,20 @@ export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: str
     }
     return `${localTime(ms)} ddt-receive: ${level === 'info' ? '' : `${level}: `}${text}\n`;
   };
-  return {
-    info: (message) => put('info', message),
-    warning: (message) => put('warning', message),
-    audit: (message, members) => put(members.action === 'refuse' ? 'warning' : 'info', message, members),
-    bug: (error) => put('bug', error instanceof Error ? (error.stack ?? error.message) : String(error)),
+  const logOf = (target?: string): Log => {
+    const own = target === undefined ? {} : { target: printable(target) };
+    const named = (message: string): string =>
+      target === undefined || format === 'json' ? message : `${target}: ${message}`;
+    return {
+      info: (message) => put('info', named(message), own),
+      warning: (message) => put('warning', named(message), own),
+      audit: (message, members) =>
+        put(members.action === 'refuse' ? 'warning' : 'info', named(message), { ...own, ...members }),
+      bug: (error) => put('bug', error instanceof Error ? (error.stack ?? error.message) : String(error)),
+      of: logOf,
+    };
   };
+  return logOf();
 }
 
 /**

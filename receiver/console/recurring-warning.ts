@@ -5,7 +5,7 @@ import { AddressTally } from './address-tally.ts';
 import type { AuditMembers, Log } from './log.ts';
 
 export interface RecurringOptions {
-  readonly log: Log;
+  readonly log: Omit<Log, 'of'>;
   readonly clock: Clock;
   /** Shortest time between two lines. */
   readonly intervalMs: number;

@@ -28,8 +28,24 @@ export interface TransferFacts {
   readonly durableBlocks: number;
 }
 
-export function startLines(facts: StartFacts): string[] {
-  const { target, content, journal, transfer, listen, ticketFile, signers, publicTicket } = facts;
+/** @param more of the other targets. */
+export function startLines(facts: StartFacts, ...more: readonly StartFacts[]): string[] {
+  const { listen, ticketFile, signers, publicTicket } = facts;
+  const lines = [facts, ...more].flatMap(targetLines);
+  for (const signer of signers) lines.push(`signer   ${nameOfSigner(signer)}`);
+  lines.push(`listening on ${formatHostPort(listen.host, listen.port)}`);
+  if (ticketFile !== undefined) {
+    const [tickets, publicOnes] =
+      more.length === 0
+        ? ['ticket   written', 'the public one']
+        : ['tickets  written, a line for each target,', 'the public ones'];
+    const publicToo = publicTicket === undefined ? '' : `, ${publicOnes} to ${ticketFile}.pub`;
+    lines.push(`${tickets} to ${ticketFile}${publicToo}`);
+  }
+  return lines;
+}
+
+function targetLines({ target, content, journal, transfer }: StartFacts): string[] {
   const size = target.sizeBytes === null ? 'takes the size of the source' : formatSize(target.sizeBytes);
   const lines = [`target   ${diskName(target)}: ${diskKind(target)}, ${size}, ${holding(content, transfer)}`];
   if (transfer === undefined) lines.push(`journal  ${journal} (new)`);
@@ -40,12 +56,6 @@ export function startLines(facts: StartFacts): string[] {
     const unknown = blockCount === null ? 'size not known yet, ' : '';
     const reading = isSealed || durableBlocks === 0 ? '' : '; reading them back';
     lines.push(`journal  ${journal} (${state}: ${unknown}${durableBlocks}${of} blocks durable${reading})`);
-  }
-  for (const signer of signers) lines.push(`signer   ${nameOfSigner(signer)}`);
-  lines.push(`listening on ${formatHostPort(listen.host, listen.port)}`);
-  if (ticketFile !== undefined) {
-    const publicToo = publicTicket === undefined ? '' : `, the public one to ${ticketFile}.pub`;
-    lines.push(`ticket   written to ${ticketFile}${publicToo}`);
   }
   return lines;
 }

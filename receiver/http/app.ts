@@ -70,7 +70,8 @@ export function makeApp(options: AppOptions): Hono<AppEnv> {
 
   app.use(commonHeaders(options));
   app.get('/health', () => jsonResponse({ status: 'ok' }));
-  app.on('ALL', RESOURCES, authenticate(options), refuseDraining(options), holdLease(lease), checkQuery);
+  app.on('ALL', RESOURCES, authenticate(options), refuseDraining(options), refuseFailed(options));
+  app.on('ALL', RESOURCES, holdLease(lease), checkQuery);
   app.get('/transfer', (context) => getTransfer(context, options));
   app.put('/transfer', async (context) => await putTransfer(context, options));
   app.get('/blocks', (context) => getBlocks(context, options));
@@ -142,6 +143,19 @@ function refuseDraining({ isDraining }: AppOptions): Middleware {
   return async (_context, next) => {
     if (isDraining()) throw new TransferError('draining', 'the receiver is stopping: try again soon');
     await next();
+  };
+}
+
+/** Also what was being answered when it failed: nothing may be acknowledged without a journal. */
+function refuseFailed({ failure }: AppOptions): Middleware {
+  const refuse = (): void => {
+    const error = failure();
+    if (error !== undefined) throw error;
+  };
+  return async (_context, next) => {
+    refuse();
+    await next();
+    refuse();
   };
 }
 

@@ -30,8 +30,33 @@ export interface AuthOptions {
   /** Whose keys are trusted while they are valid. */
   readonly signers?: readonly AllowedSigner[];
   readonly clock: Clock;
+  /** Shared with the other transfers of this process; default: its own. */
+  readonly signatureChecks?: SignatureChecks;
   /** When the ticket of an earlier start was issued, in seconds since 1970 by the clock of that time. */
   readonly issuedAtSeconds?: number;
+}
+
+/** How many signatures are checked: all transfers of a process have one event loop. */
+export class SignatureChecks {
+  readonly #clock: Clock;
+  #second = 0;
+  #checksInSecond = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** @throws TransferError `busy`. */
+  spend(): void {
+    const second = Math.floor(this.#clock.monotonicMs() / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#checksInSecond = 0;
+    }
+    if (++this.#checksInSecond > SIGNATURE_CHECKS_PER_SECOND) {
+      throw new TransferError('busy', 'too many new tokens at once');
+    }
+  }
 }
 
 interface CachedToken {
@@ -54,11 +79,11 @@ export class Authenticator {
   readonly #cache = new LRUCache<string, CachedToken>({ max: CACHED_TOKENS_MAX });
   /** The latest time that the clock has shown. */
   #latestSeconds: number;
-  #second = 0;
-  #checksInSecond = 0;
+  readonly #checks: SignatureChecks;
 
   constructor(options: AuthOptions) {
     this.#options = options;
+    this.#checks = options.signatureChecks ?? new SignatureChecks(options.clock);
     this.#latestSeconds = options.issuedAtSeconds ?? 0;
   }
 
@@ -119,7 +144,7 @@ export class Authenticator {
   #isSigned(key: string, token: ParsedToken): boolean {
     const cached = this.#cache.get(key);
     if (cached !== undefined) return cached.isSignatureGood;
-    this.#spendCheck();
+    this.#checks.spend();
     const isSignatureGood = isTokenSignatureGood(token);
     this.#cache.set(key, { token, isSignatureGood });
     return isSignatureGood;
@@ -134,21 +159,16 @@ export class Authenticator {
     this.#latestSeconds = Math.max(this.#latestSeconds, now);
     return iat <= this.#latestSeconds ? Math.max(now, iat) : now;
   }
-
-  #spendCheck(): void {
-    const second = Math.floor(this.#options.clock.monotonicMs() / 1000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#checksInSecond = 0;
-    }
-    if (++this.#checksInSecond > SIGNATURE_CHECKS_PER_SECOND) {
-      throw new TransferError('busy', 'too many new tokens at once');
-    }
-  }
 }
 
 function tokenIn(authorization: string): string | undefined {
   return /^Bearer +([^ ,]+)$/i.exec(authorization)?.[1];
+}
+
+/** The transfer that a token names, whether it is good or not: only {@link Authenticator} decides that. */
+export function transferNamedBy(authorization: string | undefined): string | undefined {
+  const text = authorization === undefined ? undefined : tokenIn(authorization);
+  return text === undefined ? undefined : parseToken(text)?.payload.tid;
 }
 
 /** What names a token, good or not, in the log: the first digits of its SHA-256; undefined without one. */

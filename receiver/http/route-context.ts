@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Clock } from '../../common/clock.ts';
+import type { TransferError } from '../../common/errors.ts';
 import type { SigningKey } from '../../common/trust/ssh-signature.ts';
 import type { Activity, Actor } from '../console/activity.ts';
 import type { Log } from '../console/log.ts';
@@ -38,6 +39,8 @@ export interface AppOptions {
   readonly activity: Activity;
   /** True once the process is about to stop. */
   readonly isDraining: () => boolean;
+  /** Why this transfer refuses everything, while others of this process continue. */
+  readonly failure: () => TransferError | undefined;
   readonly onSealed: () => void;
   /** How long a body may stall. */
   readonly bodyProgressTimeoutMs: number;

@@ -1,4 +1,4 @@
-/** The ticket of a transfer: the same after a restart, until it is about to expire. */
+/** The tickets of transfers: the same after a restart, until it is about to expire. */
 import type { Clock } from '../../common/clock.ts';
 import { TransferError, errnoOf, reasonOf } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
@@ -25,16 +25,21 @@ export interface TicketOptions {
   readonly advertise: { readonly host: string; readonly port: number | undefined } | undefined;
   /** `::` and `0.0.0.0`: every address. */
   readonly listenHost: string;
-  /** Where it is written as well. */
-  readonly ticketFile: string | undefined;
-  /** Where a ticket is written that allows only to read. */
-  readonly readTicketFile: string | undefined;
   /** Others than the receiver may sign tokens. */
   readonly allowSigners: string | undefined;
 }
 
+export interface TicketFiles {
+  /** Where the tickets are written as well; the public ones beside it. */
+  readonly ticketFile: string | undefined;
+  /** Where tickets are written that allow only to read. */
+  readonly readTicketFile: string | undefined;
+}
+
 export interface Tickets {
   readonly ticket: Ticket;
+  /** Allows only to read. */
+  readonly readTicket: () => Ticket;
   /** For those who sign their tokens; undefined where nobody may. */
   readonly publicTicket: PublicTicket | undefined;
 }
@@ -78,15 +83,26 @@ export async function makeTicket(
     options.allowSigners === undefined
       ? undefined
       : { ...place, transferId, receiver: fingerprintOf(key.publicKey) };
-  const { ticketFile, readTicketFile } = options;
+  const readTicket = (): Ticket => ({ ...place, token: tokenFor('read') });
+  return { ticket, readTicket, publicTicket };
+}
+
+/** A line for each transfer. @throws TransferError `usage`, `no-space`. */
+export async function writeTickets(
+  { ticketFile, readTicketFile }: TicketFiles,
+  all: readonly Tickets[],
+): Promise<void> {
   if (ticketFile !== undefined) {
-    await writeTicket(ticketFile, formatTicket(ticket), SECRET_MODE);
-    if (publicTicket !== undefined)
-      await writeTicket(publicTicketPath(ticketFile), formatPublicTicket(publicTicket), PUBLIC_MODE);
+    const tickets = all.map(({ ticket }) => formatTicket(ticket));
+    await writeLines(ticketFile, tickets, SECRET_MODE);
+    const publicOnes = all.flatMap(({ publicTicket }) => publicTicket ?? []);
+    if (publicOnes.length > 0)
+      await writeLines(publicTicketPath(ticketFile), publicOnes.map(formatPublicTicket), PUBLIC_MODE);
   }
-  if (readTicketFile !== undefined)
-    await writeTicket(readTicketFile, formatTicket({ ...place, token: tokenFor('read') }), SECRET_MODE);
-  return { ticket, publicTicket };
+  if (readTicketFile !== undefined) {
+    const tickets = all.map(({ readTicket }) => formatTicket(readTicket()));
+    await writeLines(readTicketFile, tickets, SECRET_MODE);
+  }
 }
 
 /**
@@ -101,9 +117,9 @@ export async function checkTicketFile(path: string, target: string): Promise<voi
   throw new TransferError('usage', message, { hint: problem.hint });
 }
 
-async function writeTicket(path: string, ticket: string, mode: number): Promise<void> {
+async function writeLines(path: string, tickets: readonly string[], mode: number): Promise<void> {
   try {
-    await writeFileDurably(path, `${ticket}\n`, mode);
+    await writeFileDurably(path, tickets.map((ticket) => `${ticket}\n`).join(''), mode);
   } catch (error) {
     const isFull = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '');
     const message = `cannot write the ticket to ${path}: ${reasonOf(error)}`;

@@ -1,7 +1,11 @@
-/** Memory: how many buffers `--memory` makes, and whether the table of blocks fits besides. */
+/**
+ * Memory: how many buffers `--memory` makes, how several transfers share them, and whether the table of
+ * blocks fits besides.
+ */
 import { totalmem } from 'node:os';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, blockCountOf, type Geometry } from '../../common/geometry.ts';
+import { SlabArena } from '../../common/io/buffers.ts';
 import { formatSize } from '../../common/units.ts';
 import { BLOCK_TABLE_ENTRY_BYTES } from '../durability/block-table.ts';
 
@@ -9,6 +13,23 @@ import { BLOCK_TABLE_ENTRY_BYTES } from '../durability/block-table.ts';
 const SLAB_COUNT_MIN = 2;
 /** Least `--memory`: two slabs of the largest block. */
 export const MEMORY_BYTES_MIN = SLAB_COUNT_MIN * 2 * BLOCK_SIZE_BYTES_MAX;
+
+/** With several targets: enough for a slow client of each, too. */
+export function memoryBytesMinOf(targetCount: number): number {
+  return Math.max(MEMORY_BYTES_MIN, targetCount * SLAB_COUNT_MIN * BLOCK_SIZE_BYTES_MAX);
+}
+
+/** Of several transfers: each may use all that the others leave. */
+export interface SharedMemory {
+  readonly arena: SlabArena;
+  readonly transferCount: number;
+}
+
+/** @returns undefined: one transfer has all of it. */
+export function shareMemory(memoryBytes: number, transferCount: number): SharedMemory | undefined {
+  if (transferCount === 1) return undefined;
+  return { arena: new SlabArena(memoryBytes), transferCount };
+}
 
 export function slabCountOf(memoryBytes: number, slabSizeBytes: number): number {
   return Math.max(SLAB_COUNT_MIN, Math.floor(memoryBytes / slabSizeBytes));

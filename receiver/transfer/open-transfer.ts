@@ -12,7 +12,7 @@ import { Durability } from '../durability/durability.ts';
 import { TableRoot } from '../durability/table-root.ts';
 import type { Journal } from '../journal/journal.ts';
 import { Semaphore } from '../../common/semaphore.ts';
-import { slabCountOf } from './memory-budget.ts';
+import { slabCountOf, type SharedMemory } from './memory-budget.ts';
 import { digestNamed } from './refusals.ts';
 import { RangeLocks } from '../durability/range-locks.ts';
 import type { Target } from '../target/target.ts';
@@ -38,7 +38,7 @@ export interface OpenTransfer {
   readonly verifier: Verifier | undefined;
   readonly locks: RangeLocks;
   readonly slabs: SlabPool;
-  /** Blocks that are read for clients at once: they hold up to half of the slabs. */
+  /** Blocks that are read for clients at once: those of all transfers hold up to half of the memory. */
   readonly readTurns: Semaphore;
   /** Listings are made by one request at a time, some of it in each turn. */
   readonly listingTurns: Semaphore;
@@ -57,6 +57,8 @@ export interface OpenTransferOptions {
   readonly target: Target;
   readonly journal: Journal;
   readonly memoryBytes: number;
+  /** Of the transfers that this process serves; undefined: there is only this one. */
+  readonly sharedMemory?: SharedMemory | undefined;
   readonly isReadBack: boolean;
   readonly clock: Clock;
   readonly digests: readonly BlockDigest[];
@@ -83,7 +85,7 @@ export function openClaimed(
   previous?: { readonly durability: Durability; readonly record: () => void },
 ): OpenTransfer {
   const geometry = { ...geometryOf(claim, sizeBytesMax) };
-  const { target, journal, events, clock, digests, memoryBytes, isReadBack } = options;
+  const { target, journal, events, clock, digests, memoryBytes, sharedMemory, isReadBack } = options;
   const digest = digestNamed(digestNameOf(claim), digests, MISSING_HINT);
   const slabSizeBytes = claim.blockSize + ENCODED_GROWTH_BYTES_MAX;
   const slabCount = slabCountOf(memoryBytes, slabSizeBytes);
@@ -104,7 +106,8 @@ export function openClaimed(
       })
     : undefined;
   const flushing = { ...events, onDurable: () => verifier?.noteDurable() };
-  const slabs = new SlabPool({ slabSizeBytes, slabCount });
+  const { arena, transferCount } = sharedMemory ?? { transferCount: 1 };
+  const slabs = new SlabPool({ slabSizeBytes, slabCount, arena });
   const durability =
     previous?.durability ?? new Durability({ target, journal, table, clock, events: flushing });
   previous?.record();
@@ -128,7 +131,7 @@ export function openClaimed(
     slabs,
     listingTurns: new Semaphore(1),
     zeroTurns: new Semaphore(1),
-    readTurns: new Semaphore(Math.max(1, Math.floor(slabCount / 2))),
+    readTurns: new Semaphore(Math.max(1, Math.floor(slabCount / 2 / transferCount))),
     zeroDigests,
     isCutPending: mayBeTooLong(target, claim, sizeBytesMax),
     resizeCount: 0,

@@ -25,6 +25,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { Adoption, AdoptionEvents } from './adopt.ts';
 import { geometryOf, openClaimed, type OpenTransfer, type OpenTransferOptions } from './open-transfer.ts';
 import { recordedClaim } from './journal-objects.ts';
+import type { SharedMemory } from './memory-budget.ts';
 import { describeTarget, recordOf, recordedContent } from './target-record.ts';
 import type { Target } from '../target/target.ts';
 import { listUnreadable } from './reopen.ts';
@@ -57,6 +58,7 @@ export interface TransferOptions {
   readonly content?: readonly string[];
   readonly places?: DiskPlaces;
   readonly memoryBytes: number;
+  readonly sharedMemory?: SharedMemory | undefined;
   readonly connectionsMax: number;
   readonly isReadBack: boolean;
   readonly clock: Clock;

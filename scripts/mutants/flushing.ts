@@ -117,7 +117,7 @@ export const FLUSHING: readonly Mutant[] = [
   {
     name: 'a receiver that is stopped does not flush',
     file: 'receiver/start.ts',
-    edits: [['        await transfer.opened?.durability.flush();\n', '']],
+    edits: [['        await flushAll(all);\n', '']],
     tests: ['test/receiver/start.test.ts'],
   },
 ];

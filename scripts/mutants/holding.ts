@@ -48,7 +48,7 @@ export const HOLDING: readonly Mutant[] = [
   {
     name: 'blocks that are read take all the memory',
     file: 'receiver/transfer/open-transfer.ts',
-    edits: [['Math.floor(slabCount / 2)', 'slabCount']],
+    edits: [['Math.floor(slabCount / 2 / transferCount)', 'slabCount']],
     tests: UNREAD_TESTS,
   },
   {

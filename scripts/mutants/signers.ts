@@ -96,7 +96,7 @@ export const SIGNERS: readonly Mutant[] = [
     name: 'signatures of users are not limited',
     file: AUTH,
     edits: [
-      ['    this.#spendCheck();\n', '    if (this.#signerOf(token) === undefined) this.#spendCheck();\n'],
+      ['    this.#checks.spend();\n', '    if (this.#signerOf(token) === undefined) this.#checks.spend();\n'],
     ],
     tests: AUTH_TESTS,
   },
@@ -123,8 +123,8 @@ export const SIGNERS: readonly Mutant[] = [
     file: 'receiver/main.ts',
     edits: [
       [
-        '  else printPublicTicket(facts.publicTicket);',
-        '  else printPublicTicket(`${facts.publicTicket}\\n${formatTicket(ticket)}`);',
+        '    else printPublicTicket(formatPublicTicket(publicTicket), name);',
+        '    else printPublicTicket(`${formatPublicTicket(publicTicket)}\\n${formatTicket(ticket)}`, name);',
       ],
     ],
     tests: COPY_TESTS,

@@ -8,7 +8,7 @@ import type { PullOptions } from '../../receiver/pull/pull.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULTS: ReceiveOptions = {
-  target: '/dev/vdd',
+  targets: ['/dev/vdd'],
   listenHost: undefined,
   listenPort: 8443,
   advertise: undefined,
@@ -105,7 +105,7 @@ test('options beside a source go where they belong, as they were given', () => {
 
 test('what is no source, and what means nothing beside one or without one, is a usage error', () => {
   for (const [argv, message] of [
-    [['a', '/dev/sda'], /^'\/dev\/sda' is not a source: expected <target> \[user@\]host:source$/],
+    [['a', 'b', 'old:/dev/sda'], /^too many arguments beside a source: expected <target> /],
     [['old:/dev/sda', '/dev/vdd'], /^the target comes first: expected/],
     [['a', 'old:'], /^cannot read the source 'old:': the disk is missing after the host$/],
     [['a', 'old:-'], /^a pipe cannot be copied from another machine$/],
@@ -127,6 +127,18 @@ test('only the target is required', () => {
   assert.deepEqual(parse('/dev/vdd'), DEFAULTS);
 });
 
+test('several targets need memory for all of them', () => {
+  assert.deepEqual(parse('/dev/vdb', '--once', '/dev/vdc'), {
+    ...DEFAULTS,
+    targets: ['/dev/vdb', '/dev/vdc'],
+    once: true,
+  });
+  const three = ['a', 'b', 'c', '--memory'];
+  assert.equal(parse(...three, '96MiB').memoryBytes, 96 * MIB);
+  const message = '--memory 95MiB is too little for 3 targets: at least 96 MiB';
+  assert.throws(() => parse(...three, '95MiB'), { code: 'usage', message });
+});
+
 test('every option is accepted before and after the target', () => {
   const files = ['--state-dir', 'state', '--ticket-file=t.txt', '--tls-cert', 'c.pem', '--tls-key', 'k.pem'];
   const numbers = ['--listen', '[::1]:0', '--max-connections', '4096', '--memory', '64MiB', '--log', 'json'];
@@ -142,7 +154,7 @@ test('every option is accepted before and after the target', () => {
   ];
   const advertise = ['--advertise', 'vm.example.net:443', '--allow-signers', 'allowed_signers'];
   const expected: ReceiveOptions = {
-    target: 'disk.img',
+    targets: ['disk.img'],
     listenHost: '::1',
     listenPort: 0,
     advertise: { host: 'vm.example.net', port: 443 },
@@ -220,11 +232,12 @@ test('each mistake has its own message', () => {
     [['--list', '/dev/vdd'], "--list cannot be combined with '/dev/vdd'"],
     [['--list', '--memory', '1GiB'], "--list cannot be combined with '--memory'"],
     [['--once', '--list'], "--list cannot be combined with '--once'"],
+    [['a', ''], 'no target given'],
+    [['--check-receipt', 'r.json', 'a', 'b'], "--check-receipt cannot be combined with 'b'"],
     [['--check-receipt', 'r.json'], 'no disk given'],
     [['--check-receipt', 'r.json', '--once', 'a'], "--check-receipt cannot be combined with '--once'"],
     [['--update', '--adopt', 'a'], "--update cannot be combined with '--adopt'"],
     [['--update', '--discard-transfer', 'a'], "--discard-transfer cannot be combined with '--update'"],
-    [['a', 'b', 'c'], 'too many arguments. Expected 2 arguments but got 3: a, b, c.'],
     [['a', '--listen'], '--listen needs a value: --listen <[host:]port>'],
     [['a', '--listen', 'everywhere'], "--listen 'everywhere' is not [host:]port"],
     [['a', '--listen', ':'], "--listen ':' is not [host:]port"],

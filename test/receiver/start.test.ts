@@ -8,7 +8,7 @@ import { digestNow } from '../../common/digest/digest.ts';
 import { blockIndexOf } from '../../common/geometry.ts';
 import { claimTransfer } from '../../receiver/transfer/claim.ts';
 import { makeLog } from '../../receiver/console/log.ts';
-import { startReceiver, type RunningReceiver } from '../../receiver/start.ts';
+import { startReceiver, type RunningReceiver, type Served } from '../../receiver/start.ts';
 import { writeBlock } from '../../receiver/transfer/write-block.ts';
 import { coded } from '../support/coded.ts';
 import { eventually } from '../support/eventually.ts';
@@ -21,9 +21,9 @@ async function startOn(
   target: string,
   folder: string,
   { isReadBack = false, onLine = (_line: string): void => {} } = {},
-): Promise<RunningReceiver> {
+): Promise<Served & Pick<RunningReceiver, 'stop'>> {
   const options = {
-    target,
+    targets: [target],
     stateDir: join(folder, 'state'),
     listenHost: '127.0.0.1',
     listenPort: 0,
@@ -46,18 +46,21 @@ async function startOn(
     tlsKey: undefined,
     curlHelp: false,
   } as const;
-  const events = { onSealed: () => {}, onJournalBroken: (error: Error) => assert.fail(error) };
-  return await startReceiver(options, {
+  const events = { onSealed: () => {}, onFailed: (error: Error) => assert.fail(error) };
+  const { served, stop } = await startReceiver(options, {
     clock: systemClock,
     log: makeLog('text', systemClock, onLine),
     // The tests go on in this process.
     dropPrivileges: async () => await Promise.resolve({ outcome: 'none' }),
     events,
   });
+  const [one] = served;
+  assert(one !== undefined);
+  return { ...one, stop };
 }
 
 /** Writes all blocks of a new transfer without waiting for a flush. */
-async function putAll({ transfer }: RunningReceiver): Promise<void> {
+async function putAll({ transfer }: Served): Promise<void> {
   await claimTransfer(transfer, claimOf(BLOCK_COUNT));
   const { geometry } = transfer.claimed();
   for (let at = 0; at < BLOCK_COUNT; at++) {

@@ -23,7 +23,7 @@ function makeScene(withinMs: number | undefined): Scene {
   const server = { knownCount: 0 };
   const transfer: Scene['transfer'] = { opened: undefined, sealed: undefined };
   const reasons: string[] = [];
-  const options = { clock, server, transfer, withinMs } as unknown as WithoutSenderOptions;
+  const options = { clock, server, served: [{ transfer }], withinMs } as unknown as WithoutSenderOptions;
   return {
     clock,
     server,

@@ -44,6 +44,8 @@ export interface Wrapping {
 
 export interface ReceiverOptions extends Wrapping {
   readonly target: string;
+  /** Further targets. */
+  readonly more?: readonly string[];
   /** Of the state folder and the ticket file; must exist. */
   readonly folder: string;
   /** Default {@link OWN_HOST}. */
@@ -63,7 +65,7 @@ export class Receiver implements AsyncDisposable {
   #port: number;
   #process: Started | undefined;
   #client: TicketClient | undefined;
-  #ticket = '';
+  #tickets: readonly string[] = [];
 
   /** It is not running yet. */
   constructor(options: ReceiverOptions) {
@@ -82,10 +84,10 @@ export class Receiver implements AsyncDisposable {
 
   /** Resolves when the process runs, whether or not it will ever listen. */
   async spawn(wrapping: Wrapping = {}): Promise<Started> {
-    const { target, scripts = PROGRAMS, ...always } = this.#options;
+    const { target, more = [], scripts = PROGRAMS, ...always } = this.#options;
     const place = ['--listen', `${this.host}:${this.#port}`, '--state-dir', this.stateDir];
     const options = [...(always.options ?? []), ...(wrapping.options ?? [])];
-    const all = [...place, '--ticket-file', this.ticketFile, ...options, target];
+    const all = [...place, '--ticket-file', this.ticketFile, ...options, target, ...more];
     this.#client?.[Symbol.dispose]();
     this.#process = await start(join(scripts, 'ddt-receive'), all, {
       env: environment({ ...always.env, ...wrapping.env }),
@@ -97,9 +99,9 @@ export class Receiver implements AsyncDisposable {
   /** @throws ProcessFailure when it ends first. */
   async listening(): Promise<this> {
     await this.process.waitForLine(LISTENING, START_TIMEOUT_MS);
-    this.#ticket = (await readFile(this.ticketFile, 'utf8')).trim();
-    this.#port = parseTicket(this.#ticket).port;
-    this.#client = new TicketClient(this.#ticket);
+    this.#tickets = (await readFile(this.ticketFile, 'utf8')).trim().split('\n');
+    this.#port = parseTicket(this.ticket).port;
+    this.#client = new TicketClient(this.ticket);
     return this;
   }
 
@@ -107,16 +109,22 @@ export class Receiver implements AsyncDisposable {
     return this.#port;
   }
 
+  /** Of the first target. */
   get ticket(): string {
-    return this.#ticket;
+    return this.#tickets[0] ?? '';
+  }
+
+  /** Of all targets. */
+  get tickets(): readonly string[] {
+    return this.#tickets;
   }
 
   get pin(): string {
-    return parseTicket(this.#ticket).pin;
+    return parseTicket(this.ticket).pin;
   }
 
   get token(): string {
-    return parseTicket(this.#ticket).token;
+    return parseTicket(this.ticket).token;
   }
 
   get process(): Started {

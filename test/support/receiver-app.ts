@@ -76,6 +76,8 @@ export interface ReceiverApp extends AsyncDisposable {
   readonly epochEnds: TransferError[];
   sealedCount: number;
   isDraining: boolean;
+  /** Set it as what a broken journal does. */
+  failure: TransferError | undefined;
   /** A token of the app's key; members of the payload replace those of a good one. */
   mint(payload?: Partial<TokenPayload>, key?: SigningKey): string;
   request(method: string, path: string, options?: RequestOptions): Promise<Answer>;
@@ -96,6 +98,7 @@ interface Observed {
   readonly epochEnds: TransferError[];
   sealedCount: number;
   isDraining: boolean;
+  failure: TransferError | undefined;
 }
 
 async function openTransfer(
@@ -149,6 +152,7 @@ function openApp(
     log,
     activity,
     isDraining: () => observed.isDraining,
+    failure: () => observed.failure,
     onSealed: () => observed.sealedCount++,
     bodyProgressTimeoutMs: options.bodyProgressTimeoutMs ?? 10_000,
     responseProgressTimeoutMs: options.responseProgressTimeoutMs ?? 10_000,
@@ -163,7 +167,13 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const { certificatePem, keyPem, pin } = await loadOrMakeIdentity(folder.path);
   const journal = options.journal ?? (await SqliteJournal.open(join(folder.path, 'journal.db')));
   if (options.journal === undefined) building.defer(() => journal.close());
-  const observed: Observed = { logged: [], epochEnds: [], sealedCount: 0, isDraining: false };
+  const observed: Observed = {
+    logged: [],
+    epochEnds: [],
+    sealedCount: 0,
+    isDraining: false,
+    failure: undefined,
+  };
   const log = makeLog('json', clock, (line) => {
     const { level, message } = JSON.parse(line) as { level: string; message: string };
     observed.logged.push(level === 'info' ? message : `${level}: ${message}`);

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { SLAB_ALIGNMENT_BYTES, SlabPool, type Slab } from '../../../common/io/buffers.ts';
+import { SLAB_ALIGNMENT_BYTES, SlabArena, SlabPool, type Slab } from '../../../common/io/buffers.ts';
 import { TransferError } from '../../../common/errors.ts';
 
 /** What has become of a `take`. */
@@ -181,4 +181,103 @@ test('for any sequence of calls: in order, within the bound, and nothing is lost
     }
   });
   await fc.assert(property, { numRuns: 60 });
+});
+
+const [SMALL, LARGE] = [4096, 5 * 4096];
+
+test('pools over one arena share its memory: what one of them has, the other waits for', async () => {
+  const arena = new SlabArena(2 * LARGE);
+  const [small, large] = [SMALL, LARGE].map(
+    (slabSizeBytes) => new SlabPool({ slabSizeBytes, slabCount: (2 * LARGE) / slabSizeBytes, arena }),
+  );
+  assert(small !== undefined && large !== undefined);
+  const held = await Promise.all(Array.from({ length: 6 }, async () => await small.take()));
+  const waiting = [ask(large), ask(small)];
+  await turn();
+  assert.deepEqual(
+    waiting.map(({ slab }) => slab),
+    [undefined, undefined],
+    'the small one waits behind the large one, which would never have its turn otherwise',
+  );
+  // Four free pages at the end, and one that is returned beside them.
+  held[5]?.[Symbol.dispose]();
+  await turn();
+  assert.deepEqual(
+    waiting.map(({ slab }) => slab?.bytes.length),
+    [LARGE, undefined],
+  );
+  held[2]?.[Symbol.dispose]();
+  await turn();
+  assert.equal(waiting[1]?.slab?.bytes.byteOffset, held[2]?.bytes.byteOffset);
+});
+
+test('a waiter of an arena that gives up leaves the line, and its place in the pool', async () => {
+  const arena = new SlabArena(LARGE);
+  const one = new SlabPool({ slabSizeBytes: LARGE, slabCount: 1, arena });
+  const other = new SlabPool({ slabSizeBytes: LARGE, slabCount: 1, arena });
+  using held = await one.take();
+  const controller = new AbortController();
+  const waiting = [ask(other, controller.signal), ask(other)];
+  await turn();
+  controller.abort(new TransferError('interrupted', 'the reason'));
+  await turn();
+  assert.match(String(waiting[0]?.error), /the reason/);
+  held[Symbol.dispose]();
+  await turn();
+  assert.notEqual(waiting[1]?.slab, undefined);
+});
+
+test('whatever is lent and returned: no byte has two owners, and all of the memory comes back', async () => {
+  const sizes = [1, 2, 3, 5];
+  const choices = fc.array(
+    fc.oneof(
+      fc.nat(3),
+      fc.nat(30).map((at) => -1 - at),
+    ),
+    { maxLength: 60 },
+  );
+  await fc.assert(
+    fc.asyncProperty(choices, async (all) => {
+      const arena = new SlabArena(16 * 4096);
+      const pools = sizes.map(
+        (pages) => new SlabPool({ slabSizeBytes: pages * 4096, slabCount: Math.floor(16 / pages), arena }),
+      );
+      const lent: Slab[] = [];
+      const asked: Asked[] = [];
+      for (const choice of all) {
+        const pool = pools[choice];
+        if (pool !== undefined) asked.push(ask(pool));
+        else lent.splice(-1 - choice, 1)[0]?.[Symbol.dispose]();
+        await turn();
+        for (const one of asked.splice(0)) {
+          if (one.slab === undefined) asked.push(one);
+          else lent.push(one.slab);
+        }
+        const ranges = lent.map(({ bytes }) => [bytes.byteOffset, bytes.byteOffset + bytes.length] as const);
+        for (const [at, [from, end]] of ranges.entries()) {
+          assert(from % SLAB_ALIGNMENT_BYTES === 0 && end <= 16 * 4096);
+          assert(ranges.every(([start, stop], other) => at === other || stop <= from || start >= end));
+        }
+      }
+      while (asked.length > 0 || lent.length > 0) {
+        for (const slab of lent.splice(0)) slab[Symbol.dispose]();
+        await turn();
+        for (const one of asked.splice(0)) {
+          if (one.slab === undefined) asked.push(one);
+          else lent.push(one.slab);
+        }
+      }
+      const whole = await new SlabPool({ slabSizeBytes: 16 * 4096, slabCount: 1, arena }).take();
+      assert.equal(whole.bytes.length, 16 * 4096);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('an arena of more than a gigabyte has several memories', async () => {
+  const size = 512 * 1024 * 1024;
+  const pool = new SlabPool({ slabSizeBytes: size, slabCount: 3, arena: new SlabArena(3 * size) });
+  const slabs = await Promise.all([1, 2, 3].map(async () => await pool.take()));
+  for (const [at, { bytes }] of slabs.entries()) bytes[0] = bytes[size - 1] = at;
+  for (const [at, { bytes }] of slabs.entries()) assert.deepEqual([bytes[0], bytes[size - 1]], [at, at]);
 });

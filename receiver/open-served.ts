@@ -1,0 +1,136 @@
+/** One of the transfers that this process serves: its target and its journal, from the start to the end. */
+import { open, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Clock } from '../common/clock.ts';
+import { DIGESTS } from '../common/digest/digest.ts';
+import type { TransferError } from '../common/errors.ts';
+import type { ReceiveOptions } from './cli.ts';
+import { confirmDiscard } from './confirm-discard.ts';
+import { Activity } from './console/activity.ts';
+import type { Log } from './console/log.ts';
+import { ReceiptKeeper } from './keep-receipt.ts';
+import { pathOf } from './privileges.ts';
+import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
+import { transferEvents } from './transfer-events.ts';
+import { planAdoption, startAdoption } from './transfer/adopt.ts';
+import type { SharedMemory } from './transfer/memory-budget.ts';
+import { refuseOtherDisk } from './transfer/spot-check.ts';
+import { cutTarget, restoreLength } from './transfer/stream-size.ts';
+import { Transfer } from './transfer/transfer.ts';
+import { nothingToUpdate, openForUpdate } from './transfer/update.ts';
+
+export interface OpenServed {
+  readonly taken: TakenTarget;
+  readonly transfer: Transfer;
+  readonly activity: Activity;
+  readonly log: Log;
+  /** Of the journal; it is open. */
+  readonly folderPath: string;
+  readonly folder: FileHandle;
+  readonly receipts: ReceiptKeeper;
+  /** Its journal can't be written: it refuses everything. */
+  readonly failure: TransferError | undefined;
+}
+
+export interface ServedContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly stateDir: string;
+  /** undefined: there is one transfer only. */
+  readonly sharedMemory: SharedMemory | undefined;
+  /** Called once. */
+  readonly onFailed: (error: TransferError) => void;
+}
+
+/** @throws TransferError of every kind that a start may be refused with. @param stack closes all of it. */
+export async function openServed(
+  target: string,
+  options: ReceiveOptions,
+  context: ServedContext,
+  stack: AsyncDisposableStack,
+): Promise<OpenServed> {
+  const { clock, stateDir, sharedMemory } = context;
+  const log = sharedMemory === undefined ? context.log : context.log.of(target);
+  const activity = stack.use(new Activity({ log, strangersLog: context.log, clock }));
+  const confirmLoss = async (lost: LostProgress): Promise<void> =>
+    await confirmDiscard(lost, options.isConfirmed);
+  const taken = stack.use(await takeTarget({ ...options, target, confirmDiscard: confirmLoss }, stateDir));
+  if (options.isUpdate) {
+    if (!taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
+    if (openForUpdate(taken.journal))
+      log.audit('opened the sealed copy again, to bring it up to date', { action: 'update' });
+  }
+  const failing: { error?: TransferError } = {};
+  const onJournalBroken = (error: TransferError): void => {
+    // What fails after it has the same cause.
+    if (failing.error !== undefined) return;
+    failing.error = error;
+    context.onFailed(error);
+    log.warning('its journal has failed, so it refuses everything: start ddt-receive again to resume');
+    void stopWork(transfer);
+  };
+  const transfer = makeTransfer(taken, options, { ...context, log, activity, onJournalBroken });
+  stack.defer(async () => await stopWork(transfer));
+  await resume(transfer, options);
+  const folderPath = dirname(transfer.journal.path);
+  const folder = stack.use(await open(folderPath, 'r'));
+  const receipts = new ReceiptKeeper(pathOf(folder), log);
+  return {
+    taken,
+    transfer,
+    activity,
+    log,
+    folderPath,
+    folder,
+    receipts,
+    get failure() {
+      return failing.error;
+    },
+  };
+}
+
+interface TransferContext extends ServedContext {
+  readonly activity: Activity;
+  readonly onJournalBroken: (error: TransferError) => void;
+}
+
+function makeTransfer(
+  { target, places, journal, content }: TakenTarget,
+  options: ReceiveOptions,
+  { clock, log, activity, sharedMemory, onJournalBroken }: TransferContext,
+): Transfer {
+  const { path } = target.identity;
+  return new Transfer({
+    target,
+    journal,
+    content,
+    places,
+    memoryBytes: options.memoryBytes,
+    sharedMemory,
+    connectionsMax: options.maxConnections,
+    isReadBack: options.isReadBack,
+    clock,
+    digests: DIGESTS,
+    events: {
+      ...transferEvents(path, log, onJournalBroken),
+      onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
+    },
+  });
+}
+
+/** What an earlier process has left is compared and put right; what is to be read is being read then. */
+async function resume(transfer: Transfer, { isAdoption }: ReceiveOptions): Promise<void> {
+  if (transfer.opened !== undefined) {
+    await refuseOtherDisk(transfer.target, transfer.opened);
+    await cutTarget(transfer, transfer.opened);
+    await restoreLength(transfer);
+  } else if (isAdoption) planAdoption(transfer);
+  await startAdoption(transfer);
+  transfer.startVerifying();
+}
+
+async function stopWork({ opened, adoption }: Transfer): Promise<void> {
+  opened?.durability.close();
+  await adoption?.stop();
+  await opened?.verifier?.stop();
+}
