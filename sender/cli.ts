@@ -9,7 +9,8 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
-import { parseDestination, parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
+import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
+import { readArguments, refuseForSeveral, refuseParts, targetPaths } from './read-arguments.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
@@ -19,8 +20,8 @@ const OPTION_NAMED = /'--[a-z]+(-[a-z]+)*'/;
 const HINT_HELP = 'ddt-send --help';
 
 export interface SendOptions {
-  /** As named; see open-source.ts. */
-  readonly source: string;
+  /** As named; see open-source.ts. At least one, in the order in which they are copied. */
+  readonly sources: readonly string[];
   readonly ticket: string | undefined;
   /** Instead of a ticket: a target on a machine that ssh reaches. */
   readonly far: FarArguments | undefined;
@@ -62,9 +63,16 @@ export interface SendOptions {
   readonly progress: (typeof PROGRESS_FORMATS)[number];
 }
 
-/** Of a target on a machine that ssh reaches. */
+/** For one of the sources. */
+export interface DiskOptions extends SendOptions {
+  readonly source: string;
+}
+
+/** Of targets on a machine that ssh reaches. */
 export interface FarArguments {
   readonly destination: Destination;
+  /** One for each source. */
+  readonly paths: readonly string[];
   /** Run by the shell instead of `ssh`. */
   readonly sshCommand: string;
   /** Run there instead of a program that is brought. */
@@ -88,6 +96,7 @@ const HELP_AFTER = `
 Examples:
   ddt-send /dev/sdc root@vm.example.org:/dev/vdd
   ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'  # with the quotes
+  ddt-send /dev/sda /dev/sdb root@vm:/dev/vdb,/dev/vdc    # one after the other
   ddt-send --ticket-file ticket.txt --progress json disk.img
   ddt-send --check /dev/sdc '<ticket>'      # is the copy still equal?
   ddt-send --keep-open /dev/sdc root@vm:/dev/vdd  # live; then again without
@@ -128,12 +137,12 @@ export function makeCommand(print: (text: string) => void): Command {
       'Copies a disk onto a disk of another machine. That is reached by ssh, or by the\n' +
         'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
     )
-    .usage('[options] <source> [[user@]host:target | ticket]')
+    .usage('[options] <source>... [[user@]host:target[,target]... | ticket]')
     .argument('<source>', 'block device, file, or - for standard input')
     .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
     .option(
       '--ticket-file <file>',
-      'take the ticket from this file, or - for standard input (or $DDT_TICKET)',
+      'take tickets from this file, one a line, or - for standard input (or $DDT_TICKET)',
     )
     .option('--identity <file>', 'ssh key (or .pub of one in an agent) to sign for a public ticket')
     .option('--connect <host[:port]>', "connect to this address instead of the ticket's")
@@ -164,7 +173,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
     .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
     .option('--yes', 'overwrite what is on the target without asking')
-    .option('--receipt <file>', 'write the signed receipt here, <file>.sig and <file>.digests beside it')
+    .option('--receipt <file>', 'write the receipt, .sig and .digests here; of several disks into a folder')
     .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
     .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
     .option('--remote-program <command>', 'run this there, and bring nothing')
@@ -213,19 +222,20 @@ function readOptions(command: Command): SendOptions {
     throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
   refuseContradictions(command);
-  const { target, ...named } = readArguments(command.args);
-  if (pulled === true && (target !== undefined || named.source === '-')) {
+  const { sources, ticket, destination } = readArguments(command.args, raw['ticketFile'] !== undefined);
+  const isPulled = pulled === true;
+  if (isPulled && (ticket !== undefined || destination !== undefined || sources[0] === '-')) {
     throw new TransferError('usage', '--pulled takes a disk or a file, and no target', { hint: HINT_HELP });
   }
-  const isTicket = target === undefined || looksLikeTicket(target);
-  const destination = isTicket ? undefined : parseDestination(target);
-  // Somebody may have pasted a whole command with a ticket in it.
-  if (!isTicket && destination === undefined && !/https?:/i.test(target)) refuseTarget();
+  refuseForSeveral(
+    sources,
+    OPTIONS_OF_ONE.filter((option) => isGiven(command, option)),
+  );
   return {
-    ...named,
-    ticket: destination === undefined ? target : undefined,
-    far: readFar(command, destination),
-    isPulled: pulled === true,
+    sources,
+    ticket,
+    far: readFar(command, destination, sources.length),
+    isPulled,
     relayPort: relay === undefined ? undefined : parseWhole(relay, '--relay', 1, 65_535),
     ticketFile: raw['ticketFile'],
     identity: raw['identity'],
@@ -291,6 +301,9 @@ function refuseContradictions(command: Command): void {
   throw new TransferError('usage', `${one} and ${other} exclude each other`, { hint: HINT_HELP });
 }
 
+/** Where it would not be clear which of several sources is meant. */
+const OPTIONS_OF_ONE = ['--source-size', '--mapfile'];
+
 /** Options that mean nothing without a machine that ssh reaches. */
 const FAR_OPTIONS = [
   '--ssh',
@@ -307,7 +320,11 @@ const FAR_OPTIONS = [
 ];
 
 /** @throws TransferError `usage`. */
-function readFar(command: Command, destination: Destination | undefined): FarArguments | undefined {
+function readFar(
+  command: Command,
+  destination: Destination | undefined,
+  sourceCount: number,
+): FarArguments | undefined {
   const given = (names: readonly string[]): string[] => names.filter((name) => isGiven(command, name));
   const words = (names: readonly string[]): string[] =>
     given(names).flatMap((name) => {
@@ -331,6 +348,7 @@ function readFar(command: Command, destination: Destination | undefined): FarArg
   const isDiscarding = raw.discardTransfer === true;
   return {
     destination,
+    paths: targetPaths(destination, sourceCount),
     sshCommand: raw['ssh'] ?? 'ssh',
     remoteProgram: raw['remoteProgram'],
     programFile: raw['program'],
@@ -343,39 +361,6 @@ function readFar(command: Command, destination: Destination | undefined): FarArg
       ...(isDiscarding ? words(['--yes']) : []),
     ],
   };
-}
-
-/** Source and ticket, in either order; the words of a ticket that was split at blanks are joined again. */
-function readArguments(words: readonly string[]): { source: string; target: string | undefined } {
-  const [first = ''] = words;
-  const isSwapped = looksLikeTicket(first);
-  const source = isSwapped ? words.at(-1) : first;
-  const rest = isSwapped ? words.slice(0, -1) : words.slice(1);
-  if (source === undefined || rest.length === 0) {
-    if (!isSwapped) return { source: first, target: undefined };
-    throw new TransferError('usage', 'no source given: the only argument is a ticket', {
-      hint: "ddt-send <source> '<ticket>'",
-    });
-  }
-  if (rest.length > 1 && !looksLikeTicket(rest[0] ?? '')) refuseParts(words.length);
-  return { source, target: rest.join(' ') };
-}
-
-/** Does not show it: it may be a part of a token. */
-function refuseTarget(): never {
-  const what = 'the second argument is neither a target on another machine nor a ticket';
-  throw new TransferError('usage', what, {
-    hint: 'with the host, a colon, and the path there: ddt-send <source> root@vm:/dev/vdd',
-  });
-}
-
-/** Shows none of the arguments: they may be parts of a token. */
-function refuseParts(count: number): never {
-  throw new TransferError('usage', `expected a source and a ticket, got ${count} arguments`, {
-    hint:
-      'an unquoted & or a blank splits the ticket, so put it in single quotes: ' +
-      "ddt-send <source> '<ticket>'",
-  });
 }
 
 function parseBlockSize(text: string): number {

@@ -23,8 +23,8 @@ export type FarOutcome =
 
 export interface FarMachine extends AsyncDisposable {
   readonly far: Far;
-  /** Set it before disposal; `untouched` until then. */
-  outcome: FarOutcome;
+  /** Of each target. Set it before disposal; `untouched` until then. */
+  readonly outcomes: FarOutcome[];
   /** The user has answered the question already. */
   readonly isConfirmed: boolean;
 }
@@ -32,7 +32,7 @@ export interface FarMachine extends AsyncDisposable {
 export interface FarMachineParts {
   readonly unacked: UnackedBytes;
   /** null: not known yet. */
-  readonly sourceSizeBytes: number | null;
+  readonly sourceSizesBytes: readonly (number | null)[];
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   readonly err: TextOutput;
@@ -42,13 +42,16 @@ export interface FarMachineParts {
 export async function openFarMachine(
   { remoteDir, ...args }: FarArguments,
   { connect, isConfirmed, isDryRun, isProbe, isCheck }: SendOptions,
-  { reporter, signal, unacked, sourceSizeBytes, err }: FarMachineParts,
+  { reporter, signal, unacked, sourceSizesBytes, err }: FarMachineParts,
 ): Promise<FarMachine> {
-  const { login, path } = args.destination;
+  const { login } = args.destination;
+  const isOne = args.paths.length === 1;
+  const targets = args.paths.join(' or ');
+  const each = args.paths.map((path, at) => ({ path, sourceSizeBytes: sourceSizesBytes[at] ?? null }));
   const isAsking = canAsk() && !isConfirmed && !isDryRun && !isProbe && !isCheck;
   let hasConfirmed = false;
   const far = await openFar(
-    { ...args, base: remoteDir, direct: connect, sourceSizeBytes },
+    { ...args, base: remoteDir, direct: connect, targets: each },
     {
       unacked,
       signal,
@@ -59,22 +62,27 @@ export async function openFarMachine(
       mayOverwrite: async ({ message }) => {
         // They write nothing.
         if (isDryRun || isProbe) return true;
-        if (isCheck || args.first.includes('--update')) throw nothingKnown(`${path} at ${login}`);
+        if (isCheck || args.first.includes('--update')) throw nothingKnown(`${targets} at ${login}`);
         if (!isAsking) return false;
+        // The question is asked for each of them, when all are known.
+        if (!isOne) return true;
         reporter.fact(`note     ${message}`);
-        hasConfirmed = await askToOverwrite(`${path} at ${login}`, signal);
+        hasConfirmed = await askToOverwrite(`${targets} at ${login}`, signal);
         if (hasConfirmed) return true;
-        throw new TransferError('target-refused', `nothing was written to ${path}: the answer was not yes`);
+        throw new TransferError(
+          'target-refused',
+          `nothing was written to ${targets}: the answer was not yes`,
+        );
       },
     },
   );
   const machine = {
     far,
-    outcome: 'untouched' as FarOutcome,
+    outcomes: args.paths.map((): FarOutcome => 'untouched'),
     isConfirmed: hasConfirmed,
     [Symbol.asyncDispose]: async () => {
       try {
-        await leave(far, machine.outcome, login, reporter);
+        await leave(far, outcomeOf(machine.outcomes), login, reporter);
       } catch (error) {
         reporter.warning({ warning: `cannot tidy up at ${login}: ${reasonOf(error)}` });
       } finally {
@@ -96,6 +104,14 @@ function nothingKnown(target: string): TransferError {
 export function receiptLine({ text }: Seal): string {
   const { sealedAt, root, receiverKey } = JSON.parse(text) as Record<string, unknown>;
   return printable(`receipt  sealed ${String(sealedAt)}, root ${String(root)}, by ${String(receiverKey)}`);
+}
+
+/** Of all targets: the receiver is needed as long as one of them is not complete. */
+function outcomeOf(outcomes: readonly FarOutcome[]): FarOutcome {
+  const [first = 'untouched'] = outcomes;
+  if (outcomes.every((outcome) => outcome === first)) return first;
+  const isOver = outcomes.every((outcome) => outcome === 'complete' || outcome === 'recorded');
+  return isOver ? 'recorded' : 'open';
 }
 
 async function leave(far: Far, outcome: FarOutcome, login: string, reporter: Reporter): Promise<void> {

@@ -1,4 +1,4 @@
-/** The ticket: from the command line, a file, standard input or the environment; signed, if it is public. */
+/** Tickets: from the command line, a file, standard input or the environment; signed, if they are public. */
 import { createReadStream, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { TransferError, reasonOf } from '../common/errors.ts';
@@ -12,24 +12,41 @@ import { signToken, type SignOptions } from './sign-token.ts';
 const TICKET_FILE_BYTES_MAX = 64 * 1024;
 const STANDARD_INPUT_FD = 0;
 
-/** @throws TransferError `usage`. */
-export async function findTicket(
+/** One for each source, in their order. @throws TransferError `usage`. */
+export async function findTickets(
   options: SendOptions,
   signing: Omit<SignOptions, 'identity'>,
-): Promise<Ticket> {
+): Promise<readonly Ticket[]> {
   const { connect, identity } = options;
-  const text = await findText(options);
-  const ticket =
-    identity === undefined
-      ? parseTicket(text)
-      : await signToken(parsePublicTicket(text), { ...signing, identity });
-  return connect === undefined ? ticket : atAddress(ticket, connect.host, connect.port);
+  const tickets: Ticket[] = [];
+  for (const text of linesOf(await findText(options), options)) {
+    const ticket =
+      identity === undefined
+        ? parseTicket(text)
+        : await signToken(parsePublicTicket(text), { ...signing, identity });
+    tickets.push(connect === undefined ? ticket : atAddress(ticket, connect.host, connect.port));
+  }
+  return tickets;
 }
 
-async function findText({ ticket, ticketFile, source, identity }: SendOptions): Promise<string> {
+/** A single ticket may be broken into several lines. @throws TransferError `usage`. */
+function linesOf(text: string, { sources, ticketFile }: SendOptions): readonly string[] {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const tickets = lines.filter((line) => /https?:\/\//i.test(line));
+  if (sources.length === 1 && tickets.length <= 1) return [text];
+  if (tickets.length === lines.length && tickets.length === sources.length) return tickets;
+  const name = ticketFile === undefined || ticketFile === '-' ? 'the input' : ticketFile;
+  const found = tickets.length === 1 ? 'one ticket' : `${tickets.length} tickets`;
+  const needed = sources.length === 1 ? 'there is one source' : `there are ${sources.length} sources`;
+  throw new TransferError('usage', `cannot use the tickets in ${name}: it has ${found}, ${needed}`, {
+    hint: 'a line for each source, in the same order, as ddt-receive --ticket-file writes them',
+  });
+}
+
+async function findText({ ticket, ticketFile, sources, identity }: SendOptions): Promise<string> {
   if (ticket !== undefined) return ticket;
   if (ticketFile !== undefined) {
-    if (ticketFile === '-' && isStandardInput(source)) {
+    if (ticketFile === '-' && sources.some(isStandardInput)) {
       throw new TransferError('usage', 'source and ticket cannot both come from standard input', {
         hint: 'put the ticket into a file: --ticket-file ticket.txt',
       });

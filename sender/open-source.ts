@@ -3,14 +3,14 @@
  * else needs to be known of a source is a property of its port.
  */
 import { TransferError } from '../common/errors.ts';
-import type { SendOptions } from './cli.ts';
+import type { DiskOptions } from './cli.ts';
 import { DiskSource } from './source/disk-source.ts';
 import type { Source } from './source/source.ts';
 import { openStandardInput } from './source/standard-input.ts';
 import type { Stream } from './source/stream.ts';
 
 export type SourceOptions = Pick<
-  SendOptions,
+  DiskOptions,
   'source' | 'sourceSizeBytes' | 'onReadError' | 'mapfile' | 'isDryRun' | 'isProbe' | 'isCheck'
 >;
 

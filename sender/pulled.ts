@@ -136,7 +136,7 @@ export class Pulled {
 export async function openPulled(
   pulled: Pulled,
   { connections }: Pick<SendOptions, 'connections'>,
-  { unacked, reporter, signal }: Omit<FarMachineParts, 'err' | 'sourceSizeBytes'>,
+  { unacked, reporter, signal }: Omit<FarMachineParts, 'err' | 'sourceSizesBytes'>,
 ): Promise<PulledDial> {
   const { ticket, places } = await pulled.start();
   return await PulledDial.open({

@@ -32,15 +32,15 @@ export class FarHost {
   readonly #role: Role;
   readonly #options: FarHostOptions;
   readonly #parts: FarHostParts;
-  readonly #target: FarTarget | undefined;
+  readonly #targets: readonly FarTarget[];
   #isBySudo = false;
   #program: FarProgram | undefined;
   #nearAddress: string | undefined;
   #isTouched = false;
 
-  /** @param role what the program is to do there. @param target looked at before it is brought. */
-  constructor(role: Role, options: FarHostOptions, parts: FarHostParts, target?: FarTarget) {
-    this.#target = target;
+  /** @param role what the program is to do there. @param targets looked at before it is brought. */
+  constructor(role: Role, options: FarHostOptions, parts: FarHostParts, targets: readonly FarTarget[] = []) {
+    this.#targets = targets;
     this.#role = role;
     this.#options = options;
     this.#parts = parts;
@@ -80,8 +80,8 @@ export class FarHost {
     const { ssh, say, signal } = this.#parts;
     const asked = { mayAsk, timeoutMs: mayAsk ? ASK_MS_MAX : LOOK_MS_MAX, signal };
     const { base, isKept } = this.#options;
-    const about = this.#target === undefined ? '' : askTargetScript(this.#target.path);
-    const said = await ssh.run(askScript(base, this.#role) + about, asked);
+    const about = this.#targets.map(({ path }, at) => askTargetScript(path, at));
+    const said = await ssh.run(askScript(base, this.#role) + about.join(''), asked);
     const values = (name: string): string[] => valuesOf(said, name);
     const [os = '', user = '', root, from] = ['os', 'user', 'root', 'from'].map((name) => values(name)[0]);
     if (root !== 'yes' && root !== 'sudo') {
@@ -103,7 +103,9 @@ export class FarHost {
     if (mayAsk) say(`login    ${ssh.login}: ${printable(os)}, ${rights}`);
     const { file } = this.#program;
     if (file === undefined) return;
-    if (this.#target !== undefined) this.#refuseTarget(values, this.#target);
+    for (const [at, target] of this.#targets.entries()) {
+      this.#refuseTarget((name) => values(`${name}${at}`), target);
+    }
     this.#isTouched = true;
     const { isBySudo } = this;
     await bringProgram(file, { role: this.#role, ssh, base, isKept, isBySudo, signal, say });

@@ -9,8 +9,8 @@ import type { Role } from './far-program.ts';
 export interface FarPlaces {
   /** Of programs and state; survives a reboot. */
   readonly base: string;
-  /** The target's path, as the user has named it. */
-  readonly target: string;
+  /** The paths of the targets, as the user has named them. */
+  readonly targets: readonly string[];
 }
 
 /** How long a receiver may take from its start until it listens: the journal of a large disk is read. */
@@ -44,22 +44,23 @@ done
 }
 
 /**
- * After {@link askScript}: says of the target `size` in bytes if it is a device, `mounted` for each place
- * where that is, and `nowhere` if there is nothing with its name and nothing can be.
+ * After {@link askScript}: says of a target `size` in bytes if it is a device, `mounted` for each place where
+ * that is, and `nowhere` if there is nothing with its name and nothing can be.
+ * @param number stands behind each of these names.
  */
-export function askTargetScript(target: string): string {
+export function askTargetScript(target: string, number: number): string {
   return `
 target=${shellWord(target)}
 if [ -b "$target" ]; then
   device=/sys/dev/block/$((0x$(stat -Lc %t -- "$target"))):$((0x$(stat -Lc %T -- "$target")))
-  say "size=$(($(cat "$device/size") * 512))"
+  say "size${number}=$(($(cat "$device/size") * 512))"
   for one in $(cat "$device/dev" "$device"/*/dev 2>/dev/null); do
-    say "mounted=$(awk -v one="$one" '$3 == one { print $5; exit }' /proc/self/mountinfo)"
+    say "mounted${number}=$(awk -v one="$one" '$3 == one { print $5; exit }' /proc/self/mountinfo)"
   done
 elif ! $by test -e "$target"; then
   case $target in
-    /dev/*) say "nowhere=there is no such device" ;;
-    */*) folder=\${target%/*}; $by test -d "\${folder:-/}" || say "nowhere=there is no folder $folder" ;;
+    /dev/*) say "nowhere${number}=there is no such device" ;;
+    */*) folder=\${target%/*}; $by test -d "\${folder:-/}" || say "nowhere${number}=there is no folder $folder" ;;
   esac
 fi
 `;
@@ -140,29 +141,30 @@ say put=done
 }
 
 /**
- * Starts a receiver that outlives the login, or finds the one that runs for this target, whatever its name.
- * Says `result` (listening, running, failed), `run`: the folder of its process, `ticket`, `log` for each line
- * that it has printed, `start` for the one of its start, `kind` of one that runs; `target=new` if there is
- * nothing with that name, and `missing` what is not there any more.
+ * Starts a receiver that outlives the login, or finds the one that runs for these targets, whatever their
+ * names. Says `result` (listening, running, failed), `run`: the folder of its process, `ticket` and `start`, the
+ * line of its log, of each target, `log` for each line that it has printed, `kind` of one that runs; `new` for
+ * each target that is not there yet, and `missing` what is not there any more.
  * @param command words of sh. @param options words. @param kind what a later run compares with its own.
  */
 export function startScript(
-  { base, target }: FarPlaces,
+  { base, targets }: FarPlaces,
   command: string,
   options: readonly string[],
   kind: string,
 ): string {
-  const all = words([...options, '--', target]);
+  const all = words([...options, '--', ...targets]);
   return `
 umask 077
 state=${shellWord(stateDirOf(base))}
-target=${shellWord(target)}
-if [ -b "$target" ]; then key=$(stat -Lc %t-%T -- "$target")
-else key=$(readlink -f -- "$target" | sha256sum | cut -c 1-16)
-fi
-run=$state/run-$key
+run=$state/run
+for target in ${words(targets)}; do
+  if [ -b "$target" ]; then run=$run-$(stat -Lc %t-%T -- "$target")
+  else run=$run-$(readlink -f -- "$target" | sha256sum | cut -c 1-16)
+  fi
+  if [ ! -e "$target" ]; then say "new=$target"; fi
+done
 say "run=$run"
-if [ ! -e "$target" ]; then say target=new; fi
 reason=$(mkdir -p "$run" 2>&1) || { say result=failed; say "log=$reason"; exit 0; }
 ${IS_RUNNING}
 is_listening() { is_running "$(cat "$run/pid" 2>/dev/null)"; }
@@ -209,9 +211,9 @@ else
 fi
 say "result=$result"
 if [ $result != failed ]; then
-  say "ticket=$(cat "$run/ticket")"
+  while IFS= read -r line; do say "ticket=$line"; done <"$run/ticket"
   say "kind=$(cat "$run/kind")"
-  say "start=$(cat "$run/start")"
+  while IFS= read -r line; do say "start=$line"; done <"$run/start"
 else
   set -- ${command}
   command -v "$1" >/dev/null 2>&1 || say "missing=$1"
@@ -259,12 +261,12 @@ if cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qE "$established"; then 
 
 /** What a run may remove at its end. */
 export interface Removable {
-  /** The folder of the transfer's journal; undefined: there is none. */
-  readonly journal: string | undefined;
+  /** The folders of the transfers' journals. */
+  readonly journals: readonly string[];
   /** SHA-256 of the program; undefined: it was not brought. */
   readonly digest: string | undefined;
-  /** There was nothing with the target's name: an empty file with it is the receiver's. */
-  readonly isTargetNew: boolean;
+  /** There was nothing with these names: empty files with them are the receiver's. */
+  readonly newTargets: readonly string[];
 }
 
 /**
@@ -272,16 +274,15 @@ export interface Removable {
  * the program. Says `left` for each that is there still.
  */
 export function removeScript(
-  { base, target }: FarPlaces,
-  { journal = '', digest, isTargetNew }: Removable,
+  { base }: Pick<FarPlaces, 'base'>,
+  { journals, digest, newTargets }: Removable,
 ): string {
   return `
 state=${shellWord(stateDirOf(base))}
-journal=${shellWord(journal)}
-target=${shellWord(target)}
-rm -rf "$run"
-if [ -n "$journal" ]; then rm -rf "$journal"; fi
-${isTargetNew ? 'if [ -f "$target" ] && [ ! -s "$target" ]; then rm -f -- "$target"; fi' : ''}
+rm -rf "$run" ${words(journals)}
+for target in ${words(newTargets)}; do
+  if [ -f "$target" ] && [ ! -s "$target" ]; then rm -f -- "$target"; fi
+done
 # Of a start before the last reboot, when the disk had another number.
 for run in "$state"/run-*; do
   if [ -e "$run/pid" ] && ! is_running "$(cat "$run/pid")"; then rm -rf "$run"; fi
@@ -291,7 +292,9 @@ for one in "$state"/run-* "$state"/*/journal.db; do
   if [ -e "$one" ]; then in_use=yes; fi
 done
 if [ -z "$in_use" ]; then rm -rf "$state"; fi
-if [ -n "$journal" ] && [ -e "$journal" ]; then say "left=$journal"; fi
+for journal in ${words(journals)}; do
+  if [ -e "$journal" ]; then say "left=$journal"; fi
+done
 ${removeProgramScript(base, digest)}`;
 }
 

@@ -11,6 +11,7 @@ import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
 import { RIGHT_DISK } from './right-disk.ts';
+import { SEVERAL } from './several.ts';
 import { SIGNERS } from './signers.ts';
 import { STRANGERS } from './strangers.ts';
 import { THROUGH_SSH } from './through-ssh.ts';
@@ -30,6 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...HOLDING,
   ...GIVING_UP,
   ...STRANGERS,
+  ...SEVERAL,
   ...SIGNERS,
   ...THROUGH_SSH,
   ...FUZZED,

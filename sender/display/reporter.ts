@@ -53,11 +53,19 @@ export interface ReporterOptions {
   readonly live?: { readonly area: LiveArea; readonly style: BarStyle };
 }
 
+/** Which of several disks it is, from 1. */
+export interface DiskFacts {
+  readonly number: number;
+  readonly count: number;
+  readonly source: string;
+  readonly target: string;
+}
+
 export class Reporter implements SendReporter {
   readonly #options: ReporterOptions;
-  readonly #rate = new RateMeter();
-  readonly #lineRate = new RateMeter(LINE_WINDOW_MS);
-  readonly #eta = new Eta();
+  #rate = new RateMeter();
+  #lineRate = new RateMeter(LINE_WINDOW_MS);
+  #eta = new Eta();
   readonly #unreadable: UnreadableReport;
   readonly #outages: OutageReport;
   #observed: Observed | undefined;
@@ -100,6 +108,14 @@ export class Reporter implements SendReporter {
   showLimit(limit: () => Limit): void {
     this.#limit = limit;
     this.fact(`limit    ${formatLimit(limit())}`);
+  }
+
+  /** What follows is about one of several disks. */
+  disk(facts: DiskFacts): void {
+    [this.#rate, this.#lineRate, this.#eta] = [new RateMeter(), new RateMeter(LINE_WINDOW_MS), new Eta()];
+    const { number, count, source, target } = facts;
+    this.fact(`disk     ${number} of ${count}: ${source} to ${target}`);
+    if (this.#options.format === 'json') this.#writeEvent({ event: 'disk', ...facts });
   }
 
   start(observed: Observed): void {

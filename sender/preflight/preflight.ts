@@ -30,6 +30,7 @@ export class Preflight {
   /** undefined: it is on another machine, or comes from a pipe. */
   #watched: WatchedSource | undefined;
   #found: TransferStatus | undefined;
+  #isShown = false;
 
   constructor(source: Source | Stream, options: PreflightOptions, parts: PreflightParts) {
     this.#source = source;
@@ -46,21 +47,31 @@ export class Preflight {
   }
 
   /**
-   * Call it before anything is claimed.
+   * Call it before anything is claimed. What was shown before is only checked again.
    * @param isAnswered the user has been asked. @throws TransferError when nothing may be claimed.
    */
   async checkTarget(found: TransferStatus, isAnswered = false): Promise<void> {
     const { receiverName, reporter } = this.#parts;
+    if (this.#isShown) {
+      if (this.#watched !== undefined) await refuseChanged(this.#watched);
+      return;
+    }
     this.#found = found;
     reporter.fact(targetLine(found, receiverName));
     const note = remainderNote(found.target, this.#source.sizeBytes);
     if (note !== undefined) reporter.fact(note);
     if (this.#watched !== undefined) {
       await refuseChanged(this.#watched);
-      refuseOverlap(this.#watched, found);
+      this.refuseShared(found);
       for (const caveat of pairCaveats(this.#watched, found)) reporter.warning(caveat);
     }
     if (!isAnswered && this.#mustAsk(found)) await this.#askToOverwrite(found);
+    this.#isShown = true;
+  }
+
+  /** @throws TransferError `source-refused` when the source shares bytes with that target, of any disk. */
+  refuseShared(found: TransferStatus): void {
+    if (this.#watched !== undefined) refuseOverlap(this.#watched, found);
   }
 
   /** Call it when the copy is complete. */

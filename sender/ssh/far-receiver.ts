@@ -1,6 +1,7 @@
 /** The receiver on the far machine: brought, started or found, started again, ended, and removed. */
 import { dirname } from 'node:path/posix';
 import { TransferError } from '../../common/errors.ts';
+import { BLOCK_SIZE_BYTES_MAX } from '../../common/geometry.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { failureIn, memberOf } from '../../common/receiver-log.ts';
 import { isRecord } from '../../common/records.ts';
@@ -28,12 +29,17 @@ export const SENDER_WITHIN_SECONDS = 45;
 /** Reading the journal of a large disk. */
 const START_MS_MAX = 180_000;
 const STOP_MS_MAX = 60_000;
+/** What ddt-receive takes without `--memory`, and the least that it needs for each of many targets. */
+const MEMORY_BYTES_USUAL = 256 * 1024 * 1024;
+const MEMORY_BYTES_PER_TARGET = 2 * BLOCK_SIZE_BYTES_MAX;
 /** The usual port, which firewalls are opened for; any other where it is taken. */
 const LISTEN_USUAL = ':8443';
 const LISTEN_FREE = ':0';
 
-/** `isKept`: the transfer's folder stays, too. */
-export interface FarReceiverOptions extends FarHostOptions, FarTarget {
+/** `isKept`: the folders of the transfers stay, too. */
+export interface FarReceiverOptions extends FarHostOptions {
+  /** At least one. */
+  readonly targets: readonly FarTarget[];
   /** Of ddt-receive, for every start. */
   readonly always: readonly string[];
   /** The same, for the first start of a run: what they ask for must not happen twice. */
@@ -48,9 +54,13 @@ export interface FarPlace {
   readonly port: number;
 }
 
+/** One for each target, in their order. */
+export type Tickets = readonly [Ticket, ...Ticket[]];
+
 interface StartOutcome {
   readonly result: string;
-  readonly ticket: string | undefined;
+  /** One for each target. */
+  readonly tickets: readonly string[];
   /** Of one that runs: as the start that began it has given {@link FarReceiver}'s. */
   readonly kind: string | undefined;
   readonly log: readonly string[];
@@ -65,21 +75,21 @@ export class FarReceiver {
   #more: readonly string[] = [];
   #place: FarPlace = { host: '127.0.0.1', port: 0 };
   #isTouched = false;
-  /** Of its process, and of its journal. */
+  /** Of its process, and of its journals. */
   #run: string | undefined;
-  #journal: string | undefined;
-  /** No sender had claimed the target before this run. */
+  #journals: readonly string[] = [];
+  /** No sender had claimed any target before this run. */
   #isFresh = true;
-  #isTargetNew = false;
+  #newTargets: readonly string[] = [];
   /** The receiver that runs was started by this run. */
   #isStarter = false;
 
   constructor(options: FarReceiverOptions, parts: FarHostParts) {
     this.#options = options;
-    this.#host = new FarHost('receive', options, parts, options);
+    this.#host = new FarHost('receive', options, parts, options.targets);
     this.#login = parts.ssh.login;
     this.#listen = options.listen ?? LISTEN_USUAL;
-    this.#places = { base: options.base, target: options.path };
+    this.#places = { base: options.base, targets: options.targets.map(({ path }) => path) };
   }
 
   /** For a connection from its own machine. */
@@ -107,7 +117,7 @@ export class FarReceiver {
    * @param mayOverwrite asked when the target is not empty, with what the receiver says of it.
    * @throws TransferError of the receiver when it refuses.
    */
-  async start(mayOverwrite: (refusal: TransferError) => Promise<boolean>): Promise<Ticket> {
+  async start(mayOverwrite: (refusal: TransferError) => Promise<boolean>): Promise<Tickets> {
     const { first, always } = this.#options;
     for (let hasStopped = false; ;) {
       const outcome = await this.#try([...always, ...first, ...this.#more]);
@@ -118,7 +128,7 @@ export class FarReceiver {
         hasStopped = true;
         continue;
       }
-      if (outcome.result !== 'failed') return this.#ticketOf(outcome);
+      if (outcome.result !== 'failed') return this.#ticketsOf(outcome);
       const { error, isContent } = this.#refusalOf(outcome);
       if (
         error.code === 'listen-failed' &&
@@ -133,10 +143,10 @@ export class FarReceiver {
   }
 
   /** @param isBack the sender of the one that was stopped has started it again. */
-  async #refuseBusy({ ticket = '' }: StartOutcome, isBack: boolean): Promise<void> {
+  async #refuseBusy({ tickets: [ticket = ''] }: StartOutcome, isBack: boolean): Promise<void> {
     const said = await this.#host.run(busyScript(parseTicket(ticket).port), LOOK_MS_MAX);
     if (!isBack && !said.includes('busy=yes')) return;
-    const message = `another ddt-send is sending to ${this.#options.path} at ${this.#login}`;
+    const message = `another ddt-send is sending to ${this.#places.targets.join(' or ')} at ${this.#login}`;
     throw new TransferError('state-refused', message, {
       hint: 'wait until it has finished, or end it; then run the same command again',
     });
@@ -147,7 +157,10 @@ export class FarReceiver {
     await this.prepare(false);
     const outcome = await this.#try([...this.#options.always, ...this.#more]);
     const hasStarted = outcome.result === 'listening';
-    if (outcome.result !== 'failed') return { ticket: this.#ticketOf(outcome), hasStarted };
+    if (outcome.result !== 'failed') {
+      const [ticket] = this.#ticketsOf(outcome);
+      return { ticket, hasStarted };
+    }
     throw this.#refusalOf(outcome).error;
   }
 
@@ -156,14 +169,15 @@ export class FarReceiver {
     if (!this.#isTouched && !this.#host.isTouched) return [];
     const { digest } = this.#host;
     const program = digest === undefined ? [] : [`${this.#places.base}/bin/${digest}`];
-    const all = [this.#journal ?? this.#run, ...program].filter((path) => path !== undefined);
+    const run = this.#journals.length > 0 ? this.#journals : [this.#run ?? []].flat();
+    const all = [...run, ...program];
     // One that was running may be another sender's.
     const isOthers = outcome === 'untouched' && !this.#isStarter && !this.#isFresh;
     if (outcome === 'open' || isOthers) return all;
     const stop = stopScript(this.#run ?? `${stateDirOf(this.#places.base)}/run-none`);
     const isOurs = outcome === 'complete' ? !this.#options.isKept : outcome === 'untouched' && this.#isFresh;
-    const isTargetNew = this.#isTargetNew && outcome === 'untouched';
-    const remove = removeScript(this.#places, { journal: this.#journal, digest, isTargetNew });
+    const newTargets = outcome === 'untouched' ? this.#newTargets : [];
+    const remove = removeScript(this.#places, { journals: this.#journals, digest, newTargets });
     if (isOurs) return valuesOf(await this.#end(stop + remove), 'left');
     await this.#end(stop);
     return all;
@@ -173,12 +187,14 @@ export class FarReceiver {
   async #try(options: readonly string[], isAgain = false): Promise<StartOutcome> {
     this.#isTouched = true;
     const own = ['--once', '--sender-within', `${SENDER_WITHIN_SECONDS}s`, '--listen', this.#listen];
+    const memoryBytes = this.#places.targets.length * MEMORY_BYTES_PER_TARGET;
+    if (memoryBytes > MEMORY_BYTES_USUAL) own.push('--memory', String(memoryBytes));
     const script = startScript(this.#places, this.#host.command, [...own, ...options], this.#kind);
     const said = await this.#host.run(script, START_MS_MAX);
     const [result = 'failed'] = valuesOf(said, 'result');
     const [missing] = valuesOf(said, 'missing');
     [this.#run] = valuesOf(said, 'run');
-    if (said.includes('target=new')) this.#isTargetNew = true;
+    this.#newTargets = [...new Set([...this.#newTargets, ...valuesOf(said, 'new')])];
     if (missing !== undefined && this.#options.remoteProgram !== undefined) {
       throw this.#notStarted('there is no such program');
     }
@@ -188,24 +204,25 @@ export class FarReceiver {
       return await this.#try(options, true);
     }
     if (result === 'listening') this.#isStarter = true;
-    const [start = ''] = valuesOf(said, 'start');
-    if (result !== 'failed') this.#noteStart(start);
+    if (result !== 'failed') this.#noteStart(valuesOf(said, 'start'));
     // Of one that runs it was so at its start only.
     if (result === 'running') this.#isFresh = false;
-    const [ticket] = valuesOf(said, 'ticket');
     const [kind] = valuesOf(said, 'kind');
-    return { result, ticket, kind, log: valuesOf(said, 'log') };
+    return { result, tickets: valuesOf(said, 'ticket'), kind, log: valuesOf(said, 'log') };
   }
 
-  /** @param line of its log. */
-  #noteStart(line: string): void {
-    const [listen, journal, transfer] = ['listen', 'journal', 'transfer'].map((name) => memberOf(line, name));
+  /** @param lines of its log, one for each target. */
+  #noteStart(lines: readonly string[]): void {
+    const listen = memberOf(lines[0] ?? '', 'listen');
     const listenHost = isRecord(listen) && typeof listen['host'] === 'string' ? listen['host'] : '';
     const isEvery = listenHost === '' || listenHost === '::' || listenHost === '0.0.0.0';
     this.#place = { ...this.#place, host: isEvery ? '127.0.0.1' : listenHost };
-    const isInState = typeof journal === 'string' && journal.startsWith(`${stateDirOf(this.#places.base)}/`);
-    this.#journal = isInState ? dirname(journal) : undefined;
-    if (isRecord(transfer)) this.#isFresh = false;
+    const state = `${stateDirOf(this.#places.base)}/`;
+    this.#journals = lines.flatMap((line) => {
+      const journal = memberOf(line, 'journal');
+      return typeof journal === 'string' && journal.startsWith(state) ? [dirname(journal)] : [];
+    });
+    if (lines.some((line) => isRecord(memberOf(line, 'transfer')))) this.#isFresh = false;
   }
 
   /** Of the options that hold for as long as it runs: one that has others is started again. */
@@ -235,10 +252,10 @@ export class FarReceiver {
     return new TransferError('machine-unsuitable', message, remoteProgram === undefined ? {} : { hint });
   }
 
-  #ticketOf({ ticket: text = '' }: StartOutcome): Ticket {
-    const ticket = parseTicket(text);
+  #ticketsOf({ tickets: [first = '', ...more] }: StartOutcome): Tickets {
+    const ticket = parseTicket(first);
     this.#place = { ...this.#place, port: ticket.port };
-    return ticket;
+    return [ticket, ...more.map((text) => parseTicket(text))];
   }
 
   async #end(script: string): Promise<string[]> {

@@ -10,7 +10,7 @@ import { FarDial } from './far-dial.ts';
 import { FarReceiver, type FarReceiverOptions } from './far-receiver.ts';
 import { SshClient } from '../../common/ssh/ssh-client.ts';
 
-export interface FarOptions extends Omit<FarReceiverOptions, 'path'> {
+export interface FarOptions extends FarReceiverOptions {
   readonly destination: Destination;
   /** What is run instead of `ssh`, by the shell. */
   readonly sshCommand: string;
@@ -32,7 +32,8 @@ export interface FarParts {
 }
 
 export interface Far extends AsyncDisposable {
-  readonly ticket: Ticket;
+  /** One for each target, in their order. */
+  readonly tickets: readonly Ticket[];
   readonly dial: Dial;
   readonly connectionsMax: number | undefined;
   /**
@@ -50,11 +51,12 @@ export async function openFar(options: FarOptions, parts: FarParts): Promise<Far
   const { signal, say, onWords } = parts;
   await using stack = new AsyncDisposableStack();
   const ssh = stack.use(await SshClient.open({ command: sshCommand, destination, onWords }));
-  const receiver = new FarReceiver({ ...options, path: destination.path }, { ssh, signal, say });
+  const receiver = new FarReceiver(options, { ssh, signal, say });
   try {
     const hostName = ssh.hostName();
     await receiver.prepare(true);
-    const ticket = await receiver.start(parts.mayOverwrite);
+    const tickets = await receiver.start(parts.mayOverwrite);
+    const [ticket] = tickets;
     const known = [await hostName, ticket.host].filter((host) => host !== undefined);
     const places = direct === undefined ? [...new Set(known)].map((host) => ({ host })) : [direct];
     const dial = new FarDial({ ...parts, ssh, receiver }, ticket, places);
@@ -62,7 +64,7 @@ export async function openFar(options: FarOptions, parts: FarParts): Promise<Far
     await dial.choose();
     const owned = stack.move();
     return {
-      ticket: { ...ticket, host: hostOf(destination) },
+      tickets: tickets.map((each) => ({ ...each, host: hostOf(destination) })),
       dial: dial.dial,
       connectionsMax: dial.connectionsMax,
       leave: async (outcome) => {

@@ -7,7 +7,7 @@ import { parseSendArgs, type SendOptions } from '../../sender/cli.ts';
 
 const MIB = 1024 * 1024;
 const DEFAULTS: SendOptions = {
-  source: '/dev/sdc',
+  sources: ['/dev/sdc'],
   ticket: undefined,
   far: undefined,
   isPulled: false,
@@ -45,6 +45,7 @@ test('only the source is required: everything else has a default', () => {
 
 const FAR = {
   destination: { login: 'root@vm', port: undefined, path: '/dev/vdd' },
+  paths: ['/dev/vdd'],
   sshCommand: 'ssh',
   remoteProgram: undefined,
   programFile: undefined,
@@ -95,10 +96,45 @@ test('options of a machine that ssh reaches mean nothing with a ticket, and the 
   }
 });
 
+test('several sources have as many targets on one machine, or lines in a file', () => {
+  const sources = ['/dev/sda', '/dev/sdb'];
+  const far = {
+    ...FAR,
+    destination: { login: 'root@vm', port: undefined, path: '/a,/b' },
+    paths: ['/a', '/b'],
+  };
+  assert.deepEqual(parse(...sources, 'root@vm:/a,/b'), { ...DEFAULTS, sources, far });
+  const url = 'ssh://root@vm:22/a,/b';
+  const paths = ['/a', '/b'];
+  const pathsOf = (...argv: readonly string[]): readonly string[] | undefined => {
+    const options = parse(...argv);
+    return options === 'help' ? undefined : options.far?.paths;
+  };
+  assert.deepEqual(pathsOf(...sources, url), paths);
+  assert.deepEqual(pathsOf('/dev/sda', 'root@vm:/a,/b'), ['/a,/b'], 'a comma in a name');
+  assert.deepEqual(parse(...sources, '--ticket-file', 't'), { ...DEFAULTS, sources, ticketFile: 't' });
+  for (const [message, ...argv] of [
+    ['2 sources and 1 target: each source needs one', ...sources, 'vm:/a'],
+    ['2 sources and 3 targets: each source needs one', ...sources, 'vm:/a,/b,/c'],
+    ['2 sources and 2 targets: each source needs one', ...sources, 'vm:/a,'],
+    ['--mapfile is for one source, and 2 are given', ...sources, 'vm:/a,/b', '--mapfile', 'm'],
+    ['--source-size is for one source, and 2 are given', ...sources, '--ticket-file=t', '--source-size=1'],
+    ['standard input cannot be one of several sources', '-', '/dev/sdb', 'vm:/a,/b'],
+    [
+      '--ticket-file and a target like root@vm:/dev/vdd exclude each other',
+      ...sources,
+      'vm:/a,/b',
+      '--ticket-file=t',
+    ],
+  ] as const) {
+    assert.throws(() => parse(...argv), { name: 'TransferError', code: 'usage', message });
+  }
+});
+
 test('every option is read in its unit, before and after the arguments', () => {
   const all = ['--connections', '64', '--block-size=64KiB', '--retry-for', '15m', '--memory', '16MiB'];
   const expected: SendOptions = {
-    source: 'disk.img',
+    sources: ['disk.img'],
     ticket: 'https://vm:8443/#pin=x&token=y',
     far: undefined,
     isPulled: false,
@@ -156,8 +192,12 @@ test('every option is read in its unit, before and after the arguments', () => {
     ...DEFAULTS,
     connections: 3,
   });
-  assert.deepEqual(parse('-', '--source-size', '1000'), { ...DEFAULTS, source: '-', sourceSizeBytes: 1000 });
-  assert.deepEqual(parse('--', '--odd-name'), { ...DEFAULTS, source: '--odd-name' });
+  assert.deepEqual(parse('-', '--source-size', '1000'), {
+    ...DEFAULTS,
+    sources: ['-'],
+    sourceSizeBytes: 1000,
+  });
+  assert.deepEqual(parse('--', '--odd-name'), { ...DEFAULTS, sources: ['--odd-name'] });
 });
 
 test('each mistake has its own message', () => {
@@ -304,7 +344,7 @@ test('the examples of the help parse', () => {
         .split(' ')
         .map((word) => word.replaceAll("'", '')),
   );
-  assert.equal(examples.length, 7);
+  assert.equal(examples.length, 8);
   for (const argv of examples) assert.notEqual(parse(...argv), 'help');
 });
 

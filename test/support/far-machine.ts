@@ -77,13 +77,27 @@ export class FarMachine implements AsyncDisposable {
 
   /** What `ddt-send` gets to reach it; the receiver runs from this checkout. */
   words(more: readonly string[], target = this.target): string[] {
+    return [...this.#place(more), ...more, this.source, `loopback:${target}`];
+  }
+
+  #place(more: readonly string[]): string[] {
     const { configFile, base } = this;
     const program = more.some((word) => /^--(remote-)?program$/.test(word))
       ? []
       : ['--remote-program', join(SCRIPTS, 'ddt-receive')];
     const listen = more.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
-    const place = ['--ssh', `ssh -F ${configFile}`, '--remote-dir', base, ...program, ...listen];
-    return [...place, ...more, this.source, `loopback:${target}`];
+    return ['--ssh', `ssh -F ${configFile}`, '--remote-dir', base, ...program, ...listen];
+  }
+
+  /** Starts `ddt-send` with several sources and as many targets. */
+  async startSeveral(
+    sources: readonly string[],
+    targets: readonly string[],
+    ...more: readonly string[]
+  ): Promise<Started> {
+    const words = [...this.#place(more), ...more, ...sources, `loopback:${targets.join(',')}`];
+    const env = this.#environment();
+    return this.#stack.use(await start(join(SCRIPTS, 'ddt-send'), words, { env }));
   }
 
   /** What `ddt-receive` gets to copy the source of that machine; the sender runs from this checkout. */

@@ -27,18 +27,19 @@ test('a shell takes every word as it was', async () => {
 });
 
 test('the scripts are those of a plain sh, whatever the paths are', async () => {
-  const places = { base: "/var/lib/it's $HOME", target: "/dev/it's a `disk`" };
+  const places = { base: "/var/lib/it's $HOME", targets: ["/dev/it's a `disk`", '/dev/vdb'] };
   const digest = 'a'.repeat(64);
   const remove = stopScript(`${places.base}/ssh/run-7-0`);
   const arriving = { base: places.base, digest, id: '01234567', count: 4 };
-  const all = { journal: `${places.base}/ssh/0123456789abcdef`, digest, isTargetNew: true };
+  const all = { journals: [`${places.base}/ssh/0123456789abcdef`], digest, newTargets: places.targets };
   const scripts = [
-    askScript(places.base, 'send') + askTargetScript(places.target),
+    askScript(places.base, 'send') + askTargetScript(places.targets[0] ?? '', 0),
     partScript(arriving, 3),
     joinScript(arriving, true),
     unjoinScript(arriving),
     startScript(places, "'/a b/ddt' receive", ['--', "it's"], '--verify none'),
     remove + removeScript(places, all),
+    remove + removeScript(places, { journals: [], digest: undefined, newTargets: [] }),
   ];
   for (const script of scripts) {
     await runOk('dash', ['-n'], { input: script });
