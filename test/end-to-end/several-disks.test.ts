@@ -107,11 +107,11 @@ test('both sides are killed, and the same commands resume: what is complete is c
   await using scene = await makeScene();
   const { receiver, words, sources } = scene;
   const [, second = ''] = receiver.tickets;
-  await using sender = await startSender([...words, '--bwlimit', '1MiB', '--progress', 'plain']);
+  await using sender = await startSender([...words, '--bwlimit', '512KiB', '--progress', 'plain']);
   await sender.waitForLine(/^disk {5}2 of 3: /);
   {
     using client = new TicketClient(second);
-    await until('some of the second', async () => (await client.status()).blocks.durable > 2);
+    await until('some of the second', async () => (await client.durableCount()) > 2);
   }
   sender.kill('SIGKILL');
   await bounded('the sender to end', sender.ended);
@@ -179,7 +179,7 @@ test('a receiver that is gone ends the run: the disks after it are not tried', a
   await using sender = await startSender([...words, '--bwlimit', '1MiB', '--retry-for', '1s']);
   await sender.waitForLine(/^disk {5}1 of 3: /);
   using client = new TicketClient(receiver.ticket);
-  await until('some of the first', async () => (await client.status()).blocks.durable > 2);
+  await until('some of the first', async () => (await client.durableCount()) > 2);
   await receiver.end('SIGKILL');
   const { status, stderr } = await bounded('the sender to end', sender.ended);
   assert.equal(status, 6, stderr);

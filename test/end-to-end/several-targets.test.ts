@@ -101,7 +101,7 @@ test('both are killed again and again, and the same commands end in two equal co
       sources.map(async (source, which) => await startSender([...slow, source, tickets[which] ?? ''])),
     );
     using client = new TicketClient(tickets[at] ?? '');
-    await until('some blocks', async () => (await client.status()).blocks.durable > 3);
+    await until('some blocks', async () => (await client.durableCount()) > 3);
     await receiver.end('SIGKILL');
     for (const sender of senders) {
       sender.kill('SIGKILL');

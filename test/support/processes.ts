@@ -148,8 +148,7 @@ export class Receiver implements AsyncDisposable {
 
   /** Blocks that would survive a crash. */
   async durableCount(): Promise<number> {
-    const { durable, verified } = (await this.status()).blocks;
-    return durable + verified;
+    return await this.client.durableCount();
   }
 
   /** Sends the signal and waits for the end. */

@@ -50,6 +50,12 @@ export class TicketClient implements Disposable {
     return transfer;
   }
 
+  /** Blocks that would survive a crash. */
+  async durableCount(): Promise<number> {
+    const { durable, verified } = (await this.status()).blocks;
+    return durable + verified;
+  }
+
   [Symbol.dispose](): void {
     this.#agent.destroy();
   }
