@@ -173,7 +173,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
     .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
     .option('--yes', 'overwrite what is on the target without asking')
-    .option('--receipt <file>', 'write the receipt, .sig and .digests here; of several disks into a folder')
+    .option('--receipt <file>', 'write the receipt here; of several into a folder')
     .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
     .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
     .option('--remote-program <command>', 'run this there, and bring nothing')

@@ -345,7 +345,7 @@ test('--version prints on one line what a bug report needs', () => {
 
 test('the examples of the help are valid command lines', () => {
   const examples = [...help().matchAll(/^ {2}ddt-receive (.*)$/gm)].map(([, line = '']) => line.split(' '));
-  assert.equal(examples.length, 6);
+  assert.equal(examples.length, 7);
   for (const argv of examples) parseReceiveArgs(argv, () => assert.fail());
 });
 
