@@ -292,7 +292,10 @@ test('without arguments ddt-send prints one error and one hint, and no help', as
   assert.equal(stderr, 'ddt-send: error: no source given\nddt-send: hint: ddt-send --help\n');
   const help = await runSender(['--help']);
   assert.deepEqual([help.status, help.stderr], [0, '']);
-  assert.match(help.stdout, /^Usage: ddt-send \[options\] <source> \[\[user@\]host:target \| ticket\]\n/);
+  assert.match(
+    help.stdout,
+    /^Usage: ddt-send \[options\] <source>\.\.\. \[\[user@\]host:target\[,target\]\.\.\. \| ticket\]\n/,
+  );
 });
 
 test('without arguments ddt-receive says what is missing, in two lines, and ends with status 2', async () => {
