@@ -60,7 +60,8 @@ if [ -b "$target" ]; then
 elif ! $by test -e "$target"; then
   case $target in
     /dev/*) say "nowhere${number}=there is no such device" ;;
-    */*) folder=\${target%/*}; $by test -d "\${folder:-/}" || say "nowhere${number}=there is no folder $folder" ;;
+    */*) folder=\${target%/*}
+      $by test -d "\${folder:-/}" || say "nowhere${number}=there is no folder $folder" ;;
   esac
 fi
 `;
@@ -142,9 +143,9 @@ say put=done
 
 /**
  * Starts a receiver that outlives the login, or finds the one that runs for these targets, whatever their
- * names. Says `result` (listening, running, failed), `run`: the folder of its process, `ticket` and `start`, the
- * line of its log, of each target, `log` for each line that it has printed, `kind` of one that runs; `new` for
- * each target that is not there yet, and `missing` what is not there any more.
+ * names. Says `result` (listening, running, failed), `run`: the folder of its process, of each target
+ * `ticket` and `start`, the line of its log, `log` for each line that it has printed, `kind` of one that
+ * runs; `new` for each target that is not there yet, and `missing` what is not there any more.
  * @param command words of sh. @param options words. @param kind what a later run compares with its own.
  */
 export function startScript(
@@ -157,13 +158,7 @@ export function startScript(
   return `
 umask 077
 state=${shellWord(stateDirOf(base))}
-run=$state/run
-for target in ${words(targets)}; do
-  if [ -b "$target" ]; then run=$run-$(stat -Lc %t-%T -- "$target")
-  else run=$run-$(readlink -f -- "$target" | sha256sum | cut -c 1-16)
-  fi
-  if [ ! -e "$target" ]; then say "new=$target"; fi
-done
+${runScript(targets)}
 say "run=$run"
 reason=$(mkdir -p "$run" 2>&1) || { say result=failed; say "log=$reason"; exit 0; }
 ${IS_RUNNING}
@@ -221,6 +216,21 @@ else
 fi
 tail -n 20 "$log" | while IFS= read -r line; do say "log=$line"; done
 [ "$log" = "$run/log" ] || rm -f "$log"
+`;
+}
+
+/** Sets `run`, the folder of a process for these targets; of many it would have too long a name. */
+function runScript(targets: readonly string[]): string {
+  const key = targets.length === 1 ? '$key' : '-$(printf %s "$key" | sha256sum | cut -c 1-16)';
+  return `
+key=
+for target in ${words(targets)}; do
+  if [ -b "$target" ]; then key=$key-$(stat -Lc %t-%T -- "$target")
+  else key=$key-$(readlink -f -- "$target" | sha256sum | cut -c 1-16)
+  fi
+  if [ ! -e "$target" ]; then say "new=$target"; fi
+done
+run=$state/run${key}
 `;
 }
 
