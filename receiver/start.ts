@@ -3,7 +3,9 @@
  * refused before the port opens, and nothing is written to a target before a sender has claimed it.
  */
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { rm, rmdir, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { formatHostPort } from '../common/host-port.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
@@ -29,7 +31,9 @@ import {
 import { findPortHolder } from './identity/port-holder.ts';
 import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
 import { startServer, type RunningServer, type ServerOptions } from './http/server.ts';
-import { openServed, type OpenServed } from './open-served.ts';
+import { journalPathOf, removeJournal } from './journals.ts';
+import { openServed, type OpenServed, type ServedContext } from './open-served.ts';
+import { targetPathOf } from './open-target.ts';
 import { keepPresence } from './presence.ts';
 import { pathOf, type DropPrivileges } from './privileges.ts';
 import { refuseOverlaps } from './refuse-overlaps.ts';
@@ -85,8 +89,7 @@ export async function startReceiver(
   await using stack = new AsyncDisposableStack();
   const sharedMemory = shareMemory(options.memoryBytes, targets.length);
   const serving = { clock, log, stateDir, sharedMemory, onFailed: events.onFailed };
-  const all: OpenServed[] = [];
-  for (const target of targets) all.push(await openServed(target, options, serving, stack));
+  const all = await openAll(options, serving, stack);
   const drain = { isDraining: false };
   const connections = new Connections({
     clock,
@@ -121,6 +124,44 @@ export async function startReceiver(
       }
     },
   };
+}
+
+/** All of them or none: when one is refused, what was made for those before it is removed. */
+async function openAll(
+  options: ReceiveOptions,
+  serving: ServedContext,
+  stack: AsyncDisposableStack,
+): Promise<readonly OpenServed[]> {
+  const all: OpenServed[] = [];
+  const made: Made[] = [];
+  for (const target of options.targets) {
+    const path = targetPathOf(target);
+    const journal = journalPathOf(path, serving.stateDir);
+    const present = { path: existsSync(path), journal: existsSync(journal) };
+    try {
+      all.push(await openServed(target, options, serving, stack));
+    } catch (error) {
+      await stack.disposeAsync();
+      for (const one of made) await unmake(one);
+      throw error;
+    }
+    made.push({ path: present.path ? undefined : path, journal: present.journal ? undefined : journal });
+  }
+  return all;
+}
+
+/** What was not there before this start. */
+interface Made {
+  readonly path: string | undefined;
+  readonly journal: string | undefined;
+}
+
+async function unmake({ path, journal }: Made): Promise<void> {
+  if (journal !== undefined) {
+    await removeJournal(journal);
+    await rmdir(dirname(journal)).catch(() => {});
+  }
+  if (path !== undefined && (await stat(path)).size === 0) await rm(path);
 }
 
 function servedOf(one: OpenServed, tickets: Tickets | undefined): Served {

@@ -73,6 +73,16 @@ test('one target that is refused refuses all, before the port opens', async () =
   const ended = await refuse(folder.path, join(folder.path, 'good'), folder.path);
   assert.equal(ended.status, 4);
   assert.match(ended.stderr, /^ddt-receive: error: cannot use \S+: it is a directory/);
+  assert.deepEqual((await readdir(folder.path)).sort(), ['state'], 'the file that was made is gone');
+  const journals = (await readdir(join(folder.path, 'state'))).filter((name) => /^\w{16}$/.test(name));
+  assert.deepEqual(journals, []);
+  await using once = await startReceiver({ folder: folder.path, target: join(folder.path, 'good') });
+  const { ticket } = once;
+  await once.end('SIGTERM');
+  const again = await refuse(folder.path, join(folder.path, 'good'), folder.path);
+  assert.equal(again.status, 4);
+  await once.start();
+  assert.equal(once.ticket, ticket, 'what was there before is there still');
 });
 
 test("with root's rights given up, holes are punched in all of them", { skip: skipUnlessLoop }, async () => {
