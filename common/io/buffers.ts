@@ -1,7 +1,8 @@
 /**
- * The only maker of block buffers. Slabs are page-aligned parts of a WebAssembly.Memory, the one kind of
- * memory in Node that O_DIRECT accepts: every Buffer and ArrayBuffer gets EINVAL. Pools bound the memory of
- * the process, each by itself or several over one arena: callers that find it empty wait in line.
+ * The only maker of block buffers, but for the thread of zero-runs.ts. Slabs are page-aligned parts of a
+ * WebAssembly.Memory, the one kind of memory in Node that O_DIRECT accepts: every Buffer and ArrayBuffer gets
+ * EINVAL. Pools bound the memory of the process, each by itself or several over one arena: callers that find
+ * it empty wait in line.
  */
 import assert from 'node:assert/strict';
 import { abortable } from '../abortable.ts';

@@ -14,6 +14,7 @@ import type { DigestBlock, ZeroDigests } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf, offsetOf, type Geometry } from '../../common/geometry.ts';
 import { rangesOf, type Range } from '../../common/ranges.ts';
+import { ZERO_RUN_BYTES_MAX } from '../../common/io/zero-runs.ts';
 import { isZero } from '../../common/io/zeros.ts';
 import type { BlockTable } from './block-table.ts';
 import { ForeignWriteWatch, type ForeignWriteEvents } from './foreign-writes.ts';
@@ -23,6 +24,8 @@ import type { ReadBackMethod, Target } from '../target/target.ts';
 
 /** Two at a time keep a disk busy and leave the rest of it to the writes. */
 const READERS = 2;
+/** Fewer blocks of zeros are not worth a run. */
+const ZERO_RUN_BLOCKS_MIN = 8;
 /** A block that was written this often and read back wrong each time: the disk is broken. */
 export const MISMATCHES_MAX = 3;
 /** Others may have changed millions of blocks; counting mismatches of each would need too much memory. */
@@ -196,11 +199,13 @@ export class Verifier {
     try {
       await this.#watch.begin();
       for (let index = this.#next(); index !== undefined; index = this.#next()) {
-        this.#reading.add(index);
+        const end = index + this.#zerosFrom(index);
+        for (let at = index; at < end; at++) this.#reading.add(at);
         try {
-          await this.#verify(index);
+          const isRun = end - index >= ZERO_RUN_BLOCKS_MIN && (await this.#verifyZeros(index, end - index));
+          if (!isRun) await this.#verify(index);
         } finally {
-          this.#reading.delete(index);
+          for (let at = index; at < end; at++) this.#reading.delete(at);
         }
       }
     } catch (error) {
@@ -236,6 +241,44 @@ export class Verifier {
       this.#cursors[kind] = 0;
     }
     return undefined;
+  }
+
+  /** @returns how many blocks from this one on can be read as one run of zeros; 1 if none can. */
+  #zerosFrom(first: number): number {
+    const { blockSizeBytes, sizeBytes } = this.#options.geometry;
+    if (this.#options.target.countZeros === undefined) return 1;
+    const lengthBytes = Math.min(ZERO_RUN_BYTES_MAX, sizeBytes - first * blockSizeBytes);
+    const end = first + Math.floor(lengthBytes / blockSizeBytes);
+    let at = first;
+    while (at < end && !this.#reading.has(at) && this.#isZero(at, first)) at++;
+    return Math.max(1, at - first);
+  }
+
+  /** Whether it should be zeros, and is to be read now if `first` is. */
+  #isZero(index: number, first: number): boolean {
+    const { table, zeroDigests } = this.#options;
+    const isDue = table.stateOf(index) === 'durable' && table.isListed(index) === table.isListed(first);
+    return isDue && zeroDigests.of(index).equals(table.digestOf(index));
+  }
+
+  /**
+   * Reads blocks back that should be zeros. Those that are not, or can't be read, stay as they are.
+   * @returns whether it has read any.
+   */
+  async #verifyZeros(first: number, count: number): Promise<boolean> {
+    const { table, locks, target, geometry } = this.#options;
+    using _lock = await locks.lock(first, count);
+    let end = first;
+    while (!this.#isStopped && end < first + count && this.#isZero(end, first)) end++;
+    if (end === first) return false;
+    const doubts = this.#doubts;
+    const { blockSizeBytes } = geometry;
+    const read = (await target.countZeros?.(first * blockSizeBytes, blockSizeBytes, end - first)) ?? 0;
+    // As for one block: the locks kept every writer away.
+    if (doubts === this.#doubts) {
+      for (let index = first; index < first + read; index++) table.set(index, 'verified');
+    }
+    return read > 0;
   }
 
   async #verify(number: number): Promise<void> {

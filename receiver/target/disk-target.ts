@@ -7,6 +7,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { SLAB_ALIGNMENT_BYTES, SlabPool } from '../../common/io/buffers.ts';
 import { readDirect } from '../../common/io/direct-io.ts';
+import { ZeroRuns } from '../../common/io/zero-runs.ts';
 import { changeOf } from '../../common/disk/open-disk.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../../common/errors.ts';
 import type { DiskTools } from './disk-tools.ts';
@@ -35,6 +36,7 @@ export abstract class DiskTarget implements Target {
   readonly identity: TargetIdentity;
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
+  readonly #zeroRuns: ZeroRuns | undefined;
   readonly #marks: WriteMarks;
   readonly #tools: DiskTools;
   #canFallocate = true;
@@ -48,6 +50,7 @@ export abstract class DiskTarget implements Target {
     this.identity = identity;
     this.#buffered = buffered;
     this.#direct = direct;
+    this.#zeroRuns = direct === undefined ? undefined : new ZeroRuns(direct);
     this.#marks = marks;
     this.#tools = tools;
   }
@@ -200,6 +203,10 @@ export abstract class DiskTarget implements Target {
     return 'cache-dropped';
   }
 
+  async countZeros(offset: number, blockBytes: number, count: number): Promise<number> {
+    return (await this.#zeroRuns?.count(offset, blockBytes, count)) ?? 0;
+  }
+
   async flush(): Promise<void> {
     try {
       // Covers both descriptors: it writes back the inode's cached pages and flushes the device's own cache.
@@ -224,6 +231,7 @@ export abstract class DiskTarget implements Target {
 
   async close(): Promise<void> {
     await this.#tools.close();
+    await this.#zeroRuns?.[Symbol.asyncDispose]();
     await this.#direct?.close();
     await this.#buffered.close();
   }

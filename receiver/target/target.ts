@@ -83,6 +83,8 @@ export interface Target {
    * slab that follow, up to the next multiple of 4096, may be overwritten. @throws TransferError `io-error`.
    */
   readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod>;
+  /** As `ZeroRuns.count` (zero-runs.ts), from the medium; absent where that gains nothing. */
+  countZeros?(offset: number, blockBytes: number, count: number): Promise<number>;
   /**
    * Everything whose write resolved before this call is on the device when it resolves. After a rejection
    * nothing written since the last success can be trusted, and another call proves nothing (the kernel

@@ -220,7 +220,11 @@ export const soleCallers: Rule = (file) => {
       /\bprocess\.(exit|abort|reallyExit)\b/g,
       'only main.ts ends the process',
     ),
-    ...only(/^common\/io\/buffers\.ts$/, /\bWebAssembly\.Memory\b/g, 'only buffers.ts makes block buffers'),
+    ...only(
+      /^common\/io\/(buffers|zero-runs)\.ts$/,
+      /\bWebAssembly\.Memory\b/g,
+      'only buffers.ts makes block buffers, and the thread of zero-runs.ts its own',
+    ),
     ...only(
       /^(receiver\/durability\/durability\.ts$|test\/)/,
       /\btarget\??\.flush\(/gi,
