@@ -8,6 +8,7 @@ import { joinAreas, type Area } from '../../common/areas.ts';
 import { SYS_FOLDER } from '../../common/disk/block-devices.ts';
 import { SLAB_ALIGNMENT_BYTES } from '../../common/io/buffers.ts';
 import { openDirect, readDirect } from '../../common/io/direct-io.ts';
+import { ZeroRuns } from '../../common/io/zero-runs.ts';
 import { deviceSizeBytesOf, type DiskDescription } from '../../common/disk/disks.ts';
 import { openDisk, type OpenDisk } from '../../common/disk/open-disk.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
@@ -31,6 +32,7 @@ export class DiskSource implements Source {
   readonly map: ReadMap;
   readonly runOut: RunOut | undefined;
   readonly #direct: FileHandle | undefined;
+  readonly #zeros: ZeroRuns | undefined;
   readonly #errors: ReadErrors;
 
   private constructor(
@@ -45,6 +47,7 @@ export class DiskSource implements Source {
     this.map = new ReadMap(sizeBytes);
     this.runOut = reading.runOut;
     this.#direct = direct;
+    this.#zeros = direct === undefined ? undefined : new ZeroRuns(direct);
     this.#errors = new ReadErrors({
       path,
       map: this.map,
@@ -91,6 +94,10 @@ export class DiskSource implements Source {
     );
   }
 
+  async countZeros(offset: number, blockBytes: number, count: number): Promise<number> {
+    return (await this.#zeros?.count(offset, blockBytes, count)) ?? 0;
+  }
+
   async presentSizeBytes(): Promise<number> {
     const { majorMinor, path } = this.disk.description;
     if (majorMinor !== null) return await deviceSizeBytesOf(majorMinor);
@@ -103,6 +110,7 @@ export class DiskSource implements Source {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#zeros?.[Symbol.asyncDispose]();
     await this.#direct?.close();
     await this.disk[Symbol.asyncDispose]();
   }

@@ -41,6 +41,7 @@ export function makeSupply(
       reader: new BlockReader(source, geometry, digest),
       slabs: new SlabPool({ slabSizeBytes, slabCount }),
       blockCount: blockCountOf(geometry),
+      blockSizeBytes: geometry.blockSizeBytes,
     });
   }
   return new StreamSupply({

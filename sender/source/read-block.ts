@@ -73,6 +73,14 @@ export class BlockReader {
     return await this.describer.describe(index, bytes, coarsened(areas, SOURCE_ERROR_RANGES_MAX));
   }
 
+  /** @returns how many whole blocks from this one on were read and are zeros, of at most `count`. */
+  async countZeros(first: number, count: number): Promise<number> {
+    const { blockSizeBytes, sizeBytes } = this.#geometry;
+    const whole = Math.min(count, Math.floor(sizeBytes / blockSizeBytes) - first);
+    if (whole <= 0) return 0;
+    return (await this.#source.countZeros?.(first * blockSizeBytes, blockSizeBytes, whole)) ?? 0;
+  }
+
   /** The error for a block that was read twice in this run with different results. */
   changed({ index, unreadable }: ReadBlock, wasUnreadable = false): TransferError {
     const offset = index * this.#geometry.blockSizeBytes;

@@ -26,4 +26,6 @@ export interface Source extends AsyncDisposable {
    * before.
    */
   read(into: Buffer<ArrayBuffer>, offset: number, signal?: AbortSignal): Promise<readonly Area[]>;
+  /** As `ZeroRuns.count` (zero-runs.ts); absent where that gains nothing. */
+  countZeros?(offset: number, blockBytes: number, count: number): Promise<number>;
 }
