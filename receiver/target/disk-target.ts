@@ -36,7 +36,9 @@ export abstract class DiskTarget implements Target {
   readonly identity: TargetIdentity;
   readonly #buffered: FileHandle;
   readonly #direct: FileHandle | undefined;
-  readonly #zeroRuns: ZeroRuns | undefined;
+  /** One for each reader of the verifier, used in turn. */
+  readonly #zeroRuns: readonly ZeroRuns[];
+  #countings = 0;
   readonly #marks: WriteMarks;
   readonly #tools: DiskTools;
   #canFallocate = true;
@@ -50,7 +52,7 @@ export abstract class DiskTarget implements Target {
     this.identity = identity;
     this.#buffered = buffered;
     this.#direct = direct;
-    this.#zeroRuns = direct === undefined ? undefined : new ZeroRuns(direct);
+    this.#zeroRuns = direct === undefined ? [] : [new ZeroRuns(direct), new ZeroRuns(direct)];
     this.#marks = marks;
     this.#tools = tools;
   }
@@ -204,7 +206,8 @@ export abstract class DiskTarget implements Target {
   }
 
   async countZeros(offset: number, blockBytes: number, count: number): Promise<number> {
-    return (await this.#zeroRuns?.count(offset, blockBytes, count)) ?? 0;
+    const runs = this.#zeroRuns[this.#countings++ % this.#zeroRuns.length];
+    return (await runs?.count(offset, blockBytes, count)) ?? 0;
   }
 
   async flush(): Promise<void> {
@@ -231,7 +234,7 @@ export abstract class DiskTarget implements Target {
 
   async close(): Promise<void> {
     await this.#tools.close();
-    await this.#zeroRuns?.[Symbol.asyncDispose]();
+    for (const runs of this.#zeroRuns) await runs[Symbol.asyncDispose]();
     await this.#direct?.close();
     await this.#buffered.close();
   }

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { SlabPool } from '../../../common/io/buffers.ts';
 import type { DiskTarget } from '../../../receiver/target/disk-target.ts';
 import { coded } from '../../support/coded.ts';
+import { eventually } from '../../support/eventually.ts';
 import { openDeviceTarget, openFileTarget } from '../../support/disk-targets.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../../support/loop-device.ts';
 import { prng } from '../../support/prng.ts';
@@ -174,3 +175,23 @@ test(
     await target.close();
   },
 );
+
+test('zeros are counted up to the first other byte, and no more once the target is closed', async () => {
+  await using folder = await tempDir();
+  const target = await openFileTarget(join(folder.path, 'disk.img'));
+  await target.prepare(64 * MIB);
+  using slab = await new SlabPool({ slabSizeBytes: MIB, slabCount: 1 }).take();
+  slab.bytes.fill(0).fill(1, MIB - 1);
+  await target.write(slab.bytes, 20 * MIB);
+  await target.flush();
+  for (const [first, expected] of [
+    [0, 20],
+    [20, 0],
+    [21, 43],
+  ] as const) {
+    const count = async (): Promise<number> => await target.countZeros(first * MIB, MIB, 64 - first);
+    await eventually(`${expected} from ${first}`, async () => (await count()) === expected);
+  }
+  await target.close();
+  assert.equal(await target.countZeros(0, MIB, 1), 0);
+});
