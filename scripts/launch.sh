@@ -3,9 +3,9 @@
 # blocked by Node.js, which would open its debugger.
 trap '' USR1
 . "${ddt_self%/*}/find-node.sh"
-# libuv's thread pool does all reads, writes, flushes, digests and decoding; its default is four threads. Eight keep
-# the receiver going during a slow flush. The sender gets eight more than its 64 connections: on a disk with bad
-# sectors each of them can wait minutes for a read, and an idle thread costs nothing.
+# libuv's thread pool does all reads but runs of zeros, and all writes, flushes, digests and decoding; its default is
+# four threads. Eight keep the receiver going during a slow flush. The sender gets eight more than its 64 connections:
+# on a disk with bad sectors each of them can wait minutes for a read, and an idle thread costs nothing.
 case $ddt_main in
   receiver/*) export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-8}" ;;
   sender/*) export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-72}" ;;
