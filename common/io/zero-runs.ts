@@ -31,6 +31,8 @@ interface Request {
 interface Reply {
   readonly count: number;
   readonly isQuick: boolean;
+  /** A read failed: on a dying disk each one more does harm, and takes long. */
+  readonly hasFailed: boolean;
 }
 
 export class ZeroRuns implements AsyncDisposable {
@@ -49,7 +51,7 @@ export class ZeroRuns implements AsyncDisposable {
 
   /**
    * Reads `count` whole blocks from `offset`, until it finds something else than zeros, an error, the end, or
-   * that the disk is slow.
+   * that the disk is slow. After an error it reads nothing any more.
    * @returns how many blocks, from the first on, were read and are zeros. 0 says nothing about the first.
    */
   async count(offset: number, blockBytes: number, count: number): Promise<number> {
@@ -65,7 +67,8 @@ export class ZeroRuns implements AsyncDisposable {
     const { fd } = this.#direct;
     thread.postMessage({ fd, offset, blockBytes, count, msMax: RUN_MS_MAX } satisfies Request);
     const reply = await promise;
-    if (!reply.isQuick) {
+    if (reply.hasFailed) this.#callsLeft = Infinity;
+    else if (!reply.isQuick) {
       this.#callsLeft = this.#pauseCalls;
       this.#pauseCalls = Math.min(this.#pauseCalls * 2, PAUSE_CALLS_MAX);
     } else if (reply.count === count) this.#pauseCalls = PAUSE_CALLS_MIN;
@@ -102,7 +105,7 @@ export class ZeroRuns implements AsyncDisposable {
 
   #end(): void {
     this.#isOver = true;
-    for (const resolve of this.#waiting.splice(0)) resolve({ count: 0, isQuick: false });
+    for (const resolve of this.#waiting.splice(0)) resolve({ count: 0, isQuick: false, hasFailed: true });
   }
 }
 
@@ -118,6 +121,7 @@ function serve(): void {
     const end = offset + count * blockBytes;
     const untilMs = performance.now() + msMax;
     let at = offset;
+    let hasFailed = false;
     try {
       while (at < end) {
         if (performance.now() >= untilMs) break;
@@ -128,8 +132,10 @@ function serve(): void {
       }
     } catch {
       // The caller reads it again, and tells the error.
+      hasFailed = true;
     }
     const isQuick = performance.now() < untilMs;
-    parentPort?.postMessage({ count: Math.floor((at - offset) / blockBytes), isQuick } satisfies Reply);
+    const whole = Math.floor((at - offset) / blockBytes);
+    parentPort?.postMessage({ count: whole, isQuick, hasFailed } satisfies Reply);
   });
 }

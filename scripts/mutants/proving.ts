@@ -146,4 +146,32 @@ export const PROVING: readonly Mutant[] = [
     edits: [['  if (isResumed) refuseOther', '  if (!isResumed) refuseOther']],
     tests: RECEIVE_TESTS,
   },
+  {
+    name: 'a run of zeros counts although others have written meanwhile',
+    file: 'receiver/durability/verify-blocks.ts',
+    edits: [
+      [
+        'if (doubts === this.#doubts) {\n      for (let index = first;',
+        'if (doubts >= 0) {\n      for (let index = first;',
+      ],
+    ],
+    tests: ['test/receiver/durability/verify-zeros.test.ts'],
+  },
+  {
+    name: 'a run of zeros believes a part that was not read whole',
+    file: 'common/io/zero-runs.ts',
+    edits: [
+      [
+        'if (readSync(fd, part, 0, part.length, at) !== part.length) break;',
+        'readSync(fd, part, 0, part.length, at);',
+      ],
+    ],
+    tests: ['test/common/io/zero-runs.test.ts'],
+  },
+  {
+    name: 'a run of zeros touches what a mapfile spares',
+    file: 'sender/source/disk-source.ts',
+    edits: [['if (!this.map.isUntried(offset, blockBytes * count)) return 0;', '']],
+    tests: ['test/sender/source/disk-supply-runs.test.ts'],
+  },
 ];

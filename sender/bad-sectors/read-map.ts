@@ -52,8 +52,12 @@ export class ReadMap {
 
   /** Whether all of it was read, and was on the target then. */
   isRead(offset: number, length: number): boolean {
-    const at = this.#at(offset);
-    return this.#runs[at]?.status === '+' && this.#endOf(at) >= offset + length;
+    return this.#isAll('+', offset, length);
+  }
+
+  /** Whether nothing is known of any part of it: no mapfile spares it, and none found it unreadable. */
+  isUntried(offset: number, length: number): boolean {
+    return this.#isAll('?', offset, length);
   }
 
   /** @returns how many bytes in a row, including these, were unreadable in this run. */
@@ -80,6 +84,11 @@ export class ReadMap {
     }
     this.#set(offset, end, '+');
     for (const each of bad) this.#set(each.offset, each.offset + each.length, '-');
+  }
+
+  #isAll(status: ReadStatus, offset: number, length: number): boolean {
+    const at = this.#at(offset);
+    return this.#runs[at]?.status === status && this.#endOf(at) >= offset + length;
   }
 
   #endOf(at: number): number {

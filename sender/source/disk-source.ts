@@ -95,6 +95,8 @@ export class DiskSource implements Source {
   }
 
   async countZeros(offset: number, blockBytes: number, count: number): Promise<number> {
+    // What a mapfile spares, or lists as unreadable, is not touched beyond its own block.
+    if (!this.map.isUntried(offset, blockBytes * count)) return 0;
     return (await this.#zeros?.count(offset, blockBytes, count)) ?? 0;
   }
 

@@ -79,6 +79,14 @@ test('what cannot be read is not counted', async () => {
   await countAll(disk.runs, 1, [0, 1]);
 });
 
+test('after an error nothing is read any more', async () => {
+  await using disk = await zerosOf(1);
+  await countAll(disk.runs, 1, [0, 1]);
+  // No read can have this place.
+  assert.equal(await disk.runs.count(2 ** 60, BLOCK_BYTES, 1), 0);
+  for (let call = 0; call < 20; call++) assert.equal(await disk.runs.count(0, BLOCK_BYTES, 1), 0);
+});
+
 test('runs that are asked for at once each get their own answer', async () => {
   await using disk = await zerosOf(4);
   await disk.handle.write(Buffer.of(1), 0, 1, 3 * BLOCK_BYTES);

@@ -60,6 +60,8 @@ test('after any sequence of changes every byte has its last status', () => {
         const { offset, length } = step;
         const isRead = model.slice(offset, offset + length).every((status) => status === '+');
         assert.equal(map.isRead(offset, length), isRead);
+        const isUntried = model.slice(offset, offset + length).every((status) => status === '?');
+        assert.equal(map.isUntried(offset, length), isUntried);
       }
     }),
     { numRuns: 1000 },

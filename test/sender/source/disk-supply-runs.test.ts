@@ -173,3 +173,32 @@ test('every block is handed out once, whatever runs are taken and however they e
     }),
   );
 });
+
+test('a run never touches what a mapfile lists', async () => {
+  await using folder = await tempDir();
+  const path = join(folder.path, 'disk.img');
+  {
+    await using handle = await open(path, 'w');
+    await handle.truncate(16 * BLOCK_BYTES);
+  }
+  await using source = await DiskSource.open(path);
+  const count = async (first: number, blocks: number): Promise<number> =>
+    await source.countZeros(first * BLOCK_BYTES, BLOCK_BYTES, blocks);
+  await eventually('all of it can be read in a run', async () => (await count(0, 16)) === 16);
+  source.map.load([
+    { offset: 0, length: 4 * BLOCK_BYTES, status: '?' },
+    { offset: 4 * BLOCK_BYTES, length: 4 * BLOCK_BYTES, status: '-' },
+    { offset: 8 * BLOCK_BYTES, length: 4 * BLOCK_BYTES, status: '+' },
+    { offset: 12 * BLOCK_BYTES, length: 4 * BLOCK_BYTES, status: '?' },
+  ]);
+  for (const [first, blocks] of [
+    [0, 16],
+    [3, 2],
+    [4, 1],
+    [8, 1],
+    [11, 2],
+  ] as const) {
+    assert.equal(await count(first, blocks), 0, `${first} ${blocks}`);
+  }
+  await eventually('the rest can be read in a run', async () => (await count(12, 4)) === 4);
+});
