@@ -68,7 +68,7 @@ export class ZeroRuns implements AsyncDisposable {
     thread.postMessage({ fd, offset, blockBytes, count, msMax: RUN_MS_MAX } satisfies Request);
     const reply = await promise;
     if (reply.hasFailed) this.#callsLeft = Infinity;
-    else if (!reply.isQuick) {
+    else if (!reply.isQuick && this.#callsLeft !== Infinity) {
       this.#callsLeft = this.#pauseCalls;
       this.#pauseCalls = Math.min(this.#pauseCalls * 2, PAUSE_CALLS_MAX);
     } else if (reply.count === count) this.#pauseCalls = PAUSE_CALLS_MIN;
