@@ -42,24 +42,34 @@ export interface ServedContext {
   readonly onFailed: (error: TransferError) => void;
 }
 
-/** @throws TransferError of every kind that a start may be refused with. @param stack closes all of it. */
-export async function openServed(
+/**
+ * Takes the target. What is recorded of it is changed by the result, when all targets are taken.
+ * @param stack closes all of it. @throws TransferError of every kind that a start may be refused with.
+ */
+export async function takeServed(
   target: string,
   options: ReceiveOptions,
   context: ServedContext,
   stack: AsyncDisposableStack,
-): Promise<OpenServed> {
+): Promise<() => Promise<OpenServed>> {
   const { clock, stateDir, sharedMemory } = context;
   const log = sharedMemory === undefined ? context.log : context.log.of(target);
   const activity = stack.use(new Activity({ log, strangersLog: context.log, clock }));
   const confirmLoss = async (lost: LostProgress): Promise<void> =>
     await confirmDiscard(lost, options.isConfirmed);
   const taken = stack.use(await takeTarget({ ...options, target, confirmDiscard: confirmLoss }, stateDir));
-  if (options.isUpdate) {
-    if (!taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
-    if (openForUpdate(taken.journal))
-      log.audit('opened the sealed copy again, to bring it up to date', { action: 'update' });
-  }
+  if (options.isUpdate && !taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
+  return async () => await openServed({ taken, log, activity }, options, context, stack);
+}
+
+async function openServed(
+  { taken, log, activity }: Pick<OpenServed, 'taken' | 'log' | 'activity'>,
+  options: ReceiveOptions,
+  context: ServedContext,
+  stack: AsyncDisposableStack,
+): Promise<OpenServed> {
+  if (options.isUpdate && openForUpdate(taken.journal))
+    log.audit('opened the sealed copy again, to bring it up to date', { action: 'update' });
   const failing: { error?: TransferError } = {};
   const onJournalBroken = (error: TransferError): void => {
     // What fails after it has the same cause.

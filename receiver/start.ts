@@ -32,7 +32,7 @@ import { findPortHolder } from './identity/port-holder.ts';
 import { defaultStateDir, prepareStateDir } from './identity/state-dir.ts';
 import { startServer, type RunningServer, type ServerOptions } from './http/server.ts';
 import { journalPathOf, removeJournal } from './journals.ts';
-import { openServed, type OpenServed, type ServedContext } from './open-served.ts';
+import { takeServed, type OpenServed, type ServedContext } from './open-served.ts';
 import { targetPathOf } from './open-target.ts';
 import { keepPresence } from './presence.ts';
 import { pathOf, type DropPrivileges } from './privileges.ts';
@@ -132,22 +132,27 @@ async function openAll(
   serving: ServedContext,
   stack: AsyncDisposableStack,
 ): Promise<readonly OpenServed[]> {
-  const all: OpenServed[] = [];
   const made: Made[] = [];
-  for (const target of options.targets) {
-    const path = targetPathOf(target);
-    const journal = journalPathOf(path, serving.stateDir);
-    const present = { path: existsSync(path), journal: existsSync(journal) };
-    try {
-      all.push(await openServed(target, options, serving, stack));
-    } catch (error) {
-      await stack.disposeAsync();
-      for (const one of made) await unmake(one);
-      throw error;
+  try {
+    const opening: (() => Promise<OpenServed>)[] = [];
+    for (const target of options.targets) {
+      const path = targetPathOf(target);
+      const journal = journalPathOf(path, serving.stateDir);
+      const present = { path: existsSync(path), journal: existsSync(journal) };
+      opening.push(await takeServed(target, options, serving, stack));
+      made.push({
+        path: present.path ? undefined : path,
+        journal: present.journal ? undefined : journal,
+      });
     }
-    made.push({ path: present.path ? undefined : path, journal: present.journal ? undefined : journal });
+    const all: OpenServed[] = [];
+    for (const open of opening) all.push(await open());
+    return all;
+  } catch (error) {
+    await stack.disposeAsync();
+    for (const one of made) await unmake(one);
+    throw error;
   }
-  return all;
 }
 
 /** What was not there before this start. */
