@@ -64,8 +64,8 @@ export async function openFarMachine(
         if (isDryRun || isProbe) return true;
         if (isCheck || args.first.includes('--update')) throw nothingKnown(`${targets} at ${login}`);
         if (!isAsking) return false;
-        // The question is asked for each of them, when all are known.
-        if (!isOne) return true;
+        // The question is asked for each of them, when all are known; but progress is lost before.
+        if (!isOne && !args.first.includes('--discard-transfer')) return true;
         reporter.fact(`note     ${message}`);
         hasConfirmed = await askToOverwrite(`${targets} at ${login}`, signal);
         if (hasConfirmed) return true;

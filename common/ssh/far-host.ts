@@ -36,6 +36,8 @@ export class FarHost {
   #isBySudo = false;
   #program: FarProgram | undefined;
   #nearAddress: string | undefined;
+  #boot: string | undefined;
+  #hasRebooted = false;
   #isTouched = false;
 
   /** @param role what the program is to do there. @param targets looked at before it is brought. */
@@ -66,6 +68,11 @@ export class FarHost {
     return this.#nearAddress;
   }
 
+  /** The machine was started again since the first look: names of its disks may have changed. */
+  get hasRebooted(): boolean {
+    return this.#hasRebooted;
+  }
+
   /** Something was brought. */
   get isTouched(): boolean {
     return this.#isTouched;
@@ -93,6 +100,9 @@ export class FarHost {
     }
     this.#isBySudo = root === 'sudo';
     this.#nearAddress = from === '' ? undefined : from;
+    const [boot = ''] = values('boot');
+    if (this.#boot !== undefined && boot !== this.#boot) this.#hasRebooted = true;
+    this.#boot = boot;
     const installed = values('path').map((text) => {
       const [path = '', ...version] = text.split(' ');
       return { path, version: version.join(' ') };

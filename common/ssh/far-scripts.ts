@@ -15,12 +15,14 @@ export interface FarPlaces {
 
 /** How long a receiver may take from its start until it listens: the journal of a large disk is read. */
 const START_SECONDS = 120;
+/** How long the last connection of a run may take to end. */
+const UNUSED_SECONDS = 3;
 /** How long it has to end when it is asked to. */
 const STOP_SECONDS = 15;
 
 /**
- * Says `os`, `root` (yes, sudo, no), `from` (where the login comes from), `program` (a digest, of each one
- * there), and `path` (of others).
+ * Says `os`, `root` (yes, sudo, no), `from` (where the login comes from), `boot` (another one after each
+ * start of the machine), `program` (a digest, of each one there), and `path` (of others).
  */
 export function askScript(base: string, role: Role): string {
   return `
@@ -28,6 +30,7 @@ base=${shellWord(base)}
 say "os=$(uname -sm)"
 say "user=$(id -un 2>/dev/null || id -u)"
 say "from=\${SSH_CONNECTION%% *}"
+say "boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 by=
 if [ "$(id -u)" = 0 ]; then say root=yes
 elif sudo -n true >/dev/null 2>&1; then by='sudo -n'; say root=sudo
@@ -308,13 +311,22 @@ done
 ${removeProgramScript(base, digest)}`;
 }
 
-/** Removes the program if no transfer is there. Says `left` if it is there still. */
+/** Removes the program if no transfer is there, and nothing runs it. Says `left` if it is there still. */
 export function removeProgramScript(base: string, digest: string | undefined): string {
   const program = digest === undefined ? '' : `${base}/bin/${digest}`;
   return `
 base=${shellWord(base)}
 program=${shellWord(program)}
-if [ -n "$program" ] && [ ! -e "$base/ssh" ] && [ ! -e "$program/keep" ]; then rm -rf "$program"; fi
+# A connection of this run may still be ending; another run may use it for hours.
+is_used() { ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF -- "-> $program/ddt"; }
+waits=0
+while [ -n "$program" ] && is_used && [ $waits -lt ${UNUSED_SECONDS * 10} ]; do
+  waits=$((waits + 1))
+  sleep 0.1
+done
+if [ -n "$program" ] && [ ! -e "$base/ssh" ] && [ ! -e "$program/keep" ]; then
+  is_used || rm -rf "$program"
+fi
 rmdir "$base/bin" "$base" 2>/dev/null
 if [ -n "$program" ] && [ -e "$program" ]; then say "left=$program"; fi
 `;
