@@ -74,8 +74,9 @@ export class OwnReceiver {
       const { code, message, hint, isContent } = failureIn(process.log);
       const refusal = new TransferError(code, message, hint === undefined ? {} : { hint });
       if (code === 'listen-failed' && listen === undefined && at === LISTEN_USUAL) at = LISTEN_FREE;
-      else if (isContent && more.length === 0 && (await mayOverwrite(refusal))) more = ['--overwrite-target'];
-      else throw refusal;
+      else if (isContent && more.length === 0 && (await mayOverwrite(refusal))) {
+        more = ['--overwrite-target', ...(words.includes('--discard-transfer') ? ['--yes'] : [])];
+      } else throw refusal;
     }
   }
 

@@ -24,6 +24,8 @@ const PAUSE_MS_MAX = 60_000;
 /** A sender that ran for longer has worked. */
 const WORKED_MS_MIN = 60_000;
 const LEAVE_MS_MAX = 60_000;
+/** For the sender to end once the receiver has sealed, and has ended. */
+const AFTER_SEAL_MS_MAX = 120_000;
 
 export interface PullOptions extends FarHostOptions {
   readonly source: Destination;
@@ -57,7 +59,13 @@ export async function pull(options: PullOptions, parts: PullParts): Promise<numb
   const host = new FarHost('send', options, { ssh, signal, say });
   const run = new PullRun(options, { ...parts, ssh, host });
   parts.onProgressAsked(() => run.askProgress());
-  await host.prepare(true);
+  try {
+    await host.prepare(true);
+  } catch (error) {
+    // A part of the program may be there.
+    if (host.isTouched) await leave(host, options, { isDone: true, ssh, screen });
+    throw error;
+  }
   let status: number | undefined;
   try {
     status = await run.toEnd();
@@ -165,7 +173,7 @@ class PullRun {
     if (typeof first !== 'object') return first;
     if (first.status === EXIT_STATUS.verified) {
       // One that is lost now is started again, with a receiver of the sealed copy.
-      const status = await sender.ended;
+      const status = await this.#endAfterSeal(sender);
       if (!isFinal(status)) this.#receiver = undefined;
       return status;
     }
@@ -173,6 +181,20 @@ class PullRun {
     throw new TransferError('internal', `the receiver ${how}`, {
       hint: 'run the same command again to resume',
     });
+  }
+
+  /** Its last request may have been cut off: then it would look for a receiver that has ended. */
+  async #endAfterSeal(sender: FarSender): Promise<number | undefined> {
+    const ended = new AbortController();
+    const late = this.#parts.clock.sleep(AFTER_SEAL_MS_MAX, ended.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await Promise.race([sender.ended, late]);
+    } finally {
+      ended.abort();
+    }
   }
 
   async #startReceiver(): Promise<OwnReceiver> {
@@ -237,6 +259,7 @@ class PullRun {
       await clock.sleep(pauseMs, signal);
       try {
         await host.prepare(false);
+        if (host.hasRebooted) refuseOtherName(this.#options.source.path, ssh.login);
         return;
       } catch (error) {
         signal.throwIfAborted();
@@ -262,6 +285,18 @@ class PullRun {
       },
     );
   }
+}
+
+/**
+ * After a reboot `/dev/sdb` may be another disk, of the same size and without a serial number, and nobody
+ * looks at what the sender says of it. @throws TransferError `source-refused`.
+ */
+export function refuseOtherName(path: string, login: string): void {
+  if (!path.startsWith('/dev/') || path.startsWith('/dev/disk/by-')) return;
+  const message = `${login} was started again: ${path} may be another disk now`;
+  throw new TransferError('source-refused', message, {
+    hint: 'see that it is the same one, then run the same command again; /dev/disk/by-id has names that stay',
+  });
 }
 
 /** Of ddt-send, when it has said why: starting it again would not help. */
