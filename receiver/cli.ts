@@ -132,12 +132,22 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
   }
   if (target === undefined || command.args.includes(''))
     throw new TransferError('usage', 'no target given', { hint: HELP_HINT });
+  refuseLogin(more);
   const hasSource = namesSource(command.args);
   const options = readOptions(raw, hasSource ? [target] : command.args);
   refuseContradictions(options);
   if (hasSource) return { kind: 'pull', options: readPull(command, target, more) };
   refuseWithoutSource(command);
   return { kind: 'receive', options };
+}
+
+/** A second target like `root@old`, of which nobody has a file. @throws TransferError `usage`. */
+function refuseLogin(more: readonly string[]): void {
+  const login = more.find((word) => /^[^/:]+@[^/:]+$/.test(word));
+  if (login === undefined) return;
+  throw new TransferError('usage', `'${login}' names a machine, but no disk of it`, {
+    hint: `to copy one of its disks: ${login}:/dev/sda; for a file with this name: ./${login}`,
+  });
 }
 
 /** Whether messages are to be JSON, though the arguments may be wrong. */

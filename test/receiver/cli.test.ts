@@ -233,6 +233,7 @@ test('each mistake has its own message', () => {
     [['--list', '--memory', '1GiB'], "--list cannot be combined with '--memory'"],
     [['--once', '--list'], "--list cannot be combined with '--once'"],
     [['a', ''], 'no target given'],
+    [['a', 'root@old'], "'root@old' names a machine, but no disk of it"],
     [['--check-receipt', 'r.json', 'a', 'b'], "--check-receipt cannot be combined with 'b'"],
     [['--check-receipt', 'r.json'], 'no disk given'],
     [['--check-receipt', 'r.json', '--once', 'a'], "--check-receipt cannot be combined with '--once'"],
