@@ -6,7 +6,13 @@ import { TransferError } from '../../common/errors.ts';
 import type { MapArea, ReadStatus } from './read-map.ts';
 
 /** As in ddrescue; `*` and `/` are failed blocks whose sectors it has not tried one by one yet. */
-const STATUS_OF: Readonly<Record<string, ReadStatus>> = { '+': '+', '-': '-', '?': '?', '*': '?', '/': '?' };
+const STATUS_OF = new Map<string, ReadStatus>([
+  ['+', '+'],
+  ['-', '-'],
+  ['?', '?'],
+  ['*', '?'],
+  ['/', '?'],
+]);
 /** Of the whole mapfile: what ddrescue was doing. */
 const CURRENT_STATUS = /^[?*/\-FG+]$/;
 
@@ -86,7 +92,7 @@ function isStatusLine([position = '', status = '', pass = '1', ...more]: readonl
 }
 
 function areaOf([position = '', size = '', word = '', ...more]: readonly string[]): MapArea | undefined {
-  const [offset, length, status] = [numberOf(position), numberOf(size), STATUS_OF[word]];
+  const [offset, length, status] = [numberOf(position), numberOf(size), STATUS_OF.get(word)];
   if (offset === undefined || length === undefined || length === 0) return undefined;
   if (status === undefined || more.length > 0 || !Number.isSafeInteger(offset + length)) return undefined;
   return { offset, length, status };
