@@ -1,5 +1,5 @@
 /** The tools that copy a disk over a line or loopback: ddt and its alternatives. Each flushes at the end. */
-import { copyFile, mkdtempDisposable, open, stat, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, open, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SCRIPTS, eventsOf, startReceiver } from '../../test/support/processes.ts';
 import type { Tool } from '../../test/support/requires.ts';
@@ -169,19 +169,24 @@ async function fitFile({ target, sizeBytes }: CopyJob): Promise<void> {
 }
 
 /**
- * A certificate of its own, which the clients trust. With pre-shared keys GnuTLS agrees on ChaCha20, at an
- * eighth of the speed of AES: keys for SHA-256 rule out AES-256-GCM, and ChaCha20 comes before AES-128-GCM.
+ * A certificate for the server, from an authority that the clients trust. With pre-shared keys GnuTLS agrees
+ * on ChaCha20, at an eighth of the speed of AES: keys for SHA-256 rule out AES-256-GCM, and ChaCha20 comes
+ * before AES-128-GCM.
  */
 async function makeCertificate({ route, signal }: CopyJob, folder: string): Promise<void> {
-  const template = join(folder, 'template');
-  const lines = ['cn = bench', `ip_address = ${route.farAddress}`, 'tls_www_server', 'signing_key'];
-  await writeFile(template, lines.join('\n'));
-  const key = join(folder, 'server-key.pem');
-  const certificate = join(folder, 'server-cert.pem');
-  await runTool('certtool', ['--generate-privkey', '--key-type=ecdsa', '--outfile', key], signal);
-  const how = ['--generate-self-signed', '--load-privkey', key, '--template', template];
-  await runTool('certtool', [...how, '--outfile', certificate], signal);
-  await copyFile(certificate, join(folder, 'ca-cert.pem'));
+  const at = (name: string): string => join(folder, name);
+  const make = async (name: string, lines: readonly string[], signedBy: readonly string[]): Promise<void> => {
+    await writeFile(at('template'), lines.join('\n'));
+    const key = at(`${name}-key.pem`);
+    await runTool('certtool', ['--generate-privkey', '--key-type=ecdsa', '--outfile', key], signal);
+    const how = [...signedBy, '--load-privkey', key, '--template', at('template')];
+    await runTool('certtool', [...how, '--outfile', at(`${name}-cert.pem`)], signal);
+  };
+  // qemu-img wants an authority, and a server that is none.
+  await make('ca', ['cn = bench', 'ca', 'cert_signing_key'], ['--generate-self-signed']);
+  const server = ['cn = server', `ip_address = ${route.farAddress}`, 'tls_www_server', 'signing_key'];
+  const authority = ['--load-ca-certificate', at('ca-cert.pem'), '--load-ca-privkey', at('ca-key.pem')];
+  await make('server', server, ['--generate-certificate', ...authority]);
 }
 
 /**

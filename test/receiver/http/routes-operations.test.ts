@@ -176,7 +176,7 @@ test(
       ['application/json', 'text/plain'],
     );
     const [text, signature] = [receipt.body.toString(), part.body.toString()];
-    assert.deepEqual(sealed.json(), { receipt: receipt.json(), text, signature });
+    assert.deepEqual(sealed.json(), { receipt: receipt.json(), text, signature, changedCount: 0 });
     const signed = { message: receipt.body, signature, namespace: RECEIPT_NAMESPACE };
     assert.equal(await isGoodForSshKeygen(signed, publicKeyLine(app.key.publicKey, 'ddt-receive')), true);
     const { transferId, root, verified } = receipt.json();
