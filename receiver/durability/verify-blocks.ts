@@ -70,6 +70,8 @@ export class Verifier {
   #changedCount = 0;
   /** Where the search for the next own block, and for the next listed one, starts. */
   readonly #cursors = [0, 0];
+  /** Blocks of a run that could not be read as one: they are read one by one, and not counted for each. */
+  #oneByOne: Range = [0, 0];
   /** A caller waits until everything is read back. */
   #isSettling = false;
   #readers = 0;
@@ -246,7 +248,9 @@ export class Verifier {
   /** @returns how many blocks from this one on can be read as one run of zeros; 1 if none can. */
   #zerosFrom(first: number): number {
     const { blockSizeBytes, sizeBytes } = this.#options.geometry;
-    if (this.#options.target.countZeros === undefined) return 1;
+    const [from, count] = this.#oneByOne;
+    const isOneByOne = first >= from && first < from + count;
+    if (isOneByOne || this.#options.target.countZeros === undefined) return 1;
     const lengthBytes = Math.min(ZERO_RUN_BYTES_MAX, sizeBytes - first * blockSizeBytes);
     const end = first + Math.floor(lengthBytes / blockSizeBytes);
     let at = first;
@@ -278,6 +282,7 @@ export class Verifier {
     if (doubts === this.#doubts) {
       for (let index = first; index < first + read; index++) table.set(index, 'verified');
     }
+    if (read === 0) this.#oneByOne = [first, count];
     return read > 0;
   }
 

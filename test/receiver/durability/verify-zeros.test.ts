@@ -96,6 +96,7 @@ test('what a run leaves is read block by block', async () => {
     target.readSingly.toSorted((a, b) => a - b),
     Array.from({ length: BLOCKS }, (_, at) => at),
   );
+  assert.deepEqual(target.asked, [[0, BLOCKS]]);
   assert.equal(opened.transfer.verifiedCount, BLOCKS);
 });
 
