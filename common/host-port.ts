@@ -24,3 +24,8 @@ export function parseHostPort(text: string, option: string): { host: string; por
 export function formatHostPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
+
+/** Where a receiver listens that this program starts: firewalls are opened for this port. */
+export const LISTEN_USUAL = ':8443';
+/** Any other, where that one is taken. */
+export const LISTEN_FREE = ':0';

@@ -7,6 +7,11 @@ import type { SshLane } from './ssh-lane.ts';
 /** sshd begins to refuse at ten that have not logged in yet (MaxStartups, sshd_config(5)). */
 export const LOGINS_MAX = 8;
 
+/** To be warned of where no connection can have a login of its own. */
+export const SHARED_LOGIN =
+  'all connections share one of ssh, since it asks a question at each login: slow on a line that loses ' +
+  'packets, and nothing can be started again after a reboot';
+
 /** `isOwn`: a login for each connection. `isRelayed`: by a program there, where forwarding is off. */
 export interface LaneWay {
   readonly isOwn: boolean;

@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { isSea } from 'node:sea';
 import { createInterface } from 'node:readline';
 import { TransferError } from '../../common/errors.ts';
+import { LISTEN_FREE, LISTEN_USUAL } from '../../common/host-port.ts';
 import { failureIn, memberOf } from '../../common/receiver-log.ts';
 import { isRecord } from '../../common/records.ts';
 import { parseTicket, type Ticket } from '../../common/trust/ticket.ts';
@@ -14,9 +15,6 @@ const TICKET = /^ticket: /;
 const LOG_LINES_MAX = 20;
 /** Flushing a slow disk may take longer; what is journalled is safe. */
 const STOP_MS_MAX = 30_000;
-/** The usual port, which firewalls are opened for; any other where it is taken. */
-const LISTEN_USUAL = ':8443';
-const LISTEN_FREE = ':0';
 
 export interface OwnReceiverOptions {
   readonly target: string;

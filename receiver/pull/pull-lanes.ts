@@ -9,7 +9,7 @@ import type { Clock } from '../../common/clock.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { Semaphore } from '../../common/semaphore.ts';
 import type { FarHost } from '../../common/ssh/far-host.ts';
-import { LOGINS_MAX, enterRelay, nextWay, type LaneWay } from '../../common/ssh/lane-way.ts';
+import { LOGINS_MAX, SHARED_LOGIN, enterRelay, nextWay, type LaneWay } from '../../common/ssh/lane-way.ts';
 import { lastLineOf, type SshClient } from '../../common/ssh/ssh-client.ts';
 import { SshLane } from '../../common/ssh/ssh-lane.ts';
 
@@ -113,10 +113,7 @@ export class PullLanes implements Disposable {
     }
     this.#way = next;
     if (!way.isOwn || next.isOwn) return;
-    warn(
-      'all connections share one of ssh, since it asks a question at each login: slow on a line that loses ' +
-        'packets, and nothing can be started again after a reboot',
-    );
+    warn(SHARED_LOGIN);
   }
 
   async #join({ socket }: SshLane): Promise<void> {

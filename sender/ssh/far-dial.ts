@@ -13,7 +13,7 @@ import type { Dial } from '../client/connection/connector.ts';
 import type { UnackedBytes } from '../client/connection/unacked-bytes.ts';
 import { findDirect, plainly, transportTo, type DirectPlace, type Secure } from './direct-place.ts';
 import type { FarReceiver } from './far-receiver.ts';
-import { LOGINS_MAX, enterRelay, nextWay, type LaneWay } from '../../common/ssh/lane-way.ts';
+import { LOGINS_MAX, SHARED_LOGIN, enterRelay, nextWay, type LaneWay } from '../../common/ssh/lane-way.ts';
 import { lastLineOf, type SshClient } from '../../common/ssh/ssh-client.ts';
 import { SshLane } from '../../common/ssh/ssh-lane.ts';
 
@@ -79,10 +79,7 @@ export class FarDial {
     const how = isRelayed ? ', whose server forwards no ports' : '';
     say(`line     through ssh to ${ssh.login}${how}: TCP ${this.#ticket.port} cannot be reached`);
     if (isOwn) return;
-    warn(
-      'all connections share one of ssh, since it asks a question at each login: slow on a line that loses ' +
-        'packets, and nothing can be started again after a reboot',
-    );
+    warn(SHARED_LOGIN);
   }
 
   readonly dial: Dial = async (secure) => {

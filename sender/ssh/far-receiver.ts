@@ -2,7 +2,7 @@
 import { dirname } from 'node:path/posix';
 import { TransferError } from '../../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX } from '../../common/geometry.ts';
-import { formatHostPort } from '../../common/host-port.ts';
+import { LISTEN_FREE, LISTEN_USUAL, formatHostPort } from '../../common/host-port.ts';
 import { failureIn, memberOf } from '../../common/receiver-log.ts';
 import { isRecord } from '../../common/records.ts';
 import {
@@ -32,9 +32,6 @@ const STOP_MS_MAX = 60_000;
 /** What ddt-receive takes without `--memory`, and the least that it needs for each of many targets. */
 const MEMORY_BYTES_USUAL = 256 * 1024 * 1024;
 const MEMORY_BYTES_PER_TARGET = 2 * BLOCK_SIZE_BYTES_MAX;
-/** The usual port, which firewalls are opened for; any other where it is taken. */
-const LISTEN_USUAL = ':8443';
-const LISTEN_FREE = ':0';
 
 /** `isKept`: the folders of the transfers stay, too. */
 export interface FarReceiverOptions extends FarHostOptions {
