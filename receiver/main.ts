@@ -26,17 +26,13 @@ import {
   type LogFormat,
   type ReceiveOptions,
 } from './cli.ts';
-import { checkReceipt } from './check-receipt.ts';
 import { curlHelp } from './console/curl-help.ts';
 import { listLines } from './console/list-text.ts';
 import { makeLog, type Log } from './console/log.ts';
 import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
-import { listTransfers } from './list-transfers.ts';
 import { PROCESS_NAME } from './presence.ts';
-import { dropPrivileges } from './privileges.ts';
 import type { PullOptions } from './pull/pull.ts';
-import { relay } from '../common/io/relay.ts';
-import { startReceiver, type RunningReceiver, type Served } from './start.ts';
+import type { RunningReceiver, Served } from './start.ts';
 import type { Transfer } from './transfer/transfer.ts';
 import { withoutSender } from './without-sender.ts';
 
@@ -133,6 +129,7 @@ function printPublicTicket(ticket: string, name: string): void {
 }
 
 async function list({ stateDir, log }: ListOptions): Promise<number> {
+  const { listTransfers } = await import('./list-transfers.ts');
   const folder = resolve(stateDir ?? defaultStateDir());
   const entries = await listTransfers(folder);
   if (log === 'json') for (const entry of entries) print(`${JSON.stringify(entry)}\n`);
@@ -152,6 +149,7 @@ async function list({ stateDir, log }: ListOptions): Promise<number> {
 
 /** Compares a disk with its receipt. */
 async function check({ receipt: path, disk, signer }: CheckOptions): Promise<number> {
+  const { checkReceipt } = await import('./check-receipt.ts');
   const startMs = systemClock.monotonicMs();
   let reportedMs = startMs;
   const onProgress = (bytes: number): void => {
@@ -209,6 +207,11 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   const endIfComplete = (): void => {
     if (options.once && isComplete(running.receiver?.served)) end.resolve(failed.status);
   };
+  // It takes a tenth of a second to load: who asks for the version, or mistypes an option, does not wait.
+  const [{ startReceiver }, { dropPrivileges }] = await Promise.all([
+    import('./start.ts'),
+    import('./privileges.ts'),
+  ]);
   const receiver = await startReceiver(options, {
     clock: systemClock,
     log,
@@ -354,7 +357,10 @@ try {
   if (command.kind === 'list') process.exit(await list(command.options));
   if (command.kind === 'check') process.exit(await check(command.options));
   if (command.kind === 'pull') process.exit(await pullHere(command.options));
-  if (command.kind === 'relay') process.exit(await relay(command.options));
+  if (command.kind === 'relay') {
+    const { relay } = await import('../common/io/relay.ts');
+    process.exit(await relay(command.options));
+  }
   const log = makeLog(command.options.log, systemClock, (line) => errors.write(line));
   outliveTerminal(log);
   process.exit(await receive(command.options, log));

@@ -1,208 +1,22 @@
-/** ddt-send: puts the parts together, and ends the process; nothing else of the sender does. */
-import assert from 'node:assert/strict';
-import { basename, join } from 'node:path';
-import { systemClock, systemRandom } from '../common/clock.ts';
-import { DIGESTS } from '../common/digest/digest.ts';
+/** ddt-send: reads the arguments, and ends the process; nothing else of the sender does. */
 import { TransferError, exitStatusOf } from '../common/errors.ts';
-import { countExternalMemory } from '../common/io/garbage.ts';
-import { onProgressSignal } from '../common/progress-signal.ts';
 import { openTextOutput } from '../common/io/terminal-output.ts';
-import { failureText, redact } from '../common/text.ts';
-import { BodyPacer } from './bandwidth/body-pacer.ts';
-import { formatLimit } from './bandwidth/bandwidth-schedule.ts';
-import { ScheduleSource } from './bandwidth/schedule-source.ts';
-import { parseSendArgs, type DiskOptions, type SendOptions } from './cli.ts';
-import { UnackedBytes } from './client/connection/unacked-bytes.ts';
-import { makeReporter, type Outputs } from './display/make-reporter.ts';
-import type { Reporter } from './display/reporter.ts';
-import { relay } from '../common/io/relay.ts';
-import { Pulled, openPulled } from './pulled.ts';
-import { openFarMachine } from './far-machine.ts';
-import { findTickets } from './find-ticket.ts';
+import { failureText } from '../common/text.ts';
+import { parseSendArgs } from './cli.ts';
+import type { Outputs } from './display/make-reporter.ts';
 import { takeMovedArguments } from './moved-arguments.ts';
-import { openSource } from './open-source.ts';
-import { checkOutputPaths } from './preflight/output-paths.ts';
-import { Preflight } from './preflight/preflight.ts';
-import { receiptPaths } from './receipt-file.ts';
-import { makeDisk, sendDisk, type Disk } from './send-disk.ts';
-import { sendSeveral, type DiskToSend } from './several-disks.ts';
-import { Signals, type Hangup } from './signals.ts';
-import type { Source } from './source/source.ts';
-import type { Stream } from './source/stream.ts';
-import { findTransfer } from './transfer/find-transfer.ts';
-import type { SendContext } from './transfer/send.ts';
 
-async function main(own: Outputs): Promise<number> {
+async function main(outputs: Outputs): Promise<number> {
   const words = takeMovedArguments(process.argv.slice(2), process.env);
   const options = parseSendArgs(words, (text) => process.stdout.write(text));
   if (options === 'help') return 0;
-  if (options.relayPort !== undefined) return await relay({ host: '127.0.0.1', port: options.relayPort });
-  countExternalMemory();
-  const pulled = options.isPulled ? await Pulled.open(own.out) : undefined;
-  const outputs = pulled?.outputs ?? own;
-  const reporter = await makeReporter(options.progress, outputs);
-  void onProgressSignal(() => reporter.progressNow());
-  const signals = new Signals((status) => process.exit(status));
-  pulled?.onGone(() => signals.end());
-  pulled?.onProgressAsked(() => reporter.progressNow());
-  // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
-  signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
-  try {
-    return await signals.bound(run(options, { reporter, signals, outputs, pulled }));
-  } catch (error) {
-    if (!(error instanceof TransferError)) {
-      reporter.failed({ code: 'bug', message: String(error) });
-      throw error;
-    }
-    return reportFailure(error, { reporter, signals, outputs, pulled });
+  if (options.relayPort !== undefined) {
+    const { relay } = await import('../common/io/relay.ts');
+    return await relay({ host: '127.0.0.1', port: options.relayPort });
   }
-}
-
-/** @returns the exit status. */
-function reportFailure(error: TransferError, { reporter, signals, outputs }: RunParts): number {
-  reporter.failed(error);
-  outputs.err.write(failureText('ddt-send', error));
-  return error.kind === 'interrupted' ? signals.status : exitStatusOf(error.kind);
-}
-
-interface RunParts {
-  readonly reporter: Reporter;
-  readonly signals: Signals;
-  readonly outputs: Outputs;
-  readonly pulled: Pulled | undefined;
-}
-
-/** @returns the exit status. */
-async function run(options: SendOptions, parts: RunParts): Promise<number> {
-  const { reporter, signals, outputs, pulled } = parts;
-  refuseUnsafeEnvironment();
-  const each = eachDisk(options);
-  for (const own of each) await checkOutputs(own);
-  using limits = await openLimit(options.bwlimit, reporter);
-  const given =
-    options.far === undefined && pulled === undefined
-      ? await findTickets(options, {
-          nowSeconds: Math.floor(systemClock.wallMs() / 1000),
-          onRequest: (text) => reporter.fact(`sign     ${text.trim()}`),
-        })
-      : [];
-  // For ps and pgrep. It replaces the command line, and the tickets with it.
-  process.title = redact(`ddt-send: ${options.sources.join(' ')}`);
-  await using stack = new AsyncDisposableStack();
-  const sources: (Source | Stream)[] = [];
-  for (const own of each) sources.push(stack.use(await openSource(own)));
-  signals.onHangup((hangup) => {
-    if (!sources.every((source) => outlives(hangup, source, options))) return false;
-    reporter.fact('note     hangup: the copy continues');
-    void limits?.reload(true);
-    return true;
-  });
-  const { signal } = signals;
-  const receiverName = options.far?.destination.login ?? pulled?.name ?? given[0]?.host ?? '';
-  const shown = { receiverName, reporter, signal };
-  const preflights = sources.map((source) => new Preflight(source, options, shown));
-  for (const preflight of preflights) await preflight.checkSource();
-  const unacked = new UnackedBytes();
-  await using machine =
-    options.far &&
-    (await openFarMachine(options.far, options, {
-      unacked,
-      sourceSizesBytes: sources.map(({ sizeBytes }) => sizeBytes),
-      reporter,
-      signal,
-      err: outputs.err,
-    }));
-  using line = pulled && (await openPulled(pulled, options, { unacked, reporter, signal }));
-  const tickets = machine?.far.tickets ?? (line === undefined ? given : [line.ticket]);
-  const pacer = limits === undefined ? undefined : makePacer(limits, reporter);
-  const isDistant = machine !== undefined || pulled !== undefined;
-  const far = machine?.far ?? line;
-  const shared = { machine, far, isDistant, pacer, unacked, receiverName, reporter };
-  const disks = each.map((own, at) => {
-    const [source, preflight, ticket] = [sources[at], preflights[at], tickets[at]];
-    assert(source !== undefined && preflight !== undefined && ticket !== undefined);
-    return makeDisk({ ...shared, at, options: own, source, preflight, ticket });
-  });
-  const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter };
-  const [first, ...more] = disks;
-  assert(first !== undefined);
-  if (more.length === 0) return await sendDisk(first, context);
-  const several = disks.map((disk) => oneOfSeveral(disk, preflights, context));
-  return await sendSeveral(several, { reporter, fail: (error) => reportFailure(error, parts) });
-}
-
-/** The options of each source. */
-function eachDisk(options: SendOptions): readonly DiskOptions[] {
-  const { sources, receiptFile } = options;
-  if (sources.length === 1) return sources.map((source) => ({ ...options, source }));
-  return sources.map((source, at) => {
-    const file = receiptFile && join(receiptFile, `${at + 1}-${basename(source)}.json`);
-    return { ...options, source, receiptFile: file };
-  });
-}
-
-/** The receiver has answered by the time that it is sent: from then on it is waited for as long as wanted. */
-function oneOfSeveral(disk: Disk, all: readonly Preflight[], context: SendContext): DiskToSend {
-  const { options, preflight, request, reporter, ticket } = disk;
-  const { retryForMs } = request;
-  return {
-    source: options.source,
-    meet: async () => {
-      reporter.connecting(ticket.host, ticket.port);
-      const found = await findTransfer(request, context);
-      reporter.connected();
-      await preflight.checkTarget(found);
-      // It would be overwritten before it is sent.
-      for (const other of all) other.refuseShared(found);
-      return found;
-    },
-    send: async () =>
-      await sendDisk({ ...disk, request: { ...request, firstContactForMs: retryForMs } }, context),
-  };
-}
-
-/** With this variable set Node does not check certificates, and somebody had a reason to set it. */
-function refuseUnsafeEnvironment(): void {
-  if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === undefined) return;
-  throw new TransferError('unsafe-environment', 'NODE_TLS_REJECT_UNAUTHORIZED is set in the environment', {
-    hint: 'unset NODE_TLS_REJECT_UNAUTHORIZED',
-  });
-}
-
-async function checkOutputs({ source, receiptFile, mapfile }: DiskOptions): Promise<void> {
-  const receipts = receiptFile === undefined ? [] : receiptPaths(receiptFile);
-  const outputs = receipts.map((path) => ({ option: '--receipt', path }));
-  if (mapfile !== undefined) outputs.push({ option: '--mapfile', path: mapfile });
-  await checkOutputPaths(outputs, source);
-}
-
-/** @returns undefined: no limit. */
-async function openLimit(
-  argument: string | undefined,
-  reporter: Reporter,
-): Promise<ScheduleSource | undefined> {
-  if (argument === undefined) return undefined;
-  return await ScheduleSource.open(argument, {
-    clock: systemClock,
-    onChange: (limit) => reporter.fact(`limit    changed to ${formatLimit(limit)}`),
-    onBroken: (error) => reporter.warning({ warning: `${error.message}; the limit stays as it was` }),
-  });
-}
-
-/**
- * Whether a copy continues after SIGHUP. A lost terminal takes the commands before a pipe with it, and their
- * early end would pass for the end of the source, except where its size is known.
- */
-function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOptions): boolean {
-  if (source.canReread || source.sizeBytes !== null) return true;
-  const isReload = bwlimit?.startsWith('@') === true && !hangup.isTerminalLost;
-  return isReload;
-}
-
-function makePacer(limits: ScheduleSource, reporter: Reporter): BodyPacer {
-  const limit = (): ScheduleSource['bytesPerSecond'] => limits.bytesPerSecond;
-  reporter.showLimit(limit);
-  return new BodyPacer({ clock: systemClock, limit });
+  // It takes a tenth of a second to load: who asks for the version, or mistypes an option, does not wait.
+  const { runSend } = await import('./run.ts');
+  return await runSend(options, outputs, (status) => process.exit(status));
 }
 
 // A log that nobody reads any more, or a terminal that is gone, must not end a transfer.

@@ -51,7 +51,7 @@ export async function placesOf({ majorMinor, fileId }: DiskPlace): Promise<DiskP
     itself.add(`device ${majorMinor}`);
     const backing = await backingFileOf(majorMinor);
     if (backing !== null) itself.add(`file ${backing.majorMinor} ${backing.inode}`);
-    await addBelow(majorMinor, within, 0);
+    await addBelow(majorMinor, backing, within, 0);
   } else if (fileId !== null) {
     const [device = '', inode] = fileId.split(':');
     const fileSystem = majorMinorOf(BigInt(device));
@@ -65,13 +65,18 @@ async function addDevice(majorMinor: string, places: Set<string>, depth: number)
   const place = `device ${majorMinor}`;
   if (places.has(place) || depth > DEPTH_MAX) return;
   places.add(place);
-  await addBelow(majorMinor, places, depth);
+  await addBelow(majorMinor, await backingFileOf(majorMinor), places, depth);
 }
 
 /**
  * The disk of a partition, the disks of a volume or array, the file of a loop device and that file's disk.
  */
-async function addBelow(majorMinor: string, places: Set<string>, depth: number): Promise<void> {
+async function addBelow(
+  majorMinor: string,
+  backing: BackingFile | null,
+  places: Set<string>,
+  depth: number,
+): Promise<void> {
   // File systems on several disks or in memory have numbers without a device.
   const folder = await deviceFolderOf(majorMinor).catch(() => null);
   if (folder === null) return;
@@ -80,14 +85,21 @@ async function addBelow(majorMinor: string, places: Set<string>, depth: number):
     const number = other === folder ? null : await readLine(`${other}/dev`);
     if (number !== null) await addDevice(number, places, depth + 1);
   }
-  const backing = await backingFileOf(majorMinor);
   if (backing === null) return;
   places.add(`file ${backing.majorMinor} ${backing.inode}`);
   await addDevice(backing.majorMinor, places, depth + 1);
 }
 
-/** By number, because its path may be in another mount namespace, or deleted. */
-async function backingFileOf(majorMinor: string): Promise<{ majorMinor: string; inode: string } | null> {
+interface BackingFile {
+  readonly majorMinor: string;
+  readonly inode: string;
+}
+
+/**
+ * The file of a loop device by number, because its path may be in another mount namespace, or deleted.
+ * @returns null of any other device.
+ */
+async function backingFileOf(majorMinor: string): Promise<BackingFile | null> {
   const folder = await deviceFolderOf(majorMinor).catch(() => null);
   if (folder === null || (await readLine(`${folder}/loop/backing_file`)) === null) return null;
   const columns = ['--list', '--json', '--output', 'BACK-INO,BACK-MAJ:MIN'];
