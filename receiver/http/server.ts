@@ -99,7 +99,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const listener = getRequestListener(async (request, env) => await options.fetch(request, env as never), {
     overrideGlobalObjects: false,
     // Host and path make no valid URL. Closing avoids reading a body of any length.
-    errorHandler: () => new Response(null, { status: 400, headers: { connection: 'close' } }),
+    // A client older than HTTP/1.1 would wait for that without the length.
+    errorHandler: () =>
+      new Response(null, { status: 400, headers: { connection: 'close', 'content-length': '0' } }),
   });
   const turns = new RequestTurns((incoming, outgoing) => {
     listener(incoming, outgoing).catch(() => outgoing.destroy());

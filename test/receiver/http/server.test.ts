@@ -190,6 +190,14 @@ test('a Host or path that makes no valid URL is 400, and the body is not read', 
   assert.equal(at.requests.length, 0);
 });
 
+test('a request of an older HTTP that makes no valid URL is told that nothing follows', async () => {
+  await using at = await serve();
+  for (const line of ['GET /', 'GET / HTTP/1.0']) {
+    const { text } = await rawExchange(at.port, `${line}\r\nhost: x y: z\r\n\r\n`);
+    assert.match(text, /^HTTP\/1\.1 400 [^]*\r\ncontent-length: 0\r\n/, line);
+  }
+});
+
 test('closing lets requests finish, closes idle connections and accepts no new ones', async () => {
   const { promise: answer, resolve } = Promise.withResolvers<void>();
   await using at = await serve({ answer });
