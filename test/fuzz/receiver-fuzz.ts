@@ -71,8 +71,8 @@ const SEALED_PART = 0.25;
 const MEMORY_MIB = 64;
 /** The program, TLS, the code that was compiled, and garbage that has not been collected. */
 const OTHER_MEMORY_MIB = 400;
-/** Sockets of its own and files that are open for a moment. */
-const DESCRIPTORS_MORE = 6;
+/** Sockets of its own, files that are open for a moment, and two threads that read zeros, with ten each. */
+const DESCRIPTORS_MORE = 6 + 2 * 10;
 const ANSWER_TIMEOUT_MS = 60_000;
 /** The server may be waiting for the rest of a garbled request. */
 const GARBLED_WAIT_MS = 30;
