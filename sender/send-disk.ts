@@ -13,6 +13,7 @@ import type { UnackedBytes } from './client/connection/unacked-bytes.ts';
 import { HttpReceiver } from './client/http-receiver.ts';
 import { BlockEncoder } from './compression/encode-block.ts';
 import type { Reporter } from './display/reporter.ts';
+import { bbrHint } from './lanes/congestion-control.ts';
 import { receiptLine, type FarMachine, type FarOutcome } from './far-machine.ts';
 import { caveatsOf } from './preflight/caveats.ts';
 import type { Preflight } from './preflight/preflight.ts';
@@ -65,6 +66,7 @@ export function makeDisk(parts: DiskParts): Disk {
     receiverName,
     isKeptOpen: options.isKeptOpen,
     areDigestsWanted: options.receiptFile !== undefined,
+    onManyLanes: () => void hintAtBbr(reporter),
     proof: { nonce: randomBytes(NONCE_BYTES).toString('hex'), random: (below) => randomInt(below) },
     source,
     meet: async (found) => {
@@ -75,6 +77,11 @@ export function makeDisk(parts: DiskParts): Disk {
     },
   };
   return { ...parts, request, noteOutcome };
+}
+
+async function hintAtBbr(reporter: Reporter): Promise<void> {
+  const hint = await bbrHint();
+  if (hint !== undefined) reporter.hint(hint);
 }
 
 /** @returns the exit status. */

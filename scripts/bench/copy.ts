@@ -9,7 +9,7 @@ import { endedWith, Failure, runTool } from '../run-script.ts';
 const LISTEN_TIMEOUT_MS = 10_000;
 const SAMPLE_EVERY_MS = 100;
 /** Each sample of the line starts a process. */
-const SAMPLE_LINE_EVERY_MS = 1000;
+const SAMPLE_LINE_EVERY_MS = 250;
 /** Of /proc/stat, on every machine (proc(5), sysconf(3)). */
 const TICKS_PER_SECOND = 100;
 
@@ -47,6 +47,8 @@ export interface Copy {
   readonly isComplete: boolean;
   /** Mbit/s on the line, without the first and the last fifth of the time; NaN if that is too short. */
   readonly lineMbit: number;
+  /** Out of the line at the far end, packet headers included; NaN where that is not measured. */
+  readonly arrived: readonly Sample[];
   /** Of the whole machine: both sides, and the kernel's work for them. */
   readonly cpuSeconds: number;
   /** Of the processes at each end, where that is measured. */
@@ -117,7 +119,7 @@ export async function timeCopy(
   const cpuSeconds = (await busySeconds()) - busyBefore;
   const [near, far] = (await job.route.ends?.()) ?? [NaN, NaN];
   const endSeconds = [near - nearBefore, far - farBefore] as const;
-  const figures = { seconds, cpuSeconds, endSeconds, lineMbit: middleOf(samples) };
+  const figures = { seconds, cpuSeconds, endSeconds, lineMbit: middleOf(samples), arrived: samples };
   const { sizeBytes, dataBytes = sizeBytes } = job;
   if (last.isRunning) {
     // The target is sparse until it is written: what is allocated has arrived.
@@ -129,7 +131,8 @@ export async function timeCopy(
   return { bytes: sizeBytes, isComplete: true, ...figures };
 }
 
-interface Sample {
+/** Bytes by a time after the start. */
+export interface Sample {
   readonly seconds: number;
   readonly bytes: number;
 }

@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { formatSize, parseWhole } from '../../common/units.ts';
 import { SCRIPTS } from '../../test/support/processes.ts';
 import { Failure, runScript, runTool, TEMPORARY } from '../run-script.ts';
-import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer } from './copy.ts';
+import { choosePeers, compareDisks, type Copy, type CopyJob, type Peer, type Sample } from './copy.ts';
 import { benchChange, bytesForChange } from './line-change.ts';
 import { buildWan, lineName, openLine, parseLine, type LineOptions } from './long-line.ts';
 import { ddNc, ddSsh, ddt, nbdcopy, rsync } from './peers.ts';
@@ -26,6 +26,7 @@ const USAGE = `usage: npm run bench:line -- [options]
   --rounds <n>                default 1
   --connections <n,…>         also ddt with each of these numbers of connections
   --compress <none,auto,…>    also ddt with each of these; --tools none leaves out all others
+  --congestion <name>         of TCP at both ends; default cubic
   --change <line,line>        only ddt: two minutes after the line has changed, beside fixed numbers
   --folder <folder>           default ${TEMPORARY}
 
@@ -109,6 +110,24 @@ function rateOf({ bytes, seconds }: Copy): number {
   return (bytes * 8) / 1e6 / seconds;
 }
 
+/** A line counts as full where it carries so much of its rate for a second. */
+const FULL_SHARE = 0.9;
+const FULL_SECONDS = 1;
+
+/**
+ * Seconds until the line is full, and seconds after it was for the last time; NaN if it never is.
+ * @param copy.arrived grows; a sample about every quarter of a second.
+ */
+function unfilledSeconds({ arrived, seconds }: Copy, { rateMbit }: LineOptions): readonly [number, number] {
+  const fullBytes = (FULL_SHARE * FULL_SECONDS * rateMbit * 1e6) / 8;
+  const isFullAfter = ({ seconds: from, bytes }: Sample, at: number): boolean => {
+    const to = arrived.slice(at).find((sample) => sample.seconds >= from + FULL_SECONDS);
+    return to !== undefined && (to.bytes - bytes) / (to.seconds - from) >= fullBytes / FULL_SECONDS;
+  };
+  const full = arrived.filter(isFullAfter);
+  return [full[0]?.seconds ?? NaN, seconds - (full.at(-1)?.seconds ?? NaN) - FULL_SECONDS];
+}
+
 function percentOf(mbit: number, { rateMbit }: LineOptions): string {
   return `${((mbit / rateMbit) * 100).toFixed(0)} %`;
 }
@@ -125,6 +144,10 @@ function formatRow(name: string, copies: readonly Copy[], ofDdt: number, options
     percentOf(median(copies.map(({ lineMbit }) => lineMbit)), options),
     (ofDdt / rate).toFixed(ofDdt / rate < 10 ? 2 : 0),
     isComplete ? seconds.toFixed(1) : `stopped at ${seconds.toFixed(0)}`,
+    ...[0, 1].map((edge) => {
+      const unfilled = median(copies.map((copy) => unfilledSeconds(copy, options)[edge] ?? NaN));
+      return isComplete && unfilled >= 0 ? unfilled.toFixed(1) : '';
+    }),
     connections.length === 0 ? '' : String(median(connections.slice(Math.floor(connections.length / 2)))),
   ];
   return `| ${cells.join(' | ')} |`;
@@ -155,8 +178,9 @@ async function benchLine(
   return [
     `**${lineName(options)}**, ${formatSize(sizeBytes)} ${what}${from}`,
     '',
-    '| | Mbit/s of the disk | of the line | line in use | ddt is × as fast | seconds | connections |',
-    '|---|---:|---:|---:|---:|---:|---:|',
+    '| | Mbit/s of the disk | of the line | line in use | ddt is × as fast | seconds | ' +
+      'until full, s | after full, s | connections |',
+    '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
     ...bench.peers.map((peer) => formatRow(peer.name, copies.get(peer) ?? [], ofDdt, options)),
     '',
   ];
@@ -204,6 +228,7 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
       rounds: { ...text, default: '1' },
       connections: text,
       compress: text,
+      congestion: text,
       change: text,
       folder: { ...text, default: TEMPORARY },
       help: { type: 'boolean' },
@@ -213,7 +238,9 @@ async function benchLines(parameters: string[], signal: AbortSignal): Promise<vo
     process.stdout.write(USAGE);
     return;
   }
-  const lines = values.lines.split(',').map((line) => parseLine(line));
+  const lines = values.lines
+    .split(',')
+    .map((line) => ({ ...parseLine(line), congestionControl: values.congestion }));
   const contents = values.content.split(',').map(parseContent);
   const seconds = parseWhole(values.seconds, '--seconds', 1, 3600);
   const limitSeconds = parseWhole(values.limit, '--limit', 5, 86_400);

@@ -11,8 +11,8 @@ import { Failure, runTool } from '../run-script.ts';
 import type { Route } from './copy.ts';
 
 const START_TIMEOUT_MS = 10_000;
-/** What most machines use. A namespace can use only what the machine allows, below. */
-const CONGESTION_CONTROL = 'cubic';
+/** What most machines use. */
+export const CONGESTION_CONTROL_USUAL = 'cubic';
 const ALLOWED = '/proc/sys/net/ipv4/tcp_allowed_congestion_control';
 
 export interface LineOptions {
@@ -20,6 +20,8 @@ export interface LineOptions {
   /** Both ways. */
   readonly roundTripMs: number;
   readonly lossPercent: number;
+  /** Of TCP at both ends; default {@link CONGESTION_CONTROL_USUAL}. */
+  readonly congestionControl?: string | undefined;
 }
 
 /** The near end is 10.77.0.1. */
@@ -59,10 +61,13 @@ function wanOptions({ rateMbit, roundTripMs, lossPercent }: LineOptions): string
   return `rate=${rateMbit}\ndelay=${roundTripMs / 2}\nloss=${lossPercent}\n`;
 }
 
-async function allowCongestionControl(stack: AsyncDisposableStack): Promise<void> {
+/** A namespace can use only what the machine allows. */
+async function allowCongestionControl(name: string, stack: AsyncDisposableStack): Promise<void> {
   const allowed = (await readFile(ALLOWED, 'utf8')).trim();
-  if (allowed.split(' ').includes(CONGESTION_CONTROL)) return;
-  await writeFile(ALLOWED, `${allowed} ${CONGESTION_CONTROL}`);
+  if (allowed.split(' ').includes(name)) return;
+  await writeFile(ALLOWED, `${allowed} ${name}`).catch(() => {
+    throw new Failure(`the kernel does not offer the congestion control '${name}'`, 2);
+  });
   stack.defer(async () => await writeFile(ALLOWED, allowed));
 }
 
@@ -75,13 +80,14 @@ export async function openLine(
 ): Promise<LongLine> {
   const names = ['near', 'far'].map((end) => `ddt-${end}-${process.pid}`);
   const [near = '', far = ''] = names;
-  await allowCongestionControl(stack);
+  const congestionControl = options.congestionControl ?? CONGESTION_CONTROL_USUAL;
+  await allowCongestionControl(congestionControl, stack);
   for (const name of names) {
     await runTool('ip', ['netns', 'add', name], signal);
     stack.defer(async () => void (await run('ip', ['netns', 'del', name])));
     // Or a connection would start with the window of an earlier one.
     const settings = [
-      `net.ipv4.tcp_congestion_control=${CONGESTION_CONTROL}`,
+      `net.ipv4.tcp_congestion_control=${congestionControl}`,
       'net.ipv4.tcp_no_metrics_save=1',
     ];
     await runTool('ip', ['netns', 'exec', name, 'sysctl', '-q', '-w', ...settings], signal);

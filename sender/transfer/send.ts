@@ -54,6 +54,8 @@ export interface SendRequest {
   readonly proof?: ProofSecrets;
   /** {@link BY_HAND} by default. */
   readonly restarts?: Restarts;
+  /** Called once if the line turns out to need many connections. */
+  readonly onManyLanes?: () => void;
   /** Get the digests of all blocks when it is sealed. */
   readonly areDigestsWanted?: boolean;
 }
@@ -116,7 +118,8 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   reporter.start(observedOf(plan, lanes, transmission));
   lanes.want(lanesMax);
   const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
-  const tuning = { lanes, lanesMax, blockBytes: geometry.blockSizeBytes, sendingMs, busyCount, clock };
+  const { blockSizeBytes: blockBytes } = geometry;
+  const tuning = { lanes, lanesMax, blockBytes, sendingMs, busyCount, clock, onMany: request.onManyLanes };
   using _tuning = request.connections === 'auto' ? tuneLanes(tuning) : undefined;
   const root = await transmission.run();
   await refuseResized(request);

@@ -46,6 +46,7 @@ test('lanes follow the tuner: all of them while each helps, fewer when the recei
   const { clock, lanes, line, end } = scene();
   const busyCount = (): number => line.busyCount;
   const sendingMs = (): number => clock.monotonicMs() * 100;
+  let manyCount = 0;
   {
     using _tuning = tuneLanes({
       lanes,
@@ -54,10 +55,11 @@ test('lanes follow the tuner: all of them while each helps, fewer when the recei
       sendingMs,
       busyCount,
       clock,
+      onMany: () => manyCount++,
     });
-    assert.deepEqual([lanes.runningCount, lanes.sendingCount], [4, 2], 'at once');
+    assert.deepEqual([lanes.runningCount, lanes.sendingCount, manyCount], [4, 2, 0], 'at once');
     await clock.advance(16_000);
-    assert.equal(lanes.runningCount, LANES_MAX);
+    assert.deepEqual([lanes.runningCount, manyCount], [LANES_MAX, 1]);
     line.busyCount++;
     await clock.advance(1500);
     assert.equal(lanes.runningCount, 15);
