@@ -27,9 +27,13 @@ const LEVEL = 0.1;
 const LEVEL_SAMPLES = 3;
 /** After a step that brought this part of what was hoped for, more lanes are worth a try. */
 const HOPE = 0.8;
+/**
+ * Times as many lanes: each look takes a second or two, and lanes that turn out to be too many are given up
+ * by the first probes. The highest goodput, a burst out of somebody's buffer perhaps, does not tell how many.
+ */
+const STEP = 4;
+/** A smaller step is not worth a look. */
 const STEP_MIN = 2;
-/** In one step; the highest goodput may have been a burst out of somebody's buffer. */
-const STEP_MAX = 4;
 
 /** With one more sample. */
 export function continueRamp(state: TunerState, before: Ramp, sample: number): TunerState {
@@ -63,11 +67,10 @@ function isLevel(samples: readonly number[]): boolean {
 }
 
 function stepUp(state: TunerState, ramp: Ramp, rate: number): TunerState {
-  const step = Math.min(STEP_MAX, Math.max(STEP_MIN, ramp.highest / rate));
   const lanes = Math.floor(
     Math.min(
       ceilingOf(state),
-      state.lanes * step,
+      state.lanes * STEP,
       Math.max(LANES_USUAL, 2 * lanesInTime(state, ramp.highest)),
     ),
   );

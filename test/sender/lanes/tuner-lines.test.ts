@@ -83,8 +83,10 @@ test('on a constant line it comes near the best fixed number, stays steady, and 
 /** Line, block size, and the seconds of the first minute that may be lost against the best fixed number. */
 const STARTS: readonly (readonly [LineParameters, number])[] = [
   [lineOf(100, 40, 0), 4],
-  [lineOf(100, 40, 0.5), 4.5],
-  [lineOf(100, 80, 1), 6.5],
+  [lineOf(80, 50, 0.7), 3.2],
+  [lineOf(80, 50, 0.7, { blockBytes: 512 * 1024 }), 3.6],
+  [lineOf(100, 40, 0.5), 3.2],
+  [lineOf(100, 80, 1), 5],
   [lineOf(1000, 20, 0.01), 6],
   [lineOf(1000, 80, 0.05), 6],
   [lineOf(10, 200, 0.2), 3.5],
