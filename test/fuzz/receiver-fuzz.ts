@@ -361,5 +361,6 @@ class FuzzRound implements AsyncDisposable {
 
 /** Of a garbled request the method may have become another one. */
 function headOf({ bytes }: FuzzRequest): string {
-  return bytes.toString('latin1', 0, 5) === 'HEAD ' ? 'HEAD' : 'GET';
+  // Empty lines before a request are skipped (RFC 9112, section 2.2).
+  return /^(\r?\n)*HEAD /.test(bytes.toString('latin1', 0, 64)) ? 'HEAD' : 'GET';
 }

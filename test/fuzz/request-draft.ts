@@ -15,6 +15,8 @@ export interface Draft {
   outcome: Outcome;
   writes: Writes;
   strays: string[];
+  /** Contents in it: garbled, it may lose what has it refused. */
+  offered: string[];
   isChunked: boolean;
 }
 
@@ -72,6 +74,7 @@ export function draftOf(method: string, path: string): Draft {
     outcome: 'any',
     writes: [],
     strays: [],
+    offered: [],
     isChunked: false,
   };
 }

@@ -73,10 +73,10 @@ export class RequestGrammar {
     const isOdd = random.chance(0.15);
     if (isOdd) this.#makeOdd(draft);
     const bytes = bytesOf(draft);
-    const { method, outcome, writes, strays } = draft;
+    const { method, outcome, writes, strays, offered } = draft;
     if (!isOdd && !random.chance(0.25)) return { method, bytes, outcome, isGarbled: false, writes, strays };
     // Moved to another path or cut elsewhere, what it writes may land anywhere.
-    const anywhere = [...strays, ...writes.map(([, hex]) => hex)];
+    const anywhere = [...strays, ...offered, ...writes.map(([, hex]) => hex)];
     const garbled = isOdd && random.chance(0.7) ? bytes : this.#garbled(bytes);
     return { method, bytes: garbled, outcome: 'any', isGarbled: true, writes: [], strays: anywhere };
   }
@@ -102,6 +102,7 @@ export class RequestGrammar {
     const draft = draftOf('PUT', `/blocks/${index}`);
     draft.outcome = 'accepted';
     draft.writes = [[index, hex]];
+    draft.offered = [hex];
     draft.body = bytes;
     const encoding = random.pick(['', '', '', 'zstd', 'gzip'] as const);
     if (encoding !== '') {
@@ -123,6 +124,7 @@ export class RequestGrammar {
     const isFilled = hasArea && bytes.subarray(0, 512).some((byte) => byte !== 0);
     if (this.#facts.isSealed || isFilled)
       Object.assign(draft, { outcome: 'refused', writes: [], strays: [] });
+    if (this.#facts.isSealed) draft.offered = [];
     return draft;
   }
 
@@ -318,9 +320,7 @@ export class RequestGrammar {
     const token = this.#random.pick(['', ...this.#facts.badTokens]);
     if (token !== '') draft.headers.push(['authorization', `Bearer ${token}`]);
     if (draft.path === '/health') return;
-    draft.outcome = 'refused';
-    draft.writes = [];
-    draft.strays = [];
+    Object.assign(draft, { outcome: 'refused', writes: [], strays: [], offered: [] });
   }
 
   #makeOdd(draft: Draft): void {

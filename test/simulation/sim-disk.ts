@@ -188,6 +188,8 @@ export class SimDisk {
   flipAtRest(block: number): void {
     const at = this.#random.below(this.#sectorsOf(block));
     const bit = 1 << this.#random.below(32);
+    // What is about to be written there is not at rest.
+    if (this.#unflushed.some((other) => other.block === block && ((other.mask >>> at) & 1) === 1)) return;
     for (const view of [this.#medium, this.#device, this.#cached]) {
       view[block * SECTORS_MAX + at] = (view[block * SECTORS_MAX + at] ?? 0) ^ bit;
     }
