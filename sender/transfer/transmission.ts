@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../common/clock.ts';
-import { RootDigest } from '../../common/digest/digest.ts';
+import { DIGEST_BYTES, RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
 import { countOf, type Range } from '../../common/ranges.ts';
@@ -80,8 +80,11 @@ export class Transmission {
     // Computed for each attempt: a source that ends shortens the listing.
     const countFrom = (from: number): number =>
       Math.min(LISTING_COUNT_MAX, blockCountOf(options.geometry) - from);
+    // A new transfer lists nothing: asking would cost a round trip before the first block.
     const list = async (from: number): Promise<Buffer> =>
-      await this.#options.lanes.control.listDigests(from, countFrom(from), signal);
+      options.recordedCount === 0
+        ? Buffer.alloc(countFrom(from) * DIGEST_BYTES)
+        : await this.#options.lanes.control.listDigests(from, countFrom(from), signal);
     const listing = new Listing(async (from) => await retrying(async () => await list(from)));
     this.#zeros = new ZeroBatches(options.geometry.blockSizeBytes);
     const { describer } = options.supply;
