@@ -7,6 +7,7 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import type { PullOptions } from './pull/pull.ts';
+import { parseWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import { addPullOptions, namesSource, readPull, refuseWithoutSource } from './pull-arguments.ts';
 import { memoryBytesMinOf } from './transfer/memory-budget.ts';
 
@@ -41,6 +42,8 @@ export interface ReceiveOptions {
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly curlHelp: boolean;
+  /** Where the page to watch it is served; undefined: nowhere. */
+  readonly web: WatchAddress | undefined;
 }
 
 export type LogFormat = 'text' | 'json';
@@ -105,7 +108,7 @@ interrupted; after 5, 6, 130 and 143 run the same command again to resume.
 export function parseReceiveArgs(argv: readonly string[], print: (text: string) => void): ReceiveCommand {
   const command = makeCommand(print);
   try {
-    command.parse(argv, { from: 'user' });
+    command.parse(withWatchAddress(argv), { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: 'help' };
@@ -199,6 +202,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--max-connections <n>', 'connections at once, 1 to 4096', '256')
     .option('--memory <size>', 'most memory for block buffers', '256MiB')
     .addOption(new Option('--log <format>', 'format of messages').choices(['text', 'json']).default('text'))
+    .option('--web [[host:]port]', 'serve a page to watch the transfers')
     .option('--tls-cert <pem>', "certificate file to use instead of the receiver's own")
     .option('--tls-key <pem>', 'its key file')
     .option('--curl-help', 'print commands for curl, filled in')
@@ -265,6 +269,7 @@ function readOptions(
   const listen = parseListen(text('listen') ?? '', '--listen');
   const senderWithin = text('senderWithin');
   const advertise = text('advertise');
+  const web = text('web');
   const memoryBytes = parseSize(text('memory') ?? '');
   const memoryBytesMin = memoryBytesMinOf(targets.length);
   if (memoryBytes < memoryBytesMin) {
@@ -297,6 +302,7 @@ function readOptions(
     tlsCert: text('tlsCert'),
     tlsKey: text('tlsKey'),
     curlHelp: raw['curlHelp'] === true,
+    web: web === undefined ? undefined : parseWatchAddress(web),
   };
 }
 

@@ -16,6 +16,7 @@ import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { formatPublicTicket, formatTicket } from '../common/trust/ticket.ts';
 import { failureText, printable, redact } from '../common/text.ts';
+import type { WatchServer } from '../common/watch/watch-server.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
 import { defaultStateDir } from './identity/state-dir.ts';
 import {
@@ -204,6 +205,8 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   });
   const failed: { status: number; count: number } = { status: EXIT_STATUS.verified, count: 0 };
   const running: { receiver?: RunningReceiver } = {};
+  // Before the rights of root are given up: its files may be root's.
+  await using watch = await openWatch(options);
   const endIfComplete = (): void => {
     if (options.once && isComplete(running.receiver?.served)) end.resolve(failed.status);
   };
@@ -245,6 +248,7 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
     });
   }
   printStart(options, receiver);
+  if (watch !== undefined) printWatch(options, watch);
   const { senderWithinMs: withinMs } = options;
   using _watch = withoutSender({ ...receiver, clock: systemClock, withinMs }, (reason) => {
     log.info(reason);
@@ -256,6 +260,19 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   await receiver.stop(STOP_GRACE_MS);
   if (!isSealed()) log.info(resumeText(options, served));
   return Math.max(status, failed.status);
+}
+
+/** @throws TransferError `listen-failed`. */
+async function openWatch({ web }: ReceiveOptions): Promise<WatchServer | undefined> {
+  if (web === undefined) return undefined;
+  // A start that nobody watches need not wait for it.
+  const watch = await import('./watch/open-watch.ts');
+  return await watch.openWatch(web);
+}
+
+function printWatch({ log }: ReceiveOptions, { url }: WatchServer): void {
+  if (log === 'json') printEvent('info', { message: `the page is at ${url}`, web: url });
+  else print(`web      ${url}\n`);
 }
 
 /** Whether no transfer is left for which anything could be sent. */

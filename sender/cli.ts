@@ -10,6 +10,7 @@ import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
+import { parseWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import { readArguments, refuseForSeveral, refuseParts, targetPaths } from './read-arguments.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
@@ -61,6 +62,8 @@ export interface SendOptions {
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
   readonly progress: (typeof PROGRESS_FORMATS)[number];
+  /** Where the page to watch it is served; undefined: nowhere. */
+  readonly web: WatchAddress | undefined;
 }
 
 /** For one of the sources. */
@@ -112,7 +115,7 @@ After 5, 6, 129, 130 and 143, run the same command again to resume.
 export function parseSendArgs(argv: readonly string[], print: (text: string) => void): SendOptions | 'help' {
   const command = makeCommand(print);
   try {
-    command.parse(argv, { from: 'user' });
+    command.parse(withWatchAddress(argv), { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
@@ -168,6 +171,7 @@ export function makeCommand(print: (text: string) => void): Command {
         .choices(PROGRESS_FORMATS)
         .default('auto'),
     )
+    .option('--web [[host:]port]', 'serve a page to watch the copy')
     .option('--probe', 'measure line and disks for ten seconds, estimate the time; exits with 3')
     .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
     .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
@@ -259,6 +263,7 @@ function readOptions(command: Command): SendOptions {
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
+    web: raw['web'] === undefined ? undefined : parseWatchAddress(raw['web']),
   };
 }
 

@@ -7,6 +7,7 @@ import { TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
 import { failureText, redact } from '../common/text.ts';
+import type { WatchServer } from '../common/watch/watch-server.ts';
 import type { DiskOptions, SendOptions } from './cli.ts';
 import { BodyPacer } from './bandwidth/body-pacer.ts';
 import { formatLimit } from './bandwidth/bandwidth-schedule.ts';
@@ -50,6 +51,7 @@ export async function runSend(
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
   try {
+    await using _watch = await openWatch(options, reporter);
     return await signals.bound(run(options, { reporter, signals, outputs, pulled }));
   } catch (error) {
     if (!(error instanceof TransferError)) {
@@ -58,6 +60,16 @@ export async function runSend(
     }
     return reportFailure(error, { reporter, signals, outputs, pulled });
   }
+}
+
+/** @throws TransferError `listen-failed`. */
+async function openWatch({ web }: SendOptions, reporter: Reporter): Promise<WatchServer | undefined> {
+  if (web === undefined) return undefined;
+  // A run that nobody watches need not wait for it.
+  const watch = await import('./watch/open-watch.ts');
+  const server = await watch.openWatch(web);
+  reporter.always(`web      ${server.url}`);
+  return server;
 }
 
 /** @returns the exit status. */

@@ -45,7 +45,7 @@ for (const { name: command, parse, page } of COMMANDS) {
     const rows = new Map(rowsOf(page, 'option').map((cells) => [codeIn(cells[0]), cells]));
     assert(rows.size > 5 && rows.size === inHelp.length, `${rows.size} options of ${inHelp.length}`);
     for (const text of inHelp) {
-      const name = /^--\S+(?: <\S+>)?/.exec(text)?.[0] ?? '';
+      const name = /^--\S+(?: [<[]\S+[>\]])?/.exec(text)?.[0] ?? '';
       const row = rows.get(name);
       assert(row !== undefined, `no ${name}`);
       const given = /default:\s+"?([^")\s]+)"?\)/.exec(text)?.[1];

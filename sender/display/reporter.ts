@@ -92,6 +92,11 @@ export class Reporter implements SendReporter {
     if (this.#options.format !== 'none') this.#print(`${text}\n`);
   }
 
+  /** A fact that somebody has asked for by an option: whatever the format. */
+  always(text: string): void {
+    this.#print(`${text}\n`);
+  }
+
   /** The first contact; named when it takes long. */
   connecting(host: string, port: number): void {
     this.#connecting = setTimeout(

@@ -45,6 +45,7 @@ async function startOn(
     tlsCert: undefined,
     tlsKey: undefined,
     curlHelp: false,
+    web: undefined,
   } as const;
   const events = { onSealed: () => {}, onFailed: (error: Error) => assert.fail(error) };
   const { served, stop } = await startReceiver(options, {

@@ -70,6 +70,7 @@ function opensBlock(before: string): boolean {
  */
 export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   sender: [
+    'sender/watch',
     'sender/preflight',
     'sender/display',
     'sender/transfer',
@@ -82,6 +83,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'sender/bandwidth',
     'sender/compression',
   ],
+  'sender/watch': [],
   'sender/preflight': ['sender/display', 'sender/transfer', 'sender/source', 'sender/bad-sectors'],
   'sender/display': ['sender/transfer', 'sender/bandwidth'],
   'sender/transfer': [
@@ -108,6 +110,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'receiver/identity',
     'receiver/console',
     'receiver/pull',
+    'receiver/watch',
   ],
   'receiver/http': ['receiver/transfer', 'receiver/console'],
   'receiver/transfer': ['receiver/durability', 'receiver/journal', 'receiver/target'],
@@ -117,6 +120,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'receiver/identity': [],
   'receiver/console': [],
   'receiver/pull': [],
+  'receiver/watch': [],
   'common/protocol': ['common', 'common/digest', 'common/disk'],
   'common/digest': ['common'],
   'common/trust': ['common'],
@@ -124,6 +128,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/io': ['common'],
   'common/ssh': ['common/program', 'common/protocol', 'common'],
   'common/program': ['common/protocol'],
+  'common/watch': ['common'],
   common: [],
 };
 
@@ -172,11 +177,11 @@ export function unusedArrows(files: readonly SourceFile[]): string[] {
 }
 
 const HOMES: Readonly<Record<string, RegExp>> = {
-  '@hono/node-server': /^receiver\/http\/server\.ts$/,
+  '@hono/node-server': /^(receiver\/http\/server|common\/watch\/watch-server)\.ts$/,
   '@peculiar/x509': /^receiver\/identity\/certificate\.ts$/,
   '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
   commander: /^(sender\/cli|receiver\/(cli|pull-arguments))\.ts$/,
-  hono: /^receiver\/http\/(app|route-context|auth|([\w-]+-)?routes([\w-]+)?)\.ts$/,
+  hono: /^(receiver\/http\/(app|route-context|auth|([\w-]+-)?routes([\w-]+)?)|common\/watch\/[\w-]+)\.ts$/,
   'log-update': /^common\/io\/live-area\.ts$/,
   'lru-cache': /^receiver\/http\/auth\.ts$/,
   'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
