@@ -16,7 +16,6 @@ import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { formatPublicTicket, formatTicket } from '../common/trust/ticket.ts';
 import { failureText, printable, redact } from '../common/text.ts';
-import type { WatchServer } from '../common/watch/watch-server.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
 import { defaultStateDir } from './identity/state-dir.ts';
 import {
@@ -35,6 +34,7 @@ import { PROCESS_NAME } from './presence.ts';
 import type { PullOptions } from './pull/pull.ts';
 import type { RunningReceiver, Served } from './start.ts';
 import type { Transfer } from './transfer/transfer.ts';
+import type { OpenWatch } from './watch/open-watch.ts';
 import { withoutSender } from './without-sender.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
@@ -217,7 +217,8 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   ]);
   const receiver = await startReceiver(options, {
     clock: systemClock,
-    log,
+    log: watch === undefined ? log : watch.watched(log),
+    watchOf: watch?.of,
     dropPrivileges,
     events: {
       onSealed: endIfComplete,
@@ -248,7 +249,7 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
     });
   }
   printStart(options, receiver);
-  if (watch !== undefined) printWatch(options, watch);
+  if (watch !== undefined) printWatch(options, watch.url);
   const { senderWithinMs: withinMs } = options;
   using _watch = withoutSender({ ...receiver, clock: systemClock, withinMs }, (reason) => {
     log.info(reason);
@@ -263,14 +264,14 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
 }
 
 /** @throws TransferError `listen-failed`. */
-async function openWatch({ web }: ReceiveOptions): Promise<WatchServer | undefined> {
+async function openWatch({ web, targets }: ReceiveOptions): Promise<OpenWatch | undefined> {
   if (web === undefined) return undefined;
   // A start that nobody watches need not wait for it.
   const watch = await import('./watch/open-watch.ts');
-  return await watch.openWatch(web);
+  return await watch.openWatch(web, targets, systemClock);
 }
 
-function printWatch({ log }: ReceiveOptions, { url }: WatchServer): void {
+function printWatch({ log }: ReceiveOptions, url: string): void {
   if (log === 'json') printEvent('info', { message: `the page is at ${url}`, web: url });
   else print(`web      ${url}\n`);
 }

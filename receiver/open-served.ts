@@ -17,6 +17,7 @@ import type { SharedMemory } from './transfer/memory-budget.ts';
 import { refuseOtherDisk } from './transfer/spot-check.ts';
 import { cutTarget, restoreLength } from './transfer/stream-size.ts';
 import { Transfer } from './transfer/transfer.ts';
+import type { TargetWatch } from './watch/target-watch.ts';
 import { nothingToUpdate, openForUpdate } from './transfer/update.ts';
 
 export interface OpenServed {
@@ -40,6 +41,8 @@ export interface ServedContext {
   readonly sharedMemory: SharedMemory | undefined;
   /** Called once. */
   readonly onFailed: (error: TransferError) => void;
+  /** undefined: nobody watches. */
+  readonly watchOf?: ((target: string) => TargetWatch | undefined) | undefined;
 }
 
 /**
@@ -59,11 +62,16 @@ export async function takeServed(
     await confirmDiscard(lost, options.isConfirmed);
   const taken = stack.use(await takeTarget({ ...options, target, confirmDiscard: confirmLoss }, stateDir));
   if (options.isUpdate && !taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
-  return async () => await openServed({ taken, log, activity }, options, context, stack);
+  const watch = context.watchOf?.(target);
+  return async () => await openServed({ taken, log, activity, watch }, options, context, stack);
+}
+
+interface OpeningParts extends Pick<OpenServed, 'taken' | 'log' | 'activity'> {
+  readonly watch: TargetWatch | undefined;
 }
 
 async function openServed(
-  { taken, log, activity }: Pick<OpenServed, 'taken' | 'log' | 'activity'>,
+  { taken, log, activity, watch }: OpeningParts,
   options: ReceiveOptions,
   context: ServedContext,
   stack: AsyncDisposableStack,
@@ -79,7 +87,8 @@ async function openServed(
     log.warning('its journal has failed, so it refuses everything: start ddt-receive again to resume');
     void stopWork(transfer);
   };
-  const transfer = makeTransfer(taken, options, { ...context, log, activity, onJournalBroken });
+  const transfer = makeTransfer(taken, options, { ...context, log, activity, watch, onJournalBroken });
+  watch?.opened({ transfer, activity, failure: () => failing.error });
   stack.defer(async () => await stopWork(transfer));
   await resume(transfer, options);
   const folderPath = dirname(transfer.journal.path);
@@ -101,13 +110,14 @@ async function openServed(
 
 interface TransferContext extends ServedContext {
   readonly activity: Activity;
+  readonly watch: TargetWatch | undefined;
   readonly onJournalBroken: (error: TransferError) => void;
 }
 
 function makeTransfer(
   { target, places, journal, content }: TakenTarget,
   options: ReceiveOptions,
-  { clock, log, activity, sharedMemory, onJournalBroken }: TransferContext,
+  { clock, log, activity, watch, sharedMemory, onJournalBroken }: TransferContext,
 ): Transfer {
   const { path } = target.identity;
   return new Transfer({
@@ -122,7 +132,7 @@ function makeTransfer(
     clock,
     digests: DIGESTS,
     events: {
-      ...transferEvents(path, log, onJournalBroken),
+      ...transferEvents(path, log, onJournalBroken, (index) => watch?.lost(index)),
       onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
     },
   });

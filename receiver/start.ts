@@ -17,7 +17,6 @@ import { Connections } from './http/connections.ts';
 import { serveAll } from './http/serve-all.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from './identity/certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
-import type { Log } from './console/log.ts';
 import { RESPONSE_PROGRESS_TIMEOUT_MS } from './http/chunked-response.ts';
 import { BODY_PROGRESS_TIMEOUT_MS } from './http/read-body.ts';
 import { loadAllowedSigners } from './identity/load-signers.ts';
@@ -74,12 +73,17 @@ export interface RunningReceiver {
   readonly stop: (graceMs: number) => Promise<void>;
 }
 
+export interface ReceiverContext extends Pick<ServedContext, 'clock' | 'log' | 'watchOf'> {
+  readonly events: ReceiverEvents;
+  readonly dropPrivileges: DropPrivileges;
+}
+
 /** @throws TransferError of every kind that docs/reference/ddt-receive.md names for a start. */
 export async function startReceiver(
   options: ReceiveOptions,
-  context: { clock: Clock; log: Log; events: ReceiverEvents; dropPrivileges: DropPrivileges },
+  context: ReceiverContext,
 ): Promise<RunningReceiver> {
-  const { clock, log, events, dropPrivileges } = context;
+  const { clock, log, events, dropPrivileges, watchOf } = context;
   const { targets } = options;
   await checkTicketFiles(options);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
@@ -88,7 +92,7 @@ export async function startReceiver(
   await refuseOverlaps(targets);
   await using stack = new AsyncDisposableStack();
   const sharedMemory = shareMemory(options.memoryBytes, targets.length);
-  const serving = { clock, log, stateDir, sharedMemory, onFailed: events.onFailed };
+  const serving = { clock, log, stateDir, sharedMemory, onFailed: events.onFailed, watchOf };
   const all = await openAll(options, serving, stack);
   const drain = { isDraining: false };
   const connections = new Connections({

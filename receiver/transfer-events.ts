@@ -5,25 +5,29 @@ import type { Log } from './console/log.ts';
 import { MISMATCHES_MAX } from './durability/verify-blocks.ts';
 import type { TransferEvents } from './transfer/transfer.ts';
 
-/** @param path of the target. */
+/** @param path of the target. @param onLost a block is not what was written. */
 export function transferEvents(
   path: string,
   log: Log,
   onJournalBroken: (error: TransferError) => void,
+  onLost: (index: number) => void,
 ): TransferEvents {
   const placeOf = (index: number, offset: number): string => `block ${index} (offset ${offset}) of ${path}`;
   return {
     onJournalBroken,
-    onMismatch: (index, offset, count, reason) =>
+    onMismatch: (index, offset, count, reason) => {
+      onLost(index);
       log.warning(
         `${placeOf(index, offset)} was read back: ${reason}; ` +
           (count < MISMATCHES_MAX
             ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
             : 'it is given up: the disk, its cable or its controller is broken'),
-      ),
+      );
+    },
     onUnstable: (index, offset) =>
       log.warning(`${placeOf(index, offset)} was read back wrong once and right the second time`),
     onChanged: (index, offset, count) => {
+      onLost(index);
       if (!isPowerOfTen(count)) return;
       log.warning(
         count === 1

@@ -7,7 +7,6 @@ import { TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
 import { failureText, redact } from '../common/text.ts';
-import type { WatchServer } from '../common/watch/watch-server.ts';
 import type { DiskOptions, SendOptions } from './cli.ts';
 import { BodyPacer } from './bandwidth/body-pacer.ts';
 import { formatLimit } from './bandwidth/bandwidth-schedule.ts';
@@ -28,7 +27,9 @@ import { Signals, type Hangup } from './signals.ts';
 import type { Source } from './source/source.ts';
 import type { Stream } from './source/stream.ts';
 import { findTransfer } from './transfer/find-transfer.ts';
+import type { BlockNotes } from './transfer/block-notes.ts';
 import type { SendContext } from './transfer/send.ts';
+import type { OpenWatch } from './watch/open-watch.ts';
 
 /**
  * Sends what the arguments name, and shows it.
@@ -43,37 +44,40 @@ export async function runSend(
   countExternalMemory();
   const pulled = options.isPulled ? await Pulled.open(own.out) : undefined;
   const outputs = pulled?.outputs ?? own;
-  const reporter = await makeReporter(options.progress, outputs);
+  await using watch = await openWatch(options);
+  const reporter = await makeReporter(options.progress, outputs, watch?.watch);
+  if (watch !== undefined) reporter.always(`web      ${watch.url}`);
   void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals(exit);
+  const notes = watch?.watch.notes;
   pulled?.onGone(() => signals.end());
   pulled?.onProgressAsked(() => reporter.progressNow());
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
   try {
-    await using _watch = await openWatch(options, reporter);
-    return await signals.bound(run(options, { reporter, signals, outputs, pulled }));
+    return await signals.bound(run(options, { reporter, signals, outputs, pulled, notes }));
   } catch (error) {
     if (!(error instanceof TransferError)) {
       reporter.failed({ code: 'bug', message: String(error) });
       throw error;
     }
-    return reportFailure(error, { reporter, signals, outputs, pulled });
+    return reportFailure(error, { reporter, signals, outputs });
   }
 }
 
 /** @throws TransferError `listen-failed`. */
-async function openWatch({ web }: SendOptions, reporter: Reporter): Promise<WatchServer | undefined> {
+async function openWatch({ web }: SendOptions): Promise<OpenWatch | undefined> {
   if (web === undefined) return undefined;
   // A run that nobody watches need not wait for it.
   const watch = await import('./watch/open-watch.ts');
-  const server = await watch.openWatch(web);
-  reporter.always(`web      ${server.url}`);
-  return server;
+  return await watch.openWatch(web, systemClock);
 }
 
 /** @returns the exit status. */
-function reportFailure(error: TransferError, { reporter, signals, outputs }: RunParts): number {
+function reportFailure(
+  error: TransferError,
+  { reporter, signals, outputs }: Pick<RunParts, 'reporter' | 'signals' | 'outputs'>,
+): number {
   reporter.failed(error);
   outputs.err.write(failureText('ddt-send', error));
   return error.kind === 'interrupted' ? signals.status : exitStatusOf(error.kind);
@@ -84,11 +88,13 @@ interface RunParts {
   readonly signals: Signals;
   readonly outputs: Outputs;
   readonly pulled: Pulled | undefined;
+  /** undefined: nobody watches. */
+  readonly notes: BlockNotes | undefined;
 }
 
 /** @returns the exit status. */
 async function run(options: SendOptions, parts: RunParts): Promise<number> {
-  const { reporter, signals, outputs, pulled } = parts;
+  const { reporter, signals, outputs, pulled, notes } = parts;
   refuseUnsafeEnvironment();
   const each = eachDisk(options);
   for (const own of each) await checkOutputs(own);
@@ -137,7 +143,7 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
     assert(source !== undefined && preflight !== undefined && ticket !== undefined);
     return makeDisk({ ...shared, at, options: own, source, preflight, ticket });
   });
-  const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter };
+  const context = { clock: systemClock, digests: DIGESTS, random: systemRandom, signal, reporter, notes };
   const [first, ...more] = disks;
   assert(first !== undefined);
   if (more.length === 0) return await sendDisk(first, context);

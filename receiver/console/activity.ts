@@ -76,6 +76,7 @@ export class Activity implements Disposable {
   readonly #space: Outage;
   readonly #target: Outage;
   #absence: Absence | undefined;
+  #receivedBytes = (): number => 0;
 
   constructor({ log, strangersLog = log, clock, intervalMs = INTERVAL_MS }: ActivityOptions) {
     this.#log = log;
@@ -100,7 +101,18 @@ export class Activity implements Disposable {
    * @param receivedBytes from senders, as it travelled.
    */
   watch(progress: () => Progress | undefined, receivedBytes: () => number): void {
+    this.#receivedBytes = receivedBytes;
     void this.#watch(() => ({ progress: progress(), receivedBytes: receivedBytes() }));
+  }
+
+  /** From senders so far, as it travelled. */
+  get receivedBytes(): number {
+    return this.#receivedBytes();
+  }
+
+  /** For how long there has been no sender, after one was gone; undefined while there is one, or none was. */
+  get absentMs(): number | undefined {
+    return this.#absence && this.#clock.monotonicMs() - this.#absence.sinceMs;
   }
 
   [Symbol.dispose](): void {

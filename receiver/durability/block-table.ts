@@ -8,6 +8,7 @@
  * looked at.
  */
 import assert from 'node:assert/strict';
+import type { Area } from '../../common/areas.ts';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { BLOCK_STATES, type BlockState } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
@@ -28,9 +29,11 @@ const LISTED = BLOCK_STATES.length;
 /** In a sealed transfer: read back, and not what was sealed. Keeps its digest; others see it as absent. */
 const DIFFERENT = LISTED + 1;
 const KINDS = DIFFERENT + 1;
+/** What {@link BlockTable.kindsOf} says, in the order of its numbers. */
+export const TABLE_KINDS = [...BLOCK_STATES, 'listed', 'different'] as const;
 
 /** Looking at each block of a chunk takes microseconds; a billion blocks have 500,000 chunks. */
-const CHUNK_BLOCKS = 2048;
+export const CHUNK_BLOCKS = 2048;
 
 /** What has happened to a chunk as a whole, and not to its blocks yet. */
 const SETTLED = 0;
@@ -49,6 +52,9 @@ export class BlockTable {
   readonly #doubts: Uint8Array;
   readonly unreadable = new UnreadableAreas();
   #contentVersion = 0;
+  #version = 0;
+  /** Of each chunk: the version with its last change. */
+  readonly #changes: Float64Array;
 
   constructor(blockCount: number) {
     this.#blockCount = blockCount;
@@ -58,6 +64,7 @@ export class BlockTable {
     const chunkCount = Math.ceil(blockCount / CHUNK_BLOCKS);
     this.#chunkCounts = new Uint16Array(chunkCount * KINDS);
     this.#doubts = new Uint8Array(chunkCount);
+    this.#changes = new Float64Array(chunkCount);
   }
 
   get blockCount(): number {
@@ -67,6 +74,28 @@ export class BlockTable {
   /** Changes with every digest: while it stays the same, so do all digests. */
   get contentVersion(): number {
     return this.#contentVersion;
+  }
+
+  /** Changes with everything that is known of a block, for those who watch. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The version with the last change of a chunk; 0: none yet. */
+  changedAt(chunk: number): number {
+    return this.#changes[chunk] ?? 0;
+  }
+
+  /** A view: a number in {@link TABLE_KINDS} for each block of a chunk. */
+  kindsOf(chunk: number): Uint8Array {
+    this.#settle(chunk);
+    const start = chunk * CHUNK_BLOCKS;
+    return this.#kinds.subarray(start, start + this.#lengthOf(chunk));
+  }
+
+  /** How many blocks there are of each of {@link TABLE_KINDS}. */
+  get kindCounts(): readonly number[] {
+    return this.#counts;
   }
 
   /** Drops the blocks from `blockCount` on, all absent. Their memory was never touched. */
@@ -159,6 +188,17 @@ export class BlockTable {
       this.unreadable.set(index, []);
     } else if (digest !== undefined) this.#digests.set(digest, index * DIGEST_BYTES);
     if (after === ABSENT || digest !== undefined) this.#contentVersion++;
+    this.#noteChange(Math.floor(index / CHUNK_BLOCKS));
+  }
+
+  /** Areas that were zeros for want of a readable source. */
+  setUnreadable(index: number, areas: readonly Area[]): void {
+    this.unreadable.set(index, areas);
+    this.#noteChange(Math.floor(index / CHUNK_BLOCKS));
+  }
+
+  #noteChange(chunk: number): void {
+    this.#changes[chunk] = ++this.#version;
   }
 
   /** Counts `count` blocks of a chunk as of another kind. */
@@ -201,7 +241,9 @@ export class BlockTable {
       for (const kind of before) {
         const count = this.#countIn(chunk, kind);
         this.#move(chunk, kind, after, count);
-        if (count > 0) this.#doubts[chunk] = Math.max(doubt, this.#doubts[chunk] ?? SETTLED);
+        if (count === 0) continue;
+        this.#doubts[chunk] = Math.max(doubt, this.#doubts[chunk] ?? SETTLED);
+        this.#noteChange(chunk);
       }
     }
   }

@@ -148,7 +148,7 @@ export class Durability {
   /** Replaces the unreadable areas of a durable block, which stays durable. @throws as {@link announce}. */
   recordUnreadable(index: number, unreadable: readonly Area[]): void {
     this.#writeJournal(() => this.#journal.recordUnreadable(index, unreadable));
-    this.#table.unreadable.set(index, unreadable);
+    this.#table.setUnreadable(index, unreadable);
   }
 
   /**

@@ -248,7 +248,7 @@ export async function write(
   const { digestOf, unreadable } = content;
   const generation = durability.finishWrite(permit, digestOf, lengthBytes);
   // In the same turn of the event loop: a flush that starts now journals them with their blocks.
-  for (const index of indexes) table.unreadable.set(index, unreadable);
+  for (const index of indexes) table.setUnreadable(index, unreadable);
   return { generation, epoch: permit.epoch };
 }
 

@@ -1,6 +1,7 @@
 /** Both commands and the packages that they use, in one JavaScript module. */
 import { build as runEsbuild, type Plugin } from 'esbuild';
 import { join } from 'node:path';
+import { pageFilesModule } from './page-files.ts';
 
 const HERE = import.meta.dirname;
 const ADDON = '@napi-rs/blake-hash';
@@ -20,6 +21,18 @@ const nativeAddon: Plugin = {
   },
 };
 
+/** The files of the page are read where there is a source tree; here they are in the module. */
+const pageFiles: Plugin = {
+  name: 'page-files',
+  setup: (build) => {
+    build.onLoad({ filter: /\/common\/watch\/page-files\.ts$/ }, async () => ({
+      contents: await pageFilesModule(),
+    }));
+  },
+};
+/** Not imported: its files are read. */
+const PAGE_PACKAGES = ['uplot'];
+
 /** @returns the names of the packages that are in it. */
 export async function bundle(path: string): Promise<string[]> {
   const { metafile } = await runEsbuild({
@@ -35,10 +48,10 @@ export async function bundle(path: string): Promise<string[]> {
     keepNames: true,
     legalComments: 'none',
     banner: { js: REQUIRE },
-    plugins: [nativeAddon],
+    plugins: [nativeAddon, pageFiles],
     logLevel: 'warning',
     metafile: true,
   });
   const names = Object.keys(metafile.inputs).map((input) => PACKAGE.exec(input)?.[1]);
-  return [...new Set(names.filter((name) => name !== undefined)), ADDON].sort();
+  return [...new Set(names.filter((name) => name !== undefined)), ADDON, ...PAGE_PACKAGES].sort();
 }

@@ -5,6 +5,7 @@ import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts'
 import type { TextOutput } from '../../common/io/terminal-output.ts';
 import { ASCII_STYLE, BLOCKS_STYLE, type BarStyle } from './live-line.ts';
 import { Reporter, type ProgressFormat } from './reporter.ts';
+import type { ReporterWatch } from './reporter-watch.ts';
 
 /** What the live line is drawn on. */
 export interface Screen {
@@ -22,6 +23,7 @@ export interface Outputs {
 export async function makeReporter(
   wanted: ProgressFormat | 'auto',
   { out, err, screen }: Outputs,
+  watch?: ReporterWatch,
 ): Promise<Reporter> {
   const canDraw = screen === undefined ? canDrawOn(process.stderr, process.env['TERM']) : screen !== null;
   const isAuto = wanted === 'auto' || (wanted === 'tty' && !canDraw);
@@ -33,6 +35,7 @@ export async function makeReporter(
     clock: systemClock,
     writeOut: (text) => void out.write(text),
     writeErr,
+    watch,
     ...(format === 'tty' ? { live: screen ?? (await ownScreen(writeErr)) } : {}),
   });
 }

@@ -6,6 +6,7 @@ import type { Area } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { TransferError } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
+import { RateMeter } from '../../common/rate.ts';
 import { redact } from '../../common/text.ts';
 import { formatLimit, type Limit } from '../bandwidth/bandwidth-schedule.ts';
 import type { DoneFacts, DryRunFacts } from '../transfer/counters.ts';
@@ -29,7 +30,7 @@ import {
   progressEvent,
   progressLine,
 } from './progress-text.ts';
-import { RateMeter } from './rate.ts';
+import type { ReporterWatch } from './reporter-watch.ts';
 import { UnreadableReport } from './unreadable-report.ts';
 
 export type ProgressFormat = 'tty' | 'plain' | 'json' | 'none';
@@ -51,6 +52,8 @@ export interface ReporterOptions {
   readonly writeErr: (text: string) => void;
   /** For the format `tty`; everything else for people goes through the area too. */
   readonly live?: { readonly area: LiveArea; readonly style: BarStyle };
+  /** Is shown the same, whatever the format. */
+  readonly watch?: ReporterWatch | undefined;
 }
 
 /** Which of several disks it is, from 1. */
@@ -89,6 +92,7 @@ export class Reporter implements SendReporter {
 
   /** A fact for people: `source   /dev/sdc: …`. */
   fact(text: string): void {
+    this.#options.watch?.message('info', text);
     if (this.#options.format !== 'none') this.#print(`${text}\n`);
   }
 
@@ -119,6 +123,7 @@ export class Reporter implements SendReporter {
   disk(facts: DiskFacts): void {
     [this.#rate, this.#lineRate, this.#eta] = [new RateMeter(), new RateMeter(LINE_WINDOW_MS), new Eta()];
     const { number, count, source, target } = facts;
+    this.#options.watch?.disk(facts);
     this.fact(`disk     ${number} of ${count}: ${source} to ${target}`);
     if (this.#options.format === 'json') this.#writeEvent({ event: 'disk', ...facts });
   }
@@ -143,6 +148,7 @@ export class Reporter implements SendReporter {
 
   /** Something wrong that does not end the run: for people, whatever the format. */
   warning({ warning, hint }: { warning: string; hint?: string }): void {
+    this.#options.watch?.message('warning', hint === undefined ? warning : `${warning}; ${hint}`);
     this.#print(`ddt-send: warning: ${redact(warning)}\n`);
     if (hint !== undefined) this.#print(`ddt-send: hint: ${redact(hint)}\n`);
   }
@@ -166,7 +172,10 @@ export class Reporter implements SendReporter {
     this.connected();
     this.#outages.noteRetry(error, giveUpInMs);
     // Before the transfer starts nothing ticks.
-    if (this.#observed === undefined) this.#writeWaiting(this.#outages.waiting(0));
+    if (this.#observed !== undefined) return;
+    const waiting = this.#outages.waiting(0);
+    this.#options.watch?.waiting(waiting);
+    this.#writeWaiting(waiting);
   }
 
   noteRoom(): void {
@@ -183,6 +192,7 @@ export class Reporter implements SendReporter {
 
   noteUnreadable(areas: readonly Area[]): void {
     this.#unreadable.zeroed.add(areas);
+    this.#options.watch?.unreadable(areas);
   }
 
   noteKept(areas: readonly Area[]): void {
@@ -199,6 +209,7 @@ export class Reporter implements SendReporter {
       this.#tick();
     }
     this.stop();
+    this.#options.watch?.ended({ kind: 'done', facts, targetPath });
     if (format === 'json') this.#writeEvent(doneEvent(facts));
     else if (format !== 'none') writeOut(doneText(facts, targetPath));
   }
@@ -221,6 +232,7 @@ export class Reporter implements SendReporter {
   compared(comparison: Comparison, targetPath: string): void {
     const { format, writeOut } = this.#options;
     this.stop();
+    this.#options.watch?.ended({ kind: 'compared', comparison, targetPath });
     if (format === 'json') this.#writeEvent(comparisonEvent(comparison));
     else if (format !== 'none') writeOut(comparisonText(comparison, targetPath));
     // Otherwise nothing would say why the exit status is not 0.
@@ -231,12 +243,14 @@ export class Reporter implements SendReporter {
   keptOpen(facts: DoneFacts, targetPath: string): void {
     const { format, writeOut } = this.#options;
     this.stop();
+    this.#options.watch?.ended({ kind: 'kept-open', facts, targetPath });
     if (format === 'json') this.#writeEvent(keptOpenEvent(facts));
     else if (format !== 'none') writeOut(keptOpenText(facts, targetPath));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {
     this.stop();
+    this.#options.watch?.ended({ kind: 'failed', error: { message: error.message, hint: error.hint } });
     if (this.#options.format !== 'json') return;
     const message = redact(error.message);
     const hint = error.hint === undefined ? {} : { hint: redact(error.hint) };
@@ -268,7 +282,8 @@ export class Reporter implements SendReporter {
     const waiting = this.#outages.follow(observed);
     const snapshot = this.#snapshot(observed, waiting);
     this.#connections = snapshot.connections;
-    const { format, live } = this.#options;
+    const { format, live, watch } = this.#options;
+    watch?.tick(snapshot, waiting);
     if (format === 'json') this.#writeEvent(progressEvent(snapshot));
     this.#writeWaiting(waiting);
     if (format === 'plain') this.#printLine(snapshot);

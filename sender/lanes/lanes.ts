@@ -12,6 +12,12 @@ export const CONNECTIONS_MAX = 64;
  */
 export type LaneWork = (lane: ReceiverClient, isWanted: () => boolean) => Promise<'done' | 'dismissed'>;
 
+/** A lane, for those who watch. */
+export interface LaneView {
+  readonly client: ReceiverClient;
+  readonly isRunning: boolean;
+}
+
 interface Run {
   readonly work: LaneWork;
   /** Nothing is left, or something has failed: no further lane starts. */
@@ -58,6 +64,11 @@ export class Lanes implements AsyncDisposable {
   get connectedCount(): number {
     const inUse = this.#running.size > 0 ? [...this.#running] : [this.control];
     return inUse.filter((lane) => lane.isConnected).length;
+  }
+
+  /** All that were ever used, in the order of their first use. */
+  get views(): readonly LaneView[] {
+    return this.#all.map((client) => ({ client, isRunning: this.#running.has(client) }));
   }
 
   /** For how long nothing has moved on any lane with a request; undefined without one. */

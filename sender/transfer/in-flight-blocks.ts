@@ -41,6 +41,11 @@ export class InFlightBlocks {
     return sum;
   }
 
+  /** Those of which all bytes have arrived, as of the last look at their lanes. */
+  get arrivedCount(): number {
+    return Array.from(this.#blocks).filter((block) => block.bytesArrived >= block.block.bytes.length).length;
+  }
+
   get bytesArrived(): number {
     return Array.from(this.#blocks).reduce((sum, block) => sum + block.bytesArrived, 0);
   }

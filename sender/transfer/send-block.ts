@@ -12,6 +12,7 @@ import type { BlockEncoder } from '../compression/encode-block.ts';
 import type { InFlightBlock } from './in-flight-block.ts';
 import { InFlightBlocks } from './in-flight-blocks.ts';
 import type { Lanes } from '../lanes/lanes.ts';
+import type { BlockNotes, LaneWaits } from './block-notes.ts';
 import type { OwedBlocks } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
 import type { ReadBlock } from '../source/read-block.ts';
@@ -34,12 +35,16 @@ export interface BlockSenderOptions {
   /** undefined: every block is sent plain. */
   readonly encoder?: BlockEncoder | undefined;
   readonly reporter: Pick<SendReporter, 'fact'>;
+  /** undefined: nobody watches. */
+  readonly notes?: BlockNotes | undefined;
 }
 
 export class BlockSender {
   readonly #options: BlockSenderOptions;
   readonly #inFlight: InFlightBlocks;
   #encodingCount = 0;
+  /** Blocks that wait for their turn to be sent. */
+  #queuedCount = 0;
   #hasAdvisedSmaller = false;
 
   constructor(options: BlockSenderOptions) {
@@ -50,6 +55,13 @@ export class BlockSender {
   /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
   get sendingMs(): number {
     return this.#inFlight.sendingMs;
+  }
+
+  /** What lanes with a block are waiting for, as of the last look at them. */
+  get waits(): Omit<LaneWaits, 'source'> {
+    const target = this.#inFlight.arrivedCount;
+    const line = this.#inFlight.count - target + this.#queuedCount;
+    return { processor: this.#encodingCount, line, target };
   }
 
   /** Bytes of blocks in flight that have arrived, as of the last look at their lanes. */
@@ -66,7 +78,7 @@ export class BlockSender {
     const { lanes, signal } = this.#options;
     // Before it is in flight: its time in flight tells how fast the line is.
     const encoded = await this.#encode(block);
-    using _permit = await lanes.permitToSend(signal);
+    using _permit = await this.#turn(lanes.permitToSend(signal));
     await using inFlight = this.#inFlight.add({ block, lane, encoded });
     try {
       const owed = await this.#putUntilWritten(lane, inFlight);
@@ -76,6 +88,15 @@ export class BlockSender {
       // A hedged request has won, and has aborted this one.
       if (inFlight.isSettled && !signal.aborted) return undefined;
       throw error;
+    }
+  }
+
+  async #turn(permit: Promise<Disposable>): Promise<Disposable> {
+    this.#queuedCount++;
+    try {
+      return await permit;
+    } finally {
+      this.#queuedCount--;
     }
   }
 
@@ -150,6 +171,7 @@ export class BlockSender {
     const body: OutgoingBlock = encoded === undefined ? block : { ...block, encoded };
     const lanes = this.#encodingCount + this.#inFlight.count;
     const startMs = clock.monotonicMs();
+    this.#options.notes?.sending(block, lane);
     try {
       const result = await lane.putBlock(body, signal);
       const sendingMs = clock.monotonicMs() - startMs;

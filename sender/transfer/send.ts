@@ -4,6 +4,7 @@ import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import { awaitAdoption } from './await-adoption.ts';
+import type { BlockNotes, LaneWaits } from './block-notes.ts';
 import { complete, type Completion } from './complete.ts';
 import type { Comparison } from './comparison.ts';
 import { FlaggedBlocks } from './flagged-blocks.ts';
@@ -84,6 +85,8 @@ export interface SendContext {
   readonly random: () => number;
   readonly signal: AbortSignal;
   readonly reporter: SendReporter;
+  /** undefined: nobody watches. */
+  readonly notes?: BlockNotes | undefined;
 }
 
 /** @throws TransferError; what is durable by then is safe, and the same request resumes from there. */
@@ -115,6 +118,8 @@ export async function send(request: SendRequest, context: SendContext): Promise<
     retries.noteResponse();
     transmission.noteResponse(info);
   };
+  const waits = (): LaneWaits => transmission.waits;
+  context.notes?.begin({ status, geometry, isSizeKnown: plan.bytesTotal !== null, lanes, waits });
   reporter.start(observedOf(plan, lanes, transmission));
   lanes.want(lanesMax);
   const [sendingMs, busyCount] = [(): number => transmission.sendingMs, (): number => busy.count];
@@ -166,7 +171,7 @@ interface TransmissionParts {
 
 function makeTransmission(
   { source, encoder }: SendRequest,
-  { clock, reporter, signal }: SendContext,
+  { clock, reporter, notes, signal }: SendContext,
   { status, plan, lanes, retries, sealed, proof }: TransmissionParts,
 ): Transmission {
   const { supply, geometry, counters } = plan;
@@ -185,6 +190,7 @@ function makeTransmission(
     reporter,
     encoder,
     proof,
+    notes,
     signal,
   });
 }

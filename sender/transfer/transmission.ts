@@ -22,6 +22,7 @@ import type { Lanes } from '../lanes/lanes.ts';
 import { Listing } from './listing.ts';
 import { OwedLedger, type OwedBlocks, type Settled } from './owed-blocks.ts';
 import type { BlockCounters } from './counters.ts';
+import type { BlockNotes, LaneWaits } from './block-notes.ts';
 import type { ProofSample } from './proof-sample.ts';
 import type { ReceiverClient, ResponseInfo } from '../client/receiver-port.ts';
 import type { ReadBlock } from '../source/read-block.ts';
@@ -55,6 +56,8 @@ export interface TransmissionOptions {
   readonly encoder?: BlockEncoder | undefined;
   /** Gets each block that is read; undefined: nothing is proven at the end. */
   readonly proof?: ProofSample | undefined;
+  /** undefined: nobody watches. */
+  readonly notes?: BlockNotes | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -70,6 +73,8 @@ export class Transmission {
   readonly #signal: AbortSignal;
   readonly #failure = new AbortController();
   #isReopened = false;
+  /** Lanes that wait for a block to be read. */
+  #readingCount = 0;
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
@@ -99,6 +104,11 @@ export class Transmission {
     return this.#isReopened;
   }
 
+  /** As of the last look at the lanes. */
+  get waits(): LaneWaits {
+    return { source: this.#readingCount, ...this.#blocks.waits };
+  }
+
   /** Milliseconds that blocks have been in flight so far, summed over all lanes. */
   get sendingMs(): number {
     return this.#blocks.sendingMs;
@@ -123,6 +133,7 @@ export class Transmission {
   /** Reads and sends blocks again. They do not count as durable when this is called. */
   async sendAgain(ranges: readonly Range[]): Promise<void> {
     this.#supply.sendAgain(ranges);
+    this.#options.notes?.lost(ranges);
     await this.#drain();
   }
 
@@ -161,7 +172,7 @@ export class Transmission {
     try {
       while (isWanted()) {
         this.#signal.throwIfAborted();
-        using supplied = await this.#supply.next(next);
+        using supplied = await this.#nextBlock(next);
         this.#signal.throwIfAborted();
         if (supplied !== undefined) await this.#carry(lane, supplied);
         else {
@@ -178,12 +189,22 @@ export class Transmission {
     }
   }
 
+  async #nextBlock(next: NextOptions): Promise<SuppliedBlock | KnownBlock | undefined> {
+    this.#readingCount++;
+    try {
+      return await this.#supply.next(next);
+    } finally {
+      this.#readingCount--;
+    }
+  }
+
   /** From the supply until it is known to be on the target, waits in a batch of zeros, or is owed. */
   async #carry(lane: ReceiverClient, supplied: SuppliedBlock | KnownBlock): Promise<void> {
     if ('known' in supplied) return this.#skip(supplied.known.index, supplied.known.digest);
-    const { counters, sealed } = this.#options;
+    const { counters, sealed, notes } = this.#options;
     const { isFirst } = supplied;
     const { index } = supplied.block;
+    notes?.read(supplied.block);
     const { block, isThere } = isFirst
       ? await this.#comparison.compare(supplied.block, lane)
       : { block: supplied.block, isThere: false };
@@ -194,6 +215,7 @@ export class Transmission {
       counters.read++;
       if (sealed !== undefined && !(await this.#reopen(lane, index))) {
         sealed.add(index);
+        notes?.different(index);
         return this.#supply.release([[index, 1]]);
       }
     }
@@ -215,6 +237,7 @@ export class Transmission {
     const { counters } = this.#options;
     const copied = await this.#copier.copy(lane, block);
     if (copied !== undefined) {
+      this.#options.notes?.copied(block.index);
       this.#owe(copied);
       if (isNew) counters.copied++;
       return;
@@ -225,8 +248,9 @@ export class Transmission {
 
   /** Already on the target with the same digest. */
   #skip(index: number, digest: Buffer): void {
-    const { counters, retries } = this.#options;
+    const { counters, retries, notes } = this.#options;
     this.#root.add(index, digest);
+    notes?.present(index, digest);
     counters.read++;
     counters.skipped++;
     counters.durable++;
@@ -263,7 +287,9 @@ export class Transmission {
   }
 
   #owe(blocks: OwedBlocks | undefined): void {
-    if (blocks !== undefined && !this.#owed.add(blocks)) this.#settle({ durable: [], lost: [blocks] });
+    if (blocks === undefined) return;
+    this.#options.notes?.written(blocks.ranges);
+    if (!this.#owed.add(blocks)) this.#settle({ durable: [], lost: [blocks] });
   }
 
   /** To be called with every response on every connection. */
@@ -286,10 +312,12 @@ export class Transmission {
       this.#options.counters.durable += countOf(ranges);
       this.#supply.release(ranges);
       this.#comparison.noteDurable(ranges);
+      this.#options.notes?.durable(ranges, digest);
       if (digest !== undefined) this.#copier.noteDurable(ranges, digest);
     }
     if (durable.length > 0) this.#options.retries.noteProgress();
     for (const { ranges, digest } of lost) {
+      this.#options.notes?.lost(ranges);
       for (const [first, count] of ranges) {
         for (let index = first; index < first + count; index++) {
           this.#supply.putBack(index, digest ?? this.#supply.describer.zeroDigests.of(index));

@@ -83,7 +83,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'sender/bandwidth',
     'sender/compression',
   ],
-  'sender/watch': [],
+  'sender/watch': ['sender/display', 'sender/transfer', 'sender/client', 'sender/source'],
   'sender/preflight': ['sender/display', 'sender/transfer', 'sender/source', 'sender/bad-sectors'],
   'sender/display': ['sender/transfer', 'sender/bandwidth'],
   'sender/transfer': [
@@ -120,7 +120,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'receiver/identity': [],
   'receiver/console': [],
   'receiver/pull': [],
-  'receiver/watch': [],
+  'receiver/watch': ['receiver/transfer', 'receiver/durability', 'receiver/console'],
   'common/protocol': ['common', 'common/digest', 'common/disk'],
   'common/digest': ['common'],
   'common/trust': ['common'],
@@ -128,7 +128,8 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/io': ['common'],
   'common/ssh': ['common/program', 'common/protocol', 'common'],
   'common/program': ['common/protocol'],
-  'common/watch': ['common'],
+  'common/watch': ['common', 'common/protocol'],
+  'common/watch/page': ['common/watch'],
   common: [],
 };
 
@@ -186,6 +187,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'lru-cache': /^receiver\/http\/auth\.ts$/,
   'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
   tweetnacl: /^common\/trust\/ed25519\.ts$/,
+  uplot: /^common\/watch\/page\/throughput-chart\.ts$/,
   undici: /^sender\/client\/(http-receiver|connection\/connector)\.ts$/,
 };
 
@@ -291,13 +293,13 @@ export const RULES: Readonly<Record<string, Rule>> = {
   fileNames,
 };
 
-/** Files of the product that no code but tests imports; main.ts is where the commands start. */
+/** Files of the product that no code but tests imports; main.ts is where the commands start, and the page. */
 export function unusedFiles(files: readonly SourceFile[]): string[] {
   const used = new Set<string>();
   for (const { path, text } of files.filter((file) => !file.path.startsWith('test/'))) {
     for (const { specifier } of importsOf(text)) used.add(join(dirname(path), specifier));
   }
-  const isEntry = (path: string): boolean => /^(sender|receiver)\/main\.ts$/.test(path);
+  const isEntry = (path: string): boolean => /^(sender|receiver|common\/watch\/page)\/main\.ts$/.test(path);
   const unused = files.filter(({ path }) => isProduct(path) && !isEntry(path) && !used.has(path));
   return unused.map(({ path }) => `${path}:1: only tests import it`);
 }

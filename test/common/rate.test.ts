@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { RateMeter } from '../../../sender/display/rate.ts';
+import { RateMeter } from '../../common/rate.ts';
 
 /** Samples of a line at a constant rate. */
 function steady(bytesPerSecond: number, seconds: number): RateMeter {
