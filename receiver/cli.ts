@@ -7,7 +7,7 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import type { PullOptions } from './pull/pull.ts';
-import { parseWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
+import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import { addPullOptions, namesSource, readPull, refuseWithoutSource } from './pull-arguments.ts';
 import { memoryBytesMinOf } from './transfer/memory-budget.ts';
 
@@ -203,6 +203,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--memory <size>', 'most memory for block buffers', '256MiB')
     .addOption(new Option('--log <format>', 'format of messages').choices(['text', 'json']).default('text'))
     .option('--web [[host:]port]', 'serve a page to watch the transfers')
+    .option('--web-key-file <file>', 'keep its key here; made if there is none')
     .option('--tls-cert <pem>', "certificate file to use instead of the receiver's own")
     .option('--tls-key <pem>', 'its key file')
     .option('--curl-help', 'print commands for curl, filled in')
@@ -269,7 +270,6 @@ function readOptions(
   const listen = parseListen(text('listen') ?? '', '--listen');
   const senderWithin = text('senderWithin');
   const advertise = text('advertise');
-  const web = text('web');
   const memoryBytes = parseSize(text('memory') ?? '');
   const memoryBytesMin = memoryBytesMinOf(targets.length);
   if (memoryBytes < memoryBytesMin) {
@@ -302,7 +302,7 @@ function readOptions(
     tlsCert: text('tlsCert'),
     tlsKey: text('tlsKey'),
     curlHelp: raw['curlHelp'] === true,
-    web: web === undefined ? undefined : parseWatchAddress(web),
+    web: readWatchAddress(text('web'), text('webKeyFile')),
   };
 }
 

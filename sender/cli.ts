@@ -10,7 +10,7 @@ import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
-import { parseWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
+import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import { readArguments, refuseForSeveral, refuseParts, targetPaths } from './read-arguments.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
@@ -64,6 +64,8 @@ export interface SendOptions {
   readonly progress: (typeof PROGRESS_FORMATS)[number];
   /** Where the page to watch it is served; undefined: nowhere. */
   readonly web: WatchAddress | undefined;
+  /** Instead of a source: the receipt of a finished copy, to be shown on that page. */
+  readonly show?: string;
 }
 
 /** For one of the sources. */
@@ -119,8 +121,6 @@ export function parseSendArgs(argv: readonly string[], print: (text: string) => 
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
-    if (error.code === 'commander.missingArgument')
-      throw new TransferError('usage', 'no source given', { hint: HINT_HELP });
     // A token may be cut before a dash: then the rest of the secret looks like an option.
     const isPart = error.code === 'commander.unknownOption' && !OPTION_NAMED.test(error.message);
     if (isPart && argv.some(looksLikeTicket)) refuseParts(argv.length);
@@ -141,7 +141,7 @@ export function makeCommand(print: (text: string) => void): Command {
         'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
     )
     .usage('[options] <source>... [[user@]host:target[,target]... | ticket]')
-    .argument('<source>', 'block device, file, or - for standard input')
+    .argument('[source]', 'block device, file, or - for standard input')
     .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
     .option(
       '--ticket-file <file>',
@@ -172,6 +172,8 @@ export function makeCommand(print: (text: string) => void): Command {
         .default('auto'),
     )
     .option('--web [[host:]port]', 'serve a page to watch the copy')
+    .option('--web-key-file <file>', 'keep its key here; made if there is none')
+    .option('--show <receipt>', 'show a finished copy on that page, from its receipt')
     .option('--probe', 'measure line and disks for ten seconds, estimate the time; exits with 3')
     .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
     .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')
@@ -226,6 +228,8 @@ function readOptions(command: Command): SendOptions {
     throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
   refuseContradictions(command);
+  if (command.args.length === 0 && raw['show'] === undefined)
+    throw new TransferError('usage', 'no source given', { hint: HINT_HELP });
   const { sources, ticket, destination } = readArguments(command.args, raw['ticketFile'] !== undefined);
   const isPulled = pulled === true;
   if (isPulled && (ticket !== undefined || destination !== undefined || sources[0] === '-')) {
@@ -263,8 +267,25 @@ function readOptions(command: Command): SendOptions {
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
-    web: raw['web'] === undefined ? undefined : parseWatchAddress(raw['web']),
+    web: readWatchAddress(raw['web'], raw['webKeyFile']),
+    ...(raw['show'] === undefined ? {} : { show: readShow(command, raw['show']) }),
   };
+}
+
+/** Nothing is copied: another option would have no effect. @throws TransferError `usage`. */
+function readShow(command: Command, receipt: string): string {
+  const allowed = ['--show', '--web', '--web-key-file'];
+  const names = command.options.map(({ long }) => long ?? '');
+  const [other] = [
+    ...command.args,
+    ...names.filter((name) => isGiven(command, name) && !allowed.includes(name)),
+  ];
+  if (other !== undefined)
+    throw new TransferError('usage', `--show cannot be combined with '${other}'`, { hint: HINT_HELP });
+  if (isGiven(command, '--web')) return receipt;
+  throw new TransferError('usage', '--show needs --web: it is shown on a page', {
+    hint: `ddt-send --web --show ${receipt}`,
+  });
 }
 
 function isGiven(command: Command, option: string): boolean {
@@ -290,6 +311,7 @@ const CONTRADICTIONS = [
   ['--probe', '--receipt'],
   ['--probe', '--mapfile'],
   ['--keep-open', '--receipt'],
+  ...['--probe', '--dry-run', '--check'].map((reading) => ['--web', reading] as const),
   ['--program', '--remote-program'],
   ...['--ticket-file', '--identity', '--connect'].map((way) => ['--pulled', way] as const),
   // They change what the receiver has recorded.

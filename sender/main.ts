@@ -15,8 +15,10 @@ async function main(outputs: Outputs): Promise<number> {
     return await relay({ host: '127.0.0.1', port: options.relayPort });
   }
   // It takes a tenth of a second to load: who asks for the version, or mistypes an option, does not wait.
-  const { runSend } = await import('./run.ts');
-  return await runSend(options, outputs, (status) => process.exit(status));
+  const { runSend, runShow } = await import('./run.ts');
+  const exit = (status: number): void => process.exit(status);
+  if (options.show !== undefined) return await runShow(options.show, options, exit);
+  return await runSend(options, outputs, exit);
 }
 
 // A log that nobody reads any more, or a terminal that is gone, must not end a transfer.

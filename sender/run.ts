@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { basename, join } from 'node:path';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
-import { TransferError, exitStatusOf } from '../common/errors.ts';
+import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
 import { failureText, redact } from '../common/text.ts';
@@ -63,6 +63,24 @@ export async function runSend(
     }
     return reportFailure(error, { reporter, signals, outputs });
   }
+}
+
+/**
+ * Shows the receipt of a finished copy until a signal comes.
+ * @param exit ends the process. @returns the exit status. @throws TransferError `usage`, `listen-failed`.
+ */
+export async function runShow(
+  receipt: string,
+  { web }: SendOptions,
+  exit: (status: number) => void,
+): Promise<number> {
+  const { openShow } = await import('./watch/show-receipt.ts');
+  const { signal } = new Signals(exit);
+  assert(web !== undefined);
+  await using shown = await openShow(receipt, web, systemClock);
+  process.stdout.write(`web      ${shown.url}\n`);
+  await shown.until(signal);
+  return EXIT_STATUS.verified;
 }
 
 /** @throws TransferError `listen-failed`. */

@@ -6,6 +6,8 @@ export interface WatchAddress {
   readonly host: string;
   /** 0: a free one. */
   readonly port: number;
+  /** Where the key is kept; undefined: it is made for this run. */
+  readonly keyFile?: string;
 }
 
 const LOOPBACK = '127.0.0.1';
@@ -25,7 +27,20 @@ export function withWatchAddress(words: readonly string[]): string[] {
   });
 }
 
-/** Without a host on loopback only. @throws TransferError `usage`. */
+/**
+ * The values of `--web`, without a host on loopback only, and of `--web-key-file`.
+ * @returns undefined without `--web`. @throws TransferError `usage`.
+ */
+export function readWatchAddress(
+  text: string | undefined,
+  keyFile: string | undefined,
+): WatchAddress | undefined {
+  if (text !== undefined)
+    return { ...parseWatchAddress(text), ...(keyFile === undefined ? {} : { keyFile }) };
+  if (keyFile === undefined) return undefined;
+  throw new TransferError('usage', '--web-key-file is only for --web', { hint: 'add --web' });
+}
+
 export function parseWatchAddress(text: string): WatchAddress {
   const match = ADDRESS.exec(text);
   if (match === null) {

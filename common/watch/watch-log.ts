@@ -1,5 +1,4 @@
 /** The messages and the course of the throughput, as far as a page that is opened later needs them. */
-import { printable, redact } from '../text.ts';
 import type { WatchLevel, WatchMessage, WatchPoint } from './watch-status.ts';
 
 const MESSAGES_MAX = 500;
@@ -24,8 +23,8 @@ export class WatchLog {
   #pending: WatchPoint[] = [];
 
   add(atMs: number, level: WatchLevel, text: string): void {
-    const safe = printable(redact(text)).slice(0, TEXT_LENGTH_MAX);
-    this.#messages.push({ atMs, level, text: safe });
+    const line = text.trim().replaceAll('\n', ' · ').slice(0, TEXT_LENGTH_MAX);
+    this.#messages.push({ atMs, level, text: line });
     if (this.#messages.length <= MESSAGES_MAX) return;
     // Warnings stay longer than what was only said.
     const at = this.#messages.findIndex((message) => message.level === 'info');

@@ -3,7 +3,7 @@
  * nothing that is asked of it changes anything, and a client that does not read is cut. Its key is its own,
  * and allows to look, not to write.
  */
-import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
@@ -11,6 +11,7 @@ import { Hono, type Context, type Next } from 'hono';
 import { TransferError, reasonOf } from '../errors.ts';
 import { formatHostPort } from '../host-port.ts';
 import type { WatchAddress } from './watch-address.ts';
+import { watchKey } from './watch-key.ts';
 
 /** What a route answers: whole, or chunk by chunk, each made when the client has taken the one before. */
 export interface WatchAnswer {
@@ -49,7 +50,6 @@ export interface WatchServer extends AsyncDisposable {
   readonly key: string;
 }
 
-const KEY_BYTES = 24;
 const HEADER_BYTES_MAX = 8 * 1024;
 const KEEP_ALIVE_MS = 10_000;
 const ANY_HOST: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
@@ -79,13 +79,13 @@ interface Env {
   readonly Bindings: { readonly incoming: IncomingMessage; readonly outgoing: ServerResponse };
 }
 
-/** @throws TransferError `listen-failed`. */
+/** @throws TransferError `listen-failed`; `usage` of a file for the key. */
 export async function startWatchServer(
   address: WatchAddress,
   routes: readonly WatchRoute[],
   limits: WatchLimits = WATCH_LIMITS,
 ): Promise<WatchServer> {
-  const key = randomBytes(KEY_BYTES).toString('base64url');
+  const key = await watchKey(address.keyFile);
   const app = makeApp(routes, { key, host: address.host, limits });
   const server = createServer({
     maxHeaderSize: HEADER_BYTES_MAX,

@@ -2,6 +2,7 @@
 import { othersTurn } from '../event-loop.ts';
 import type { Clock } from '../clock.ts';
 import type { WatchedBlocks } from './block-marks.ts';
+import { printable, redact } from '../text.ts';
 import { encodeFrame, encodeRuns, FRAME_BLOCKS, FRAME_STATUS } from './watch-frames.ts';
 import type { LogPosition, WatchLog } from './watch-log.ts';
 import type { WatchRoute } from './watch-server.ts';
@@ -84,7 +85,7 @@ export class WatchStreams {
         const status = copy.status();
         const { messages, points, isAllPoints } = copy.log.since(position);
         const update: WatchUpdate = { status, messages, points, isAllPoints, isLast: false };
-        yield encodeFrame(FRAME_STATUS, new TextEncoder().encode(JSON.stringify(update)));
+        yield statusFrame(update);
         if (copy.blocks !== undefined && status.map !== null) {
           if (had.map !== status.map.id) had.version = -1;
           had.map = status.map.id;
@@ -92,7 +93,7 @@ export class WatchStreams {
         }
         if (isLast) {
           const last: WatchUpdate = { ...update, messages: [], points: [], isAllPoints: false, isLast };
-          yield encodeFrame(FRAME_STATUS, new TextEncoder().encode(JSON.stringify(last)));
+          yield statusFrame(last);
           return;
         }
         await this.#clock.sleep(INTERVAL_MS, this.#end.signal).catch(() => {});
@@ -102,6 +103,13 @@ export class WatchStreams {
       resolve();
     }
   }
+}
+
+/** Whatever disks, paths and messages of the other side hold, it is one line of text, and not a secret. */
+function statusFrame(update: WatchUpdate): Uint8Array {
+  const safe = (_name: string, value: unknown): unknown =>
+    typeof value === 'string' ? printable(redact(value)) : value;
+  return encodeFrame(FRAME_STATUS, new TextEncoder().encode(JSON.stringify(update, safe)));
 }
 
 /** @param had the version up to which the client has them; it is moved. */

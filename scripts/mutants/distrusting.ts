@@ -27,7 +27,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   },
   {
     name: '--signer is not compared',
-    file: 'receiver/check-receipt.ts',
+    file: 'common/receipt/signed-receipt.ts',
     edits: [[' && fingerprint !== wantedSigner)', ' && fingerprint === undefined)']],
     tests: SIGNATURE_TESTS,
   },

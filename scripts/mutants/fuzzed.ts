@@ -66,7 +66,7 @@ export const FUZZED: readonly Mutant[] = [
   },
   {
     name: 'a receipt is shown as it is',
-    file: 'receiver/check-receipt.ts',
+    file: 'common/receipt/signed-receipt.ts',
     edits: [["labelOf(value.target.path) ?? 'an unnamed target'", 'value.target.path']],
     tests: PARSERS,
   },

@@ -16,6 +16,7 @@ import { SIGNERS } from './signers.ts';
 import { STRANGERS } from './strangers.ts';
 import { THROUGH_SSH } from './through-ssh.ts';
 import type { Mutant } from './try-mutant.ts';
+import { WATCHING } from './watching.ts';
 import { WRITING } from './writing.ts';
 
 export const MUTANTS: readonly Mutant[] = [
@@ -36,4 +37,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...THROUGH_SSH,
   ...FUZZED,
   ...BUILDING,
+  ...WATCHING,
 ];

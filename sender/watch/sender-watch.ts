@@ -31,7 +31,7 @@ const NAMES: WatchMap['names'] = {
   absent: 'not read yet',
   read: 'read, waiting for its turn',
   sending: 'on its way',
-  written: 'written, not flushed yet',
+  written: 'written there, not known to be durable yet',
   durable: 'sent, durable on the target',
   verified: 'sent, read back, equal',
   zero: 'zeros, durable on the target',

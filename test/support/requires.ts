@@ -13,6 +13,7 @@ const PACKAGE_OF = {
   bzip2: 'bzip2',
   cc: 'gcc',
   certtool: 'gnutls-bin',
+  chromium: 'chromium',
   curl: 'curl',
   ddrescue: 'gddrescue',
   debootstrap: 'debootstrap',

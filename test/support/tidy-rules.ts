@@ -127,8 +127,16 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/disk': ['common'],
   'common/io': ['common'],
   'common/ssh': ['common/program', 'common/protocol', 'common'],
+  'common/receipt': [
+    'common',
+    'common/digest',
+    'common/disk',
+    'common/io',
+    'common/protocol',
+    'common/trust',
+  ],
   'common/program': ['common/protocol'],
-  'common/watch': ['common', 'common/protocol'],
+  'common/watch': ['common', 'common/io', 'common/protocol'],
   'common/watch/page': ['common/watch'],
   common: [],
 };

@@ -22,7 +22,7 @@ export interface StreamEvents {
   readonly onCopies: (names: readonly string[]) => void;
 }
 
-const RETRY_MS = 2000;
+const RETRY_MS = 1000;
 /** The program sends something twice a second. */
 const SILENCE_MS = 10_000;
 

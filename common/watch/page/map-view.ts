@@ -76,11 +76,12 @@ export class MapView {
 
   /** Makes sure that a block is on the map. */
   reveal(index: number): void {
-    const { first, end, columns, blocksPerCell, rows } = this.#layout;
+    const { first, end, columns, blocksPerCell } = this.#layout;
     if (index >= first && index < end) return;
-    const row = columns * blocksPerCell;
-    const start = index < first ? index : index - row * (rows - 1);
-    this.#move(Math.floor(start / row) * row, this.#visible);
+    const [row, shown] = [columns * blocksPerCell, end - first];
+    const step = Math.max(blocksPerCell, Math.floor(Math.min(row, shown) / blocksPerCell) * blocksPerCell);
+    const start = index < first ? Math.floor(index / step) : Math.ceil((index + 1 - shown) / step);
+    this.#move(start * step, this.#visible);
   }
 
   /** The first block of the cell at a place; undefined: there is none. */

@@ -28,6 +28,7 @@ const LINKS: Readonly<Record<LinkState, string>> = {
 export class StatusView {
   /** Kinds of blocks that have occurred: a row that comes stays. */
   readonly #seen = new Set<string>();
+  #state: LinkState = 'connecting';
 
   link(state: LinkState): void {
     const link = byId('link', HTMLElement);
@@ -35,6 +36,18 @@ export class StatusView {
     setText(link, LINKS[state]);
     const headline = byId('headline', HTMLElement);
     if (state === 'no-key' || state === 'wrong-key') setText(headline, 'Nothing can be shown');
+    if (state !== 'lost' || this.#state === 'lost') {
+      this.#state = state;
+      return;
+    }
+    this.#state = state;
+    // What was true of the moment is not shown as if it still were.
+    setText(headline, `No answer. Last seen: ${headline.textContent}`);
+    setText(byId('eta', HTMLElement), '');
+    for (const id of ['lanes-card', 'bottleneck']) show(byId(id, HTMLElement), false);
+    const trouble = byId('trouble', HTMLElement);
+    setText(trouble, 'If the program was stopped, run the same command again: it resumes.');
+    show(trouble, true);
   }
 
   status(status: WatchStatus): void {
