@@ -41,7 +41,7 @@ export interface WatchLimits {
 
 export const WATCH_LIMITS: WatchLimits = { connectionsMax: 64, streamsMax: 16, stallTimeoutMs: 20_000 };
 
-/** Disposing it cuts all connections. */
+/** Disposing it ends all connections. */
 export interface WatchServer extends AsyncDisposable {
   /** With the key, for a person to open. */
   readonly url: string;
@@ -52,6 +52,8 @@ export interface WatchServer extends AsyncDisposable {
 
 const HEADER_BYTES_MAX = 8 * 1024;
 const KEEP_ALIVE_MS = 10_000;
+/** For the end of an answer to leave, when the server is closed. */
+const CLOSE_MS = 300;
 const ANY_HOST: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 /** No script or style but our own files, none in the HTML, and no text that becomes HTML. */
 const CONTENT_SECURITY_POLICY = [
@@ -111,8 +113,10 @@ export async function startWatchServer(
   const origin = `http://${formatHostPort(ANY_HOST.has(address.host) ? 'localhost' : address.host, port)}`;
   const close = async (): Promise<void> => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
+    server.closeIdleConnections();
+    const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
     await closed;
+    clearTimeout(timer);
   };
   // The command ends when its copy does, whether or not somebody is still looking.
   server.unref();
@@ -168,7 +172,8 @@ function makeApp(routes: readonly WatchRoute[], { key, host, limits }: AppOption
         return new Response(null, { status: 503, headers: { 'retry-after': '5' } });
       streams.add(context);
       context.env.outgoing.once('close', () => streams.delete(context));
-      return new Response(streamOf(body), { headers });
+      // It ends with the command: nothing else will be asked over its connection.
+      return new Response(streamOf(body), { headers: { ...headers, connection: 'close' } });
     });
   }
   return app;

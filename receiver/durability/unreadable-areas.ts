@@ -34,6 +34,11 @@ export class UnreadableAreas {
     this.#listed = undefined;
   }
 
+  /** Of the blocks that have any. */
+  indexes(): Iterable<number> {
+    return this.#byBlock.keys();
+  }
+
   /** Of all blocks that have any, each with its index. */
   entries(): Iterable<[number, readonly Area[]]> {
     return this.#byBlock.entries();

@@ -35,15 +35,18 @@ export class TableBlocks implements WatchedBlocks {
     const codes = this.#codes.subarray(0, kinds.length);
     for (let at = 0; at < kinds.length; at++) codes[at] = CODES[kinds[at] ?? 0] ?? ABSENT;
     const first = chunk * CHUNK_BLOCKS;
+    const { unreadable } = this.#table;
     const mark = (index: number, kind: BlockKind): void => {
       const at = index - first;
       if (at >= 0 && at < codes.length) codes[at] = codeOf(kind);
     };
-    for (const [index] of this.#table.unreadable.entries()) {
-      if (this.#table.isDurable(index)) mark(index, 'unreadable');
+    const ofChunk = (count: number, few: () => Iterable<number>): Iterable<number> =>
+      count <= codes.length ? few() : codes.keys().map((at) => first + at);
+    for (const index of ofChunk(unreadable.count, () => unreadable.indexes())) {
+      if (unreadable.of(index).length > 0 && this.#table.isDurable(index)) mark(index, 'unreadable');
     }
-    for (const index of this.#lost) {
-      if (this.#table.stateOf(index) === 'absent') mark(index, 'lost');
+    for (const index of ofChunk(this.#lost.size, () => this.#lost)) {
+      if (this.#lost.has(index) && this.#table.stateOf(index) === 'absent') mark(index, 'lost');
     }
     return codes;
   }
@@ -58,7 +61,7 @@ export class TableBlocks implements WatchedBlocks {
       counts[before] = (counts[before] ?? 0) - 1;
       counts[after] = (counts[after] ?? 0) + 1;
     };
-    for (const [index] of this.#table.unreadable.entries()) {
+    for (const index of this.#table.unreadable.indexes()) {
       const state = this.#table.stateOf(index);
       if (state === 'durable') move(this.#table.isListed(index) ? 'listed' : 'durable', 'unreadable');
       else if (state === 'verified') move('verified', 'unreadable');

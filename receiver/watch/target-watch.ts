@@ -123,7 +123,7 @@ export class TargetWatch implements WatchedCopy {
       source: open === undefined ? null : sourceText(open),
       target: transfer === undefined ? this.name : targetText(transfer),
       place: null,
-      percent: isEnded ? 100 : percent,
+      percent: transfer?.sealed === undefined ? percent : 100,
       amount: progress === undefined ? null : amountOf(progress, sizeBytes),
       eta: null,
       figures: open === undefined ? [] : this.#figures(open),

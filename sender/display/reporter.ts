@@ -111,6 +111,7 @@ export class Reporter implements SendReporter {
 
   connected(): void {
     clearTimeout(this.#connecting);
+    if (this.#observed === undefined) this.#options.watch?.waiting(undefined);
   }
 
   /** Prints the limit, and keeps showing it in the live area. */

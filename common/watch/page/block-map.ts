@@ -32,8 +32,6 @@ export class BlockMap {
   #pointed: number | undefined;
   readonly #pointers = new Map<number, { x: number; y: number }>();
   #draggedPixels = 0;
-  /** Frames drawn, and the time that they took: for measurements. */
-  readonly drawn = { frames: 0, ms: 0 };
 
   constructor(
     canvas: HTMLCanvasElement,
@@ -70,10 +68,7 @@ export class BlockMap {
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      const startMs = performance.now();
       this.#draw();
-      this.drawn.frames++;
-      this.drawn.ms += performance.now() - startMs;
     });
   }
 

@@ -16,7 +16,7 @@ class Page {
   readonly #view = new StatusView();
   readonly #chart = new ThroughputChart(byId('chart', HTMLElement));
   readonly #canvas = byId('map', HTMLCanvasElement);
-  readonly map: BlockMap;
+  readonly #map: BlockMap;
   readonly #stream: CopyStream;
   #status: WatchStatus | undefined;
   #mapId = -1;
@@ -25,7 +25,7 @@ class Page {
   #detailText = '';
 
   constructor(key: string) {
-    this.map = new BlockMap(this.#canvas, this.#store, (cell) => this.#point(cell));
+    this.#map = new BlockMap(this.#canvas, this.#store, (cell) => this.#point(cell));
     this.#stream = new CopyStream(key, {
       onState: (state) => this.#view.link(state),
       onBegin: () => this.#begin(),
@@ -36,14 +36,14 @@ class Page {
       },
       onBlocks: (content) => {
         this.#store.apply(content);
-        this.map.refresh();
+        this.#map.refresh();
       },
       onCopies: (names) => this.#offer(names),
     });
     for (const [id, act] of [
-      ['zoom-in', () => this.map.zoomIn()],
-      ['zoom-out', () => this.map.zoomOut()],
-      ['zoom-all', () => this.map.showAll()],
+      ['zoom-in', () => this.#map.zoomIn()],
+      ['zoom-out', () => this.#map.zoomOut()],
+      ['zoom-all', () => this.#map.showAll()],
     ] as const) {
       byId(id, HTMLButtonElement).addEventListener('click', () => {
         act();
@@ -73,7 +73,7 @@ class Page {
     if (map.id !== this.#mapId) this.#store.reset();
     this.#mapId = map.id;
     this.#store.resize(map.blockCount);
-    this.map.refresh();
+    this.#map.refresh();
     this.#showScale();
   }
 
@@ -86,15 +86,15 @@ class Page {
   }
 
   #showScale(): void {
-    const { first, end, blocksPerCell } = this.map.view.layout;
+    const { first, end, blocksPerCell } = this.#map.view.layout;
     const total = this.#store.blockCount;
     if (total === 0) return;
     const cell = blocksPerCell === 1 ? 'one block each' : `${numberText(blocksPerCell)} blocks each`;
-    const part = this.map.view.isWhole
+    const part = this.#map.view.isWhole
       ? `all ${numberText(total)}`
       : `${numberText(first)} to ${numberText(end - 1)} of ${numberText(total)}`;
     setText(byId('scale', HTMLElement), `${part}; cells of ${cell}`);
-    this.#canvas.classList.toggle('near', !this.map.view.isWhole);
+    this.#canvas.classList.toggle('near', !this.#map.view.isWhole);
     const bad = BAD_KINDS.filter((kind) => (this.#status?.counts[BLOCK_KINDS.indexOf(kind)] ?? 0) > 0);
     const trouble = bad.map((kind) => this.#status?.map?.names[kind] ?? kind).join('; ');
     const label = `Map of ${numberText(total)} blocks${trouble === '' ? '' : `; some: ${trouble}`}`;
@@ -166,6 +166,4 @@ function manyBlocks({ first, end, counts }: PointedCell, map: WatchMap): string[
 const page = new Page(location.hash.slice(1));
 // Another key, typed into the address.
 addEventListener('hashchange', () => location.reload());
-// For measurements in a browser.
-Object.assign(globalThis, { watchPage: page });
 void page.run();

@@ -35,7 +35,8 @@ export class StatusView {
     link.dataset['state'] = state;
     setText(link, LINKS[state]);
     const headline = byId('headline', HTMLElement);
-    if (state === 'no-key' || state === 'wrong-key') setText(headline, 'Nothing can be shown');
+    const hasShown = this.#state !== 'connecting' && this.#state !== 'wrong-key';
+    if (state === 'no-key' || (state === 'wrong-key' && !hasShown)) setText(headline, 'Nothing can be shown');
     if (state !== 'lost' || this.#state === 'lost') {
       this.#state = state;
       return;
