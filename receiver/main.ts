@@ -190,6 +190,20 @@ function nameProcess(targets: readonly string[]): void {
   }
 }
 
+/** @param stop is called once. A second signal does not wait: what is journalled is safe. */
+function onStopSignal(stop: (status: number) => void): void {
+  let signals = 0;
+  for (const [signal, status] of [
+    ['SIGINT', EXIT_STATUS.sigint],
+    ['SIGTERM', EXIT_STATUS.sigterm],
+  ] as const) {
+    process.on(signal, () => {
+      if (signals++ > 0) process.exit(status);
+      stop(status);
+    });
+  }
+}
+
 async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   const { targets } = options;
   nameProcess(targets);
@@ -235,19 +249,11 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   const { served } = receiver;
   const isSealed = (): boolean => served.every(({ transfer }) => transfer.sealed !== undefined);
   progress = () => reportProgress(served, log);
-  let signals = 0;
   const asked = Promise.withResolvers<void>();
-  for (const [signal, status] of [
-    ['SIGINT', EXIT_STATUS.sigint],
-    ['SIGTERM', EXIT_STATUS.sigterm],
-  ] as const) {
-    process.on(signal, () => {
-      // A second signal does not wait: what is journalled is safe.
-      if (signals++ > 0) process.exit(status);
-      asked.resolve();
-      end.resolve(isSealed() ? EXIT_STATUS.verified : status);
-    });
-  }
+  onStopSignal((status) => {
+    asked.resolve();
+    end.resolve(isSealed() ? EXIT_STATUS.verified : status);
+  });
   printStart(options, receiver);
   if (watch !== undefined) printWatch(options, watch.url);
   const { senderWithinMs: withinMs } = options;

@@ -164,7 +164,7 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
       eta: isRunning ? this.#eta(snapshot) : null,
       figures: snapshot === undefined ? [] : figuresOf(snapshot),
       lanes: isRunning ? this.#lanes : [],
-      bottleneck: isRunning ? this.#shares.bottleneck : null,
+      bottleneck: isRunning && this.#waiting === undefined ? this.#shares.bottleneck : null,
       trouble: this.#waiting === undefined ? null : troubleOf(this.#waiting),
       unreadable: unreadable.slice(0, AREAS_NAMED_MAX * 8),
       unreadableText:
@@ -269,5 +269,5 @@ function figuresOf(snapshot: Snapshot): [string, string][] {
 
 function troubleOf(waiting: Waiting): string {
   const { what, since, giveUp } = textOf(waiting);
-  return `${what}${since}${giveUp}`;
+  return `${what.charAt(0).toUpperCase()}${what.slice(1)}${since}${giveUp}`;
 }

@@ -56,7 +56,7 @@ export class ThroughputChart {
         height: HEIGHT,
         scales: { y: { range: (_plot, _min, max) => [0, Math.max(1, max * 1.1)] } },
         axes: [
-          { ...axis, values: timesOf },
+          { ...axis, values: timesOf, space: 80 },
           { ...axis, size: 58, values: (_plot, marks) => marks.map((mark) => String(mark)) },
         ],
         series: [

@@ -42,6 +42,7 @@ test('nothing is said too early, and what is long past is forgotten', () => {
   assert.equal(sharesOf({ waits: { source: 1, processor: 0, line: 0, target: 0 } }, 4).bottleneck, null);
   assert.equal(sharesOf({}).bottleneck, null, 'nobody waits');
   const shares = sharesOf({ waits: { source: 9, processor: 0, line: 0, target: 0 } }, 30);
-  for (let at = 0; at < 30; at++) shares.add({ ...QUIET, waits: { source: 0, processor: 0, line: 1, target: 0 } });
+  for (let at = 0; at < 30; at++)
+    shares.add({ ...QUIET, waits: { source: 0, processor: 0, line: 1, target: 0 } });
   assert.match(shares.bottleneck?.text ?? '', /^The line/);
 });
