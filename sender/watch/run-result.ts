@@ -41,3 +41,23 @@ export function resultOf(end: RunEnd, source: string | null): WatchResult {
   const zeros = `${countAreas(facts.unreadable)} of ${path} could not be read, and are zeros there.`;
   return { kind: 'unproven', title: 'Equal, except for unreadable areas', lines: [zeros, proof, time] };
 }
+
+/** One of several disks, as far as they have ended. */
+export interface EndedDisk {
+  /** `/dev/sda onto /dev/vdb`. */
+  readonly name: string;
+  readonly result: WatchResult;
+}
+
+const WORST_FIRST = ['failed', 'unproven', 'proven'] as const;
+
+/** Never better than the worst of them. @param count of all disks. */
+export function resultOfSeveral(ended: readonly EndedDisk[], count: number): WatchResult {
+  const worst = WORST_FIRST.map((kind) => ended.find(({ result }) => result.kind === kind)?.result);
+  const [first] = worst.filter((result) => result !== undefined);
+  const isAll = ended.length === count;
+  const kind = first?.kind === 'proven' && !isAll ? 'unproven' : (first?.kind ?? 'unproven');
+  const lines = ended.map(({ name, result }) => `${name}: ${[result.title, ...result.lines].join('. ')}`);
+  const title = isAll && kind === 'proven' ? `Proven equal: all ${count} disks` : undefined;
+  return { kind, title: title ?? `${ended.length} of ${count} disks: ${first?.title ?? ''}`, lines };
+}

@@ -22,7 +22,7 @@ import type { DiskFacts } from '../display/reporter.ts';
 import { EtaRange } from './eta-range.ts';
 import { LaneShares } from './lane-shares.ts';
 import { MarkedBlocks } from './marked-blocks.ts';
-import { resultOf } from './run-result.ts';
+import { resultOf, resultOfSeveral, type EndedDisk } from './run-result.ts';
 
 /** `source   /dev/sdc: …`: the name of a fact, and what follows. */
 const FACT = /^(\w[\w ]{0,8}?) {2,}(.*)$/s;
@@ -50,7 +50,8 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
   readonly #startedAtMs: number;
   #mapId = 0;
   #disks = new Map<string, string>();
-  #place: string | null = null;
+  #place: { readonly number: number; readonly count: number } | undefined;
+  #ended: EndedDisk[] = [];
   #snapshot: Snapshot | undefined;
   #waiting: Waiting | undefined;
   #result: WatchResult | null = null;
@@ -72,12 +73,13 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
   message(level: WatchLevel, text: string): void {
     const [, label = '', rest = ''] = FACT.exec(text) ?? [];
     // Of several disks, all are named before the first is sent.
-    if ((label === 'source' || label === 'target') && this.#place === null) this.#disks.set(label, rest);
+    if ((label === 'source' || label === 'target') && this.#place === undefined) this.#disks.set(label, rest);
     this.log.add(this.#clock.wallMs(), level, text);
   }
 
   disk({ number, count, source, target }: DiskFacts): void {
-    this.#place = `${number} of ${count}`;
+    this.#place = { number, count };
+    this.#unreadable = [];
     this.#disks = new Map([
       ['source', source],
       ['target', target],
@@ -122,7 +124,10 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
         ...(end.facts.verifiedAt === null ? [] : [['read back', end.facts.verifiedAt] as const]),
       ];
     this.#waiting = undefined;
-    this.#result = resultOf(end, this.#disks.get('source') ?? null);
+    const [source, target] = [this.#disks.get('source') ?? null, this.#disks.get('target') ?? ''];
+    const result = resultOf(end, source);
+    if (this.#place !== undefined) this.#ended.push({ name: `${source} onto ${target}`, result });
+    this.#result = this.#place === undefined ? result : resultOfSeveral(this.#ended, this.#place.count);
     if (end.kind === 'failed') {
       const { message, hint } = end.error;
       this.message('error', hint === undefined ? message : `${message}; ${hint}`);
@@ -158,7 +163,7 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
               : 'starting',
       source: this.#disks.get('source') ?? null,
       target: this.#disks.get('target') ?? null,
-      place: this.#place,
+      place: this.#place === undefined ? null : `${this.#place.number} of ${this.#place.count}`,
       percent,
       amount: snapshot === undefined ? null : amountOf(snapshot),
       eta: isRunning ? this.#eta(snapshot) : null,
