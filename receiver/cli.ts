@@ -1,6 +1,7 @@
 /** argv → what ddt-receive is to do. No I/O except what commander prints. */
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
+import { BELL, ON_DONE, ON_TROUBLE, TROUBLE_AFTER, readHooks, type HookOptions } from '../common/hooks.ts';
 import { parseHostPort } from '../common/host-port.ts';
 import { fingerprintOfLine } from '../common/trust/ssh-signature.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
@@ -44,6 +45,7 @@ export interface ReceiveOptions {
   readonly curlHelp: boolean;
   /** Where the page to watch it is served; undefined: nowhere. */
   readonly web: WatchAddress | undefined;
+  readonly hooks: HookOptions;
 }
 
 export type LogFormat = 'text' | 'json';
@@ -206,6 +208,10 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--web-key-file <file>', 'keep its key here; made if there is none')
     .option('--tls-cert <pem>', "certificate file to use instead of the receiver's own")
     .option('--tls-key <pem>', 'its key file')
+    .option(...ON_DONE)
+    .option(...ON_TROUBLE)
+    .option(...TROUBLE_AFTER)
+    .option(...BELL)
     .option('--curl-help', 'print commands for curl, filled in')
     .addHelpText('after', HELP_AFTER)
     .configureHelp({ helpWidth: HELP_COLUMNS })
@@ -303,6 +309,7 @@ function readOptions(
     tlsKey: text('tlsKey'),
     curlHelp: raw['curlHelp'] === true,
     web: readWatchAddress(text('web'), text('webKeyFile')),
+    hooks: readHooks(raw),
   };
 }
 

@@ -18,10 +18,13 @@ export class ReceiptKeeper {
     this.#log = log;
   }
 
-  keep(transfer: Transfer): void {
+  /** @param onKept called once for each, with its path if it was written. */
+  keep(transfer: Transfer, onKept: (path: string | undefined) => void): void {
     if (transfer.sealed === this.#kept) return;
     this.#kept = transfer.sealed;
-    this.#keeping = this.#keeping.then(async () => await keepReceipt(transfer, this.#folder, this.#log));
+    this.#keeping = this.#keeping.then(async () =>
+      onKept(await keepReceipt(transfer, this.#folder, this.#log)),
+    );
   }
 
   /** Resolves when all are written. */
@@ -33,15 +36,18 @@ export class ReceiptKeeper {
 /**
  * `receipt-<generation>.json`, `.sig`, `.digests`; a failure is a warning, for the journal has all of it.
  * @param folder of the journal, by a path that this process has the right to.
+ * @returns the path of the first, as others know it.
  */
-async function keepReceipt(transfer: Transfer, folder: string, log: Log): Promise<void> {
+async function keepReceipt(transfer: Transfer, folder: string, log: Log): Promise<string | undefined> {
   const { sealed, opened, generation, journal } = transfer;
-  if (sealed === undefined || opened === undefined) return;
+  if (sealed === undefined || opened === undefined) return undefined;
   const name = `receipt-${generation}.json`;
+  const path = join(dirname(journal.path), name);
   try {
     await writeReceiptFiles(join(folder, name), { ...sealed, digests: opened.table.allDigests() });
+    return path;
   } catch (error) {
-    const path = join(dirname(journal.path), name);
     log.warning(`cannot write the receipt to ${path}: ${reasonOf(error)}`);
+    return undefined;
   }
 }

@@ -32,7 +32,9 @@ import { makeLog, type Log } from './console/log.ts';
 import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
 import { PROCESS_NAME } from './presence.ts';
 import type { PullOptions } from './pull/pull.ts';
+import { ReceiverHooks } from './receiver-hooks.ts';
 import type { RunningReceiver, Served } from './start.ts';
+import { watchSender } from './sender-gone.ts';
 import type { Transfer } from './transfer/transfer.ts';
 import type { OpenWatch } from './watch/open-watch.ts';
 import { withoutSender } from './without-sender.ts';
@@ -204,7 +206,21 @@ function onStopSignal(stop: (status: number) => void): void {
   }
 }
 
+/** @returns the exit status, when the commands for the end have ended. */
 async function receive(options: ReceiveOptions, log: Log): Promise<number> {
+  const ring = process.stderr.isTTY ? (): void => void errors.write('\x07') : undefined;
+  const hooks = new ReceiverHooks(options, { clock: systemClock, log, ring });
+  try {
+    return await serve(options, log, hooks);
+  } catch (error) {
+    hooks.failed(error);
+    throw error;
+  } finally {
+    await hooks.finish();
+  }
+}
+
+async function serve(options: ReceiveOptions, log: Log, hooks: ReceiverHooks): Promise<number> {
   const { targets } = options;
   nameProcess(targets);
   countExternalMemory();
@@ -236,10 +252,14 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
     dropPrivileges,
     events: {
       onSealed: endIfComplete,
+      onReceipt: hooks.onReceipt,
+      onTrouble: hooks.onTrouble,
       // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
       onFailed: (error) => {
         failed.status = report(error, options.log);
-        if (++failed.count === targets.length) process.exit(failed.status);
+        const isLast = ++failed.count === targets.length;
+        hooks.journalFailed(error, isLast);
+        if (isLast) process.exit(failed.status);
         endIfComplete();
       },
     },
@@ -259,8 +279,11 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   const { senderWithinMs: withinMs } = options;
   using _watch = withoutSender({ ...receiver, clock: systemClock, withinMs }, (reason) => {
     log.info(reason);
+    if (!isSealed()) hooks.failed(new TransferError('no-progress', reason));
     end.resolve(isSealed() ? EXIT_STATUS.verified : EXIT_STATUS.gaveUp);
   });
+  const { troubleAfterMs: afterMs } = options.hooks;
+  using _absence = watchSender({ ...receiver, clock: systemClock, afterMs }, hooks.onTrouble);
   const status = await end.promise;
   // The sender closes its connections when it has its receipt; if the response was lost it comes again.
   if (isComplete(served)) await waitForSender(receiver, asked.promise);

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import type { TransferError } from '../common/errors.ts';
+import type { Trouble } from '../common/hooks.ts';
 import type { ReceiveOptions } from './cli.ts';
 import { confirmDiscard } from './confirm-discard.ts';
 import { Activity } from './console/activity.ts';
@@ -43,6 +44,8 @@ export interface ServedContext {
   readonly onFailed: (error: TransferError) => void;
   /** undefined: nobody watches. */
   readonly watchOf?: ((target: string) => TargetWatch | undefined) | undefined;
+  /** Something that a person should know of. */
+  readonly onTrouble: (trouble: Trouble) => void;
 }
 
 /**
@@ -57,13 +60,15 @@ export async function takeServed(
 ): Promise<() => Promise<OpenServed>> {
   const { clock, stateDir, sharedMemory } = context;
   const log = sharedMemory === undefined ? context.log : context.log.of(target);
-  const activity = stack.use(new Activity({ log, strangersLog: context.log, clock }));
+  const tell = (trouble: Trouble): void => context.onTrouble({ ...trouble, target });
+  const activity = stack.use(new Activity({ log, strangersLog: context.log, clock, tell }));
   const confirmLoss = async (lost: LostProgress): Promise<void> =>
     await confirmDiscard(lost, options.isConfirmed);
   const taken = stack.use(await takeTarget({ ...options, target, confirmDiscard: confirmLoss }, stateDir));
   if (options.isUpdate && !taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
   const watch = context.watchOf?.(target);
-  return async () => await openServed({ taken, log, activity, watch }, options, context, stack);
+  return async () =>
+    await openServed({ taken, log, activity, watch }, options, { ...context, onTrouble: tell }, stack);
 }
 
 interface OpeningParts extends Pick<OpenServed, 'taken' | 'log' | 'activity'> {
@@ -117,7 +122,7 @@ interface TransferContext extends ServedContext {
 function makeTransfer(
   { target, places, journal, content }: TakenTarget,
   options: ReceiveOptions,
-  { clock, log, activity, watch, sharedMemory, onJournalBroken }: TransferContext,
+  { clock, log, activity, watch, sharedMemory, onJournalBroken, onTrouble: tell }: TransferContext,
 ): Transfer {
   const { path } = target.identity;
   return new Transfer({
@@ -132,7 +137,7 @@ function makeTransfer(
     clock,
     digests: DIGESTS,
     events: {
-      ...transferEvents(path, log, onJournalBroken, (index) => watch?.lost(index)),
+      ...transferEvents(path, { log, tell, onJournalBroken, onLost: (index) => watch?.lost(index) }),
       onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
     },
   });

@@ -9,6 +9,7 @@ import { dirname, resolve } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { formatHostPort } from '../common/host-port.ts';
 import { TransferError, errnoOf } from '../common/errors.ts';
+import type { Trouble } from '../common/hooks.ts';
 import type { SigningKey } from '../common/trust/ssh-signature.ts';
 import type { AllowedSigner } from '../common/trust/allowed-signers.ts';
 import { makeApp } from './http/app.ts';
@@ -48,6 +49,10 @@ const EVERY_IPV4_ADDRESS = '0.0.0.0';
 
 export interface ReceiverEvents {
   readonly onSealed: () => void;
+  /** Once for each seal, when its receipt was written, or could not be. @param path of the receipt. */
+  readonly onReceipt: (transfer: Transfer, path: string | undefined) => void;
+  /** Something that a person should know of. */
+  readonly onTrouble: (trouble: Trouble) => void;
   /** A transfer refuses everything after this; others continue. Called once for each. */
   readonly onFailed: (error: TransferError) => void;
 }
@@ -92,7 +97,8 @@ export async function startReceiver(
   await refuseOverlaps(targets);
   await using stack = new AsyncDisposableStack();
   const sharedMemory = shareMemory(options.memoryBytes, targets.length);
-  const serving = { clock, log, stateDir, sharedMemory, onFailed: events.onFailed, watchOf };
+  const { onFailed, onTrouble } = events;
+  const serving = { clock, log, stateDir, sharedMemory, onFailed, onTrouble, watchOf };
   const all = await openAll(options, serving, stack);
   const drain = { isDraining: false };
   const connections = new Connections({
@@ -100,7 +106,7 @@ export async function startReceiver(
     connectionsMax: options.maxConnections,
     onRefused: (address, reason) => all[0]?.activity.connectionRefused(address, reason),
   });
-  const fetch = serveAll(makeApps(all, { connections, keys, clock, drain, onSealed: events.onSealed }));
+  const fetch = serveAll(makeApps(all, { connections, keys, clock, drain, events }));
   const ready = Promise.withResolvers<void>();
   const server = await listen(options, keys.identity, { fetch, connections, ready: ready.promise });
   const tickets = await issueTickets(options, { all, keys, server, clock });
@@ -203,13 +209,13 @@ interface AppParts {
   readonly keys: Keys;
   readonly clock: Clock;
   readonly drain: { readonly isDraining: boolean };
-  readonly onSealed: () => void;
+  readonly events: ReceiverEvents;
 }
 
 /** By the id of the transfer. */
 function makeApps(
   all: readonly OpenServed[],
-  { connections, keys, clock, drain, onSealed }: AppParts,
+  { connections, keys, clock, drain, events }: AppParts,
 ): ReadonlyMap<string, ReturnType<typeof makeApp>> {
   const signatureChecks = new SignatureChecks(clock);
   return new Map(
@@ -226,8 +232,8 @@ function makeApps(
         isDraining: () => drain.isDraining,
         failure: () => one.failure,
         onSealed: () => {
-          receipts.keep(transfer);
-          onSealed();
+          receipts.keep(transfer, (path) => events.onReceipt(transfer, path));
+          events.onSealed();
         },
         bodyProgressTimeoutMs: BODY_PROGRESS_TIMEOUT_MS,
         responseProgressTimeoutMs: RESPONSE_PROGRESS_TIMEOUT_MS,

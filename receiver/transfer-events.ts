@@ -1,23 +1,33 @@
 /** What happens to the target's blocks, as lines of the log. */
 import type { TransferError } from '../common/errors.ts';
+import type { Trouble } from '../common/hooks.ts';
 import { formatSize } from '../common/units.ts';
 import type { Log } from './console/log.ts';
 import { MISMATCHES_MAX } from './durability/verify-blocks.ts';
 import type { TransferEvents } from './transfer/transfer.ts';
 
-/** @param path of the target. @param onLost a block is not what was written. */
-export function transferEvents(
-  path: string,
-  log: Log,
-  onJournalBroken: (error: TransferError) => void,
-  onLost: (index: number) => void,
-): TransferEvents {
+export interface EventParts {
+  readonly log: Log;
+  /** For what somebody should know of. */
+  readonly tell: (trouble: Trouble) => void;
+  readonly onJournalBroken: (error: TransferError) => void;
+  /** A block is not what was written. */
+  readonly onLost: (index: number) => void;
+}
+
+/** @param path of the target. */
+export function transferEvents(path: string, { log, tell, onJournalBroken, onLost }: EventParts): TransferEvents {
   const placeOf = (index: number, offset: number): string => `block ${index} (offset ${offset}) of ${path}`;
+  const warn = (code: string, message: string): void => {
+    log.warning(message);
+    tell({ code, message });
+  };
   return {
     onJournalBroken,
     onMismatch: (index, offset, count, reason) => {
       onLost(index);
-      log.warning(
+      warn(
+        'mismatch',
         `${placeOf(index, offset)} was read back: ${reason}; ` +
           (count < MISMATCHES_MAX
             ? `it will be sent again (${count} of ${MISMATCHES_MAX})`
@@ -25,11 +35,12 @@ export function transferEvents(
       );
     },
     onUnstable: (index, offset) =>
-      log.warning(`${placeOf(index, offset)} was read back wrong once and right the second time`),
+      warn('unstable', `${placeOf(index, offset)} was read back wrong once and right the second time`),
     onChanged: (index, offset, count) => {
       onLost(index);
       if (!isPowerOfTen(count)) return;
-      log.warning(
+      warn(
+        'foreign-writes',
         count === 1
           ? `${placeOf(index, offset)} is not what was written: another program has changed it ` +
               '(a mount, fsck, growpart, dd?)'
@@ -37,14 +48,18 @@ export function transferEvents(
       );
     },
     onForeignWrite: (bytes) =>
-      log.warning(
+      warn(
+        'foreign-writes',
         `another program has written to ${path}` +
           `${bytes === null ? '' : ` (${formatSize(bytes)} since the start)`}: ` +
           'everything is read back once more before the transfer is sealed',
       ),
     onAdopted: (blocks) => log.info(`adopted what ${path} held: ${blocks} blocks are listed now`),
     onAdoptionFailed: (error) =>
-      log.warning(`reading what ${path} held has stopped: ${error.message}; restart ddt-receive to resume`),
+      warn(
+        'io-error',
+        `reading what ${path} held has stopped: ${error.message}; restart ddt-receive to resume`,
+      ),
   };
 }
 

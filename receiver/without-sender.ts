@@ -32,14 +32,16 @@ export function withoutSender(options: WithoutSenderOptions, end: (reason: strin
       aloneSinceMs = nowMs;
       return;
     }
-    const isOpen = served.some(
-      ({ transfer: { opened, sealed }, failure }) =>
-        opened !== undefined && sealed === undefined && failure === undefined,
-    );
+    const isOpen = served.some(isUnfinished);
     const limitMs = hasCome && isOpen ? Math.max(RETURN_MS_MAX, withinMs) : withinMs;
     if (nowMs - aloneSinceMs < limitMs) return;
     clearInterval(timer);
     end(`no sender for ${formatDuration(limitMs)}: ending`);
   }, LOOK_MS);
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Claimed, not sealed, and able to continue. */
+export function isUnfinished({ transfer, failure }: Pick<Served, 'transfer' | 'failure'>): boolean {
+  return transfer.opened !== undefined && transfer.sealed === undefined && failure === undefined;
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
+import { BELL, ON_DONE, ON_TROUBLE, TROUBLE_AFTER, readHooks, type HookOptions } from '../common/hooks.ts';
 import { parseHostPort } from '../common/host-port.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
@@ -66,6 +67,7 @@ export interface SendOptions {
   readonly web: WatchAddress | undefined;
   /** Instead of a source: the receipt of a finished copy, to be shown on that page. */
   readonly show?: string;
+  readonly hooks: HookOptions;
 }
 
 /** For one of the sources. */
@@ -180,6 +182,10 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--keep-open', 'do not seal: a pass to be followed by another; exits with 3')
     .option('--yes', 'overwrite what is on the target without asking')
     .option('--receipt <file>', 'write the receipt here; of several into a folder')
+    .option(...ON_DONE)
+    .option(...ON_TROUBLE)
+    .option(...TROUBLE_AFTER)
+    .option(...BELL)
     .option('--ssh <command>', 'run this instead of ssh: "ssh -i key"')
     .option('--program <file>', 'the ddt-linux-x64 or -arm64 to bring there')
     .option('--remote-program <command>', 'run this there, and bring nothing')
@@ -269,6 +275,7 @@ function readOptions(command: Command): SendOptions {
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
     web: readWatchAddress(raw['web'], raw['webKeyFile']),
     ...(raw['show'] === undefined ? {} : { show: readShow(command, raw['show']) }),
+    hooks: readHooks(command.opts()),
   };
 }
 

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { systemClock, systemRandom } from '../common/clock.ts';
 import { DIGESTS } from '../common/digest/digest.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
+import { Hooks } from '../common/hooks.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
 import { failureText, redact } from '../common/text.ts';
@@ -45,8 +46,17 @@ export async function runSend(
   const pulled = options.isPulled ? await Pulled.open(own.out) : undefined;
   const outputs = pulled?.outputs ?? own;
   await using watch = await openWatch(options);
-  const reporter = await makeReporter(options.progress, outputs, watch?.watch);
+  const reporter = await makeReporter(options.progress, outputs, {
+    watch: watch?.watch,
+    trouble: { afterMs: options.hooks.troubleAfterMs, tell: (trouble) => hooks.trouble(trouble) },
+  });
   if (watch !== undefined) reporter.always(`web      ${watch.url}`);
+  const hooks = new Hooks(options.hooks, {
+    program: 'ddt-send',
+    clock: systemClock,
+    warn: (warning) => reporter.warning({ warning }),
+    ring: () => reporter.ring(),
+  });
   void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals(exit);
   const notes = watch?.watch.notes;
@@ -54,15 +64,37 @@ export async function runSend(
   pulled?.onProgressAsked(() => reporter.progressNow());
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
+  const parts = { reporter, signals, outputs, pulled, notes, hooks };
   try {
-    return await signals.bound(run(options, { reporter, signals, outputs, pulled, notes }));
+    const status = await signals.bound(run(options, parts));
+    await tellEnd(status, options, parts);
+    return status;
   } catch (error) {
     if (!(error instanceof TransferError)) {
       reporter.failed({ code: 'bug', message: String(error) });
+      await tellEnd(EXIT_STATUS.bug, options, parts);
       throw error;
     }
-    return reportFailure(error, { reporter, signals, outputs });
+    const status = reportFailure(error, parts);
+    if (error.kind !== 'interrupted') await tellEnd(status, options, parts);
+    return status;
   }
+}
+
+/** Anyone who presses Ctrl-C now has seen the end. */
+async function tellEnd(status: number, options: SendOptions, parts: RunParts): Promise<void> {
+  const { reporter, hooks, signals } = parts;
+  const { lastWord } = reporter;
+  const isProven = status === EXIT_STATUS.verified;
+  const isFinished = isProven || status === EXIT_STATUS.unproven;
+  hooks.ended({
+    source: options.sources.join(', '),
+    ...lastWord,
+    status,
+    result: isProven ? 'verified' : isFinished ? 'unproven' : 'failed',
+    receipt: lastWord.code === 'done' ? options.receiptFile : undefined,
+  });
+  await signals.unlessInterrupted(hooks.finish());
 }
 
 /**
@@ -108,6 +140,7 @@ interface RunParts {
   readonly pulled: Pulled | undefined;
   /** undefined: nobody watches. */
   readonly notes: BlockNotes | undefined;
+  readonly hooks: Hooks;
 }
 
 /** @returns the exit status. */
@@ -166,7 +199,13 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
   assert(first !== undefined);
   if (more.length === 0) return await sendDisk(first, context);
   const several = disks.map((disk) => oneOfSeveral(disk, preflights, context));
-  return await sendSeveral(several, { reporter, fail: (error) => reportFailure(error, parts) });
+  const fail = (error: TransferError): number => {
+    const status = reportFailure(error, parts);
+    // The others continue.
+    parts.hooks.trouble(reporter.lastWord);
+    return status;
+  };
+  return await sendSeveral(several, { reporter, fail });
 }
 
 /** The options of each source. */

@@ -71,6 +71,7 @@ export function makeDisk(parts: DiskParts): Disk {
     source,
     meet: async (found) => {
       reporter.connected();
+      reporter.about({ source: options.source, target: found.target.path });
       await preflight.checkTarget(found, isAnswered);
       const isReadOnly = options.isDryRun || options.isProbe || options.isCheck;
       if (!isReadOnly) noteOutcome('open');

@@ -14,7 +14,7 @@ export interface DiskToSend {
 }
 
 export interface SeveralParts {
-  readonly reporter: Pick<Reporter, 'disk' | 'fact'>;
+  readonly reporter: Pick<Reporter, 'disk' | 'results'>;
   /** Prints why a disk has failed. @returns the exit status. */
   readonly fail: (error: TransferError) => number;
 }
@@ -53,7 +53,7 @@ export async function sendSeveral(disks: readonly DiskToSend[], parts: SeveralPa
     statuses.set(disk.facts.number, status);
     if (isOfAll) break;
   }
-  for (const { facts } of met) parts.reporter.fact(resultLine(facts, statuses.get(facts.number)));
+  parts.reporter.results(met.map(({ facts }) => resultOf(facts, statuses.get(facts.number))));
   return Math.max(...statuses.values());
 }
 
@@ -80,8 +80,8 @@ function codeOf({ code, cause }: TransferError): ErrorCode {
   return code === 'no-progress' && cause instanceof TransferError ? cause.code : code;
 }
 
-/** `result   1 of 2: /dev/sda to /dev/vdb: verified`. */
-function resultLine({ number, count, source, target }: DiskFacts, status: number | undefined): string {
+/** `1 of 2: /dev/sda to /dev/vdb: verified`. */
+function resultOf({ number, count, source, target }: DiskFacts, status: number | undefined): string {
   const result =
     status === undefined
       ? 'not begun'
@@ -90,5 +90,5 @@ function resultLine({ number, count, source, target }: DiskFacts, status: number
         : status === EXIT_STATUS.unproven
           ? 'finished, not proven'
           : `failed (exit status ${status})`;
-  return `result   ${number} of ${count}: ${source} to ${target}: ${result}`;
+  return `${number} of ${count}: ${source} to ${target}: ${result}`;
 }

@@ -7,6 +7,7 @@ import { countAreas, formatAreas, type Area } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import type { TransferError } from '../../common/errors.ts';
+import type { Trouble } from '../../common/hooks.ts';
 import type { Claim, SourceDescription } from '../../common/protocol/protocol.ts';
 import { printable } from '../../common/text.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
@@ -60,12 +61,15 @@ export interface ActivityOptions {
   readonly strangersLog?: Omit<Log, 'of'>;
   readonly clock: Clock;
   readonly intervalMs?: number;
+  /** For what somebody should know of. */
+  readonly tell?: (trouble: Trouble) => void;
 }
 
 export class Activity implements Disposable {
   readonly #log: Omit<Log, 'of'>;
   readonly #clock: Clock;
   readonly #intervalMs: number;
+  readonly #tell: (trouble: Trouble) => void;
   readonly #end = new AbortController();
   readonly #areas: AreaReport;
   readonly #tokens: RecurringWarning;
@@ -78,22 +82,26 @@ export class Activity implements Disposable {
   #absence: Absence | undefined;
   #receivedBytes = (): number => 0;
 
-  constructor({ log, strangersLog = log, clock, intervalMs = INTERVAL_MS }: ActivityOptions) {
+  constructor(options: ActivityOptions) {
+    const { log, strangersLog = log, clock, intervalMs = INTERVAL_MS, tell = () => {} } = options;
     this.#log = log;
     this.#clock = clock;
     this.#intervalMs = intervalMs;
-    const options: RecurringOptions = { log, clock, intervalMs };
+    this.#tell = tell;
+    const recurring: RecurringOptions = { log, clock, intervalMs };
     this.#areas = new AreaReport(clock, (areas) => {
       const where = formatAreas(areas, AREAS_NAMED_MAX);
-      log.warning(`unreadable areas of the source, replaced by zeros: ${where} (${countAreas(areas)})`);
+      const message = `unreadable areas of the source, replaced by zeros: ${where} (${countAreas(areas)})`;
+      log.warning(message);
+      tell({ code: 'unreadable', message });
     });
-    this.#tokens = new RecurringWarning({ ...options, log: strangersLog, action: 'refuse' });
-    this.#connections = new RecurringWarning({ ...options, log: strangersLog, action: 'refuse' });
-    this.#claims = new RecurringWarning(options);
-    this.#secondSenders = new RecurringWarning(options);
-    this.#failures = new RecurringWarning(options);
-    this.#space = new Outage(options, 'there is room again');
-    this.#target = new Outage(options, 'the target works again');
+    this.#tokens = new RecurringWarning({ ...recurring, log: strangersLog, action: 'refuse' });
+    this.#connections = new RecurringWarning({ ...recurring, log: strangersLog, action: 'refuse' });
+    this.#claims = new RecurringWarning(recurring);
+    this.#secondSenders = new RecurringWarning(recurring);
+    this.#failures = new RecurringWarning(recurring);
+    this.#space = new Outage(recurring, 'there is room again');
+    this.#target = new Outage(recurring, 'the target works again');
   }
 
   /**
@@ -188,7 +196,9 @@ export class Activity implements Disposable {
     } else if (code === 'in-use') {
       this.#secondSenders.add(`a sender at ${address} has to wait: ${message}`);
     } else if (code === 'no-space') {
-      this.#space.fail(`${message}: free some space, and the transfer continues by itself`, at);
+      const text = `${message}: free some space, and the transfer continues by itself`;
+      this.#space.fail(text, at);
+      this.#tell({ code, message: text });
     } else if (method === 'PUT' && path === '/transfer') {
       this.#claims.add(`refused the claim of ${address}: ${message}`);
     } else if (kind === 'device' && (code !== 'io-error' || method === 'GET')) {
@@ -200,7 +210,9 @@ export class Activity implements Disposable {
   /** A write or a flush failed, and the epoch ended. */
   targetFailed(error: TransferError, lostBlocks: number): void {
     const blocks = lostBlocks === 1 ? '1 block that was' : `${lostBlocks} blocks that were`;
-    this.#target.fail(`${error.message}; ${blocks} not flushed yet will be sent again`);
+    const text = `${error.message}; ${blocks} not flushed yet will be sent again`;
+    this.#target.fail(text);
+    this.#tell({ code: error.code, message: text });
   }
 
   /** To be called with every reply. */

@@ -6,6 +6,7 @@ import { GIVING_UP } from './privileges.ts';
 import { HOLDING } from './holding.ts';
 import { FUZZED } from './fuzzed.ts';
 import { KEEPING } from './keeping.ts';
+import { NOTIFYING } from './notifying.ts';
 import { OTHERS } from './others.ts';
 import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
@@ -36,6 +37,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SIGNERS,
   ...THROUGH_SSH,
   ...FUZZED,
+  ...NOTIFYING,
   ...BUILDING,
   ...WATCHING,
 ];

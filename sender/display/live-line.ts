@@ -45,6 +45,13 @@ export const ASCII_STYLE: BarStyle = {
   right: ']',
 };
 
+/** `38 % ddt-send /dev/sdc`, for the title of the window. */
+export function titleOf(snapshot: Snapshot, isWaiting: boolean, source = ''): string {
+  const { text } = PROGRESS_COLUMNS.find(({ name }) => name === 'percent') ?? {};
+  const words = [text?.(snapshot)?.trim(), isWaiting ? 'waiting:' : undefined, 'ddt-send', source];
+  return words.filter((word) => word !== undefined && word !== '').join(' ');
+}
+
 /** @returns one line, and a second one in an outage; none is wider than `columns` - 1. */
 export function liveLines(
   snapshot: Snapshot,

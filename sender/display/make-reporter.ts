@@ -3,14 +3,15 @@ import { systemClock } from '../../common/clock.ts';
 import type { LiveArea } from '../../common/io/live-area.ts';
 import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts';
 import type { TextOutput } from '../../common/io/terminal-output.ts';
+import { TerminalTitle, hasTitle } from '../../common/io/terminal-title.ts';
 import { ASCII_STYLE, BLOCKS_STYLE, type BarStyle } from './live-line.ts';
-import { Reporter, type ProgressFormat } from './reporter.ts';
-import type { ReporterWatch } from './reporter-watch.ts';
+import { Reporter, type ProgressFormat, type ReporterOptions } from './reporter.ts';
 
 /** What the live line is drawn on. */
 export interface Screen {
   readonly area: LiveArea;
   readonly style: BarStyle;
+  readonly title?: TerminalTitle;
 }
 
 export interface Outputs {
@@ -23,7 +24,7 @@ export interface Outputs {
 export async function makeReporter(
   wanted: ProgressFormat | 'auto',
   { out, err, screen }: Outputs,
-  watch?: ReporterWatch,
+  { watch, trouble }: Pick<ReporterOptions, 'watch' | 'trouble'> = {},
 ): Promise<Reporter> {
   const canDraw = screen === undefined ? canDrawOn(process.stderr, process.env['TERM']) : screen !== null;
   const isAuto = wanted === 'auto' || (wanted === 'tty' && !canDraw);
@@ -36,6 +37,7 @@ export async function makeReporter(
     writeOut: (text) => void out.write(text),
     writeErr,
     watch,
+    trouble,
     ...(format === 'tty' ? { live: screen ?? (await ownScreen(writeErr)) } : {}),
   });
 }
@@ -44,5 +46,6 @@ export async function makeReporter(
 async function ownScreen(write: (text: string) => void): Promise<Screen> {
   const { TerminalArea } = await import('../../common/io/live-area.ts');
   const style = hasBlockCharacters(process.env) ? BLOCKS_STYLE : ASCII_STYLE;
-  return { area: new TerminalArea(process.stderr, write), style };
+  const title = hasTitle(process.env) ? { title: new TerminalTitle(write) } : {};
+  return { area: new TerminalArea(process.stderr, write), style, ...title };
 }

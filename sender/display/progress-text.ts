@@ -40,15 +40,20 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
   };
 }
 
-export function doneText(facts: DoneFacts, targetPath: string): string {
+export function doneSentence(facts: DoneFacts, targetPath: string): string {
   const { counters } = facts;
   const { verifiedAt } = facts;
   // Where nothing was sent the date is the news.
   const isProof = verifiedAt !== null && counters.skipped === counters.total;
   const when = isProof ? ` (${verifiedAt.slice(0, 19).replace('T', ' ')} UTC)` : '';
   const how = facts.verified === 'none' ? 'durable, NOT read back' : `durable, read back and equal${when}`;
+  return `${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`;
+}
+
+export function doneText(facts: DoneFacts, targetPath: string): string {
+  const { counters } = facts;
   return [
-    `done     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`,
+    `done     ${doneSentence(facts, targetPath)}`,
     `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
@@ -113,6 +118,12 @@ export function probeText(facts: ProbeFacts): string {
     `probe    ${time}: the ${limit} is the limit; zeros and compression make it less; nothing was written`,
     '',
   ].join('\n');
+}
+
+/** A result in one line, for those who are not looking. @param text its lines, each after a name. */
+export function lastWordOf(code: string, text: string): { code: string; message: string } {
+  const lines = text.trimEnd().split('\n');
+  return { code, message: lines.map((line) => line.replace(/^(dry run|\w+) +/, '')).join('; ') };
 }
 
 function unreadableText(areas: readonly Area[]): string {

@@ -5,6 +5,7 @@
 import type { Area } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { TransferError } from '../../common/errors.ts';
+import type { Trouble } from '../../common/hooks.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { RateMeter } from '../../common/rate.ts';
 import { redact } from '../../common/text.ts';
@@ -15,22 +16,26 @@ import type { Comparison } from '../transfer/comparison.ts';
 import type { Observed, SendReporter } from '../transfer/reporter-port.ts';
 import { Eta } from './eta.ts';
 import type { LiveArea } from '../../common/io/live-area.ts';
-import { liveLines, type BarStyle } from './live-line.ts';
+import type { TerminalTitle } from '../../common/io/terminal-title.ts';
+import { liveLines, titleOf, type BarStyle } from './live-line.ts';
 import { OutageReport } from './outage-report.ts';
 import { textOf, waitingEvent, type Waiting } from './outage.ts';
 import type { Snapshot } from './progress-columns.ts';
 import { comparisonEvent, comparisonText, differenceSentences } from './comparison-text.ts';
 import {
   doneEvent,
+  doneSentence,
   doneText,
   dryRunText,
   keptOpenEvent,
   keptOpenText,
+  lastWordOf,
   probeText,
   progressEvent,
   progressLine,
 } from './progress-text.ts';
 import type { ReporterWatch } from './reporter-watch.ts';
+import { TroubleWatch, type TroubleOptions } from './trouble.ts';
 import { UnreadableReport } from './unreadable-report.ts';
 
 export type ProgressFormat = 'tty' | 'plain' | 'json' | 'none';
@@ -51,9 +56,11 @@ export interface ReporterOptions {
   readonly writeOut: (text: string) => void;
   readonly writeErr: (text: string) => void;
   /** For the format `tty`; everything else for people goes through the area too. */
-  readonly live?: { readonly area: LiveArea; readonly style: BarStyle };
+  readonly live?: { readonly area: LiveArea; readonly style: BarStyle; readonly title?: TerminalTitle };
   /** Is shown the same, whatever the format. */
   readonly watch?: ReporterWatch | undefined;
+  /** Who is called in trouble. */
+  readonly trouble?: TroubleOptions | undefined;
 }
 
 /** Which of several disks it is, from 1. */
@@ -71,6 +78,9 @@ export class Reporter implements SendReporter {
   #eta = new Eta();
   readonly #unreadable: UnreadableReport;
   readonly #outages: OutageReport;
+  readonly #trouble: TroubleWatch | undefined;
+  #lastWord: Trouble = { code: 'none', message: '' };
+  #names: Pick<Trouble, 'source' | 'target'> = {};
   #observed: Observed | undefined;
   #timer: NodeJS.Timeout | undefined;
   #connecting: NodeJS.Timeout | undefined;
@@ -81,7 +91,13 @@ export class Reporter implements SendReporter {
 
   constructor(options: ReporterOptions) {
     this.#options = options;
-    this.#unreadable = new UnreadableReport(options.clock, (warning) => this.warning({ warning }));
+    this.#unreadable = new UnreadableReport(options.clock, (warning) => {
+      this.warning({ warning });
+      this.#note({ code: 'unreadable', message: warning });
+    });
+    const { trouble } = options;
+    this.#trouble =
+      trouble && new TroubleWatch({ ...trouble, tell: (one) => trouble.tell({ ...this.#names, ...one }) });
     this.#outages = new OutageReport({
       clock: options.clock,
       warn: (warning) => this.warning({ warning }),
@@ -99,6 +115,16 @@ export class Reporter implements SendReporter {
   /** A fact that somebody has asked for by an option: whatever the format. */
   always(text: string): void {
     this.#print(`${text}\n`);
+  }
+
+  /** What trouble is about. */
+  about(names: { readonly source: string; readonly target: string }): void {
+    this.#names = names;
+  }
+
+  /** What there is to say at the end. */
+  get lastWord(): Trouble {
+    return { ...this.#names, ...this.#lastWord };
   }
 
   /** The first contact; named when it takes long. */
@@ -129,6 +155,13 @@ export class Reporter implements SendReporter {
     if (this.#options.format === 'json') this.#writeEvent({ event: 'disk', ...facts });
   }
 
+  /** Of several disks, one sentence each. */
+  results(sentences: readonly string[]): void {
+    for (const sentence of sentences) this.fact(`result   ${sentence}`);
+    this.#lastWord = { code: 'several', message: sentences.join('; ') };
+    this.#names = {};
+  }
+
   start(observed: Observed): void {
     this.#observed = observed;
     this.#outages.begin();
@@ -145,6 +178,7 @@ export class Reporter implements SendReporter {
     this.#unreadable.report();
     this.#observed = undefined;
     this.#options.live?.area.end();
+    this.#options.live?.title?.end();
   }
 
   /** Something wrong that does not end the run: for people, whatever the format. */
@@ -157,6 +191,11 @@ export class Reporter implements SendReporter {
   /** What to type after the copy: for people, as a fact is. */
   hint(text: string): void {
     this.fact(`ddt-send: hint: ${redact(text)}`);
+  }
+
+  /** Of the terminal. */
+  ring(): void {
+    if (this.#options.isTerminal) this.#print('\x07');
   }
 
   /** A line for people, whatever the format: somebody has asked. */
@@ -176,6 +215,7 @@ export class Reporter implements SendReporter {
     if (this.#observed !== undefined) return;
     const waiting = this.#outages.waiting(0);
     this.#options.watch?.waiting(waiting);
+    this.#trouble?.follow(waiting);
     this.#writeWaiting(waiting);
   }
 
@@ -185,10 +225,18 @@ export class Reporter implements SendReporter {
 
   noteOtherSource(differentCount: number, recordedCount: number): void {
     const what = `${differentCount} of the first ${recordedCount} blocks that the target had recorded`;
-    this.warning({
-      warning: `${what} differ from this source: was another one copied before?`,
-      hint: 'if this is the wrong source, end this run now: it overwrites them',
-    });
+    const message = `${what} differ from this source: was another one copied before?`;
+    const hint = 'if this is the wrong source, end this run now: it overwrites them';
+    this.warning({ warning: message, hint });
+    this.#note({ code: 'other-source', message, hint });
+  }
+
+  noteLost(count: number): void {
+    const blocks = count === 1 ? 'a block was' : `${count} blocks were`;
+    const message = `${blocks} lost on the target after they had been durable: sent again`;
+    const hint = 'the log of ddt-receive says why';
+    this.warning({ warning: message, hint });
+    this.#note({ code: 'lost', message, hint });
   }
 
   noteUnreadable(areas: readonly Area[]): void {
@@ -211,6 +259,7 @@ export class Reporter implements SendReporter {
     }
     this.stop();
     this.#options.watch?.ended({ kind: 'done', facts, targetPath });
+    this.#lastWord = { code: 'done', message: doneSentence(facts, targetPath) };
     if (format === 'json') this.#writeEvent(doneEvent(facts));
     else if (format !== 'none') writeOut(doneText(facts, targetPath));
   }
@@ -218,6 +267,7 @@ export class Reporter implements SendReporter {
   dryRun(facts: DryRunFacts): void {
     const { format, writeOut } = this.#options;
     this.stop();
+    this.#lastWord = lastWordOf('dry-run', dryRunText(facts));
     if (format === 'json') this.#writeEvent({ event: 'dry-run', ...facts });
     else if (format !== 'none') writeOut(dryRunText(facts));
   }
@@ -225,6 +275,7 @@ export class Reporter implements SendReporter {
   probed(facts: ProbeFacts): void {
     const { format, writeOut } = this.#options;
     this.stop();
+    this.#lastWord = lastWordOf('probe', probeText(facts));
     if (format === 'json') this.#writeEvent({ event: 'probe', ...facts });
     else if (format !== 'none') writeOut(probeText(facts));
   }
@@ -234,6 +285,7 @@ export class Reporter implements SendReporter {
     const { format, writeOut } = this.#options;
     this.stop();
     this.#options.watch?.ended({ kind: 'compared', comparison, targetPath });
+    this.#lastWord = lastWordOf('compared', comparisonText(comparison, targetPath));
     if (format === 'json') this.#writeEvent(comparisonEvent(comparison));
     else if (format !== 'none') writeOut(comparisonText(comparison, targetPath));
     // Otherwise nothing would say why the exit status is not 0.
@@ -245,6 +297,7 @@ export class Reporter implements SendReporter {
     const { format, writeOut } = this.#options;
     this.stop();
     this.#options.watch?.ended({ kind: 'kept-open', facts, targetPath });
+    this.#lastWord = lastWordOf('kept-open', keptOpenText(facts, targetPath));
     if (format === 'json') this.#writeEvent(keptOpenEvent(facts));
     else if (format !== 'none') writeOut(keptOpenText(facts, targetPath));
   }
@@ -252,10 +305,15 @@ export class Reporter implements SendReporter {
   failed(error: { code: string; message: string; hint?: string | undefined }): void {
     this.stop();
     this.#options.watch?.ended({ kind: 'failed', error: { message: error.message, hint: error.hint } });
+    this.#lastWord = { code: error.code, message: error.message, hint: error.hint };
     if (this.#options.format !== 'json') return;
     const message = redact(error.message);
     const hint = error.hint === undefined ? {} : { hint: redact(error.hint) };
     this.#writeEvent({ event: 'failed', code: error.code, message, ...hint });
+  }
+
+  #note(trouble: Trouble): void {
+    this.#trouble?.note(trouble);
   }
 
   get #isLive(): boolean {
@@ -281,6 +339,7 @@ export class Reporter implements SendReporter {
     if (observed === undefined) return;
     this.#unreadable.reportIfDue();
     const waiting = this.#outages.follow(observed);
+    this.#trouble?.follow(waiting);
     const snapshot = this.#snapshot(observed, waiting);
     this.#connections = snapshot.connections;
     const { format, live, watch } = this.#options;
@@ -291,6 +350,7 @@ export class Reporter implements SendReporter {
     if (format === 'tty' && live !== undefined) {
       const outage = waiting === undefined ? undefined : textOf(waiting);
       live.area.draw((columns) => liveLines(snapshot, outage, columns, live.style));
+      live.title?.show(titleOf(snapshot, outage !== undefined, this.#names.source));
     }
     // For the next tick: reading the kernel's tables takes a moment.
     void observed.look();

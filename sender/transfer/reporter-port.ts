@@ -31,6 +31,8 @@ export interface SendReporter {
   noteRoom(): void;
   /** Of the first blocks that the target had recorded, most are not those of this source. */
   noteOtherSource(differentCount: number, recordedCount: number): void;
+  /** Blocks that the target had, and has no more: they are sent again. */
+  noteLost(count: number): void;
   /** Unreadable areas of the source that become zeros on the target. */
   noteUnreadable(areas: readonly Area[]): void;
   /** Areas that have become unreadable, and whose bytes the target has from an earlier run. */

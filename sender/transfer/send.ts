@@ -29,6 +29,7 @@ import type { Stream } from '../source/stream.ts';
 import { refuseEmpty } from '../source/make-supply.ts';
 import { Transmission } from './transmission.ts';
 import { blockCountOf } from '../../common/geometry.ts';
+import { countOf, type Range } from '../../common/ranges.ts';
 
 export interface SendRequest {
   readonly source: Source | Stream;
@@ -143,7 +144,11 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   // Opened again for unreadable areas, it still takes no other block.
   const isStillSealed = !transmission.isReopened || (sealed?.count ?? 0) > 0;
   const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
-  const completion = await complete(async (ranges) => await transmission.sendAgain(ranges), {
+  const sendAgain = async (ranges: readonly Range[]): Promise<void> => {
+    reporter.noteLost(countOf(ranges));
+    await transmission.sendAgain(ranges);
+  };
+  const completion = await complete(sendAgain, {
     ...parts,
     counters,
     request: sealRequest,

@@ -1,9 +1,10 @@
 /** What people see of a real transfer on a real terminal, as tmux(1) shows it. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts';
+import { hasTitle } from '../../common/io/terminal-title.ts';
 import { prng } from '../support/prng.ts';
 import {
   environment,
@@ -59,6 +60,15 @@ class Terminal implements AsyncDisposable {
   /** Without the lines that are empty at the end. */
   async screen(): Promise<string[]> {
     return (await this.#tmux('capture-pane', '-p')).trimEnd().split('\n');
+  }
+
+  async title(): Promise<string> {
+    return (await this.#tmux('display', '-p', '#{pane_title}')).trim();
+  }
+
+  /** What is written to it from now on, into a file. */
+  async record(path: string): Promise<void> {
+    await this.#tmux('pipe-pane', `exec cat > '${path}'`);
   }
 
   async hasCursor(): Promise<boolean> {
@@ -128,14 +138,24 @@ for (const columns of [60, 80, 200]) {
     { skip },
     async () => {
       await using all = await scene(columns);
-      await all.terminal.type(all.command);
+      await using folder = await tempDir();
+      const recorded = join(folder.path, 'recorded');
+      const title = await all.terminal.title();
+      await all.terminal.record(recorded);
+      const bell = columns === 80 ? '--bell ' : '';
+      await all.terminal.type(all.command.replace('--block-size', `${bell}--block-size`));
       const early = await all.terminal.shows(/^ *[1-9]\d? % .* (sent|durable|verified).* ETA \d+ s$/m);
       assert.equal(early.filter((line) => LIVE_LINE.test(line)).length, 1, early.join('\n'));
       assert.equal(early.join('\n').includes('▕'), columns >= 80);
       assert.equal(early.join('\n').includes('2 connections'), columns >= 80);
+      assert.match(await all.terminal.title(), /^[\d.]+ % ddt-send \/.*source\.img$/);
       const late = await all.terminal.shows(/^status 0$/m);
       assert.equal(late.filter((line) => LIVE_LINE.test(line)).length, 1, late.join('\n'));
       assert.match(late.join('\n'), /^100 % .*4 MiB verified.*\n(done .*\n)/m);
+      assert.equal(await all.terminal.title(), title, 'put back');
+      const parts = (await readFile(recorded, 'utf8')).split('\x07');
+      assert.equal(parts.length, columns === 80 ? 2 : 1, 'it rings once, where that is wanted');
+      if (columns === 80) assert.match(parts[0] ?? '', /done [\s\S]*\nblocks /, 'after the result');
     },
   );
 }
@@ -175,8 +195,9 @@ test('a terminal that changes its width still has one line', { skip }, async () 
   }
 });
 
-test('Ctrl-C leaves the last state, the message below it, and the cursor', { skip }, async () => {
+test('Ctrl-C leaves the last state, the message below it, the cursor and the title', { skip }, async () => {
   await using all = await scene(80);
+  const title = await all.terminal.title();
   await all.terminal.type(all.command);
   await all.terminal.shows(/^ *[1-9]\d? % .* (sent|durable|verified)/m);
   await all.terminal.press('C-c');
@@ -188,6 +209,7 @@ test('Ctrl-C leaves the last state, the message below it, and the cursor', { ski
     'status 130',
   ]);
   assert(await all.terminal.hasCursor());
+  assert.equal(await all.terminal.title(), title);
 });
 
 test(
@@ -234,4 +256,11 @@ test('only terminals that can are redrawn, and bars use the characters that they
   assert.equal(hasBlockCharacters({ LANG: 'C', LC_CTYPE: 'C.utf8' }), true);
   assert.equal(hasBlockCharacters({ LANG: 'C.UTF-8', TERM: 'linux' }), false);
   assert.equal(hasBlockCharacters({}), false);
+});
+
+test('a title is shown where it can be put back', () => {
+  for (const TERM of ['xterm-256color', 'tmux', 'st', 'foot-extra']) assert(hasTitle({ TERM }), TERM);
+  for (const TERM of ['linux', 'dumb', 'vt220', 'screen.xterm-256color', 'stterm', ''])
+    assert(!hasTitle({ TERM }), TERM);
+  assert(!hasTitle({}) && hasTitle({ TERM: 'screen-256color', TMUX: '/tmp/tmux,1,0' }));
 });

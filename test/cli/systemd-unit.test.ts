@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { readDocument } from '../support/documents.ts';
 import { loopDevice, skipUnlessLoop } from '../support/loop-device.ts';
 import { MIB, SCRIPTS, assertEqualFiles, sendAll, startReceiver } from '../support/processes.ts';
 import { prng } from '../support/prng.ts';
@@ -36,6 +37,16 @@ test('systemd accepts the unit', { skip }, async () => {
   await writeFile(path, (await readFile(UNIT, 'utf8')).replace('/usr/local/bin/', `${SCRIPTS}/`));
   const { status, stderr } = await run('systemd-analyze', ['verify', path]);
   assert.deepEqual([status, stderr], [0, '']);
+});
+
+test('systemd accepts the unit of the guide that sends mail', { skip }, async () => {
+  await using folder = await tempDir();
+  const guide = await readDocument('docs/guide/notifications.md');
+  const [, name = '', unit = ''] = /<!-- run unit (\S+) -->\n```ini\n(.*?)```/s.exec(guide) ?? [];
+  const path = join(folder.path, name.replace('@', '@sealed'));
+  await writeFile(path, unit);
+  const { status, stderr } = await run('systemd-analyze', ['verify', path]);
+  assert.deepEqual([name, status, stderr], ['notify@.service', 0, '']);
 });
 
 test('a copy needs no capability and no system call but those of the unit', { skip }, async () => {

@@ -46,8 +46,14 @@ async function startOn(
     tlsKey: undefined,
     curlHelp: false,
     web: undefined,
+    hooks: { onDone: undefined, onTrouble: undefined, troubleAfterMs: 300_000, isBell: false },
   } as const;
-  const events = { onSealed: () => {}, onFailed: (error: Error) => assert.fail(error) };
+  const events = {
+    onSealed: () => {},
+    onReceipt: () => {},
+    onTrouble: () => {},
+    onFailed: (error: Error) => assert.fail(error),
+  };
   const { served, stop } = await startReceiver(options, {
     clock: systemClock,
     log: makeLog('text', systemClock, onLine),

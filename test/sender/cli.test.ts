@@ -34,6 +34,7 @@ const DEFAULTS: SendOptions = {
   mapfile: undefined,
   progress: 'auto',
   web: undefined,
+  hooks: { onDone: undefined, onTrouble: undefined, troubleAfterMs: 300_000, isBell: false },
 };
 
 function parse(...argv: readonly string[]): SendOptions | 'help' {
@@ -162,6 +163,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     onReadError: 'zero',
     mapfile: 'disk.map',
     progress: 'json',
+    hooks: { onDone: 'mail root', onTrouble: 'logger "$DDT_CODE"', troubleAfterMs: 60_000, isBell: true },
   };
   const files = [
     '--ticket-file',
@@ -184,6 +186,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     '--digest',
     'blake3',
   );
+  rest.push('--on-done', 'mail root', '--on-trouble', 'logger "$DDT_CODE"', '--trouble-after=1m', '--bell');
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
@@ -282,7 +285,7 @@ test('help goes to standard output, fits 80 columns, breaks no word and names ev
     const print = (part: string): void => void (text += part);
     assert.equal(parseSendArgs(['/dev/sdc', flag], print), 'help');
     const lines = text.trimEnd().split('\n');
-    assert(lines.length <= 82, `${lines.length} lines`);
+    assert(lines.length <= 86, `${lines.length} lines`);
     assert.deepEqual(
       lines.filter((line) => line.length > 80),
       [],

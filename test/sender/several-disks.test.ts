@@ -44,7 +44,8 @@ async function sent(
       source: string;
       target: string;
     }) => void steps.push(`${number}/${count} ${source} ${target}`),
-    fact: (text: string) => void results.push(text.replace(/^.*: /, '')),
+    results: (sentences: readonly string[]) =>
+      void results.push(...sentences.map((text) => text.replace(/^.*: /, ''))),
   };
   const status = await sendSeveral(disks, { reporter, fail: (error) => exitStatusOf(error.kind) });
   return { steps, results, status };

@@ -94,6 +94,7 @@ export class SimSender implements SenderProcess {
           noteKept: () => {},
           noteRoom: () => {},
           noteOtherSource: () => {},
+          noteLost: () => {},
           noteRetry: (error) => scheduler.trace(`retry ${error.code}`),
         },
       },

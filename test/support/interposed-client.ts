@@ -111,6 +111,7 @@ export async function sendThrough(
         noteRetry: () => {},
         noteRoom: () => {},
         noteOtherSource: () => {},
+        noteLost: () => {},
         noteUnreadable: () => {},
         noteKept: () => {},
       },

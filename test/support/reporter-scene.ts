@@ -1,5 +1,6 @@
 /** A reporter with recorded output, and time that the test controls. */
 import type { TestContext } from 'node:test';
+import type { Trouble } from '../../common/hooks.ts';
 import type { Draw } from '../../common/io/live-area.ts';
 import { BLOCKS_STYLE } from '../../sender/display/live-line.ts';
 import type { BlockCounters, DoneFacts } from '../../sender/transfer/counters.ts';
@@ -22,6 +23,8 @@ export interface ReporterScene extends Disposable {
   readonly err: string[];
   /** Of the live area, at 100 columns: each state that was drawn. */
   readonly drawn: string[];
+  /** An outage is one after five minutes. */
+  readonly troubles: Trouble[];
   /** Advances the clock and the reporter's timers, a second at a time or by the fraction given. */
   pass(seconds: number): Promise<void>;
   start(): void;
@@ -51,6 +54,7 @@ export function reporterScene(
     print: (text: string) => err.push(text),
     end: () => drawn.push('end'),
   };
+  const troubles: Trouble[] = [];
   const line: ReporterScene['line'] = { connections: 4 };
   const reporter = new Reporter({
     format,
@@ -58,6 +62,7 @@ export function reporterScene(
     clock,
     writeOut: (text) => out.push(text),
     writeErr: (text) => err.push(text),
+    trouble: { afterMs: 300_000, tell: (trouble) => troubles.push(trouble) },
     ...(format === 'tty' ? { live: { area, style: BLOCKS_STYLE } } : {}),
   });
   return {
@@ -68,6 +73,7 @@ export function reporterScene(
     out,
     err,
     drawn,
+    troubles,
     async pass(seconds) {
       for (let leftMs = seconds * 1000; leftMs > 0; leftMs -= 1000) {
         const stepMs = Math.min(1000, leftMs);

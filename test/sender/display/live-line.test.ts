@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { ASCII_STYLE, BLOCKS_STYLE, liveLines } from '../../../sender/display/live-line.ts';
+import { ASCII_STYLE, BLOCKS_STYLE, liveLines, titleOf } from '../../../sender/display/live-line.ts';
 import type { OutageText } from '../../../sender/display/outage.ts';
 import type { Snapshot } from '../../../sender/display/progress-columns.ts';
 
@@ -157,4 +157,10 @@ test('an outage is shown below, shorter where there is less room', () => {
       'waiting for the receiver:… for 3 m 12 s',
     ],
   );
+});
+
+test('the title of the window is short: how far it is, whether it waits, and what is copied', () => {
+  assert.equal(titleOf(STATE, false, '/dev/sdc'), '40 % ddt-send /dev/sdc');
+  assert.equal(titleOf(STATE, true, '/dev/sdc'), '40 % waiting: ddt-send /dev/sdc');
+  assert.equal(titleOf({ ...STATE, bytesTotal: null }, false), 'ddt-send');
 });

@@ -5,7 +5,6 @@ import { NO_DIFFERENCES } from '../../../sender/transfer/comparison.ts';
 import { factsOf, reporterScene as scene, type ReporterScene } from '../../support/reporter-scene.ts';
 
 const TOKEN = `ddt1.${'A'.repeat(40)}.${'b'.repeat(40)}`;
-
 const MIB = 1024 * 1024;
 
 function eventsOf(out: readonly string[]): Record<string, unknown>[] {
@@ -312,4 +311,59 @@ test('the address is named when the first contact takes more than a second', asy
     await all.pass(5);
     assert.doesNotMatch(all.err.join(''), /connecting/);
   }
+});
+
+test('trouble is an outage of five minutes, once, and again with the next', async (context) => {
+  using all = scene(context, 'none');
+  all.reporter.about({ source: '/dev/sdc', target: '/dev/vdd' });
+  all.start();
+  const lost = new TransferError('connection-failed', 'cannot reach it', { cause: new Error('no route') });
+  const outage = async (seconds: number): Promise<void> => {
+    all.line.connections = 0;
+    all.reporter.noteRetry(lost);
+    await all.pass(seconds);
+    all.line.connections = 4;
+    all.counters.durable++;
+    await all.pass(1);
+  };
+  await outage(299);
+  assert.deepEqual(all.troubles, []);
+  await outage(900);
+  await outage(299);
+  const one = { source: '/dev/sdc', target: '/dev/vdd', code: 'connection-failed' };
+  const message = 'waiting for the receiver: no route for 5 m';
+  assert.deepEqual(all.troubles, [{ ...one, message }]);
+  await outage(301);
+  assert.equal(all.troubles.length, 2);
+});
+
+test('trouble that no waiting ends is reported at once', async (context) => {
+  using all = scene(context, 'none');
+  all.start();
+  for (const code of ['no-space', 'io-error'] as const) {
+    all.reporter.noteRetry(new TransferError(code, 'it is so'));
+    await all.pass(1);
+  }
+  all.reporter.noteOtherSource(9, 10);
+  all.reporter.noteLost(2);
+  all.reporter.noteUnreadable([[512, 512]]);
+  assert.deepEqual(
+    all.troubles.map(({ code }) => code),
+    ['no-space', 'io-error', 'other-source', 'lost', 'unreadable'],
+  );
+});
+
+test('the last word is the result in one line, or the failure', (context) => {
+  using all = scene(context, 'none');
+  all.reporter.done(factsOf(all.counters), '/dev/vdd');
+  assert.equal(all.reporter.lastWord.message, '100 blocks, 400 MiB, on /dev/vdd: durable, NOT read back');
+  const facts = { blocksTotal: 9, blocksSkipped: 0, blocksToSend: 9, bytesTotal: 36 * MIB, isSealed: false };
+  all.reporter.dryRun({ ...facts, blocksZero: 3 });
+  const dry = '9 of 9 blocks would be sent, 3 of them as zeros; 0 are present and equal; nothing was sent';
+  assert.deepEqual(all.reporter.lastWord, { code: 'dry-run', message: dry });
+  all.reporter.keptOpen(factsOf(all.counters), '/dev/vdd');
+  const pass = /^100 blocks, 400 MiB, on \/dev\/vdd, not sealed; 0 sent, .*; 5 bytes in 9 s$/;
+  assert.match(all.reporter.lastWord.message, pass);
+  all.reporter.failed(new TransferError('no-progress', 'gave up', { hint: 'again' }));
+  assert.deepEqual(all.reporter.lastWord, { code: 'no-progress', message: 'gave up', hint: 'again' });
 });

@@ -32,6 +32,7 @@ async function compared(
       start: () => {},
       noteRetry: () => {},
       noteRoom: () => {},
+      noteLost: () => {},
       noteOtherSource: (different, recorded) => told.push(`${different} of ${recorded} differ`),
       noteUnreadable: (areas) => told.push(`unreadable ${JSON.stringify(areas)}`),
       noteKept: (areas) => told.push(`kept ${JSON.stringify(areas)}`),
