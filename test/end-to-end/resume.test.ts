@@ -9,7 +9,6 @@ import {
   assertEqualFiles,
   bounded,
   doneOf,
-  eventsOf,
   runSender,
   sendAll,
   sha256sum,
@@ -18,6 +17,7 @@ import {
   until,
   writeTicketVia,
 } from '../support/processes.ts';
+import { progressEventsOf } from '../support/progress-events.ts';
 import { Relay } from '../support/relay.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -80,7 +80,7 @@ for (const [signal, status] of [
     const ended = await bounded('the sender to end', sender.ended);
     assert.equal(ended.status, status, ended.stderr);
     assert.match(ended.stderr, /^ddt-send: hint: run the same command again to resume$/m);
-    const events = eventsOf(ended.stdout).filter(({ event }) => event !== 'progress');
+    const events = progressEventsOf(ended.stdout).filter(({ event }) => event !== 'progress');
     assert.deepEqual(
       events.map(({ event, code }) => [event, code]),
       [['failed', 'interrupted']],
@@ -147,7 +147,7 @@ test('a sender that finds no receiver within --retry-for gives up with status 6'
   const ended = await runSender(['--retry-for', '2s', '--progress', 'json', ...scene.directly]);
   assert.equal(ended.status, 6, ended.stderr);
   assert.match(ended.stderr, /^ddt-send: error: gave up after \d+ s: /m);
-  assert.equal(eventsOf(ended.stdout).at(-1)?.['code'], 'no-progress');
+  assert.equal(progressEventsOf(ended.stdout).at(-1)?.['code'], 'no-progress');
 });
 
 test('once sealed, the same source is compared and nothing is sent, even after a restart', async () => {
@@ -170,7 +170,7 @@ test('once sealed, changed content of the source is reported, and the target sta
   await changeByte(scene.source, 5 * BLOCK_BYTES + 7);
   const ended = await runSender(['--progress', 'json', ...scene.directly]);
   assert.equal(ended.status, 3, ended.stderr);
-  const { event, sourceDifferent, targetDifferent } = eventsOf(ended.stdout).at(-1) ?? {};
+  const { event, sourceDifferent, targetDifferent } = progressEventsOf(ended.stdout).at(-1) ?? {};
   assert.deepEqual(
     [event, sourceDifferent, targetDifferent],
     ['compared', { count: 1, ranges: [[5, 1]] }, { count: 0, ranges: [] }],

@@ -7,7 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { assertCopied } from '../support/copied.ts';
 import { loopDevice, mounted, skipUnlessLoop } from '../support/loop-device.ts';
 import { prng } from '../support/prng.ts';
-import { MIB, bounded, eventsOf, startReceiver, startSender } from '../support/processes.ts';
+import { MIB, bounded, startReceiver, startSender } from '../support/processes.ts';
+import { progressEventsOf } from '../support/progress-events.ts';
 import { runOk, type Started } from '../support/run.ts';
 import { tempDir, type TempDir } from '../support/temp-dir.ts';
 import { skipUnlessTmpfs, tmpfs } from '../support/tmpfs.ts';
@@ -66,7 +67,7 @@ async function fillsUp(small: TempDir): Promise<void> {
     /^ddt-send: warning: there is no room at the receiver: .*disk\.img: no space left on/,
   );
   assert.match(told[1] ?? '', /^note {5}there is room at the receiver again, after \d+ s$/);
-  const waiting = eventsOf(ended.stdout).find(({ event }) => event === 'waiting');
+  const waiting = progressEventsOf(ended.stdout).find(({ event }) => event === 'waiting');
   assert.match(
     String(waiting?.['message']),
     /^waiting for room at the receiver: the receiver says: block \d+/,

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertCopied, randomSource } from '../support/copied.ts';
-import { doneOf, eventsOf, until } from '../support/processes.ts';
+import { doneOf, until } from '../support/processes.ts';
+import { progressEventsOf } from '../support/progress-events.ts';
 import type { Ended, Started } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { ELSEWHERE, FAR, NEAR, TwoMachines, skipUnlessNamespaces } from '../support/two-machines.ts';
@@ -50,7 +51,7 @@ async function middle(all: Scene, sender: Started): Promise<void> {
 
 /** What it reported to wait for. */
 function waitingOf({ stdout }: Ended): { code: string; message: string; seconds: number }[] {
-  return eventsOf(stdout).filter(({ event }) => event === 'waiting') as never;
+  return progressEventsOf(stdout).filter(({ event }) => event === 'waiting') as never;
 }
 
 async function receiverKilled(all: Scene, t: TestContext): Promise<void> {
@@ -200,7 +201,7 @@ describe('--retry-for ends it with 6', { skip: skipUnlessNamespaces, concurrency
       assert.match(ended.stderr, state === 'in use' ? later : firstContact);
       const [first] = waitingOf(ended);
       assert(first?.message.includes(reason) === true, ended.stdout);
-      const last = eventsOf(ended.stdout).at(-1);
+      const last = progressEventsOf(ended.stdout).at(-1);
       assert.deepEqual([last?.['event'], last?.['code']], ['failed', 'no-progress']);
     });
   }

@@ -6,14 +6,8 @@ import { test } from 'node:test';
 import { BLOCK_BYTES, SMALL_BLOCKS } from '../support/copied.ts';
 import { damagedDisk, type DamagedDisk, type Extent } from '../support/damaged-disk.ts';
 import { skipUnlessFaultDisk } from '../support/fault-disk.ts';
-import {
-  eventsOf,
-  runSender,
-  startReceiver,
-  startSender,
-  until,
-  type Receiver,
-} from '../support/processes.ts';
+import { runSender, startReceiver, startSender, until, type Receiver } from '../support/processes.ts';
+import { progressEventsOf } from '../support/progress-events.ts';
 import { unlessInstalled } from '../support/requires.ts';
 import { ddAround, ddrescue, sectorsIn } from '../support/rescued.ts';
 import { runOk, type Ended } from '../support/run.ts';
@@ -52,7 +46,7 @@ for (const sectorBytes of [512, 4096]) {
       const sending = await send(receiver, disk.path, ...ZERO, ...options);
       assert.equal(sending.status, 3, sending.stderr);
       const unreadable = bad.map(([from, end]) => [from, end - from]);
-      assert.deepEqual(eventsOf(sending.stdout).at(-1)?.['unreadable'], unreadable);
+      assert.deepEqual(progressEventsOf(sending.stdout).at(-1)?.['unreadable'], unreadable);
       const receipt = JSON.parse(await readFile(at('receipt'), 'utf8')) as Record<string, unknown>;
       assert.deepEqual(receipt['unreadable'], unreadable);
       const bytes = bad.reduce((sum, [from, end]) => sum + end - from, 0);
@@ -84,7 +78,7 @@ test('the unreadable tail of a file with an odd end is reported with its own len
   await using receiver = await startReceiver({ target, folder: folder.path });
   const sending = await send(receiver, disk.file, ...ZERO, '--progress', 'json');
   assert.equal(sending.status, 3, sending.stderr);
-  assert.deepEqual(eventsOf(sending.stdout).at(-1)?.['unreadable'], [[BLOCK_BYTES + 512, 188]]);
+  assert.deepEqual(progressEventsOf(sending.stdout).at(-1)?.['unreadable'], [[BLOCK_BYTES + 512, 188]]);
   assert.equal((await stat(target)).size, size);
   await runOk('cmp', ['-n', String(BLOCK_BYTES + 512), disk.medium, target]);
   await runOk('cmp', ['-n', '188', '-i', `${BLOCK_BYTES + 512}:0`, target, '/dev/zero']);

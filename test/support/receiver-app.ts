@@ -71,6 +71,8 @@ export interface ReceiverApp extends AsyncDisposable {
   readonly ticket: string;
   readonly transfer: Transfer;
   readonly server: RunningServer;
+  /** `GET /transfer` and so on, without those that only refuse. */
+  readonly routes: readonly string[];
   /** Messages of the log, with their level before all but `info`. */
   readonly logged: string[];
   readonly epochEnds: TransferError[];
@@ -227,5 +229,9 @@ export async function startReceiverApp(options: ReceiverAppOptions = {}): Promis
   const hash = createHash('sha256').update(token).digest('hex').slice(0, 16);
   const actor = `127.0.0.1 (token ${hash})`;
   const fixed = { port, token, actor, pin, key, ticket, transfer, server, mint, request };
-  return Object.assign(observed, fixed, { [Symbol.asyncDispose]: dispose });
+  return Object.assign(observed, fixed, { routes: routesOf(app), [Symbol.asyncDispose]: dispose });
+}
+
+function routesOf({ routes }: ReturnType<typeof makeApp>): string[] {
+  return routes.flatMap(({ method, path }) => (method === 'ALL' ? [] : [`${method} ${path}`]));
 }

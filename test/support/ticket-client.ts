@@ -1,6 +1,6 @@
 /** The protocol by hand, written from PROTOCOL.md: it shares no code with the sender's client. */
 import { X509Certificate } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
 import { buffer } from 'node:stream/consumers';
 import { connect } from 'node:tls';
@@ -9,6 +9,7 @@ import { parseTicket, pinOfPublicKey } from '../../common/trust/ticket.ts';
 
 export interface HttpResponse {
   readonly status: number;
+  readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
@@ -39,7 +40,8 @@ export class TicketClient implements Disposable {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       request(`${this.#origin}${path}`, options).once('response', resolve).once('error', reject).end(body);
     });
-    return { status: response.statusCode ?? 0, body: await buffer(response) };
+    const { statusCode = 0, headers: received } = response;
+    return { status: statusCode, headers: received, body: await buffer(response) };
   }
 
   /** `GET /transfer`. @throws Error with the response unless its status is 200. */
