@@ -11,7 +11,6 @@ import { countExternalMemory } from '../common/io/garbage.ts';
 import { openTextOutput } from '../common/io/terminal-output.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
-import { BLOCK_STATES } from '../common/protocol/protocol.ts';
 import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { formatPublicTicket, formatTicket } from '../common/trust/ticket.ts';
@@ -33,9 +32,9 @@ import { startEvent, startLines, type StartFacts } from './console/start-text.ts
 import { PROCESS_NAME } from './presence.ts';
 import type { PullOptions } from './pull/pull.ts';
 import { ReceiverHooks } from './receiver-hooks.ts';
-import type { RunningReceiver, Served } from './start.ts';
+import { reportProgress } from './report-progress.ts';
 import { watchSender } from './sender-gone.ts';
-import type { Transfer } from './transfer/transfer.ts';
+import type { RunningReceiver, Served } from './start.ts';
 import type { OpenWatch } from './watch/open-watch.ts';
 import { withoutSender } from './without-sender.ts';
 
@@ -171,15 +170,6 @@ async function check({ receipt: path, disk, signer }: CheckOptions): Promise<num
   }
   print(`differs  ${countOf(different)} of ${blockCount} blocks of ${disk}: ${formatBlocks(different)}\n`);
   return EXIT_STATUS.unproven;
-}
-
-/** `256 blocks: 100 verified, 20 durable, 4 written, 132 absent`. */
-function progressText({ opened, sealed }: Transfer): string {
-  if (opened === undefined) return 'nothing is claimed yet';
-  const { table, blockCount, claim } = opened;
-  const counts = BLOCK_STATES.toReversed().map((state) => `${table.countOf(state)} ${state}`);
-  const total = claim.size === null ? 'a pipe that has not ended' : `${blockCount} blocks`;
-  return `${total}${sealed === undefined ? '' : ', sealed'}: ${counts.join(', ')}`;
 }
 
 /** In `ps` with the targets; in `pgrep` and for other receivers, which see 15 characters, without. */
@@ -320,13 +310,6 @@ function isComplete(served: readonly Served[] = []): boolean {
 async function waitForSender({ server, served }: RunningReceiver, asked: Promise<void>): Promise<void> {
   if (served.length > 1) await Promise.race([server.quiet(NEXT_DISK_MS, Infinity), asked]);
   await server.quiet(ONCE_QUIET_MS, ONCE_WAIT_MS);
-}
-
-function reportProgress(served: readonly Served[], log: Log): void {
-  for (const { transfer } of served) {
-    const own = served.length === 1 ? log : log.of(transfer.target.identity.path);
-    own.info(progressText(transfer));
-  }
 }
 
 function resumeText({ discardTransfer }: ReceiveOptions, served: readonly Served[]): string {

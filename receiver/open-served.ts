@@ -137,7 +137,12 @@ function makeTransfer(
     clock,
     digests: DIGESTS,
     events: {
-      ...transferEvents(path, { log, tell, onJournalBroken, onLost: (index) => watch?.lost(index) }),
+      ...transferEvents(path, {
+        log,
+        tell,
+        onJournalBroken,
+        onBad: (index, reason) => watch?.bad(index, reason),
+      }),
       onEpochEnd: (error, lostBlocks) => activity.targetFailed(error, lostBlocks),
     },
   });

@@ -11,12 +11,15 @@ export interface EventParts {
   /** For what somebody should know of. */
   readonly tell: (trouble: Trouble) => void;
   readonly onJournalBroken: (error: TransferError) => void;
-  /** A block is not what was written. */
-  readonly onLost: (index: number) => void;
+  /** A block was read back, and is not as it should be. */
+  readonly onBad: (index: number, reason: 'mismatch' | 'changed' | 'unstable') => void;
 }
 
 /** @param path of the target. */
-export function transferEvents(path: string, { log, tell, onJournalBroken, onLost }: EventParts): TransferEvents {
+export function transferEvents(
+  path: string,
+  { log, tell, onJournalBroken, onBad }: EventParts,
+): TransferEvents {
   const placeOf = (index: number, offset: number): string => `block ${index} (offset ${offset}) of ${path}`;
   const warn = (code: string, message: string): void => {
     log.warning(message);
@@ -25,7 +28,7 @@ export function transferEvents(path: string, { log, tell, onJournalBroken, onLos
   return {
     onJournalBroken,
     onMismatch: (index, offset, count, reason) => {
-      onLost(index);
+      onBad(index, 'mismatch');
       warn(
         'mismatch',
         `${placeOf(index, offset)} was read back: ${reason}; ` +
@@ -34,10 +37,12 @@ export function transferEvents(path: string, { log, tell, onJournalBroken, onLos
             : 'it is given up: the disk, its cable or its controller is broken'),
       );
     },
-    onUnstable: (index, offset) =>
-      warn('unstable', `${placeOf(index, offset)} was read back wrong once and right the second time`),
+    onUnstable: (index, offset) => {
+      onBad(index, 'unstable');
+      warn('unstable', `${placeOf(index, offset)} was read back wrong once and right the second time`);
+    },
     onChanged: (index, offset, count) => {
-      onLost(index);
+      onBad(index, 'changed');
       if (!isPowerOfTen(count)) return;
       warn(
         'foreign-writes',

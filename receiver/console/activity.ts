@@ -81,6 +81,7 @@ export class Activity implements Disposable {
   readonly #target: Outage;
   #absence: Absence | undefined;
   #receivedBytes = (): number => 0;
+  #targetErrorCount = 0;
 
   constructor(options: ActivityOptions) {
     const { log, strangersLog = log, clock, intervalMs = INTERVAL_MS, tell = () => {} } = options;
@@ -116,6 +117,11 @@ export class Activity implements Disposable {
   /** From senders so far, as it travelled. */
   get receivedBytes(): number {
     return this.#receivedBytes();
+  }
+
+  /** Writes and flushes of the target that failed. */
+  get targetErrorCount(): number {
+    return this.#targetErrorCount;
   }
 
   /** For how long there has been no sender, after one was gone; undefined while there is one, or none was. */
@@ -212,6 +218,7 @@ export class Activity implements Disposable {
     const blocks = lostBlocks === 1 ? '1 block that was' : `${lostBlocks} blocks that were`;
     const text = `${error.message}; ${blocks} not flushed yet will be sent again`;
     this.#target.fail(text);
+    this.#targetErrorCount++;
     this.#tell({ code: error.code, message: text });
   }
 

@@ -1,11 +1,13 @@
 /** `--web`: what a browser, and programs that collect figures, may see of a running ddt-receive. */
 import type { Clock } from '../../common/clock.ts';
+import { metricsRoute } from '../../common/watch/metrics.ts';
 import { pageRoutes } from '../../common/watch/page-routes.ts';
 import type { WatchAddress } from '../../common/watch/watch-address.ts';
 import { startWatchServer } from '../../common/watch/watch-server.ts';
 import { WatchStreams } from '../../common/watch/watch-stream.ts';
 import type { WatchLevel } from '../../common/watch/watch-status.ts';
 import type { Log } from '../console/log.ts';
+import { receiverMetrics } from './receiver-metrics.ts';
 import { TargetWatch } from './target-watch.ts';
 
 const TICK_MS = 1000;
@@ -29,7 +31,8 @@ export async function openWatch(
 ): Promise<OpenWatch> {
   const watches = targets.map((target) => new TargetWatch(target, clock));
   const streams = new WatchStreams(watches, clock);
-  const server = await startWatchServer(address, [...(await pageRoutes()), ...streams.routes]);
+  const metrics = metricsRoute(() => receiverMetrics(watches.map(({ figures }) => figures)));
+  const server = await startWatchServer(address, [...(await pageRoutes()), ...streams.routes, metrics]);
   const timer = setInterval(() => {
     for (const watch of watches) watch.tick();
   }, TICK_MS);

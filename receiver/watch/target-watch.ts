@@ -4,7 +4,12 @@ import { countAreas, formatAreas } from '../../common/areas.ts';
 import type { Clock } from '../../common/clock.ts';
 import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import type { TransferError } from '../../common/errors.ts';
-import { isAbsentDigest, type SealReceipt } from '../../common/protocol/protocol.ts';
+import {
+  BLOCK_STATES,
+  isAbsentDigest,
+  type BlockState,
+  type SealReceipt,
+} from '../../common/protocol/protocol.ts';
 import { RateMeter } from '../../common/rate.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
 import { sealedResult } from '../../common/watch/sealed-result.ts';
@@ -13,6 +18,7 @@ import type { WatchBlock, WatchMap, WatchResult, WatchStatus } from '../../commo
 import type { WatchedCopy } from '../../common/watch/watch-stream.ts';
 import type { Activity } from '../console/activity.ts';
 import type { OpenTransfer, Transfer } from '../transfer/transfer.ts';
+import type { BadReason, TargetFigures } from './receiver-metrics.ts';
 import { TableBlocks } from './table-blocks.ts';
 
 const NAMES: WatchMap['names'] = {
@@ -32,7 +38,7 @@ const ABSENT_MS = 10_000;
 
 export interface WatchedTransfer {
   readonly transfer: Transfer;
-  readonly activity: Pick<Activity, 'receivedBytes' | 'absentMs'>;
+  readonly activity: Pick<Activity, 'receivedBytes' | 'absentMs' | 'targetErrorCount'>;
   /** Why it refuses everything. */
   readonly failure: () => TransferError | undefined;
 }
@@ -49,6 +55,8 @@ export class TargetWatch implements WatchedCopy {
   #blocks: TableBlocks | undefined;
   #mapId = 0;
 
+  readonly #badCounts: Record<BadReason, number> = { mismatch: 0, changed: 0, unstable: 0 };
+
   constructor(name: string, clock: Clock) {
     this.name = name;
     this.#clock = clock;
@@ -59,9 +67,29 @@ export class TargetWatch implements WatchedCopy {
     this.#watched = watched;
   }
 
-  /** A block is not what was written. */
-  lost(index: number): void {
+  /** A block was read back, and is not as it should be. */
+  bad(index: number, reason: BadReason): void {
+    this.#badCounts[reason]++;
+    if (reason === 'unstable') return;
     if (this.#lost.size < LOST_MAX) this.#lost.add(index);
+  }
+
+  get figures(): TargetFigures {
+    const { transfer, activity, failure } = this.#watched ?? {};
+    const table = transfer?.opened?.table;
+    const counts = table && BLOCK_STATES.map((state) => [state, table.countOf(state)] as const);
+    return {
+      name: this.name,
+      progress: transfer?.progress(),
+      stateCounts: counts && (Object.fromEntries(counts) as Record<BlockState, number>),
+      receivedBytes: activity?.receivedBytes ?? 0,
+      badCounts: this.#badCounts,
+      errorCount: activity?.targetErrorCount ?? 0,
+      unreadableCount: table?.unreadable.listed().length ?? 0,
+      senderAbsentMs: activity?.absentMs,
+      isSealed: transfer?.sealed !== undefined,
+      isFailed: failure?.() !== undefined,
+    };
   }
 
   /** To be called once a second. */

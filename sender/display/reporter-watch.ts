@@ -25,6 +25,10 @@ export interface ReporterWatch {
   tick(snapshot: Snapshot, waiting: Waiting | undefined): void;
   /** Something fails before anything is sent. */
   waiting(waiting: Waiting | undefined): void;
+  /** As `--progress json` writes it, whatever the format. */
+  event(event: Readonly<Record<string, unknown>>): void;
+  /** So many blocks that the target had are not there any more. */
+  lost(count: number): void;
   /** They become zeros on the target. */
   unreadable(areas: readonly Area[]): void;
   ended(end: RunEnd): void;

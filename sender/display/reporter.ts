@@ -93,7 +93,7 @@ export class Reporter implements SendReporter {
     this.#options = options;
     this.#unreadable = new UnreadableReport(options.clock, (warning) => {
       this.warning({ warning });
-      this.#note({ code: 'unreadable', message: warning });
+      this.#trouble?.note({ code: 'unreadable', message: warning });
     });
     const { trouble } = options;
     this.#trouble =
@@ -152,7 +152,7 @@ export class Reporter implements SendReporter {
     const { number, count, source, target } = facts;
     this.#options.watch?.disk(facts);
     this.fact(`disk     ${number} of ${count}: ${source} to ${target}`);
-    if (this.#options.format === 'json') this.#writeEvent({ event: 'disk', ...facts });
+    this.#emit({ event: 'disk', ...facts });
   }
 
   /** Of several disks, one sentence each. */
@@ -216,7 +216,7 @@ export class Reporter implements SendReporter {
     const waiting = this.#outages.waiting(0);
     this.#options.watch?.waiting(waiting);
     this.#trouble?.follow(waiting);
-    this.#writeWaiting(waiting);
+    this.#emitWaiting(waiting);
   }
 
   noteRoom(): void {
@@ -228,7 +228,7 @@ export class Reporter implements SendReporter {
     const message = `${what} differ from this source: was another one copied before?`;
     const hint = 'if this is the wrong source, end this run now: it overwrites them';
     this.warning({ warning: message, hint });
-    this.#note({ code: 'other-source', message, hint });
+    this.#trouble?.note({ code: 'other-source', message, hint });
   }
 
   noteLost(count: number): void {
@@ -236,7 +236,8 @@ export class Reporter implements SendReporter {
     const message = `${blocks} lost on the target after they had been durable: sent again`;
     const hint = 'the log of ddt-receive says why';
     this.warning({ warning: message, hint });
-    this.#note({ code: 'lost', message, hint });
+    this.#options.watch?.lost(count);
+    this.#trouble?.note({ code: 'lost', message, hint });
   }
 
   noteUnreadable(areas: readonly Area[]): void {
@@ -260,24 +261,24 @@ export class Reporter implements SendReporter {
     this.stop();
     this.#options.watch?.ended({ kind: 'done', facts, targetPath });
     this.#lastWord = { code: 'done', message: doneSentence(facts, targetPath) };
-    if (format === 'json') this.#writeEvent(doneEvent(facts));
-    else if (format !== 'none') writeOut(doneText(facts, targetPath));
+    this.#emit(doneEvent(facts));
+    if (isForPeople(format)) writeOut(doneText(facts, targetPath));
   }
 
   dryRun(facts: DryRunFacts): void {
     const { format, writeOut } = this.#options;
     this.stop();
     this.#lastWord = lastWordOf('dry-run', dryRunText(facts));
-    if (format === 'json') this.#writeEvent({ event: 'dry-run', ...facts });
-    else if (format !== 'none') writeOut(dryRunText(facts));
+    this.#emit({ event: 'dry-run', ...facts });
+    if (isForPeople(format)) writeOut(dryRunText(facts));
   }
 
   probed(facts: ProbeFacts): void {
     const { format, writeOut } = this.#options;
     this.stop();
     this.#lastWord = lastWordOf('probe', probeText(facts));
-    if (format === 'json') this.#writeEvent({ event: 'probe', ...facts });
-    else if (format !== 'none') writeOut(probeText(facts));
+    this.#emit({ event: 'probe', ...facts });
+    if (isForPeople(format)) writeOut(probeText(facts));
   }
 
   /** A comparison, after which nothing was sealed again. */
@@ -286,10 +287,11 @@ export class Reporter implements SendReporter {
     this.stop();
     this.#options.watch?.ended({ kind: 'compared', comparison, targetPath });
     this.#lastWord = lastWordOf('compared', comparisonText(comparison, targetPath));
-    if (format === 'json') this.#writeEvent(comparisonEvent(comparison));
-    else if (format !== 'none') writeOut(comparisonText(comparison, targetPath));
+    this.#emit(comparisonEvent(comparison));
+    if (isForPeople(format)) writeOut(comparisonText(comparison, targetPath));
     // Otherwise nothing would say why the exit status is not 0.
-    else for (const warning of differenceSentences(comparison, targetPath)) this.warning({ warning });
+    else if (format === 'none')
+      for (const warning of differenceSentences(comparison, targetPath)) this.warning({ warning });
   }
 
   /** Everything is durable, nothing is sealed. */
@@ -298,22 +300,17 @@ export class Reporter implements SendReporter {
     this.stop();
     this.#options.watch?.ended({ kind: 'kept-open', facts, targetPath });
     this.#lastWord = lastWordOf('kept-open', keptOpenText(facts, targetPath));
-    if (format === 'json') this.#writeEvent(keptOpenEvent(facts));
-    else if (format !== 'none') writeOut(keptOpenText(facts, targetPath));
+    this.#emit(keptOpenEvent(facts));
+    if (isForPeople(format)) writeOut(keptOpenText(facts, targetPath));
   }
 
   failed(error: { code: string; message: string; hint?: string | undefined }): void {
     this.stop();
     this.#options.watch?.ended({ kind: 'failed', error: { message: error.message, hint: error.hint } });
     this.#lastWord = { code: error.code, message: error.message, hint: error.hint };
-    if (this.#options.format !== 'json') return;
     const message = redact(error.message);
     const hint = error.hint === undefined ? {} : { hint: redact(error.hint) };
-    this.#writeEvent({ event: 'failed', code: error.code, message, ...hint });
-  }
-
-  #note(trouble: Trouble): void {
-    this.#trouble?.note(trouble);
+    this.#emit({ event: 'failed', code: error.code, message, ...hint });
   }
 
   get #isLive(): boolean {
@@ -326,12 +323,15 @@ export class Reporter implements SendReporter {
     else live.area.print(text);
   }
 
-  #writeEvent(event: Record<string, unknown>): void {
-    this.#options.writeOut(`${JSON.stringify(event)}\n`);
+  /** For programs: on standard output, and to those who watch. */
+  #emit(event: Readonly<Record<string, unknown>>): void {
+    const { format, writeOut, watch } = this.#options;
+    watch?.event(event);
+    if (format === 'json') writeOut(`${JSON.stringify(event)}\n`);
   }
 
-  #writeWaiting(waiting: Waiting | undefined): void {
-    if (waiting !== undefined && this.#options.format === 'json') this.#writeEvent(waitingEvent(waiting));
+  #emitWaiting(waiting: Waiting | undefined): void {
+    if (waiting !== undefined) this.#emit(waitingEvent(waiting));
   }
 
   #tick(): void {
@@ -344,8 +344,8 @@ export class Reporter implements SendReporter {
     this.#connections = snapshot.connections;
     const { format, live, watch } = this.#options;
     watch?.tick(snapshot, waiting);
-    if (format === 'json') this.#writeEvent(progressEvent(snapshot));
-    this.#writeWaiting(waiting);
+    this.#emit(progressEvent(snapshot));
+    this.#emitWaiting(waiting);
     if (format === 'plain') this.#printLine(snapshot);
     if (format === 'tty' && live !== undefined) {
       const outage = waiting === undefined ? undefined : textOf(waiting);
@@ -391,4 +391,8 @@ export class Reporter implements SendReporter {
       secondsLeft: hasEnd && leftMs !== undefined ? Math.round(leftMs / 1000) : null,
     };
   }
+}
+
+function isForPeople(format: ProgressFormat): boolean {
+  return format === 'tty' || format === 'plain';
 }

@@ -5,7 +5,7 @@ import { TransferError } from '../../common/errors.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import { awaitAdoption } from './await-adoption.ts';
 import type { BlockNotes, LaneWaits } from './block-notes.ts';
-import { complete, type Completion } from './complete.ts';
+import { complete, type SendAgain, type Completion } from './complete.ts';
 import type { Comparison } from './comparison.ts';
 import { FlaggedBlocks } from './flagged-blocks.ts';
 import { fetchDigests } from './listing.ts';
@@ -29,7 +29,7 @@ import type { Stream } from '../source/stream.ts';
 import { refuseEmpty } from '../source/make-supply.ts';
 import { Transmission } from './transmission.ts';
 import { blockCountOf } from '../../common/geometry.ts';
-import { countOf, type Range } from '../../common/ranges.ts';
+import { countOf } from '../../common/ranges.ts';
 
 export interface SendRequest {
   readonly source: Source | Stream;
@@ -144,11 +144,7 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   // Opened again for unreadable areas, it still takes no other block.
   const isStillSealed = !transmission.isReopened || (sealed?.count ?? 0) > 0;
   const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
-  const sendAgain = async (ranges: readonly Range[]): Promise<void> => {
-    reporter.noteLost(countOf(ranges));
-    await transmission.sendAgain(ranges);
-  };
-  const completion = await complete(sendAgain, {
+  const completion = await complete(sendLost(transmission, reporter), {
     ...parts,
     counters,
     request: sealRequest,
@@ -163,6 +159,14 @@ export async function send(request: SendRequest, context: SendContext): Promise<
       ? await fetchDigests(parts, { blockCount: blockCountOf(geometry), root })
       : undefined;
   return { ...completion, digests, samplesProven, facts: facts(completion), targetPath };
+}
+
+/** What the target had is not there any more. */
+function sendLost(transmission: Transmission, reporter: SendReporter): SendAgain {
+  return async (ranges) => {
+    reporter.noteLost(countOf(ranges));
+    await transmission.sendAgain(ranges);
+  };
 }
 
 interface TransmissionParts {

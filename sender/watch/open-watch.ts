@@ -1,5 +1,6 @@
 /** `--web`: what a browser, and programs that collect figures, may see of a running ddt-send. */
 import type { Clock } from '../../common/clock.ts';
+import { metricsRoute } from '../../common/watch/metrics.ts';
 import { pageRoutes } from '../../common/watch/page-routes.ts';
 import type { WatchAddress } from '../../common/watch/watch-address.ts';
 import { startWatchServer, type WatchServer } from '../../common/watch/watch-server.ts';
@@ -19,9 +20,12 @@ export interface OpenWatch extends AsyncDisposable {
 export async function openWatch(address: WatchAddress, clock: Clock): Promise<OpenWatch> {
   const watch = new SenderWatch(clock);
   const streams = new WatchStreams([watch], clock);
-  const server: WatchServer = await startWatchServer(address, [...(await pageRoutes()), ...streams.routes]);
+  const { events } = watch;
+  const metrics = metricsRoute(() => watch.metrics);
+  const routes = [...(await pageRoutes()), ...streams.routes, ...events.routes, metrics];
+  const server: WatchServer = await startWatchServer(address, routes);
   const dispose = async (): Promise<void> => {
-    await streams.finish(FINISH_MS);
+    await Promise.all([streams.finish(FINISH_MS), events.finish(FINISH_MS, clock)]);
     await server[Symbol.asyncDispose]();
   };
   return { url: server.url, watch, [Symbol.asyncDispose]: dispose };

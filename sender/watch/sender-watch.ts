@@ -5,6 +5,8 @@ import type { Clock } from '../../common/clock.ts';
 import { UNREADABLE_AREAS_MAX } from '../../common/protocol/protocol.ts';
 import { formatRate, formatSize } from '../../common/units.ts';
 import type { WatchedBlocks } from '../../common/watch/block-marks.ts';
+import { EventStream } from '../../common/watch/event-stream.ts';
+import type { Metric } from '../../common/watch/metrics.ts';
 import { WatchLog } from '../../common/watch/watch-log.ts';
 import type {
   WatchBlock,
@@ -23,6 +25,7 @@ import { EtaRange } from './eta-range.ts';
 import { LaneShares } from './lane-shares.ts';
 import { MarkedBlocks } from './marked-blocks.ts';
 import { resultOf, resultOfSeveral, type EndedDisk } from './run-result.ts';
+import { senderMetrics } from './sender-metrics.ts';
 
 /** `source   /dev/sdc: …`: the name of a fact, and what follows. */
 const FACT = /^(\w[\w ]{0,8}?) {2,}(.*)$/s;
@@ -64,6 +67,9 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
   #lastTickMs = 0;
   #unreadable: readonly Area[] = [];
 
+  readonly events = new EventStream();
+  #lostCount = 0;
+
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#startedAtMs = clock.wallMs();
@@ -86,6 +92,19 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
     ]);
     this.#snapshot = this.#waiting = undefined;
     this.#result = null;
+  }
+
+  event(event: Readonly<Record<string, unknown>>): void {
+    this.events.add(event);
+  }
+
+  lost(count: number): void {
+    this.#lostCount += count;
+  }
+
+  get metrics(): Metric[] {
+    const [snapshot, waiting, unreadable] = [this.#snapshot, this.#waiting, this.#unreadable];
+    return senderMetrics({ snapshot, waiting, unreadable, lostCount: this.#lostCount });
   }
 
   waiting(waiting: Waiting | undefined): void {

@@ -37,6 +37,8 @@ const DEFAULTS: SendOptions = {
   hooks: { onDone: undefined, onTrouble: undefined, troubleAfterMs: 300_000, isBell: false },
 };
 
+const HOOKS = ['--on-done=mail root', '--on-trouble', 'logger "$DDT_CODE"', '--trouble-after=1m', '--bell'];
+
 function parse(...argv: readonly string[]): SendOptions | 'help' {
   return parseSendArgs(argv, (text) => assert.fail(`printed: ${text}`));
 }
@@ -168,10 +170,8 @@ test('every option is read in its unit, before and after the arguments', () => {
   const files = [
     '--ticket-file',
     'ticket.txt',
-    '--identity',
-    'id_rsa',
-    '--receipt',
-    'receipt.json',
+    '--identity=id_rsa',
+    '--receipt=receipt.json',
     '--mapfile',
     'disk.map',
   ];
@@ -186,7 +186,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     '--digest',
     'blake3',
   );
-  rest.push('--on-done', 'mail root', '--on-trouble', 'logger "$DDT_CODE"', '--trouble-after=1m', '--bell');
+  rest.push(...HOOKS);
   assert.deepEqual(parse(...all, ...rest, 'disk.img', expected.ticket ?? ''), expected);
   assert.deepEqual(parse('disk.img', expected.ticket ?? '', ...rest, ...all), expected);
   for (const progress of ['auto', 'tty', 'plain', 'none'] as const) {
