@@ -34,6 +34,7 @@ const PACKAGE_OF = {
   nc: 'netcat-openbsd',
   openssl: 'openssl',
   perl: 'perl-base',
+  prometheus: 'prometheus',
   'qemu-aarch64-static': 'qemu-user-static',
   'qemu-img': 'qemu-utils',
   'qemu-system-x86_64': 'qemu-system-x86',
