@@ -99,7 +99,7 @@ export class Hooks {
   endedNow(ending: Ending): void {
     this.#ring();
     const { option, command } = this.#commandFor(ending);
-    if (command !== undefined) void this.#run(option, command, ending);
+    if (command !== undefined) void this.#run(option, command, ending, 'ignore');
   }
 
   /** Resolves when all commands have ended. */
@@ -125,9 +125,16 @@ export class Hooks {
       : { option: '--on-done', command: onDone };
   }
 
-  async #run(option: string, command: string, occasion: Occasion): Promise<void> {
+  /** @param output `ignore`: a pipe that nobody reads any more would end the command when it writes. */
+  async #run(
+    option: string,
+    command: string,
+    occasion: Occasion,
+    output: 'pipe' | 'ignore' = 'pipe',
+  ): Promise<void> {
     const { timeLimitMs = TIME_LIMIT_MS, warn } = this.#parts;
-    const reason = await runCommand(command, this.#environment(occasion), timeLimitMs);
+    const env = this.#environment(occasion);
+    const reason = await runCommand(command, { env, output, timeLimitMs });
     if (reason !== undefined) warn(`${option}: ${reason}; the copy is not affected`);
   }
 
@@ -177,23 +184,26 @@ function safe(text: string): string {
   return printable(redact(text).slice(0, VALUE_CHARACTERS_MAX));
 }
 
+interface CommandOptions {
+  readonly env: NodeJS.ProcessEnv;
+  readonly output: 'pipe' | 'ignore';
+  readonly timeLimitMs: number;
+}
+
 /**
  * In a group of its own without a terminal: Ctrl-C does not reach it, and it cannot ask. timeout(1) ends the
  * whole group, also when this process is gone by then.
  * @returns why it failed.
  */
-async function runCommand(
-  command: string,
-  env: NodeJS.ProcessEnv,
-  timeLimitMs: number,
-): Promise<string | undefined> {
+async function runCommand(command: string, options: CommandOptions): Promise<string | undefined> {
+  const { env, timeLimitMs } = options;
   const limits = ['-k', String(KILL_AFTER_SECONDS), String(timeLimitMs / 1000)];
   let output = '';
   let status: number | null;
   try {
     const child = spawn('timeout', [...limits, '/bin/sh', '-c', command], {
       env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', options.output, options.output],
       detached: true,
     });
     for (const stream of [child.stdout, child.stderr]) {

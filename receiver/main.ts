@@ -201,12 +201,14 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
   const ring = process.stderr.isTTY ? (): void => void errors.write('\x07') : undefined;
   const hooks = new ReceiverHooks(options, { clock: systemClock, log, ring });
   try {
-    return await serve(options, log, hooks);
+    const status = await serve(options, log, hooks);
+    const isInterrupted = status === EXIT_STATUS.sigint || status === EXIT_STATUS.sigterm;
+    if (!isInterrupted) await hooks.finish();
+    return status;
   } catch (error) {
     hooks.failed(error);
-    throw error;
-  } finally {
     await hooks.finish();
+    throw error;
   }
 }
 

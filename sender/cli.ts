@@ -9,6 +9,7 @@ import { looksLikeTicket } from '../common/trust/ticket.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
+import { refuseContradictions } from './contradictions.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
@@ -233,7 +234,7 @@ function readOptions(command: Command): SendOptions {
   if (memoryBytes < BLOCK_SIZE_BYTES_MAX) {
     throw new TransferError('usage', `--memory ${memory} is less than one block of 16MiB`);
   }
-  refuseContradictions(command);
+  refuseContradictions((option) => isGiven(command, option));
   if (command.args.length === 0 && raw['show'] === undefined)
     throw new TransferError('usage', 'no source given', { hint: HINT_HELP });
   const { sources, ticket, destination } = readArguments(command.args, raw['ticketFile'] !== undefined);
@@ -302,37 +303,6 @@ function isGiven(command: Command, option: string): boolean {
 /** As commander names its value. */
 function attributeOf(option: string): string {
   return option.slice(2).replaceAll(/-(.)/g, (_dash, letter: string) => letter.toUpperCase());
-}
-
-/** Options of which one would have no effect beside the other. */
-const CONTRADICTIONS = [
-  ['--check', '--dry-run'],
-  ['--check', '--keep-open'],
-  ['--check', '--receipt'],
-  ['--check', '--mapfile'],
-  ['--check', '--yes'],
-  ['--dry-run', '--keep-open'],
-  ['--probe', '--dry-run'],
-  ['--probe', '--check'],
-  ['--probe', '--keep-open'],
-  ['--probe', '--receipt'],
-  ['--probe', '--mapfile'],
-  ['--keep-open', '--receipt'],
-  ...['--probe', '--dry-run', '--check'].map((reading) => ['--web', reading] as const),
-  ['--program', '--remote-program'],
-  ...['--ticket-file', '--identity', '--connect'].map((way) => ['--pulled', way] as const),
-  // They change what the receiver has recorded.
-  ...['--dry-run', '--probe', '--check'].flatMap((reading) =>
-    ['--discard-transfer', '--update', '--adopt'].map((change) => [reading, change] as const),
-  ),
-] as const;
-
-/** @throws TransferError `usage`. */
-function refuseContradictions(command: Command): void {
-  const found = CONTRADICTIONS.find((pair) => pair.every((option) => isGiven(command, option)));
-  if (found === undefined) return;
-  const [one, other] = found;
-  throw new TransferError('usage', `${one} and ${other} exclude each other`, { hint: HINT_HELP });
 }
 
 /** Where it would not be clear which of several sources is meant. */

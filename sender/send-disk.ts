@@ -140,7 +140,7 @@ async function reportCopy(
   const { receiptFile, mapfile } = options;
   if (result.outcome === 'kept-open') {
     reporter.keptOpen(facts, targetPath);
-    reporter.warning({
+    reporter.caveat({
       warning: 'not sealed: nothing is proven yet',
       hint: 'for the last pass, run the same command again without --keep-open',
     });
@@ -158,7 +158,7 @@ async function reportCopy(
   reportChanged(result.seal, targetPath, reporter);
   const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
   const caveats = caveatsOf(facts, source, lists);
-  for (const caveat of caveats) reporter.warning(caveat);
+  for (const caveat of caveats) reporter.caveat(caveat);
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
 
@@ -176,7 +176,7 @@ function reportCheck(
   }
   reportProof(samplesProven, reporter);
   const caveats = caveatsOf({ verified: 'read-back', unreadable }, source, []);
-  for (const caveat of caveats) reporter.warning(caveat);
+  for (const caveat of caveats) reporter.caveat(caveat);
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
 

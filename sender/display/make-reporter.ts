@@ -5,7 +5,8 @@ import { canDrawOn, hasBlockCharacters } from '../../common/io/terminal-kind.ts'
 import type { TextOutput } from '../../common/io/terminal-output.ts';
 import { TerminalTitle, hasTitle } from '../../common/io/terminal-title.ts';
 import { ASCII_STYLE, BLOCKS_STYLE, type BarStyle } from './live-line.ts';
-import { Reporter, type ProgressFormat, type ReporterOptions } from './reporter.ts';
+import { Reporter } from './reporter.ts';
+import type { ProgressFormat, ReporterOptions } from './reporter-options.ts';
 
 /** What the live line is drawn on. */
 export interface Screen {

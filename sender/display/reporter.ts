@@ -3,7 +3,6 @@
  * at the bottom of the terminal, on standard error.
  */
 import type { Area } from '../../common/areas.ts';
-import type { Clock } from '../../common/clock.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Trouble } from '../../common/hooks.ts';
 import { formatHostPort } from '../../common/host-port.ts';
@@ -15,9 +14,7 @@ import type { ProbeFacts } from '../transfer/probe.ts';
 import type { Comparison } from '../transfer/comparison.ts';
 import type { Observed, SendReporter } from '../transfer/reporter-port.ts';
 import { Eta } from './eta.ts';
-import type { LiveArea } from '../../common/io/live-area.ts';
-import type { TerminalTitle } from '../../common/io/terminal-title.ts';
-import { liveLines, titleOf, type BarStyle } from './live-line.ts';
+import { liveLines, titleOf } from './live-line.ts';
 import { OutageReport } from './outage-report.ts';
 import { textOf, waitingEvent, type Waiting } from './outage.ts';
 import type { Snapshot } from './progress-columns.ts';
@@ -34,11 +31,9 @@ import {
   progressEvent,
   progressLine,
 } from './progress-text.ts';
-import type { ReporterWatch } from './reporter-watch.ts';
-import { TroubleWatch, type TroubleOptions } from './trouble.ts';
+import type { ProgressFormat, ReporterOptions } from './reporter-options.ts';
+import { TroubleWatch } from './trouble.ts';
 import { UnreadableReport } from './unreadable-report.ts';
-
-export type ProgressFormat = 'tty' | 'plain' | 'json' | 'none';
 
 const TICK_MS = 1000;
 /** A line a minute in a log, more often where somebody watches. */
@@ -48,20 +43,6 @@ const TERMINAL_INTERVAL_MS = 5000;
 const LINE_WINDOW_MS = 10_000;
 /** Connecting takes less on a line that works. */
 const CONNECTING_MS = 1000;
-
-export interface ReporterOptions {
-  readonly format: ProgressFormat;
-  readonly isTerminal: boolean;
-  readonly clock: Clock;
-  readonly writeOut: (text: string) => void;
-  readonly writeErr: (text: string) => void;
-  /** For the format `tty`; everything else for people goes through the area too. */
-  readonly live?: { readonly area: LiveArea; readonly style: BarStyle; readonly title?: TerminalTitle };
-  /** Is shown the same, whatever the format. */
-  readonly watch?: ReporterWatch | undefined;
-  /** Who is called in trouble. */
-  readonly trouble?: TroubleOptions | undefined;
-}
 
 /** Which of several disks it is, from 1. */
 export interface DiskFacts {
@@ -186,6 +167,13 @@ export class Reporter implements SendReporter {
     this.#options.watch?.message('warning', hint === undefined ? warning : `${warning}; ${hint}`);
     this.#print(`ddt-send: warning: ${redact(warning)}\n`);
     if (hint !== undefined) this.#print(`ddt-send: hint: ${redact(hint)}\n`);
+  }
+
+  /** Why a result is not proven. */
+  caveat(caveat: { warning: string; hint?: string }): void {
+    this.warning(caveat);
+    const { code, message } = this.#lastWord;
+    this.#lastWord = { code, message: `${message}; ${caveat.warning}`, hint: caveat.hint };
   }
 
   /** What to type after the copy: for people, as a fact is. */

@@ -147,7 +147,7 @@ test('a process that ends at once leaves the command running, within its time', 
   const out = join(folder.path, 'out');
   const file = join(import.meta.dirname, '../../common/hooks.ts');
   const program = `import { Hooks } from '${file}';
-    const options = { onTrouble: 'sleep 0.3; echo $DDT_CODE > ${out}; sleep 66' };
+    const options = { onTrouble: 'sleep 0.3; echo printed; echo $DDT_CODE > ${out}; sleep 66' };
     const hooks = new Hooks(options, { program: 'ddt-receive', warn: () => {}, timeLimitMs: 1000 });
     hooks.endedNow({ result: 'failed', code: 'journal-error', message: '' });
     process.exit(5);`;

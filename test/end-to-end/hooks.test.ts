@@ -261,11 +261,15 @@ test(
       disk.path,
     ]);
     assert.equal(sending.status, 3, sending.stderr);
-    const told = (await here.read()).map(({ result, code, status }) => [result, code, status]);
-    assert.deepEqual(told, [
-      ['trouble', 'unreadable', ''],
-      ['unproven', 'done', '3'],
-    ]);
+    const calls = await here.read();
+    assert.deepEqual(
+      calls.map(({ result, code, status }) => [result, code, status]),
+      [
+        ['trouble', 'unreadable', ''],
+        ['unproven', 'done', '3'],
+      ],
+    );
+    assert.match(calls[1]?.['message'] ?? '', /: durable, read back and equal; .*unreadable/);
     await until('the receiver to tell', async () => (await there.read()).length > 0);
     assert.equal((await there.read())[0]?.['code'], 'unreadable');
   },

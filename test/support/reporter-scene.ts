@@ -4,7 +4,8 @@ import type { Trouble } from '../../common/hooks.ts';
 import type { Draw } from '../../common/io/live-area.ts';
 import { BLOCKS_STYLE } from '../../sender/display/live-line.ts';
 import type { BlockCounters, DoneFacts } from '../../sender/transfer/counters.ts';
-import { Reporter, type ProgressFormat } from '../../sender/display/reporter.ts';
+import type { ProgressFormat } from '../../sender/display/reporter-options.ts';
+import { Reporter } from '../../sender/display/reporter.ts';
 import { FakeClock } from './fake-clock.ts';
 
 const MIB = 1024 * 1024;
