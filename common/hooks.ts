@@ -1,5 +1,6 @@
 /** `--on-done`, `--on-trouble`, `--bell`: how people learn of it who are not looking. No failure matters. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { abortable } from './abortable.ts';
 import type { Clock } from './clock.ts';
 import { TransferError, reasonOf } from './errors.ts';
 import { toolPath } from './system-tools.ts';
@@ -102,9 +103,9 @@ export class Hooks {
     if (command !== undefined) void this.#run(option, command, ending, 'ignore');
   }
 
-  /** Resolves when all commands have ended. */
-  async finish(): Promise<void> {
-    await this.#running;
+  /** Resolves when all commands have ended, or nobody wants to wait for them. */
+  async finish(signal?: AbortSignal): Promise<void> {
+    await abortable(this.#running, signal).catch(() => {});
   }
 
   #tell(occasion: Occasion): void {
@@ -158,8 +159,14 @@ export class Hooks {
   }
 }
 
-/** @returns the options. @throws TransferError `usage`. @param raw as commander names them. */
-export function readHooks(raw: Readonly<Record<string, string | boolean | undefined>>): HookOptions {
+/**
+ * @param raw as commander names them. @param isForOthers trouble is reported to a command elsewhere.
+ * @throws TransferError `usage`.
+ */
+export function readHooks(
+  raw: Readonly<Record<string, string | boolean | undefined>>,
+  isForOthers = false,
+): HookOptions {
   const text = (name: string): string | undefined => {
     const value = raw[name];
     return typeof value === 'string' ? value : undefined;
@@ -172,7 +179,7 @@ export function readHooks(raw: Readonly<Record<string, string | boolean | undefi
   ] as const) {
     if (command?.trim() === '') throw new TransferError('usage', `${option} has no command`);
   }
-  if (after !== undefined && onTrouble === undefined && !isBell)
+  if (after !== undefined && onTrouble === undefined && !isBell && !isForOthers)
     throw new TransferError('usage', '--trouble-after is only for --on-trouble and --bell');
   const troubleAfterMs = after === undefined ? TROUBLE_AFTER_MS : parseDuration(after, '--trouble-after');
   return { onDone, onTrouble, troubleAfterMs, isBell };

@@ -2,6 +2,7 @@
  * What a ddt-receive and the ddt-send that it has started on the machine of the source say to each other: one
  * JSON object a line, through standard input and output. Pure.
  */
+import type { Trouble } from './hooks.ts';
 import { isRecord } from './records.ts';
 
 /** How often the receiver's side says something, if only `{}`. */
@@ -39,6 +40,9 @@ export type PulledLine =
   /** Whole lines for standard output or standard error. */
   | { readonly out: string }
   | { readonly err: string }
+  /** What people should know of who are not looking, and what there is to say at the end. */
+  | { readonly trouble: Trouble }
+  | { readonly end: Trouble }
   /** The live area; null: what it shows stays. */
   | { readonly live: readonly string[] | null };
 
@@ -58,4 +62,16 @@ export function parsePullLine(line: string): Readonly<Record<string, unknown>> |
 
 export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((one) => typeof one === 'string');
+}
+
+/** As the other side has it. @returns undefined where it is something else. */
+export function troubleIn(value: unknown): Trouble | undefined {
+  if (!isRecord(value)) return undefined;
+  const { code, message } = value;
+  if (typeof code !== 'string' || typeof message !== 'string') return undefined;
+  const [hint, source, target] = ['hint', 'source', 'target'].map((name) => {
+    const text = value[name];
+    return typeof text === 'string' ? text : undefined;
+  });
+  return { code, message, hint, source, target };
 }

@@ -328,8 +328,9 @@ function resumeText({ discardTransfer }: ReceiveOptions, served: readonly Served
 /** From a machine that ssh reaches. @returns the exit status. */
 async function pullHere(options: PullOptions): Promise<number> {
   // No other start waits for what it needs.
-  const [{ pull }, { PullScreen }] = await Promise.all([
+  const [{ pull }, { PullHooks }, { PullScreen }] = await Promise.all([
     import('./pull/pull.ts'),
+    import('./pull/pull-hooks.ts'),
     import('./pull/pull-screen.ts'),
   ]);
   process.title = `${PROCESS_NAME}: ${options.receiver.target} from ${options.source.login}`;
@@ -337,22 +338,19 @@ async function pullHere(options: PullOptions): Promise<number> {
   const interruption = new AbortController();
   const { signal } = interruption;
   const received: { status?: number } = {};
-  for (const [name, status] of [
-    ['SIGINT', EXIT_STATUS.sigint],
-    ['SIGTERM', EXIT_STATUS.sigterm],
-  ] as const) {
-    process.on(name, () => {
-      if (received.status !== undefined) process.exit(status);
-      received.status = status;
-      const hint = 'run the same command again to resume';
-      interruption.abort(new TransferError('interrupted', 'interrupted', { hint }));
-    });
-  }
+  void onSignals((status) => {
+    received.status = status;
+    const hint = 'run the same command again to resume';
+    interruption.abort(new TransferError('interrupted', 'interrupted', { hint }));
+  });
   // A lost terminal ends nothing.
   process.on('SIGHUP', () => {});
   try {
     const onProgressAsked = (tell: () => void): void => void onProgressSignal(tell);
-    return await pull(options, { screen, clock: systemClock, signal, onProgressAsked });
+    const hooks = new PullHooks(options, { screen, clock: systemClock });
+    const { onTrouble, onLastWord } = hooks;
+    const parts = { screen, clock: systemClock, signal, onProgressAsked, onTrouble, onLastWord };
+    return await hooks.around(pull(options, parts), signal);
   } catch (error) {
     if (received.status === undefined || !(error instanceof TransferError)) throw error;
     report(error, 'text');

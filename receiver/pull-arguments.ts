@@ -3,6 +3,7 @@ import { Option, type Command } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { parseDestination, parseRemoteDir } from '../common/ssh/destination.ts';
 import { parseDuration } from '../common/units.ts';
+import { readHooks } from '../common/hooks.ts';
 import type { PullOptions } from './pull/pull.ts';
 
 const HELP_HINT = 'ddt-receive --help';
@@ -23,6 +24,8 @@ const SEND_OPTIONS = [
 ];
 /** Options that mean nothing without a machine that ssh reaches. */
 const PULL_OPTIONS = ['--ssh', '--program', '--remote-program', '--remote-dir', '--keep', ...SEND_OPTIONS];
+/** For both sides of a run that pulls. */
+const HOOK_OPTIONS = ['--on-done', '--on-trouble', '--trouble-after', '--bell'];
 /** For the receiver of a run that pulls: for its first start, and for each. */
 const FIRST_OPTIONS = ['--discard-transfer', '--yes', '--update', '--adopt'];
 const OWN_OPTIONS = [
@@ -56,7 +59,7 @@ export function readPull(command: Command, target: string, words: readonly strin
       hint: `on that machine: … | ddt-send - root@this-machine:${target}`,
     });
   }
-  const known = ['--listen', ...FIRST_OPTIONS, ...OWN_OPTIONS, ...PULL_OPTIONS];
+  const known = ['--listen', ...HOOK_OPTIONS, ...FIRST_OPTIONS, ...OWN_OPTIONS, ...PULL_OPTIONS];
   const others = command.options.map(({ long }) => long ?? '').filter((name) => !known.includes(name));
   refuseGiven(command, others, 'cannot be combined with a source like root@old:/dev/sda');
   const raw = command.opts<Record<string, string | boolean | undefined>>();
@@ -83,8 +86,9 @@ export function readPull(command: Command, target: string, words: readonly strin
       first: wordsOf(command, FIRST_OPTIONS),
       listen: wordsOf(command, ['--listen'])[1],
     },
-    sendWords: wordsOf(command, SEND_OPTIONS),
+    sendWords: wordsOf(command, [...SEND_OPTIONS, '--trouble-after']),
     retryForMs: parseDuration(value('retryFor') ?? RETRY_FOR, '--retry-for'),
+    hooks: readHooks(raw),
   };
 }
 

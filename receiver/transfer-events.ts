@@ -22,7 +22,7 @@ export function transferEvents(
 ): TransferEvents {
   const placeOf = (index: number, offset: number): string => `block ${index} (offset ${offset}) of ${path}`;
   const warn = (code: string, message: string): void => {
-    log.warning(message);
+    log.warning(message, code);
     tell({ code, message });
   };
   return {

@@ -276,7 +276,7 @@ function readOptions(command: Command): SendOptions {
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
     web: readWatchAddress(raw['web'], raw['webKeyFile']),
     ...(raw['show'] === undefined ? {} : { show: readShow(command, raw['show']) }),
-    hooks: readHooks(command.opts()),
+    hooks: readHooks(command.opts(), isPulled),
   };
 }
 

@@ -48,7 +48,13 @@ export async function runSend(
   await using watch = await openWatch(options);
   const reporter = await makeReporter(options.progress, outputs, {
     watch: watch?.watch,
-    trouble: { afterMs: options.hooks.troubleAfterMs, tell: (trouble) => hooks.trouble(trouble) },
+    trouble: {
+      afterMs: options.hooks.troubleAfterMs,
+      tell: (trouble) => {
+        pulled?.say({ trouble });
+        hooks.trouble(trouble);
+      },
+    },
   });
   if (watch !== undefined) reporter.always(`web      ${watch.url}`);
   const hooks = new Hooks(options.hooks, {
@@ -83,8 +89,9 @@ export async function runSend(
 
 /** Anyone who presses Ctrl-C now has seen the end. */
 async function tellEnd(status: number, options: SendOptions, parts: RunParts): Promise<void> {
-  const { reporter, hooks, signals } = parts;
+  const { reporter, hooks, signals, pulled } = parts;
   const { lastWord } = reporter;
+  pulled?.say({ end: lastWord });
   const isProven = status === EXIT_STATUS.verified;
   const isFinished = isProven || status === EXIT_STATUS.unproven;
   hooks.ended({
@@ -94,7 +101,7 @@ async function tellEnd(status: number, options: SendOptions, parts: RunParts): P
     result: isProven ? 'verified' : isFinished ? 'unproven' : 'failed',
     receipt: lastWord.code === 'done' ? options.receiptFile : undefined,
   });
-  await signals.unlessInterrupted(hooks.finish());
+  await hooks.finish(signals.signal);
 }
 
 /**

@@ -46,16 +46,6 @@ export class Signals {
     return await Promise.race([run, this.#overdue.promise]);
   }
 
-  /** Resolves when `work` has ended, or somebody does not want to wait for it. */
-  async unlessInterrupted(work: Promise<void>): Promise<void> {
-    const { signal } = this;
-    if (signal.aborted) return;
-    const interrupted = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    await Promise.race([work, interrupted]);
-  }
-
   /** Until this is called SIGHUP ends the process. @param survives whether the run continues. */
   onHangup(survives: (hangup: Hangup) => boolean): void {
     process.on('SIGHUP', () => {

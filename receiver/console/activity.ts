@@ -93,7 +93,7 @@ export class Activity implements Disposable {
     this.#areas = new AreaReport(clock, (areas) => {
       const where = formatAreas(areas, AREAS_NAMED_MAX);
       const message = `unreadable areas of the source, replaced by zeros: ${where} (${countAreas(areas)})`;
-      log.warning(message);
+      log.warning(message, 'unreadable');
       tell({ code: 'unreadable', message });
     });
     this.#tokens = new RecurringWarning({ ...recurring, log: strangersLog, action: 'refuse' });

@@ -11,11 +11,12 @@ export interface AuditMembers {
   readonly signer?: string;
 }
 
-type Members = Partial<AuditMembers> & { readonly target?: string };
+type Members = Partial<AuditMembers> & { readonly target?: string; readonly code?: string };
 
 export interface Log {
   info(message: string): void;
-  warning(message: string): void;
+  /** @param code of what people should know of; in JSON with this member. */
+  warning(message: string, code?: string): void;
   /** What somebody with a token has done; in JSON with these members too. */
   audit(message: string, members: AuditMembers): void;
   /** An error that only a bug can cause; logged with its stack. */
@@ -52,7 +53,7 @@ export function makeLog(format: 'text' | 'json', clock: Clock, write: (line: str
       target === undefined || format === 'json' ? message : `${target}: ${message}`;
     return {
       info: (message) => put('info', named(message), own),
-      warning: (message) => put('warning', named(message), own),
+      warning: (message, code) => put('warning', named(message), code === undefined ? own : { ...own, code }),
       audit: (message, members) =>
         put(members.action === 'refuse' ? 'warning' : 'info', named(message), { ...own, ...members }),
       bug: (error) => put('bug', error instanceof Error ? (error.stack ?? error.message) : String(error)),

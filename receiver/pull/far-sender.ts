@@ -7,10 +7,12 @@ import {
   isTexts,
   parsePullLine,
   pullLine,
+  troubleIn,
   type PullBeat,
   type PullHello,
   type PullStart,
 } from '../../common/pulled-lines.ts';
+import type { Trouble } from '../../common/hooks.ts';
 import type { FarHost } from '../../common/ssh/far-host.ts';
 import { markedScript } from '../../common/ssh/far-scripts.ts';
 import type { SshClient } from '../../common/ssh/ssh-client.ts';
@@ -28,6 +30,10 @@ export interface FarSenderEvents {
   onOut(text: string): void;
   onErr(text: string): void;
   onLive(lines: readonly string[] | null): void;
+  /** What people should know of. */
+  onTrouble(trouble: Trouble): void;
+  /** What there is to say at the end. */
+  onLastWord(word: Trouble): void;
   /** Connections are wanted at this port there. */
   onPort(port: number, connections: number): void;
 }
@@ -114,7 +120,7 @@ export class FarSender {
   }
 
   #take(line: string): void {
-    const { ready, port, connections, out, err, live } = parsePullLine(line) ?? {};
+    const { ready, port, connections, out, err, live, ...said } = parsePullLine(line) ?? {};
     if (ready === true) this.#ready.resolve(true);
     if (isPort(port) && typeof connections === 'number' && !this.#hasPort) {
       // More than once, it would be given more logins than it needs.
@@ -124,6 +130,9 @@ export class FarSender {
     if (typeof out === 'string') this.#events.onOut(out);
     if (typeof err === 'string' && !this.#isEnding) this.#events.onErr(err);
     if (live === null || isTexts(live)) this.#events.onLive(live);
+    const [trouble, end] = [troubleIn(said['trouble']), troubleIn(said['end'])];
+    if (trouble !== undefined) this.#events.onTrouble(trouble);
+    if (end !== undefined) this.#events.onLastWord(end);
   }
 }
 

@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { isSea } from 'node:sea';
 import { createInterface } from 'node:readline';
 import { TransferError } from '../../common/errors.ts';
+import type { Trouble } from '../../common/hooks.ts';
 import { LISTEN_FREE, LISTEN_USUAL } from '../../common/host-port.ts';
 import { failureIn, memberOf } from '../../common/receiver-log.ts';
 import { isRecord } from '../../common/records.ts';
@@ -28,7 +29,9 @@ export interface OwnReceiverOptions {
 
 export interface OwnReceiverParts {
   /** A warning or an error in its log. */
-  readonly onTrouble: (message: string) => void;
+  readonly onWarning: (message: string) => void;
+  /** The same, where people should know of it. */
+  readonly onTrouble: (trouble: Trouble) => void;
   /** Whether what the target holds may be overwritten. */
   readonly mayOverwrite: (refusal: TransferError) => Promise<boolean>;
 }
@@ -60,13 +63,13 @@ export class OwnReceiver {
   static async start(
     { target, always, first, listen }: OwnReceiverOptions,
     isFirst: boolean,
-    { onTrouble, mayOverwrite }: OwnReceiverParts,
+    { mayOverwrite, ...parts }: OwnReceiverParts,
   ): Promise<OwnReceiver> {
     const words = [...always, ...(isFirst ? first : []), '--', target];
     let more: readonly string[] = [];
     let at = listen ?? LISTEN_USUAL;
     for (;;) {
-      const process = new Starting(['--listen', at, ...more, ...words], onTrouble);
+      const process = new Starting(['--listen', at, ...more, ...words], parts);
       const started = await process.started;
       if (started !== undefined) return new OwnReceiver(process, ...started);
       const { code, message, hint, isContent } = failureIn(process.log);
@@ -96,7 +99,7 @@ class Starting {
   /** undefined: it has ended instead. */
   readonly started: Promise<[string, Place] | undefined>;
 
-  constructor(words: readonly string[], onTrouble: (message: string) => void) {
+  constructor(words: readonly string[], parts: Omit<OwnReceiverParts, 'mayOverwrite'>) {
     const [program = '', ...before] = ownCommand();
     const all = [...before, '--log', 'json', '--once', ...words];
     // In a group of its own no key reaches it; by the channel it notices the end of this process.
@@ -120,7 +123,7 @@ class Starting {
       this.log.push(line);
       if (this.log.length > LOG_LINES_MAX) this.log.shift();
       // The error that ends a start is thrown.
-      if (isStarted || memberOf(line, 'level') === 'warning') reportTrouble(line, onTrouble);
+      if (isStarted || memberOf(line, 'level') === 'warning') report(line, parts);
     });
     this.started = Promise.race([
       Promise.all([ticket.promise, place.promise]),
@@ -141,8 +144,11 @@ function placeOf({ host, port }: Readonly<Record<string, unknown>>): Place {
   return { host: isEvery ? '127.0.0.1' : String(host), port: Number(port) };
 }
 
-function reportTrouble(line: string, report: (message: string) => void): void {
-  const [level, message] = [memberOf(line, 'level'), memberOf(line, 'message')];
+function report(line: string, { onWarning, onTrouble }: Omit<OwnReceiverParts, 'mayOverwrite'>): void {
+  const [level, message, code] = ['level', 'message', 'code'].map((name) => memberOf(line, name));
   if (level === 'info') return;
-  report(typeof level === 'string' && typeof message === 'string' ? `${level}: ${message}` : line);
+  const isMessage = typeof level === 'string' && typeof message === 'string';
+  onWarning(isMessage ? `${level}: ${message}` : line);
+  // The error that ends it ends the run.
+  if (isMessage && level === 'warning' && typeof code === 'string') onTrouble({ code, message });
 }

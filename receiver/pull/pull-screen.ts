@@ -42,6 +42,11 @@ export class PullScreen {
     this.fact(`ddt-receive: warning: ${redact(text)}`);
   }
 
+  /** The bell of the terminal. */
+  ring(): void {
+    if (process.stderr.isTTY) this.#outputs.err.write('\x07');
+  }
+
   out(text: string): void {
     this.#outputs.out.write(safe(text));
   }

@@ -8,6 +8,7 @@ import type { Clock } from '../../common/clock.ts';
 import { EXIT_STATUS, TransferError, reasonOf } from '../../common/errors.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { askToOverwrite, canAsk } from '../../common/io/overwrite-question.ts';
+import type { HookOptions, Trouble } from '../../common/hooks.ts';
 import type { Destination } from '../../common/ssh/destination.ts';
 import { FarHost, type FarHostOptions } from '../../common/ssh/far-host.ts';
 import { removeProgramScript, valuesOf } from '../../common/ssh/far-scripts.ts';
@@ -38,6 +39,7 @@ export interface PullOptions extends FarHostOptions {
   readonly sendWords: readonly string[];
   /** How long the sender is started again without success. */
   readonly retryForMs: number;
+  readonly hooks: HookOptions;
 }
 
 export interface PullParts {
@@ -45,6 +47,10 @@ export interface PullParts {
   readonly clock: Clock;
   /** Aborted by the first signal that interrupts. */
   readonly signal: AbortSignal;
+  /** What people should know of who are not looking. */
+  readonly onTrouble: (trouble: Trouble) => void;
+  /** What the sender has to say at the end. */
+  readonly onLastWord: (word: Trouble) => void;
   /** Somebody has asked for a line of progress. */
   readonly onProgressAsked: (tell: () => void) => void;
 }
@@ -138,6 +144,8 @@ class PullRun {
         onOut: (text) => screen.out(text),
         onErr: (text) => screen.err(text),
         onLive: (lines) => screen.live(lines),
+        onTrouble: this.#parts.onTrouble,
+        onLastWord: this.#parts.onLastWord,
         onPort: (farPort, count) => lanes.use(this.#bringConnections(farPort, count)),
       },
     );
@@ -203,7 +211,8 @@ class PullRun {
     const { target } = receiver;
     const isFirst = !this.#hasBegun;
     const started = await OwnReceiver.start(receiver, isFirst, {
-      onTrouble: (message) => screen.fact(`ddt-receive: ${message}`),
+      onWarning: (message) => screen.fact(`ddt-receive: ${message}`),
+      onTrouble: ({ code, message }) => this.#parts.onTrouble({ code, message, target }),
       mayOverwrite: async ({ message }) => {
         if (!canAsk()) return false;
         screen.fact(`note     ${message}`);

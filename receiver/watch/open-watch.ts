@@ -62,9 +62,9 @@ function watchedLog(log: Log, say: Say, target?: string): Log {
       say('info', message, target);
       log.info(message);
     },
-    warning: (message) => {
+    warning: (message, code) => {
       say('warning', message, target);
-      log.warning(message);
+      log.warning(message, code);
     },
     audit: (message, members) => {
       say(members.action === 'refuse' ? 'warning' : 'info', message, target);

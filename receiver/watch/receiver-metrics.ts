@@ -1,7 +1,6 @@
 /** `/metrics` of a ddt-receive: each figure for each of its targets, which the command line names. */
 import { BLOCK_STATES } from '../../common/protocol/protocol.ts';
 import { processMetrics, type Metric } from '../../common/watch/metrics.ts';
-import { printable } from '../../common/text.ts';
 import type { TransferProgress } from '../transfer/transfer.ts';
 
 /** Why a block that was read back is not as it should be. */
@@ -95,5 +94,5 @@ export function receiverMetrics(targets: readonly TargetFigures[]): Metric[] {
 }
 
 function labelsOf({ name }: TargetFigures): { target: string } {
-  return { target: printable(name) };
+  return { target: name };
 }

@@ -4,6 +4,7 @@ import type { Mutant } from './try-mutant.ts';
 const HOOKS = 'common/hooks.ts';
 const HOOKS_TESTS = ['test/common/hooks.test.ts'];
 const RUN_TESTS = ['test/end-to-end/hooks.test.ts'];
+const METRICS_TESTS = ['test/end-to-end/metrics.test.ts'];
 
 export const NOTIFYING: readonly Mutant[] = [
   {
@@ -47,5 +48,35 @@ export const NOTIFYING: readonly Mutant[] = [
     file: 'receiver/sender-gone.ts',
     edits: [['if (isReported || nowMs - aloneSinceMs < afterMs) return;', 'return;']],
     tests: RUN_TESTS,
+  },
+  {
+    name: 'a figure that nobody knows is 0',
+    file: 'common/watch/metrics.ts',
+    edits: [['value === undefined ? [] : [', 'value === null ? [] : [']],
+    tests: METRICS_TESTS,
+  },
+  {
+    name: 'blocks that read back different are not counted',
+    file: 'receiver/watch/target-watch.ts',
+    edits: [['this.#badCounts[reason]++;', '']],
+    tests: METRICS_TESTS,
+  },
+  {
+    name: 'events are streamed only where they are printed',
+    file: 'sender/display/reporter.ts',
+    edits: [['    watch?.event(event);\n', '']],
+    tests: METRICS_TESTS,
+  },
+  {
+    name: 'the sender elsewhere reports its trouble to nobody',
+    file: 'receiver/pull/far-sender.ts',
+    edits: [['if (trouble !== undefined) this.#events.onTrouble(trouble);', '']],
+    tests: ['test/end-to-end/pull-hooks.test.ts'],
+  },
+  {
+    name: 'a response of the receiver has a member more than its document',
+    file: 'receiver/http/transfer-routes.ts',
+    edits: [['jsonResponse({ epoch: durability.epoch,', 'jsonResponse({ id: 1, epoch: durability.epoch,']],
+    tests: ['test/receiver/http/openapi.test.ts'],
   },
 ];

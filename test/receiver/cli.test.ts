@@ -58,6 +58,7 @@ test('a second argument is a source on another machine', () => {
     receiver: { target: '/dev/vdd', always: [], first: [], listen: undefined },
     sendWords: [],
     retryForMs: 86_400_000,
+    hooks: DEFAULTS.hooks,
   });
 });
 
@@ -102,6 +103,7 @@ test('options beside a source go where they belong, as they were given', () => {
       'json',
     ],
     retryForMs: 3_600_000,
+    hooks: DEFAULTS.hooks,
   });
 });
 
