@@ -3,7 +3,6 @@
  * process.
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
@@ -29,7 +28,7 @@ import { curlHelp } from './console/curl-help.ts';
 import { listLines } from './console/list-text.ts';
 import { makeLog, type Log } from './console/log.ts';
 import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
-import { PROCESS_NAME } from './presence.ts';
+import { PROCESS_NAME, nameProcess } from './presence.ts';
 import type { PullOptions } from './pull/pull.ts';
 import { ReceiverHooks } from './receiver-hooks.ts';
 import { reportProgress } from './report-progress.ts';
@@ -172,16 +171,6 @@ async function check({ receipt: path, disk, signer }: CheckOptions): Promise<num
   return EXIT_STATUS.unproven;
 }
 
-/** In `ps` with the targets; in `pgrep` and for other receivers, which see 15 characters, without. */
-function nameProcess(targets: readonly string[]): void {
-  process.title = `${PROCESS_NAME}: ${targets.join(' ')}`;
-  try {
-    writeFileSync('/proc/self/comm', PROCESS_NAME);
-  } catch {
-    // A /proc that can't be written to: the name is the title's beginning then.
-  }
-}
-
 /** @param stop is called once. A second signal does not wait: what is journalled is safe. */
 function onStopSignal(stop: (status: number) => void): void {
   let signals = 0;
@@ -198,6 +187,8 @@ function onStopSignal(stop: (status: number) => void): void {
 
 /** @returns the exit status, when the commands for the end have ended. */
 async function receive(options: ReceiveOptions, log: Log): Promise<number> {
+  nameProcess(options.targets);
+  countExternalMemory();
   const ring = process.stderr.isTTY ? (): void => void errors.write('\x07') : undefined;
   const hooks = new ReceiverHooks(options, { clock: systemClock, log, ring });
   try {
@@ -213,9 +204,6 @@ async function receive(options: ReceiveOptions, log: Log): Promise<number> {
 }
 
 async function serve(options: ReceiveOptions, log: Log, hooks: ReceiverHooks): Promise<number> {
-  const { targets } = options;
-  nameProcess(targets);
-  countExternalMemory();
   let progress = (): void => log.info('starting');
   void onProgressSignal(() => progress());
   const end = Promise.withResolvers<number>();
@@ -249,7 +237,7 @@ async function serve(options: ReceiveOptions, log: Log, hooks: ReceiverHooks): P
       // Nothing may be acknowledged without a journal; the blocks of the last second will be sent again.
       onFailed: (error) => {
         failed.status = report(error, options.log);
-        const isLast = ++failed.count === targets.length;
+        const isLast = ++failed.count === options.targets.length;
         hooks.journalFailed(error, isLast);
         if (isLast) process.exit(failed.status);
         endIfComplete();
@@ -274,8 +262,10 @@ async function serve(options: ReceiveOptions, log: Log, hooks: ReceiverHooks): P
     if (!isSealed()) hooks.failed(new TransferError('no-progress', reason));
     end.resolve(isSealed() ? EXIT_STATUS.verified : EXIT_STATUS.gaveUp);
   });
-  const { troubleAfterMs: afterMs } = options.hooks;
-  using _absence = watchSender({ ...receiver, clock: systemClock, afterMs }, hooks.onTrouble);
+  using _absence = watchSender(
+    { ...receiver, clock: systemClock, afterMs: options.hooks.troubleAfterMs },
+    hooks.onTrouble,
+  );
   const status = await end.promise;
   // The sender closes its connections when it has its receipt; if the response was lost it comes again.
   if (isComplete(served)) await waitForSender(receiver, asked.promise);
@@ -338,7 +328,7 @@ async function pullHere(options: PullOptions): Promise<number> {
   const interruption = new AbortController();
   const { signal } = interruption;
   const received: { status?: number } = {};
-  void onSignals((status) => {
+  onStopSignal((status) => {
     received.status = status;
     const hint = 'run the same command again to resume';
     interruption.abort(new TransferError('interrupted', 'interrupted', { hint }));

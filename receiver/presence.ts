@@ -2,7 +2,7 @@
  * A small file beside a journal, for as long as a receiver has that open: who it is and how far it is.
  * SQLite's exclusive lock keeps everybody else from reading the journal itself.
  */
-import { constants } from 'node:fs';
+import { writeFileSync, constants } from 'node:fs';
 import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readLine } from '../common/disk/block-devices.ts';
@@ -102,4 +102,14 @@ function isPresence(value: unknown): value is Presence {
 async function startOf(processId: number): Promise<string | undefined> {
   const stat = await readLine(`/proc/${processId}/stat`);
   return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+}
+
+/** In `ps` with the targets; in `pgrep` and for other receivers, which see 15 characters, without. */
+export function nameProcess(targets: readonly string[]): void {
+  process.title = `${PROCESS_NAME}: ${targets.join(' ')}`;
+  try {
+    writeFileSync('/proc/self/comm', PROCESS_NAME);
+  } catch {
+    // A /proc that can't be written to: the name is the title's beginning then.
+  }
 }

@@ -169,11 +169,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--digest <how>', 'of blocks: auto, sha-256, blake3', 'auto')
     .option('--retry-for <duration>', 'how long without progress; until first contact 2m if not given', '24h')
     .option('--memory <size>', 'memory for block buffers', '512MiB')
-    .addOption(
-      new Option('--progress <format>', 'auto: tty on a terminal, else plain')
-        .choices(PROGRESS_FORMATS)
-        .default('auto'),
-    )
+    .addOption(progressOption())
     .option('--web [[host:]port]', 'serve a page to watch the copy')
     .option('--web-key-file <file>', 'keep its key here; made if there is none')
     .option('--show <receipt>', 'show a finished copy on that page, from its receipt')
@@ -209,6 +205,11 @@ export function makeCommand(print: (text: string) => void): Command {
     .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS });
 }
 
+function progressOption(): Option {
+  const option = new Option('--progress <format>', 'auto: tty on a terminal, else plain');
+  return option.choices(PROGRESS_FORMATS).default('auto');
+}
+
 interface Flags {
   readonly keep?: true;
   readonly pulled?: true;
@@ -239,9 +240,9 @@ function readOptions(command: Command): SendOptions {
     throw new TransferError('usage', 'no source given', { hint: HINT_HELP });
   const { sources, ticket, destination } = readArguments(command.args, raw['ticketFile'] !== undefined);
   const isPulled = pulled === true;
-  if (isPulled && (ticket !== undefined || destination !== undefined || sources[0] === '-')) {
+  const isWithout = ticket === undefined && destination === undefined && sources[0] !== '-';
+  if (isPulled && !isWithout)
     throw new TransferError('usage', '--pulled takes a disk or a file, and no target', { hint: HINT_HELP });
-  }
   refuseForSeveral(
     sources,
     OPTIONS_OF_ONE.filter((option) => isGiven(command, option)),

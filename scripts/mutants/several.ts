@@ -59,7 +59,7 @@ export const SEVERAL: readonly Mutant[] = [
   {
     name: 'a journal that fails ends all transfers',
     file: 'receiver/main.ts',
-    edits: [['isLast = ++failed.count === targets.length', 'isLast = ++failed.count > 0']],
+    edits: [['isLast = ++failed.count === options.targets.length', 'isLast = ++failed.count > 0']],
     tests: TARGETS_TESTS,
   },
   {
