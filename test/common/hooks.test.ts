@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { Hooks, readHooks, type HookOptions } from '../../common/hooks.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { until } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 import { runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -94,14 +95,28 @@ test('what a command leaves running is not waited for, and its output is not sho
   assert.deepEqual(warnings, []);
 });
 
-test('it has no terminal and no input, so it can ask nothing', async () => {
-  await using folder = await tempDir();
-  const out = join(folder.path, 'out');
-  const { hooks } = scene({ onDone: `{ cat; (: < /dev/tty) 2>/dev/null || echo none; } > ${out}` });
-  hooks.ended(DONE);
-  await hooks.finish();
-  assert.equal(await readFile(out, 'utf8'), 'none\n');
-});
+const HOOKS = join(import.meta.dirname, '../../common/hooks.ts');
+
+test(
+  'it has no terminal and no input, so it can ask nothing',
+  { skip: unlessInstalled('script') },
+  async () => {
+    await using folder = await tempDir();
+    const [out, program] = [join(folder.path, 'out'), join(folder.path, 'program.ts')];
+    const command = `{ cat; (: < /dev/tty) 2>/dev/null || echo none; } > ${out}`;
+    await writeFile(
+      program,
+      `import { Hooks } from '${HOOKS}';
+    import { openSync } from 'node:fs';
+    openSync('/dev/tty', 'r');
+    const hooks = new Hooks({ onDone: '${command}' }, { program: 'ddt-send', warn: console.error });
+    hooks.ended({ result: 'verified', code: 'done', message: '' });
+    await hooks.finish();`,
+    );
+    await runOk('script', ['-qec', `'${process.execPath}' '${program}'`, '/dev/null']);
+    assert.equal(await readFile(out, 'utf8'), 'none\n');
+  },
+);
 
 test('the same trouble is reported once an hour, another one at once, in order', async () => {
   await using folder = await tempDir();
@@ -145,8 +160,7 @@ test('a finished copy calls the one command, a failed one the other, without a c
 test('a process that ends at once leaves the command running, within its time', async () => {
   await using folder = await tempDir();
   const out = join(folder.path, 'out');
-  const file = join(import.meta.dirname, '../../common/hooks.ts');
-  const program = `import { Hooks } from '${file}';
+  const program = `import { Hooks } from '${HOOKS}';
     const options = { onTrouble: 'sleep 0.3; echo printed; echo $DDT_CODE > ${out}; sleep 66' };
     const hooks = new Hooks(options, { program: 'ddt-receive', warn: () => {}, timeLimitMs: 1000 });
     hooks.endedNow({ result: 'failed', code: 'journal-error', message: '' });
