@@ -7,6 +7,7 @@ import { HOLDING } from './holding.ts';
 import { FUZZED } from './fuzzed.ts';
 import { KEEPING } from './keeping.ts';
 import { NOTIFYING } from './notifying.ts';
+import { NBD } from './nbd.ts';
 import { OTHERS } from './others.ts';
 import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
@@ -36,6 +37,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SEVERAL,
   ...SIGNERS,
   ...THROUGH_SSH,
+  ...NBD,
   ...FUZZED,
   ...NOTIFYING,
   ...BUILDING,

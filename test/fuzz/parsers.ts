@@ -1,6 +1,7 @@
 /** All parsers of foreign input, and how many inputs each of them gets. */
 import * as fc from 'fast-check';
 import { FILE_PARSERS } from './file-parsers.ts';
+import { NBD_PARSERS } from './nbd-parsers.ts';
 import type { ParserProperty } from './parser-property.ts';
 import { REQUEST_PARSERS } from './request-parsers.ts';
 import { RESPONSE_PARSERS } from './response-parsers.ts';
@@ -13,6 +14,7 @@ export const PARSERS: readonly ParserProperty[] = [
   ...RESPONSE_PARSERS,
   ...TEXT_PARSERS,
   ...FILE_PARSERS,
+  ...NBD_PARSERS,
 ];
 
 const WEIGHT_OF_ALL = PARSERS.reduce((sum, { weight }) => sum + weight, 0);

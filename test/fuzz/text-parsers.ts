@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { labelOf, majorMinorOf } from '../../common/disk/block-devices.ts';
+import { parseNbdUri } from '../../common/nbd/nbd-uri.ts';
 import { redact } from '../../common/text.ts';
 import { parseDuration, parseSize, parseWhole } from '../../common/units.ts';
 import { parseReceiveArgs } from '../../receiver/cli.ts';
@@ -124,6 +125,12 @@ const words = fc.oneof(
   ),
 );
 
+const exports = fc.constantFrom(
+  'nbd://host:10809/export',
+  'nbds://[2001:db8::7]/a%20b?tls-certificates=/pki&tls-hostname=vm',
+  'nbd+unix:///export?socket=/run/nbd.sock',
+);
+
 const destinations = fc.constantFrom(
   'vm:/dev/vdd',
   'root@vm.example.org:disk.img',
@@ -145,6 +152,16 @@ export const TEXT_PARSERS: readonly ParserProperty[] = [
     // It becomes a word of ssh's command line, and its path a line of a script.
     assert.doesNotMatch(found.login, /^-|@-|\s/);
     assert.doesNotMatch(found.path, /^$|[\n\r\0]/);
+  }),
+  parserProperty('name of an NBD export', 40, mutatedText(exports), (text) => {
+    const found = quotingParsed(['usage'], () => parseNbdUri(text));
+    if (found === undefined) return;
+    const { name, place, exportName } = found;
+    assert.doesNotMatch(name, /[\s\0]/, 'it is a word, and a line of the journal');
+    const again = parseNbdUri(
+      found.tls === undefined ? name : `${name}${'path' in place ? '&' : '?'}tls-hostname=x`,
+    );
+    assert.deepEqual([again.name, again.place, again.exportName], [name, place, exportName]);
   }),
   parserProperty('printable', 30, mutatedText(fc.string({ unit: 'binary' })), (text) => {
     const shown = labelOf(text);

@@ -37,6 +37,7 @@ const PACKAGE_OF = {
   prometheus: 'prometheus',
   'qemu-aarch64-static': 'qemu-user-static',
   'qemu-img': 'qemu-utils',
+  'qemu-nbd': 'qemu-utils',
   'qemu-system-x86_64': 'qemu-system-x86',
   resize2fs: 'e2fsprogs',
   rsync: 'rsync',

@@ -126,6 +126,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/trust': ['common'],
   'common/disk': ['common'],
   'common/io': ['common'],
+  'common/nbd': ['common', 'common/disk'],
   'common/ssh': ['common/program', 'common/protocol', 'common'],
   'common/receipt': [
     'common',
@@ -211,7 +212,7 @@ export const packageHomes: Rule = (file) =>
 
 /** Adapters that one file chooses among: whoever else imports one depends on a kind. */
 const CHOSEN_IN: readonly (readonly [adapters: RegExp, home: string])[] = [
-  [/^sender\/source\/(disk-source|standard-input)\.ts$/, 'sender/open-source.ts'],
+  [/^sender\/source\/(disk-source|nbd-source|standard-input)\.ts$/, 'sender/open-source.ts'],
 ];
 
 /** A new kind of source is then an adapter and a line in the file that chooses. */
