@@ -4,6 +4,7 @@ import { TransferError } from '../common/errors.ts';
 import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
 import { BELL, ON_DONE, ON_TROUBLE, TROUBLE_AFTER, readHooks, type HookOptions } from '../common/hooks.ts';
 import { parseHostPort } from '../common/host-port.ts';
+import { parseFormat, type FormatChoice } from '../common/nbd/image-format.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
@@ -61,6 +62,7 @@ export interface SendOptions {
   readonly isCheck: boolean;
   /** End without sealing. */
   readonly isKeptOpen: boolean;
+  readonly format: FormatChoice;
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
   readonly progress: (typeof PROGRESS_FORMATS)[number];
@@ -144,7 +146,7 @@ export function makeCommand(print: (text: string) => void): Command {
         'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
     )
     .usage('[options] <source>... [[user@]host:target[,target]... | ticket]')
-    .argument('[source]', 'block device, file, or - for standard input')
+    .argument('[source]', 'block device, file, nbd:// or rbd: name, - for standard input')
     .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
     .option(
       '--ticket-file <file>',
@@ -155,6 +157,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--connections <n>', `auto: as many as help; or 1 to ${CONNECTIONS_MAX}`, 'auto')
     .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
     .option('--source-size <size>', 'size of standard input: an earlier end is an error')
+    .option('--format <how>', 'of a file: auto, raw, qcow2, vmdk, vhdx, vdi', 'auto')
     .addOption(
       new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros')
         .choices(['stop', 'zero'])
@@ -272,6 +275,7 @@ function readOptions(command: Command): SendOptions {
     isProbe: probe === true,
     isCheck: check === true,
     isKeptOpen: keepOpen === true,
+    format: parseFormat(raw['format'] ?? ''),
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',

@@ -3,15 +3,18 @@
  * else needs to be known of a source is a property of its port.
  */
 import { TransferError } from '../common/errors.ts';
+import { isNbdUri } from '../common/nbd/nbd-uri.ts';
+import { isRbdName, refuseFormat } from '../common/nbd/open-image.ts';
 import type { DiskOptions } from './cli.ts';
 import { DiskSource } from './source/disk-source.ts';
+import { NbdSource } from './source/nbd-source.ts';
 import type { Source } from './source/source.ts';
 import { openStandardInput } from './source/standard-input.ts';
 import type { Stream } from './source/stream.ts';
 
 export type SourceOptions = Pick<
   DiskOptions,
-  'source' | 'sourceSizeBytes' | 'onReadError' | 'mapfile' | 'isDryRun' | 'isProbe' | 'isCheck'
+  'source' | 'sourceSizeBytes' | 'format' | 'onReadError' | 'mapfile' | 'isDryRun' | 'isProbe' | 'isCheck'
 >;
 
 /** @throws TransferError `source-refused`; `usage` for options that this kind of source has no use for. */
@@ -26,8 +29,14 @@ export async function openSource(options: SourceOptions): Promise<Source | Strea
   }
 }
 
-async function open({ source, sourceSizeBytes, onReadError }: SourceOptions): Promise<Source | Stream> {
+async function open(options: SourceOptions): Promise<Source | Stream> {
+  const { source, sourceSizeBytes, format, onReadError } = options;
+  const isOther = isStandardInput(source) || isNbdUri(source) || isRbdName(source);
+  if (isOther) refuseFormat(source, format);
   if (isStandardInput(source)) return await openStandardInput(sourceSizeBytes);
+  if (isOther) return await NbdSource.open(source, onReadError);
+  const image = await NbdSource.openImage(source, format, onReadError);
+  if (image !== undefined) return image;
   return await DiskSource.open(source, onReadError);
 }
 

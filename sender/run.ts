@@ -169,6 +169,7 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
   await using stack = new AsyncDisposableStack();
   const sources: (Source | Stream)[] = [];
   for (const own of each) sources.push(stack.use(await openSource(own)));
+  for (const source of sources) if (source.canReread) reportOutages(source, reporter);
   signals.onHangup((hangup) => {
     if (!sources.every((source) => outlives(hangup, source, options))) return false;
     reporter.fact('note     hangup: the copy continues');
@@ -213,6 +214,13 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
     return status;
   };
   return await sendSeveral(several, { reporter, fail });
+}
+
+function reportOutages(source: Source, reporter: Reporter): void {
+  source.reportOutages?.((sentence, isGone) => {
+    if (isGone) reporter.warning({ warning: sentence });
+    else reporter.fact(`note     ${sentence}`);
+  });
 }
 
 /** The options of each source. */

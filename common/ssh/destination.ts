@@ -23,7 +23,8 @@ const URL_FORM = new RegExp(`^ssh://${USER}${HOST}(?::(\\d{1,5}))?(/[^]*)?$`);
 
 /**
  * `[user@]host:path` as scp has it, or `ssh://[user@]host[:port]/path`, where the path is absolute.
- * @returns undefined where the text is neither. @throws TransferError `usage`.
+ * @returns undefined where the text is neither, as `nbd://host/export` and `rbd:pool/image`.
+ * @throws TransferError `usage`.
  */
 export function parseDestination(text: string, what: What = 'target'): Destination | undefined {
   if (text.startsWith('ssh:')) {
@@ -33,6 +34,8 @@ export function parseDestination(text: string, what: What = 'target'): Destinati
     const login = loginOf(user, host);
     return { login, port: port === undefined ? undefined : portOf(port), path: checkPath(what, text, path) };
   }
+  // Not of a machine with the name of a protocol.
+  if (/^(nbds?(\+[a-z]+)?:\/\/|rbd:[^/])/i.test(text)) return undefined;
   const [, user, address, name, path] = SCP.exec(text) ?? [];
   const host = address ?? name;
   if (host === undefined) return undefined;

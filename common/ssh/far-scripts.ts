@@ -62,6 +62,7 @@ if [ -b "$target" ]; then
   done
 elif ! $by test -e "$target"; then
   case $target in
+    nbd://* | nbds://* | nbd+unix://* | nbds+unix://* | rbd:*) ;;
     /dev/*) say "nowhere${number}=there is no such device" ;;
     */*) folder=\${target%/*}
       $by test -d "\${folder:-/}" || say "nowhere${number}=there is no folder $folder" ;;

@@ -26,6 +26,8 @@ export interface Source extends AsyncDisposable {
    * before.
    */
   read(into: Buffer<ArrayBuffer>, offset: number, signal?: AbortSignal): Promise<readonly Area[]>;
+  /** A server that holds it may be away for a while: `tell` gets a sentence then, and when it is back. */
+  reportOutages?(tell: (sentence: string, isGone: boolean) => void): void;
   /** As `ZeroRuns.count` (zero-runs.ts); absent where that gains nothing. */
   countZeros?(offset: number, blockBytes: number, count: number): Promise<number>;
 }

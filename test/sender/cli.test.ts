@@ -30,6 +30,7 @@ const DEFAULTS: SendOptions = {
   isProbe: false,
   isCheck: false,
   isKeptOpen: false,
+  format: 'auto',
   onReadError: 'stop',
   mapfile: undefined,
   progress: 'auto',
@@ -162,12 +163,14 @@ test('every option is read in its unit, before and after the arguments', () => {
     isProbe: false,
     isCheck: false,
     isKeptOpen: false,
+    format: 'qcow2',
     onReadError: 'zero',
     mapfile: 'disk.map',
     progress: 'json',
     hooks: { onDone: 'mail root', onTrouble: 'logger "$DDT_CODE"', troubleAfterMs: 60_000, isBell: true },
   };
   const files = [
+    '--format=qcow2',
     '--ticket-file',
     'ticket.txt',
     '--identity=id_rsa',
@@ -285,7 +288,7 @@ test('help goes to standard output, fits 80 columns, breaks no word and names ev
     const print = (part: string): void => void (text += part);
     assert.equal(parseSendArgs(['/dev/sdc', flag], print), 'help');
     const lines = text.trimEnd().split('\n');
-    assert(lines.length <= 86, `${lines.length} lines`);
+    assert(lines.length <= 88, `${lines.length} lines`);
     assert.deepEqual(
       lines.filter((line) => line.length > 80),
       [],
