@@ -3,17 +3,16 @@
  * content in a receipt. Reads the disk past the page cache and compares every block with the digests beside
  * the receipt.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { DIGEST_BYTES, type BlockDigest } from '../common/digest/digest.ts';
-import { openDisk } from '../common/disk/open-disk.ts';
 import { TransferError } from '../common/errors.ts';
 import { blockCountOf, blockIndexOf, lengthOf, offsetOf, type Geometry } from '../common/geometry.ts';
 import { SlabPool } from '../common/io/buffers.ts';
-import { openDirect, readDirect } from '../common/io/direct-io.ts';
+import type { FormatChoice } from '../common/nbd/image-format.ts';
 import type { SealReceipt } from '../common/protocol/protocol.ts';
 import { rangesOf, type Range } from '../common/ranges.ts';
 import { readReceipt } from '../common/receipt/signed-receipt.ts';
 import { formatSize } from '../common/units.ts';
+import { openToCheck } from './open-target.ts';
 
 /** Enough concurrent reads for the disk to be the limit. */
 const READERS = 4;
@@ -29,6 +28,8 @@ export interface ReceiptCheck {
 export interface CheckReceiptOptions {
   /** `SHA256:…` of the only key that may have signed it. */
   readonly signer?: string | undefined;
+  /** Of the disk, if it is a file. */
+  readonly format?: FormatChoice;
   /** Called with the bytes compared so far. */
   readonly onProgress?: (bytes: number) => void;
 }
@@ -40,24 +41,26 @@ export interface CheckReceiptOptions {
 export async function checkReceipt(
   receiptPath: string,
   diskPath: string,
-  { signer, onProgress = () => {} }: CheckReceiptOptions = {},
+  { signer, format = 'auto', onProgress = () => {} }: CheckReceiptOptions = {},
 ): Promise<ReceiptCheck> {
   const { receipt, fingerprint, digests, digest } = await readReceipt(receiptPath, signer);
   const geometry = { sizeBytes: receipt.size, blockSizeBytes: receipt.blockSize };
-  const different = await compare(diskPath, geometry, { digests, digest, onProgress });
+  const different = await compare(diskPath, geometry, { format, digests, digest, onProgress });
   return { receipt, fingerprint, different };
 }
 
 interface CompareParts {
+  readonly format: FormatChoice;
   readonly digests: Buffer;
   readonly digest: BlockDigest;
   readonly onProgress: (bytes: number) => void;
 }
 
 async function compare(path: string, geometry: Geometry, parts: CompareParts): Promise<Range[]> {
+  const { format } = parts;
   const blockCount = blockCountOf(geometry);
-  await using disk = await openDisk(path, 'target-refused');
-  const { sizeBytes } = disk.description;
+  await using disk = await openToCheck(path, format);
+  const { sizeBytes } = disk;
   if (sizeBytes < geometry.sizeBytes) {
     throw new TransferError(
       'target-refused',
@@ -66,8 +69,6 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
     );
   }
   const slabs = new SlabPool({ slabSizeBytes: geometry.blockSizeBytes, slabCount: READERS });
-  await using direct = (await openDirect(disk.handle, 'read')) ?? null;
-  const handle = direct ?? disk.handle;
   const different: number[] = [];
   let next = 0;
   let doneBytes = 0;
@@ -76,7 +77,7 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
       const index = blockIndexOf(next++, geometry);
       using slab = await slabs.take();
       const bytes = slab.bytes.subarray(0, lengthOf(index, geometry));
-      const isRead = await readAll(handle, bytes, offsetOf(index, geometry), direct !== null);
+      const isRead = await disk.read(bytes, offsetOf(index, geometry));
       const expected = parts.digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
       if (!isRead || !(await parts.digest.of(bytes)).equals(expected)) different.push(index);
       doneBytes += bytes.length;
@@ -85,24 +86,4 @@ async function compare(path: string, geometry: Geometry, parts: CompareParts): P
   };
   await Promise.all(Array.from({ length: READERS }, readSome));
   return rangesOf(different);
-}
-
-/** @returns false if the disk can't be read there, or ends before. */
-async function readAll(
-  handle: FileHandle,
-  into: Buffer<ArrayBuffer>,
-  offset: number,
-  isDirect: boolean,
-): Promise<boolean> {
-  try {
-    for (let done = 0; done < into.length;) {
-      const some = isDirect ? await readDirect(handle, into, done, offset) : undefined;
-      const bytesRead = some ?? (await handle.read(into, done, into.length - done, offset + done)).bytesRead;
-      if (bytesRead === 0) return false;
-      done += bytesRead;
-    }
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
 import { BELL, ON_DONE, ON_TROUBLE, TROUBLE_AFTER, readHooks, type HookOptions } from '../common/hooks.ts';
 import { parseHostPort } from '../common/host-port.ts';
+import { parseFormat, type FormatChoice } from '../common/nbd/image-format.ts';
 import { fingerprintOfLine } from '../common/trust/ssh-signature.ts';
 import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { usageErrorOf } from '../common/usage-error.ts';
@@ -25,6 +26,8 @@ export interface ReceiveOptions {
   readonly readTicketFile: string | undefined;
   /** Whose own keys may sign tokens, in OpenSSH's format. */
   readonly allowSigners: string | undefined;
+  /** Of the targets that are files. */
+  readonly format: FormatChoice;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   /** The question before progress is discarded is answered. */
@@ -68,6 +71,8 @@ export interface CheckOptions {
   readonly disk: string;
   /** `SHA256:…` of the key that has to have signed it. */
   readonly signer: string | undefined;
+  /** Of the disk, if it is a file. */
+  readonly format: FormatChoice;
 }
 
 export type ReceiveCommand =
@@ -119,11 +124,16 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
   const raw = command.opts<Record<string, string | boolean | undefined>>();
   const [target, ...more] = command.args;
   if (typeof raw['checkReceipt'] === 'string') {
-    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer'], more[0]);
+    refuseOthers(command, 'check-receipt', ['checkReceipt', 'signer', 'format'], more[0]);
     if (target === undefined) throw new TransferError('usage', 'no disk given', { hint: HELP_HINT });
     return {
       kind: 'check',
-      options: { receipt: raw['checkReceipt'], disk: target, signer: readSigner(raw['signer']) },
+      options: {
+        receipt: raw['checkReceipt'],
+        disk: target,
+        signer: readSigner(raw['signer']),
+        format: parseFormat(String(raw['format'])),
+      },
     };
   }
   if (raw['signer'] !== undefined) {
@@ -171,7 +181,7 @@ export function makeCommand(print: (text: string) => void): Command {
         '       ddt-receive --check-receipt <file> <disk>\n' +
         '       ddt-receive --relay <[host:]port>',
     )
-    .argument('[target...]', 'block device, or file (created when absent, never under /dev)')
+    .argument('[target...]', 'block device, file (created when absent, never under /dev), nbd:// or rbd:')
     .option(
       '--listen <[host:]port>',
       'address to listen on; without a host all addresses, IPv4 and IPv6; port 0 picks a free one',
@@ -186,6 +196,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--ticket-file <file>', 'write tickets here, one a line, mode 0600')
     .option('--read-ticket-file <file>', 'write a ticket here that allows only to read, mode 0600')
     .option('--allow-signers <file>', "accept tokens signed by these ssh keys (ssh's allowed_signers format)")
+    .option('--format <how>', 'of a file: auto, raw, qcow2, vmdk, vhdx, vdi', 'auto')
     .option('--overwrite-target', "the target's present content may be destroyed")
     .option('--discard-transfer', 'forget an earlier transfer onto this target')
     .option('--yes', 'discard its progress without asking')
@@ -195,7 +206,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--signer <key>', 'the key that has to have signed it: SHA256:… or ssh-ed25519 …')
     .option('--once', 'exit 0 when all transfers are sealed')
     .option('--sender-within <duration>', 'exit 6 when no sender comes within this time')
-    .option('--relay <[host:]port>', 'join standard input and output to a receiver of this machine')
+    .option('--relay <[host:]port>', 'join standard input and output to a receiver here')
     .addOption(
       new Option('--verify <how>', 'none: the receipt says "not read back"')
         .choices(['read-back', 'none'])
@@ -294,6 +305,7 @@ function readOptions(
     ticketFile: text('ticketFile'),
     readTicketFile: text('readTicketFile'),
     allowSigners: text('allowSigners'),
+    format: parseFormat(text('format') ?? ''),
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
     isConfirmed: raw['yes'] === true,

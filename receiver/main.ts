@@ -149,7 +149,7 @@ async function list({ stateDir, log }: ListOptions): Promise<number> {
 }
 
 /** Compares a disk with its receipt. */
-async function check({ receipt: path, disk, signer }: CheckOptions): Promise<number> {
+async function check({ receipt: path, disk, signer, format }: CheckOptions): Promise<number> {
   const { checkReceipt } = await import('./check-receipt.ts');
   const startMs = systemClock.monotonicMs();
   let reportedMs = startMs;
@@ -159,7 +159,7 @@ async function check({ receipt: path, disk, signer }: CheckOptions): Promise<num
     reportedMs = nowMs;
     errors.write(`${formatSize(bytes)} of ${disk} compared\n`);
   };
-  const { receipt, fingerprint, different } = await checkReceipt(path, disk, { signer, onProgress });
+  const { receipt, fingerprint, different } = await checkReceipt(path, disk, { signer, format, onProgress });
   const { size, blockCount, sealedAt, generation, target } = receipt;
   print(`receipt  ${path}: ${target.path}, sealed ${sealedAt}, generation ${generation ?? 1}\n`);
   print(`key      ${fingerprint}: the key of the receiver that signed it\n`);

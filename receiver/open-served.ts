@@ -65,6 +65,7 @@ export async function takeServed(
   const confirmLoss = async (lost: LostProgress): Promise<void> =>
     await confirmDiscard(lost, options.isConfirmed);
   const taken = stack.use(await takeTarget({ ...options, target, confirmDiscard: confirmLoss }, stateDir));
+  taken.target.reportOutages?.((sentence, isGone) => (isGone ? log.warning(sentence) : log.info(sentence)));
   if (options.isUpdate && !taken.isResumed) throw nothingToUpdate(taken.target.identity.path);
   const watch = context.watchOf?.(target);
   return async () =>

@@ -31,6 +31,7 @@ const FIRST_OPTIONS = ['--discard-transfer', '--yes', '--update', '--adopt'];
 const OWN_OPTIONS = [
   '--advertise',
   '--state-dir',
+  '--format',
   '--overwrite-target',
   '--verify',
   '--max-connections',

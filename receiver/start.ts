@@ -176,7 +176,10 @@ async function unmake({ path, journal }: Made): Promise<void> {
     await removeJournal(journal);
     await rmdir(dirname(journal)).catch(() => {});
   }
-  if (path !== undefined && (await stat(path)).size === 0) await rm(path);
+  if (path === undefined) return;
+  // An export of a server has no path.
+  const there = await stat(path).catch(() => undefined);
+  if (there?.size === 0) await rm(path);
 }
 
 function servedOf(one: OpenServed, tickets: Tickets | undefined): Served {

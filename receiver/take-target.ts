@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import type { DiskPlaces } from '../common/disk/disk-places.ts';
+import type { FormatChoice } from '../common/nbd/image-format.ts';
 import type { SqliteJournal } from './journal/sqlite-journal.ts';
 import {
   findJournalOf,
@@ -34,6 +35,7 @@ export interface TakenTarget extends AsyncDisposable {
 
 export interface TakeOptions {
   readonly target: string;
+  readonly format: FormatChoice;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   /** What the target holds is taken over: it may be overwritten where the source differs. */
@@ -60,7 +62,10 @@ export function lossText({ path, durableBlocks, isSealed }: LostProgress): strin
 export async function takeTarget(options: TakeOptions, stateDir: string): Promise<TakenTarget> {
   await using inspected = new AsyncDisposableStack();
   await using stack = new AsyncDisposableStack();
-  const find = async (): Promise<FoundTarget> => inspected.use(await findTarget(options.target, stateDir));
+  const find: Find = async (recordedKind) => {
+    const { target, format } = options;
+    return inspected.use(await findTarget(target, stateDir, { format, recordedKind }));
+  };
   const { found, match } = options.discardTransfer
     ? await takeAnew(options, stateDir, find)
     : await takeAgain(options, stateDir, find);
@@ -88,24 +93,25 @@ export async function takeTarget(options: TakeOptions, stateDir: string): Promis
   };
 }
 
+/** @param recordedKind of the target that the journal of this name has begun with. */
+type Find = (recordedKind: string | undefined) => Promise<FoundTarget>;
+
 interface Taken {
   readonly found: FoundTarget;
   readonly match: FoundJournal;
 }
 
 /** The journal that the target's name leads to, one that the target had under another name, or a new one. */
-async function takeAgain(
-  options: TakeOptions,
-  stateDir: string,
-  find: () => Promise<FoundTarget>,
-): Promise<Taken> {
+async function takeAgain(options: TakeOptions, stateDir: string, find: Find): Promise<Taken> {
   const path = targetPathOf(options.target);
   const ownPath = journalPathOf(path, stateDir);
   // Opened first: a journal in use names the other receiver, which says more than a target in use.
   const own = existsSync(ownPath) ? await openJournal(ownPath) : undefined;
   try {
-    const found = await find();
     const recorded = own === undefined ? undefined : recordedIdentity(own);
+    // Before a sender has claimed it, whatever has this name now is the target.
+    const isBegun = own?.property('claim') !== undefined;
+    const found = await find(isBegun ? recorded?.kind : undefined);
     const isOwn = recorded !== undefined && identityDifference(recorded, found.identity) === undefined;
     const other = isOwn ? undefined : await findJournalOf(found, stateDir, ownPath);
     if (other !== undefined) {
@@ -122,15 +128,11 @@ async function takeAgain(
 }
 
 /** `--discard-transfer`: a new journal in place of all that the target has, under any name. */
-async function takeAnew(
-  options: TakeOptions,
-  stateDir: string,
-  find: () => Promise<FoundTarget>,
-): Promise<Taken> {
+async function takeAnew(options: TakeOptions, stateDir: string, find: Find): Promise<Taken> {
   const path = targetPathOf(options.target);
   const ownPath = journalPathOf(path, stateDir);
   await refuseJournalInUse(ownPath);
-  const found = await find();
+  const found = await find(undefined);
   const lost = await lossOf(path, ownPath);
   if (!options.overwriteTarget && !options.isAdoption) {
     // All at once: one option after the other would be asked for.

@@ -192,7 +192,7 @@ export interface SealReceipt {
   /**
    * How: past the page cache, or after it was dropped where that is not possible; null when not read back.
    */
-  readonly readBack: 'direct' | 'cache-dropped' | null;
+  readonly readBack: 'direct' | 'cache-dropped' | 'nbd-server' | null;
   /** Read as zeros because the source could not be read there; coarsened where there are too many. */
   readonly unreadable: readonly Area[];
   readonly sealedAt: string;

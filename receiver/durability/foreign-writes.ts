@@ -93,7 +93,7 @@ export class ForeignWriteWatch {
   }
 
   #isForeign(before: WriteMark | undefined, mark: WriteMark): boolean {
-    if (before === undefined) return false;
+    if (before === undefined || before.lossCount !== mark.lossCount) return false;
     if (mark.foreignBytes !== null) return mark.foreignBytes > (before.foreignBytes ?? 0);
     return before.foreignBytes === null && !this.#hasOwnWrites;
   }

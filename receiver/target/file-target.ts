@@ -47,6 +47,16 @@ interface FilePlace extends AsyncDisposable {
  * @throws TransferError `target-refused`.
  */
 export async function findFile(opened: OpenDisk, stateDir: string): Promise<FoundTarget> {
+  await using stack = new AsyncDisposableStack();
+  const place = stack.use(await writablePlaceOf(opened, stateDir));
+  const content = await presentContentOf(opened);
+  stack.use(opened);
+  const identity = identityOf(opened.description);
+  return found(place, stack.move(), { identity, name: nameOf(opened.description), content });
+}
+
+/** Where a file is that may be written, whatever it holds. @throws TransferError `target-refused`. */
+export async function writablePlaceOf(opened: OpenDisk, stateDir: string): Promise<FilePlace> {
   const { path, realPath } = opened.description;
   if (await isInDev(dirname(realPath))) {
     // Left behind by a command that wrote to a mistyped device name: it is in memory, and gone after a
@@ -58,10 +68,8 @@ export async function findFile(opened: OpenDisk, stateDir: string): Promise<Foun
   await refuseInStateDir(path, place.folder, stateDir);
   await refuseUsed(opened, `swapoff ${shellWord(path)}`);
   await refuseUnwritable(opened, `ls -l ${shellWord(path)}`);
-  const content = await presentContentOf(opened);
-  stack.use(opened);
-  const identity = identityOf(opened.description);
-  return found(place, stack.move(), { identity, name: nameOf(opened.description), content });
+  stack.move();
+  return place;
 }
 
 /** The folder in which the open file is, whatever links led to it. @throws TransferError `target-refused`. */

@@ -1,11 +1,11 @@
-/** The port to the disk that is written. Implementations: devices, files, memory (tests). */
+/** The port to the disk that is written. Implementations: devices, files, NBD exports, memory (tests). */
 
 /**
  * What the target is. Kept in the journal, which belongs to this target alone; {@link Target} has what
  * operations need to know. Unknown properties are `null`.
  */
 export interface TargetIdentity {
-  /** A word for the kind of target: `device`, `file`. Only ever compared with the recorded one. */
+  /** A word for the kind of target: `device`, `file`, `image`, `nbd`. Compared with the recorded one. */
   readonly kind: string;
   /** The path that was given, made absolute. */
   readonly path: string;
@@ -29,9 +29,10 @@ export interface TargetIdentity {
 
 /**
  * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel
- * dropped the file from it, where O_DIRECT does not work.
+ * dropped the file from it, where O_DIRECT does not work; `nbd-server`, what an NBD server answered after its
+ * FLUSH.
  */
-export type ReadBackMethod = 'direct' | 'cache-dropped';
+export type ReadBackMethod = 'direct' | 'cache-dropped' | 'nbd-server';
 
 /**
  * A state of the target that changes when somebody writes to it. Two marks can be compared while no write of
@@ -46,6 +47,11 @@ export interface WriteMark {
   readonly foreignBytes: number | null;
   /** Whatever else changes: a file's size and times, a device counter that lost its base. */
   readonly stamp: string;
+  /**
+   * How often the target was lost and found again, which changes the stamp, too: what was read before counts
+   * for nothing then, though nobody need have written.
+   */
+  readonly lossCount?: number;
 }
 
 export interface Target {
@@ -93,5 +99,7 @@ export interface Target {
    */
   flush(): Promise<void>;
   writeMark(): Promise<WriteMark>;
+  /** A server that holds it may be away for a while: `tell` gets a sentence then, and when it is back. */
+  reportOutages?(tell: (sentence: string, isGone: boolean) => void): void;
   close(): Promise<void>;
 }

@@ -31,6 +31,7 @@ async function startOn(
     ticketFile: undefined,
     readTicketFile: undefined,
     allowSigners: undefined,
+    format: 'auto',
     overwriteTarget: false,
     discardTransfer: false,
     isConfirmed: false,

@@ -58,6 +58,25 @@ test('two equal marks prove that nobody else wrote; one byte makes them differ',
   assert.equal(await watch.isUnchanged(), true);
 });
 
+test('a target that was lost and found again is read once more, and nobody else is blamed', async () => {
+  class Lost extends MemoryTarget {
+    lossCount = 0;
+    override async writeMark(): Promise<WriteMark> {
+      const stamp = `0 ${this.lossCount}`;
+      return await Promise.resolve({ foreignBytes: null, stamp, lossCount: this.lossCount });
+    }
+  }
+  const target = new Lost();
+  const { watch, doubts, reported } = watched(target);
+  await watch.begin();
+  for (let loss = 0; loss < 2 * FOREIGN_ROUNDS_MAX; loss++) {
+    target.lossCount++;
+    assert.equal(await watch.isUnchanged(), false);
+    assert.equal(await watch.isUnchanged(), true);
+  }
+  assert.deepEqual([doubts, reported], [Array.from({ length: 2 * FOREIGN_ROUNDS_MAX }, () => false), []]);
+});
+
 test('without a mark from before the first reading nothing is proven', async () => {
   const { watch, doubts } = watched();
   assert.equal(watch.tellsWritersApart, undefined);

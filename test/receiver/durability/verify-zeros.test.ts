@@ -1,4 +1,5 @@
 /** Blocks of zeros that are read back in runs, and what ends a run. */
+import type { ReadBackMethod } from '../../../receiver/target/target.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryTarget } from '../../support/memory-target.ts';
@@ -38,9 +39,7 @@ class ZeroTarget extends MemoryTarget {
     return zeros;
   }
 
-  override async readBack(
-    ...where: Parameters<MemoryTarget['readBack']>
-  ): Promise<'direct' | 'cache-dropped'> {
+  override async readBack(...where: Parameters<MemoryTarget['readBack']>): Promise<ReadBackMethod> {
     this.readSingly.push(where[1] / BLOCK_BYTES);
     return await super.readBack(...where);
   }
