@@ -160,7 +160,8 @@ async function resume(transfer: Transfer, { isAdoption }: ReceiveOptions): Promi
   transfer.startVerifying();
 }
 
-async function stopWork({ opened, adoption }: Transfer): Promise<void> {
+async function stopWork({ opened, adoption, target }: Transfer): Promise<void> {
+  target.stopWaiting?.();
   opened?.durability.close();
   await adoption?.stop();
   await opened?.verifier?.stop();

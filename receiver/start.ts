@@ -126,6 +126,7 @@ export async function startReceiver(
     signers: keys.signers,
     stop: async (graceMs) => {
       drain.isDraining = true;
+      for (const { transfer } of all) transfer.target.stopWaiting?.();
       await server.close(graceMs);
       try {
         await flushAll(all);

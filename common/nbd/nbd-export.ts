@@ -195,6 +195,11 @@ export class NbdExport implements AsyncDisposable {
     if (this.#lossCount !== losses) throw this.#lostWrites();
   }
 
+  /** What waits for a lost server fails, now and later. */
+  stopWaiting(): void {
+    this.#closing.abort(new Error('it is not waited for any more'));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new Error('it was closed'));
     for (const connection of this.#connections) connection.close();

@@ -191,6 +191,10 @@ export class NbdTarget implements Target {
     this.#disk.reportOutages(tell);
   }
 
+  stopWaiting(): void {
+    this.#disk.stopWaiting();
+  }
+
   async write(bytes: Buffer, offset: number): Promise<void> {
     this.#writeCount++;
     try {

@@ -101,5 +101,7 @@ export interface Target {
   writeMark(): Promise<WriteMark>;
   /** A server that holds it may be away for a while: `tell` gets a sentence then, and when it is back. */
   reportOutages?(tell: (sentence: string, isGone: boolean) => void): void;
+  /** Such a server is not waited for any more: what waits for it fails. */
+  stopWaiting?(): void;
   close(): Promise<void>;
 }

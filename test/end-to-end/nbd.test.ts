@@ -111,6 +111,23 @@ test('a loss while all is read back makes it be read once more, and is nobody el
   await assertEqualFiles(at('source'), at('target'));
 });
 
+test('a receiver that waits for its server can be stopped', { skip }, async (t) => {
+  t.diagnostic(`seed ${seed}`);
+  await using folder = await tempDir();
+  const at = (name: string): string => join(folder.path, name);
+  await writeFile(at('source'), prng(seed).bytes(2 * MIB));
+  await writeFile(at('target'), '');
+  await truncate(at('target'), 2 * MIB);
+  const slow = ['--filter=delay', 'file', at('target'), 'rdelay=100ms'];
+  await using target = await NbdServer.nbdkit(at('onto'), ...slow);
+  await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
+  await using _sender = await startSender([...BLOCK, '--ticket-file', receiver.ticketFile, at('source')]);
+  await until('some of it to be read back', async () => (await receiver.status()).blocks.verified > 2);
+  await target.kill();
+  await receiver.process.waitForLine(/ is gone: /);
+  assert.equal((await receiver.end('SIGTERM')).status, 143);
+});
+
 test('the same command resumes onto an export, and another size is refused', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
