@@ -10,6 +10,7 @@ import { countExternalMemory } from '../common/io/garbage.ts';
 import { openTextOutput } from '../common/io/terminal-output.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
+import { countLeftOut } from '../common/protocol/left-out.ts';
 import { countOf, formatBlocks } from '../common/ranges.ts';
 import { formatSize } from '../common/units.ts';
 import { formatPublicTicket, formatTicket } from '../common/trust/ticket.ts';
@@ -160,9 +161,10 @@ async function check({ receipt: path, disk, signer, format }: CheckOptions): Pro
     errors.write(`${formatSize(bytes)} of ${disk} compared\n`);
   };
   const { receipt, fingerprint, different } = await checkReceipt(path, disk, { signer, format, onProgress });
-  const { size, blockCount, sealedAt, generation, target } = receipt;
+  const { size, blockCount, sealedAt, generation, target, leftOut } = receipt;
   print(`receipt  ${path}: ${target.path}, sealed ${sealedAt}, generation ${generation ?? 1}\n`);
   print(`key      ${fingerprint}: the key of the receiver that signed it\n`);
+  if (leftOut !== null) print(`omitted  ${countLeftOut(leftOut)} of the source were left out: zeros here\n`);
   if (different.length === 0) {
     print(`equal    all ${blockCount} blocks, ${formatSize(size)}, of ${disk} are what the receipt says\n`);
     return EXIT_STATUS.verified;

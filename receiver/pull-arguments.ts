@@ -18,6 +18,8 @@ const SEND_OPTIONS = [
   '--connections',
   '--block-size',
   '--on-read-error',
+  '--used-only',
+  '--map-also',
   '--digest',
   '--retry-for',
   '--progress',
@@ -133,6 +135,8 @@ export function addPullOptions(command: Command): Command {
         'zero',
       ]),
     )
+    .option('--used-only', 'copy only what file systems use (with partclone)')
+    .option('--map-also <types>', 'with --used-only: maps of ntfs, btrfs, too')
     .option('--digest <how>', 'of blocks: auto, sha-256, blake3')
     .option('--retry-for <duration>', 'how long without progress (default: 24h)')
     .addOption(

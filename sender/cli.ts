@@ -11,6 +11,7 @@ import { formatSize, parseDuration, parseSize, parseWhole } from '../common/unit
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { refuseContradictions } from './contradictions.ts';
+import { DOUBTED_TYPES, parseMapAlso } from './domain/doubted-types.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
@@ -65,6 +66,12 @@ export interface SendOptions {
   readonly format: FormatChoice;
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
+  /** A map of what is to be copied. */
+  readonly domainMapfile: string | undefined;
+  /** Copy what the file systems use. */
+  readonly isUsedOnly: boolean;
+  /** Types of file systems whose maps are taken although they have been wrong. */
+  readonly mapAlso: readonly string[];
   readonly progress: (typeof PROGRESS_FORMATS)[number];
   /** Where the page to watch it is served; undefined: nowhere. */
   readonly web: WatchAddress | undefined;
@@ -158,12 +165,11 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
     .option('--source-size <size>', 'size of standard input: an earlier end is an error')
     .option('--format <how>', 'of a file: auto, raw, qcow2, vmdk, vhdx, vdi', 'auto')
-    .addOption(
-      new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros')
-        .choices(['stop', 'zero'])
-        .default('stop'),
-    )
+    .addOption(onReadErrorOption())
     .option('--mapfile <file>', "ddrescue's format: skip what it lists as read, and keep it up to date")
+    .option('--domain-mapfile <file>', 'copy only what this ddrescue map lists with +')
+    .option('--used-only', 'copy only what file systems use (with partclone)')
+    .option('--map-also <types>', `with --used-only: maps of ${DOUBTED_TYPES.join(', ')}, too`)
     .option(
       '--bwlimit <limit>',
       "bytes per second: 2M, or a timetable:\n'08:00,512K 19:00,off', or @file with either",
@@ -208,12 +214,18 @@ export function makeCommand(print: (text: string) => void): Command {
     .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS });
 }
 
+function onReadErrorOption(): Option {
+  const option = new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros');
+  return option.choices(['stop', 'zero']).default('stop');
+}
+
 function progressOption(): Option {
   const option = new Option('--progress <format>', 'auto: tty on a terminal, else plain');
   return option.choices(PROGRESS_FORMATS).default('auto');
 }
 
 interface Flags {
+  readonly usedOnly?: true;
   readonly keep?: true;
   readonly pulled?: true;
   readonly overwriteTarget?: true;
@@ -228,7 +240,7 @@ interface Flags {
 }
 
 function readOptions(command: Command): SendOptions {
-  const { dryRun, probe, check, keepOpen, yes, pulled, ...raw } = command.opts<
+  const { dryRun, probe, check, keepOpen, yes, pulled, usedOnly, ...raw } = command.opts<
     Partial<Record<string, string>> & Flags
   >();
   const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize, relay } = raw;
@@ -278,6 +290,9 @@ function readOptions(command: Command): SendOptions {
     format: parseFormat(raw['format'] ?? ''),
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
+    domainMapfile: raw['domainMapfile'],
+    isUsedOnly: usedOnly === true,
+    mapAlso: parseMapAlso(raw['mapAlso'], usedOnly === true),
     progress: PROGRESS_FORMATS.find((format) => format === progress) ?? 'auto',
     web: readWatchAddress(raw['web'], raw['webKeyFile']),
     ...(raw['show'] === undefined ? {} : { show: readShow(command, raw['show']) }),
@@ -311,7 +326,7 @@ function attributeOf(option: string): string {
 }
 
 /** Where it would not be clear which of several sources is meant. */
-const OPTIONS_OF_ONE = ['--source-size', '--mapfile'];
+const OPTIONS_OF_ONE = ['--source-size', '--mapfile', '--domain-mapfile'];
 
 /** Options that mean nothing without a machine that ssh reaches. */
 const FAR_OPTIONS = [

@@ -14,7 +14,16 @@ import type { Stream } from './source/stream.ts';
 
 export type SourceOptions = Pick<
   DiskOptions,
-  'source' | 'sourceSizeBytes' | 'format' | 'onReadError' | 'mapfile' | 'isDryRun' | 'isProbe' | 'isCheck'
+  | 'source'
+  | 'sourceSizeBytes'
+  | 'format'
+  | 'onReadError'
+  | 'mapfile'
+  | 'domainMapfile'
+  | 'isUsedOnly'
+  | 'isDryRun'
+  | 'isProbe'
+  | 'isCheck'
 >;
 
 /** @throws TransferError `source-refused`; `usage` for options that this kind of source has no use for. */
@@ -63,5 +72,7 @@ function refuseMisfits(source: Source | Stream, options: SourceOptions): void {
   if (options.isCheck && !source.canReread) refuse('--check');
   const hasSectors = source.canReread && source.map !== undefined;
   if (options.mapfile !== undefined && !hasSectors) refuse('--mapfile');
+  if (options.domainMapfile !== undefined && !source.canReread) refuse('--domain-mapfile');
+  if (options.isUsedOnly && (!source.canReread || source.disk === undefined)) refuse('--used-only');
   if (options.onReadError === 'zero' && !hasSectors) refuse('--on-read-error zero');
 }

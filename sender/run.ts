@@ -18,6 +18,7 @@ import type { Reporter } from './display/reporter.ts';
 import { Pulled, openPulled } from './pulled.ts';
 import { openFarMachine } from './far-machine.ts';
 import { findTickets } from './find-ticket.ts';
+import { leaveOut } from './leave-out.ts';
 import { openSource } from './open-source.ts';
 import { checkOutputPaths } from './preflight/output-paths.ts';
 import { Preflight } from './preflight/preflight.ts';
@@ -181,6 +182,8 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
   const shown = { receiverName, reporter, signal };
   const preflights = sources.map((source) => new Preflight(source, options, shown));
   for (const preflight of preflights) await preflight.checkSource();
+  const read: (Source | Stream)[] = [];
+  for (const source of sources) read.push(await leaveOut(source, options, reporter));
   const unacked = new UnackedBytes();
   await using machine =
     options.far &&
@@ -198,7 +201,7 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
   const far = machine?.far ?? line;
   const shared = { machine, far, isDistant, pacer, unacked, receiverName, reporter };
   const disks = each.map((own, at) => {
-    const [source, preflight, ticket] = [sources[at], preflights[at], tickets[at]];
+    const [source, preflight, ticket] = [read[at], preflights[at], tickets[at]];
     assert(source !== undefined && preflight !== undefined && ticket !== undefined);
     return makeDisk({ ...shared, at, options: own, source, preflight, ticket });
   });

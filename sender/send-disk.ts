@@ -3,6 +3,7 @@ import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS } from '../common/errors.ts';
+import { countLeftOut, isSameLeftOut, leftOutOf } from '../common/protocol/left-out.ts';
 import type { Ticket } from '../common/trust/ticket.ts';
 import { MapfileKeeper } from './bad-sectors/mapfile-keeper.ts';
 import type { BodyPacer } from './bandwidth/body-pacer.ts';
@@ -15,7 +16,7 @@ import { BlockEncoder } from './compression/encode-block.ts';
 import type { Reporter } from './display/reporter.ts';
 import { bbrHint } from './lanes/congestion-control.ts';
 import { receiptLine, type FarMachine, type FarOutcome } from './far-machine.ts';
-import { caveatsOf } from './preflight/caveats.ts';
+import { caveatsOf, type Caveat } from './preflight/caveats.ts';
 import type { Preflight } from './preflight/preflight.ts';
 import { writeReceipt } from './receipt-file.ts';
 import type { Source } from './source/source.ts';
@@ -24,6 +25,7 @@ import type { Far } from './ssh/open-far.ts';
 import { check, type CheckResult } from './transfer/check.ts';
 import { isEqual } from './transfer/comparison.ts';
 import { dryRun } from './transfer/dry-run.ts';
+import { leavesOut } from './transfer/left-out-note.ts';
 import { probe } from './transfer/probe.ts';
 import { BY_HAND, THROUGH_SSH, type Restarts } from './transfer/restarts.ts';
 import { send, type SendContext, type SendRequest, type SendResult } from './transfer/send.ts';
@@ -91,16 +93,32 @@ export async function sendDisk(disk: Disk, context: SendContext): Promise<number
   reporter.connecting(ticket.host, ticket.port);
   const reading = await readOnly(request, context, { options, reporter });
   if (reading !== undefined) {
-    if (options.isCheck) await preflight.finish();
-    return reading;
+    const isWritten = options.isCheck && (await preflight.finish());
+    return statusOf(reading, isWritten, source);
   }
   const { mapfile } = options;
   const result = await copy(request, context, { mapfile, reporter });
-  const status = await reportCopy(result, source, { options, reporter });
-  disk.noteOutcome(farOutcomeOf(result, status));
+  const reported = await reportCopy(result, source, { options, reporter });
   if (disk.isDistant && result.outcome === 'sealed') reporter.fact(receiptLine(result.seal));
-  await preflight.finish();
+  const status = statusOf(reported, await preflight.finish(), source);
+  disk.noteOutcome(farOutcomeOf(result, status));
   return status;
+}
+
+/** What a file system that was written by then uses is not what its map said: files may be zeros. */
+function statusOf(status: number, isWritten: boolean, source: Source | Stream): number {
+  const isStale = isWritten && leavesOut(source) && status === EXIT_STATUS.verified;
+  return isStale ? EXIT_STATUS.unproven : status;
+}
+
+/** A receipt from before this run, of a copy that left out something else. */
+function otherLeftOut(source: Source | Stream, seal: Seal | undefined): Caveat[] {
+  const leftOut = leftOutOf(source.canReread ? (source.leftOut ?? []) : []);
+  if (seal === undefined || leftOut === null || isSameLeftOut(leftOut, seal.leftOut)) return [];
+  const warning =
+    `this run has left out ${countLeftOut(leftOut)} of ${source.description.path}, and the receipt ` +
+    `says ${seal.leftOut === null ? 'nothing was' : countLeftOut(seal.leftOut)}`;
+  return [{ warning, hint: 'compare with the map that the copy was made with, or without one' }];
 }
 
 /** `--probe`, `--dry-run` and `--check`. @returns the exit status; undefined of a copy. */
@@ -157,14 +175,14 @@ async function reportCopy(
   reporter.done(facts, targetPath);
   reportChanged(result.seal, targetPath, reporter);
   const lists = [receiptFile, mapfile].filter((path) => path !== undefined);
-  const caveats = caveatsOf(facts, source, lists);
+  const caveats = [...caveatsOf(facts, source, lists), ...otherLeftOut(source, result.seal)];
   for (const caveat of caveats) reporter.caveat(caveat);
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }
 
 /** @returns the exit status. */
 function reportCheck(
-  { comparison, targetPath, unreadable, samplesProven }: CheckResult,
+  { comparison, targetPath, unreadable, samplesProven, seal }: CheckResult,
   source: Source,
   { options, reporter }: { options: SendOptions; reporter: Reporter },
 ): number {
@@ -175,7 +193,8 @@ function reportCheck(
     return EXIT_STATUS.unproven;
   }
   reportProof(samplesProven, reporter);
-  const caveats = caveatsOf({ verified: 'read-back', unreadable }, source, []);
+  const verified = 'read-back';
+  const caveats = [...caveatsOf({ verified, unreadable }, source, []), ...otherLeftOut(source, seal)];
   for (const caveat of caveats) reporter.caveat(caveat);
   return caveats.length === 0 ? EXIT_STATUS.verified : EXIT_STATUS.unproven;
 }

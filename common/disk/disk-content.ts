@@ -53,25 +53,52 @@ export async function contentOf(
 }
 
 async function signaturesOfPartition(folder: string): Promise<string[]> {
-  const node = await nodeOf(folder);
-  await using handle = await open(node, 'r');
-  const { rdev } = await handle.stat({ bigint: true });
-  if (majorMinorOf(rdev) !== (await readLine(`${folder}/dev`))) {
-    throw new Error(`${node} is another device than the partition`);
-  }
+  const { node, handle } = await openPartition(folder);
+  await using _open = handle;
   return await signaturesOf(handle, node);
+}
+
+/** What wipefs(8) recognises, as it names it. */
+export interface Signature {
+  /** `ext4`, `gpt`, `LVM2_member` */
+  readonly type: string;
+  /** `filesystem`, `partition-table`, `raid`, `crypto`, `other` */
+  readonly usage: string;
+}
+
+/** Each once. @param name for messages. @throws Error with errno ENOENT where wipefs is not installed. */
+export async function signaturesOn(handle: FileHandle, name: string): Promise<Signature[]> {
+  const found = (await signatureRows(handle, name)).map((row): Signature => ({
+    type: labelOf(row['type']) ?? 'unknown',
+    usage: String(row['usage']),
+  }));
+  return found.filter(({ type }, at) => found.findIndex((each) => each.type === type) === at);
+}
+
+/** Opens a partition. @throws Error if its node is another device. */
+export async function openPartition(folder: string): Promise<{ node: string; handle: FileHandle }> {
+  const node = await nodeOf(folder);
+  const handle = await open(node, 'r');
+  const { rdev } = await handle.stat({ bigint: true });
+  if (majorMinorOf(rdev) === (await readLine(`${folder}/dev`))) return { node, handle };
+  await handle.close();
+  throw new Error(`${node} is another device than the partition`);
 }
 
 /** @param name for messages. */
 async function signaturesOf(handle: FileHandle, name: string): Promise<string[]> {
-  const args = ['--json', '--no-act', '--output', 'TYPE,USAGE,LABEL', '--', TOOL_FILE];
-  const rows = await askTool('wipefs', args, 'signatures', handle).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT' || !(error instanceof Error)) throw error;
-    throw new Error(error.message.replaceAll(TOOL_FILE, name), { cause: error });
-  });
+  const rows = await signatureRows(handle, name);
   const isGpt = rows.some((row) => row['type'] === 'gpt');
   // A GPT brings a protective MBR, and some signatures are on a disk more than once.
   return [...new Set(rows.filter((row) => !(isGpt && row['type'] === 'PMBR')).map(describeSignature))];
+}
+
+async function signatureRows(handle: FileHandle, name: string): Promise<Readonly<Record<string, unknown>>[]> {
+  const args = ['--json', '--no-act', '--output', 'TYPE,USAGE,LABEL', '--', TOOL_FILE];
+  return await askTool('wipefs', args, 'signatures', handle).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT' || !(error instanceof Error)) throw error;
+    throw new Error(error.message.replaceAll(TOOL_FILE, name), { cause: error });
+  });
 }
 
 function describeSignature(row: Readonly<Record<string, unknown>>): string {

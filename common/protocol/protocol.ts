@@ -89,6 +89,8 @@ export interface Claim {
   readonly stream?: boolean;
   /** Of all its blocks; left out, SHA-256. */
   readonly digest?: DigestAlgorithm;
+  /** Areas of the source are not read, and are zeros in its blocks. */
+  readonly leavesOut?: boolean;
 }
 
 /** Of a source whose size is known. */
@@ -135,8 +137,26 @@ export interface TransferStatus {
   readonly unreadable: readonly Area[];
   /** Before they were coarsened. */
   readonly unreadableCount: number;
+  /**
+   * Any claim before the seal has left areas of the source out: zeros on the target may never have been read.
+   * null: a receiver of version 0.2 or earlier, whose receipts cannot say so.
+   */
+  readonly hasLeftOut: boolean | null;
   readonly limits: { readonly connections: number; readonly zeroRanges: number; readonly listing: number };
   readonly encodings: readonly string[];
+}
+
+/**
+ * Areas that the sender has not read of its source: they are zeros in what it has sent, whatever the source
+ * holds there.
+ */
+export interface LeftOut {
+  /** Of all areas, exactly. */
+  readonly bytes: number;
+  /** Before they were coarsened. */
+  readonly count: number;
+  /** Coarsened where there are more than `UNREADABLE_AREAS_MAX`: what is outside of them was read. */
+  readonly areas: readonly Area[];
 }
 
 /** Success of `PUT /blocks/:index`: what was done, all of it. */
@@ -195,6 +215,8 @@ export interface SealReceipt {
   readonly readBack: 'direct' | 'cache-dropped' | 'nbd-server' | null;
   /** Read as zeros because the source could not be read there; coarsened where there are too many. */
   readonly unreadable: readonly Area[];
+  /** Zeros because the sender has left these areas out; null: it has read all of the source. */
+  readonly leftOut: LeftOut | null;
   readonly sealedAt: string;
   /** When the target was last read back and equal: at the seal, or later by a run that only compared. */
   readonly verifiedAt: string;

@@ -13,6 +13,7 @@ import { labelOf } from '../disk/block-devices.ts';
 import { TransferError, reasonOf } from '../errors.ts';
 import { blockCountOf, isGeometry } from '../geometry.ts';
 import { DIGESTS_SUFFIX, SIGNATURE_SUFFIX } from '../io/receipt-files.ts';
+import { parseLeftOut } from '../protocol/left-out.ts';
 import type { SealReceipt } from '../protocol/protocol.ts';
 import { receiptSigner } from '../trust/receipt-signer.ts';
 import { fingerprintOf } from '../trust/ssh-signature.ts';
@@ -76,12 +77,14 @@ function parseReceipt(json: Buffer): SealReceipt | undefined {
     const given = JSON.parse(json.toString('utf8')) as Partial<SealReceipt>;
     const value = { digest: 'sha-256', generation: 1, ...given } as SealReceipt;
     const { size, blockSize, blockCount, digest, root, sealedAt, generation } = value;
+    // Receipts of version 0.2 and earlier are of copies that leave nothing out.
+    const leftOut = parseLeftOut(given.leftOut ?? null, size);
     const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
     const isWhole = isGeometry(geometry) && blockCount === blockCountOf(geometry);
     const isSeal = isDigestAlgorithm(digest) && typeof root === 'string' && isTime(sealedAt);
-    if (!isWhole || !isSeal || !Number.isSafeInteger(generation)) return undefined;
+    if (!isWhole || !isSeal || leftOut === undefined || !Number.isSafeInteger(generation)) return undefined;
     const path = labelOf(value.target.path) ?? 'an unnamed target';
-    return { ...value, digest, generation, target: { ...value.target, path } };
+    return { ...value, leftOut, digest, generation, target: { ...value.target, path } };
   } catch {
     return undefined;
   }

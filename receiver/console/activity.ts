@@ -8,7 +8,8 @@ import type { Clock } from '../../common/clock.ts';
 import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import type { TransferError } from '../../common/errors.ts';
 import type { Trouble } from '../../common/hooks.ts';
-import type { Claim, SourceDescription } from '../../common/protocol/protocol.ts';
+import { countLeftOut } from '../../common/protocol/left-out.ts';
+import type { Claim, LeftOut, SourceDescription } from '../../common/protocol/protocol.ts';
 import { printable } from '../../common/text.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
 import type { AuditMembers, Log } from './log.ts';
@@ -53,6 +54,12 @@ interface Absence {
   readonly address: string;
   readonly sinceMs: number;
   isReported: boolean;
+}
+
+/** Areas of the source that are zeros on the target. */
+export interface SealedZeros {
+  readonly unreadable: readonly Area[];
+  readonly leftOut: LeftOut | null;
 }
 
 export interface ActivityOptions {
@@ -145,10 +152,11 @@ export class Activity implements Disposable {
     this.#log.audit(message, membersOf('claim', actor));
   }
 
-  sealed(blockCount: number, root: string, unreadable: readonly Area[], actor: Actor): void {
+  sealed(blockCount: number, root: string, { unreadable, leftOut }: SealedZeros, actor: Actor): void {
     this.#areas.report();
     const zeros = unreadable.length === 0 ? '' : `, ${countAreas(unreadable)} of the source unreadable`;
-    const message = `sealed${byOf(actor)}: ${blockCount} blocks, root ${root}${zeros}`;
+    const omitted = leftOut === null ? '' : `, ${countLeftOut(leftOut)} of the source left out by the sender`;
+    const message = `sealed${byOf(actor)}: ${blockCount} blocks, root ${root}${zeros}${omitted}`;
     this.#log.audit(message, membersOf('seal', actor));
   }
 

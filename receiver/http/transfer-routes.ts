@@ -14,6 +14,7 @@ import { DIGEST_NAMES } from '../../common/digest/digest-names.ts';
 import type { Area } from '../../common/areas.ts';
 import { blockIndexOf, type Geometry } from '../../common/geometry.ts';
 import { countOf, parseRanges } from '../../common/ranges.ts';
+import { parseLeftOut } from '../../common/protocol/left-out.ts';
 import { printable } from '../../common/text.ts';
 import { takeSlab } from './block-routes.ts';
 import { copyBlock } from '../transfer/copy-block.ts';
@@ -145,14 +146,20 @@ export async function postFlush(_context: AppContext, { transfer }: AppOptions):
 
 export async function postComplete(context: AppContext, options: AppOptions): Promise<Response> {
   const { transfer, activity } = options;
-  const { blockCount, root } = await readJson(context, options);
+  const { blockCount, root, leftOut: given = null } = await readJson(context, options);
   const hex = typeof root === 'string' ? /^sha256:([0-9a-f]{64})$/.exec(root)?.[1] : undefined;
   if (typeof blockCount !== 'number' || hex === undefined) {
     const form = '{"blockCount":N,"root":"sha256:<hex>"}';
     throw new TransferError('bad-request', `the body must have the form ${form}`);
   }
+  const leftOut = parseLeftOut(given, transfer.claimed().geometry.sizeBytes);
+  if (leftOut === undefined) {
+    const form = '{"bytes":N,"count":N,"areas":[[offset,length],…]}, areas within the source';
+    throw new TransferError('bad-request', `"leftOut" must be null or have the form ${form}`);
+  }
   const wasSealed = transfer.sealed !== undefined;
-  const result = await sealTransfer(transfer, { blockCount, root: Buffer.from(hex, 'hex') }, options);
+  const request = { blockCount, root: Buffer.from(hex, 'hex'), leftOut };
+  const result = await sealTransfer(transfer, request, options);
   if (result.outcome === 'verifying') {
     const response = jsonResponse({ state: 'verifying', verified: result.verified, blockCount }, 202);
     response.headers.set('retry-after', String(VERIFYING_RETRY_SECONDS));
@@ -160,7 +167,7 @@ export async function postComplete(context: AppContext, options: AppOptions): Pr
   }
   if (!wasSealed) {
     const unreadable = transfer.claimed().table.unreadable.joined();
-    activity.sealed(blockCount, `sha256:${hex}`, unreadable, actorOf(context));
+    activity.sealed(blockCount, `sha256:${hex}`, { unreadable, leftOut }, actorOf(context));
   }
   options.onSealed();
   const { json: text, signature } = result.receipt;
@@ -202,7 +209,7 @@ async function readJson(context: AppContext, options: AppOptions): Promise<Recor
 }
 
 function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim {
-  const { size, blockSize, source, stream, digest } = body;
+  const { size, blockSize, source, stream, digest, leavesOut } = body;
   if (
     (typeof size !== 'number' && size !== null) ||
     typeof blockSize !== 'number' ||
@@ -234,6 +241,7 @@ function parseClaim(body: Record<string, unknown>, { digests }: Transfer): Claim
     },
     ...(stream === true || size === null ? { stream: true } : {}),
     ...(named === undefined ? {} : { digest: named.algorithm }),
+    ...(leavesOut === true ? { leavesOut } : {}),
   };
 }
 

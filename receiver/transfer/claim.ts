@@ -20,10 +20,20 @@ export async function claimTransfer(transfer: Transfer, claim: Claim): Promise<C
   using _turn = await transfer.claimTurns.take();
   await transfer.target.confirm();
   const open = transfer.opened;
-  if (open !== undefined) return await claimAgain(transfer, open, claim);
+  if (open !== undefined) {
+    const outcome = await claimAgain(transfer, open, claim);
+    noteLeftOut(transfer, claim);
+    return outcome;
+  }
   await claimFirst(transfer, claim);
+  noteLeftOut(transfer, claim);
   await startAdoption(transfer);
   return 'new';
+}
+
+/** Before the first of its blocks: later runs must not take their zeros for what the source has there. */
+function noteLeftOut(transfer: Transfer, { leavesOut }: Claim): void {
+  if (leavesOut === true && transfer.sealed === undefined) transfer.noteLeftOut();
 }
 
 async function claimFirst(transfer: Transfer, claim: Claim): Promise<void> {

@@ -1,7 +1,7 @@
 /** Seals a transfer: every block durable and verified, the roots equal, a signed receipt, no more writes. */
 import { TransferError } from '../../common/errors.ts';
 import type { Clock } from '../../common/clock.ts';
-import { MISSING_RANGES_MAX, type SealReceipt } from '../../common/protocol/protocol.ts';
+import { MISSING_RANGES_MAX, type LeftOut, type SealReceipt } from '../../common/protocol/protocol.ts';
 import { formatBlocks } from '../../common/ranges.ts';
 import { RECEIPT_NAMESPACE, RECEIVER_KEY_COMMENT } from '../../common/trust/receipt-signer.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../../common/trust/ssh-signature.ts';
@@ -19,6 +19,14 @@ export type SealOutcome =
   | { readonly outcome: 'sealed'; readonly receipt: SealedReceipt }
   | { readonly outcome: 'verifying'; readonly verified: number };
 
+export interface SealClaim {
+  readonly blockCount: number;
+  /** 32 bytes: SHA-256 over the sender's raw block digests in index order. */
+  readonly root: Buffer;
+  /** What these blocks leave out of the source; null or missing: nothing. */
+  readonly leftOut?: LeftOut | null;
+}
+
 export interface SealOptions {
   readonly key: SigningKey;
   readonly clock: Clock;
@@ -29,13 +37,12 @@ export interface SealOptions {
 /**
  * Flushes, waits up to a second for blocks that are still being read back, compares and seals. Once sealed,
  * the same request gets the same receipt.
- * @param request.root 32 bytes: SHA-256 over the sender's raw block digests in index order.
  * @throws TransferError `incomplete` (details.missing: ranges), `verify-failed`, `target-differs`,
  * `root-mismatch`, `bad-request`, `io-error`.
  */
 export async function sealTransfer(
   transfer: Transfer,
-  request: { blockCount: number; root: Buffer },
+  request: SealClaim,
   options: SealOptions,
 ): Promise<SealOutcome> {
   const open = transfer.adopted();
@@ -77,7 +84,7 @@ export async function sealTransfer(
   if (open.verifier !== undefined && verified < open.blockCount) return { outcome: 'verifying', verified };
   if (open.verifier !== undefined && !(await open.verifier.confirm()))
     return { outcome: 'verifying', verified: 0 };
-  const sealed = makeReceipt(transfer, open, request.root, options);
+  const sealed = makeReceipt(transfer, open, request, options);
   transfer.seal(sealed);
   return { outcome: 'sealed', receipt: sealed };
 }
@@ -176,7 +183,7 @@ function refuseBroken(transfer: Transfer, { verifier, geometry }: OpenTransfer):
 function makeReceipt(
   transfer: Transfer,
   open: OpenTransfer,
-  root: Buffer,
+  { root, leftOut = null }: SealClaim,
   options: SealOptions,
 ): SealedReceipt {
   const now = isoNow(options);
@@ -192,6 +199,7 @@ function makeReceipt(
     verified: open.verifier === undefined ? 'none' : 'read-back',
     readBack: open.verifier?.method ?? null,
     unreadable: listUnreadable(open.table).unreadable,
+    leftOut,
     sealedAt: now,
     verifiedAt: now,
     generation: transfer.generation,

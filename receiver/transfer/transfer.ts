@@ -32,6 +32,9 @@ import { listUnreadable } from './reopen.ts';
 import { REOPENED, earlierReceiptsIn, withdrawReceipt, type EarlierReceipt } from './receipts.ts';
 import type { VerifierEvents } from '../durability/verify-blocks.ts';
 
+/** Property of the journal. */
+const LEFT_OUT = 'hasLeftOut';
+
 export type { OpenTransfer } from './open-transfer.ts';
 
 /** Reading a whole disk takes minutes at least: asking more often would gain nothing. */
@@ -241,6 +244,16 @@ export class Transfer {
     return (this.earlierReceipts.at(-1)?.generation ?? 0) + 1;
   }
 
+  /** Whether a claim before the seal has left areas of its source out. */
+  get hasLeftOut(): boolean {
+    return this.journal.property(LEFT_OUT) !== undefined;
+  }
+
+  /** Records, durably, that blocks may have zeros in the place of what was not read: only for `claim.ts`. */
+  noteLeftOut(): void {
+    if (!this.hasLeftOut) this.journal.setProperties({ [LEFT_OUT]: 'yes' });
+  }
+
   /** Whether a claim may bring another size: after `--update`, until the next seal. */
   get isResizable(): boolean {
     return this.journal.property('update') !== undefined;
@@ -314,6 +327,7 @@ export class Transfer {
       generation: this.generation,
       resizable: this.isResizable,
       ...listUnreadable(open?.table),
+      hasLeftOut: this.hasLeftOut,
       limits: {
         connections: this.#options.connectionsMax,
         zeroRanges: ZERO_RANGES_MAX,

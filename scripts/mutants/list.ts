@@ -6,6 +6,7 @@ import { GIVING_UP } from './privileges.ts';
 import { HOLDING } from './holding.ts';
 import { FUZZED } from './fuzzed.ts';
 import { KEEPING } from './keeping.ts';
+import { LEAVING_OUT } from './leaving-out.ts';
 import { NOTIFYING } from './notifying.ts';
 import { NBD } from './nbd.ts';
 import { OTHERS } from './others.ts';
@@ -38,6 +39,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SIGNERS,
   ...THROUGH_SSH,
   ...NBD,
+  ...LEAVING_OUT,
   ...FUZZED,
   ...NOTIFYING,
   ...BUILDING,

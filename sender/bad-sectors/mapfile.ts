@@ -49,40 +49,68 @@ function hex(value: number): string {
   return `0x${value.toString(16).toUpperCase().padStart(8, '0')}`;
 }
 
+/** Reads a mapfile line by line. */
+export class MapfileReader {
+  readonly #name: string;
+  readonly #hint: string;
+  readonly #startsAnywhere: boolean;
+  #line = 0;
+  #hasStatus = false;
+  #end: number | undefined;
+
+  /** @param name of the file, for messages. @param startsAnywhere the first area need not be at 0. */
+  constructor(name: string, hint: string, startsAnywhere = false) {
+    this.#name = name;
+    this.#hint = hint;
+    this.#startsAnywhere = startsAnywhere;
+  }
+
+  /** @returns the area of a line that has one. @throws TransferError `usage`. */
+  read(line: string): MapArea | undefined {
+    this.#line++;
+    const words = line.trim().split(/\s+/);
+    if (words[0] === '' || words[0]?.startsWith('#') === true) return undefined;
+    if (!this.#hasStatus) {
+      if (!isStatusLine(words)) this.#refuseLine('is not the line with the current position and status');
+      this.#hasStatus = true;
+      return undefined;
+    }
+    const area = areaOf(words) ?? this.#refuseLine('is not an area: position, size and status');
+    const expected = this.#end ?? (this.#startsAnywhere ? area.offset : 0);
+    if (area.offset !== expected) {
+      this.#refuseLine(`starts at ${area.offset}, but the area before it ends at ${expected}`);
+    }
+    this.#end = area.offset + area.length;
+    return area;
+  }
+
+  /** @returns where the last area ends. @throws TransferError `usage` without the line that comes first. */
+  finish(): number {
+    if (!this.#hasStatus) this.refuse('it has no line with the current position and status');
+    return this.#end ?? 0;
+  }
+
+  /** @throws TransferError `usage`. */
+  refuse(why: string): never {
+    throw new TransferError('usage', `cannot use the mapfile ${this.#name}: ${why}`, { hint: this.#hint });
+  }
+
+  #refuseLine(why: string): never {
+    this.refuse(`line ${this.#line} ${why}`);
+  }
+}
+
 /**
  * @param name of the file, for messages. @param sizeBytes of the source.
  * @returns areas that tile the source. @throws TransferError `usage`.
  */
 export function parseMapfile(text: string, name: string, sizeBytes: number): MapArea[] {
-  const areas: MapArea[] = [];
-  let end = 0;
-  let hasStatus = false;
-  for (const [at, line] of text.split('\n').entries()) {
-    const words = line.trim().split(/\s+/);
-    if (words[0] === '' || words[0]?.startsWith('#') === true) continue;
-    const refuse = (why: string): never => {
-      throw refusal(`cannot use the mapfile ${name}: line ${at + 1} ${why}`);
-    };
-    if (!hasStatus) {
-      if (!isStatusLine(words)) refuse('is not the line with the current position and status');
-      hasStatus = true;
-      continue;
-    }
-    const area = areaOf(words) ?? refuse('is not an area: position, size and status');
-    if (area.offset !== end) refuse(`starts at ${area.offset}, but the area before it ends at ${end}`);
-    areas.push(area);
-    end += area.length;
-  }
-  if (!hasStatus)
-    throw refusal(`cannot use the mapfile ${name}: it has no line with the current position and status`);
-  if (end === sizeBytes) return areas;
-  throw refusal(`cannot use the mapfile ${name}: it covers ${end} bytes, but the source has ${sizeBytes}`);
-}
-
-function refusal(message: string): TransferError {
-  return new TransferError('usage', message, {
-    hint: 'check that it is the mapfile of this source, or use --mapfile with a new name',
-  });
+  const hint = 'check that it is the mapfile of this source, or use --mapfile with a new name';
+  const reader = new MapfileReader(name, hint);
+  const areas = text.split('\n').flatMap((line) => reader.read(line) ?? []);
+  const end = reader.finish();
+  if (end !== sizeBytes) reader.refuse(`it covers ${end} bytes, but the source has ${sizeBytes}`);
+  return areas;
 }
 
 /** Position, status and, since ddrescue 1.20, the number of the pass. */

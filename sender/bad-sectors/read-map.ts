@@ -3,6 +3,7 @@
  * sorted list of adjacent areas of equal status. Pure.
  */
 import assert from 'node:assert/strict';
+import { areasOutside, areasWithin, type Area } from '../../common/areas.ts';
 
 /**
  * Those of GNU ddrescue: read; unreadable; not tried, or not completely. `was-` is our own: unreadable when
@@ -26,6 +27,7 @@ export class ReadMap {
   /** Each reaches to the next one; neighbours differ. */
   #runs: Run[];
   #changes = 0;
+  #leftOut: readonly Area[] = [];
 
   constructor(sizeBytes: number) {
     this.sizeBytes = sizeBytes;
@@ -50,9 +52,14 @@ export class ReadMap {
     });
   }
 
-  /** Whether all of it was read, and was on the target then. */
+  /** These are not read in this run, whatever is known of them. @param areas joined. */
+  leaveOut(areas: readonly Area[]): void {
+    this.#leftOut = areas;
+  }
+
+  /** Whether all of it was read, is not left out now, and was on the target then. */
   isRead(offset: number, length: number): boolean {
-    return this.#isAll('+', offset, length);
+    return this.#isAll('+', offset, length) && areasWithin(this.#leftOut, offset, length).length === 0;
   }
 
   /** Whether nothing is known of any part of it: no mapfile spares it, and none found it unreadable. */
@@ -72,8 +79,17 @@ export class ReadMap {
     this.#set(offset, offset + length, '+');
   }
 
-  /** The block is on the target: all of it counts as read, except what was unreadable in this run. */
+  /**
+   * The block is on the target: all of it counts as read, except what was unreadable in this run or was left
+   * out of it.
+   */
   noteDurable(offset: number, length: number): void {
+    for (const [start, bytes] of areasOutside([[offset, length]], this.#leftOut)) {
+      this.#noteDurable(start, bytes);
+    }
+  }
+
+  #noteDurable(offset: number, length: number): void {
     const end = offset + length;
     const bad: MapArea[] = [];
     for (let at = this.#at(offset); (this.#runs[at]?.from ?? end) < end; at++) {

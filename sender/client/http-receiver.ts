@@ -215,8 +215,10 @@ export class HttpReceiver implements ReceiverClient {
   }
 
   async complete(request: SealRequest, signal: AbortSignal): ReturnType<ReceiverClient['complete']> {
-    const { geometry, root } = request;
-    const body = { blockCount: blockCountOf(geometry), root: `sha256:${root.toString('hex')}` };
+    const { geometry, root, leftOut } = request;
+    const omitted = leftOut === null ? {} : { leftOut };
+    const digest = `sha256:${root.toString('hex')}`;
+    const body = { blockCount: blockCountOf(geometry), root: digest, ...omitted };
     const response = await this.#postJson('POST', '/complete', body, signal);
     if (response.status === 202) return 'verifying';
     const seal = parseSeal(response, request);

@@ -5,6 +5,7 @@ import type {
   BlockResult,
   BlockState,
   Claim,
+  LeftOut,
   ProveRequest,
   TransferStatus,
   ZeroResult,
@@ -50,6 +51,8 @@ export interface Seal {
   readonly verified: 'read-back' | 'none';
   /** Unreadable areas of the source, which are zeros on the target. */
   readonly unreadable: readonly Area[];
+  /** What was not read of the source, and is zeros on the target. */
+  readonly leftOut: LeftOut | null;
   /** When the target was last read back and equal, as the receiver says; null of version 0.1. */
   readonly verifiedAt: string | null;
   /** The exact bytes that are signed. */
@@ -67,6 +70,8 @@ export interface SealRequest {
   readonly algorithm: DigestAlgorithm;
   /** 32 bytes. */
   readonly root: Buffer;
+  /** What the blocks leave out of the source. */
+  readonly leftOut: LeftOut | null;
 }
 
 /** Each method is one request on one connection. Failures are TransferErrors, whose kind says what to do. */

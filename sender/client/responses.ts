@@ -12,6 +12,7 @@ import {
   type ZeroResult,
 } from '../../common/protocol/protocol.ts';
 import { blockCountOf } from '../../common/geometry.ts';
+import { parseLeftOut } from '../../common/protocol/left-out.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
 import { badResponse, isCount, objectOf, textOrNull } from './response-fields.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
@@ -141,6 +142,9 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
     throw badResponse('a receipt that does not say how it was verified');
   const unreadable = parseAreas(receipt['unreadable'], sizeBytes, UNREADABLE_AREAS_MAX);
   if (unreadable === undefined) throw badResponse('a receipt without its unreadable areas');
+  // Receivers of version 0.2 and earlier take no copy that leaves anything out.
+  const leftOut = parseLeftOut(receipt['leftOut'] ?? null, sizeBytes);
+  if (leftOut === undefined) throw badResponse('a receipt without what was left out');
   const verifiedAt = textOrNull(receipt['verifiedAt']);
-  return { verified, verifiedAt, unreadable, text, signature, changedCount };
+  return { verified, verifiedAt, unreadable, leftOut, text, signature, changedCount };
 }

@@ -117,7 +117,7 @@ function historyIn(status: Record<string, unknown>): StatusHistory {
 /** Every member is checked before it is used: some of them are shown to people. */
 export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus {
   const status = objectOf(body);
-  const { protocol, transferId, epoch, state, source, encodings } = status;
+  const { protocol, transferId, epoch, state, source, encodings, hasLeftOut } = status;
   if (protocol !== PROTOCOL_VERSION) {
     const version = typeof protocol === 'number' ? `version ${protocol}` : 'an unknown version';
     throw new TransferError(
@@ -150,6 +150,7 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
     },
     ...historyIn(status),
     ...unreadableIn(status),
+    hasLeftOut: typeof hasLeftOut === 'boolean' ? hasLeftOut : null,
     limits: {
       connections: countIn(limits, 'connections'),
       zeroRanges: countIn(limits, 'zeroRanges'),

@@ -1,10 +1,11 @@
 /** The result of a comparison as lines and as a JSON event. Pure. */
+import { countLeftOut } from '../../common/protocol/left-out.ts';
 import { formatBlocks } from '../../common/ranges.ts';
 import { formatSize } from '../../common/units.ts';
 import { NO_DIFFERENCES, isEqual, type Comparison, type Differences } from '../transfer/comparison.ts';
 
 export function comparisonEvent(comparison: Comparison): Record<string, unknown> {
-  const { blocksTotal, bytesTotal, source, target, missing, isSealed } = comparison;
+  const { blocksTotal, bytesTotal, source, target, missing, isSealed, leftOut } = comparison;
   return {
     event: 'compared',
     isEqual: isEqual(comparison),
@@ -14,13 +15,18 @@ export function comparisonEvent(comparison: Comparison): Record<string, unknown>
     sourceDifferent: source,
     targetDifferent: target ?? null,
     missing,
+    ...(leftOut === null ? {} : { leftOut }),
   };
 }
 
 export function comparisonText(comparison: Comparison, targetPath: string): string {
-  const { blocksTotal, bytesTotal, target } = comparison;
+  const { blocksTotal, bytesTotal, target, leftOut } = comparison;
   const size = `${blocksTotal} blocks, ${formatSize(bytesTotal)}`;
-  if (isEqual(comparison)) return `equal    ${size}, on ${targetPath}: read back and equal\n`;
+  const omitted =
+    leftOut === null
+      ? ''
+      : `omitted  ${countLeftOut(leftOut)} of the source were not read: zeros on the target\n`;
+  if (isEqual(comparison)) return `equal    ${size}, on ${targetPath}: read back and equal\n${omitted}`;
   const lines = differencesOf(comparison, targetPath).map(({ name, what }) => `${name.padEnd(8)} ${what}\n`);
   if (target === undefined) {
     lines.push('note     the target was not read: the receiver was started with --verify none\n');

@@ -1,6 +1,7 @@
 /** Progress and results as plain lines and as JSON events. Pure. */
 import { AREAS_NAMED_MAX } from '../../common/area-report.ts';
 import { countAreas, formatAreas, type Area } from '../../common/areas.ts';
+import { countLeftOut } from '../../common/protocol/left-out.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
 import type { ProbeFacts } from '../transfer/probe.ts';
 import type { BlockCounters, DoneFacts, DryRunFacts } from '../transfer/counters.ts';
@@ -37,6 +38,7 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
     verified: facts.verified,
     ...(facts.verifiedAt === null ? {} : { verifiedAt: facts.verifiedAt }),
     ...(facts.unreadable.length === 0 ? {} : { unreadable: facts.unreadable }),
+    ...(facts.leftOut === null ? {} : { leftOut: facts.leftOut }),
   };
 }
 
@@ -58,6 +60,7 @@ export function doneText(facts: DoneFacts, targetPath: string): string {
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
     `root     ${facts.root}`,
     ...(facts.unreadable.length === 0 ? [] : [unreadableText(facts.unreadable)]),
+    ...omittedLines(facts),
     '',
   ].join('\n');
 }
@@ -74,8 +77,15 @@ export function keptOpenText(facts: DoneFacts, targetPath: string): string {
     `pass     ${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}, not sealed`,
     `blocks   ${blocksText(counters)}`,
     `line     ${formatSize(facts.bytesWire)} in ${formatDuration(facts.seconds * 1000)}`,
+    ...omittedLines(facts),
     '',
   ].join('\n');
+}
+
+/** Nobody is to take it for a copy of the whole disk. */
+function omittedLines({ leftOut }: DoneFacts): string[] {
+  if (leftOut === null) return [];
+  return [`omitted  ${countLeftOut(leftOut)} of the source were not read: zeros on the target`];
 }
 
 /** After a resumed run people want to know first how much was new. */

@@ -74,13 +74,15 @@ export class Preflight {
     if (this.#watched !== undefined) refuseOverlap(this.#watched, found);
   }
 
-  /** Call it when the copy is complete. */
-  async finish(): Promise<void> {
+  /** Call it when the copy is complete. @returns whether the source was written meanwhile. */
+  async finish(): Promise<boolean> {
     const { reporter } = this.#parts;
-    if (this.#watched === undefined || this.#found === undefined) return;
-    for (const caveat of await writeCaveats(this.#watched)) reporter.warning(caveat);
+    if (this.#watched === undefined || this.#found === undefined) return false;
+    const caveats = await writeCaveats(this.#watched);
+    for (const caveat of caveats) reporter.warning(caveat);
     const hint = hintAfter(this.#watched, this.#found);
     if (hint !== undefined) reporter.hint(hint);
+    return caveats.length > 0;
   }
 
   /** In a script ddt-receive was given --overwrite-target. */

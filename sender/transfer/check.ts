@@ -5,6 +5,7 @@
 import { RootDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, type Geometry } from '../../common/geometry.ts';
+import { leftOutOf } from '../../common/protocol/left-out.ts';
 import { LISTING_COUNT_MAX, type TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
 import type { Seal } from '../client/receiver-port.ts';
@@ -16,6 +17,7 @@ import { complete, type CompleteParts } from './complete.ts';
 import { differencesIn, isEqual, type Comparison, type Differences } from './comparison.ts';
 import { FlaggedBlocks } from './flagged-blocks.ts';
 import { Listing, fetchPage, type ListingParts } from './listing.ts';
+import { leftOutNote } from './left-out-note.ts';
 import { ProofSample } from './proof-sample.ts';
 import { prove } from './prove.ts';
 import { makeRetries } from './make-retries.ts';
@@ -64,6 +66,8 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   latest.total = latest.durable = blockCount;
   const listed = await listedBlocks(parts, blockCount);
   const reading = await TargetReading.begin({ ...parts, blockCount });
+  const note = leftOutNote(source, found);
+  if (note !== undefined) reporter.fact(note);
   reporter.fact('check    reading the source and the target');
   const different = new FlaggedBlocks(blockCount);
   const root = new RootDigest();
@@ -76,6 +80,7 @@ export async function check(request: CheckRequest, context: SendContext): Promis
   };
   await compareSource({ source, geometry, digest, memoryBytes, onBlock }, parts);
   const status = await reading.finish(progressTo(reporter, clock));
+  const leftOut = leftOutOf(source.leftOut ?? []);
   const compared: Comparison = {
     blocksTotal: blockCount,
     bytesTotal: geometry.sizeBytes,
@@ -84,10 +89,11 @@ export async function check(request: CheckRequest, context: SendContext): Promis
     target: await targetDifferences(status, { parts, blockCount, listed }),
     missing: differencesIn(absentIn(listed, blockCount)),
     isSealed: status.state === 'sealed',
+    leftOut,
   };
   const { transferId, target } = found;
   const result = { targetPath: target.path, unreadable: status.unreadable };
-  const sealRequest = { transferId, geometry, algorithm: digest.algorithm, root: root.finish() };
+  const sealRequest = { transferId, geometry, algorithm: digest.algorithm, root: root.finish(), leftOut };
   const { comparison, seal } = await confirm(compared, {
     ...parts,
     request: sealRequest,

@@ -2,9 +2,10 @@
  * Compares a block that was read with what the target has, including the areas that an earlier run could not
  * read. Bytes that were read are never replaced by zeros.
  */
-import { areasOutside, isSameAreas, type Area } from '../../common/areas.ts';
+import { SECTOR_BYTES, areasOutside, isSameAreas, joinAreas, type Area } from '../../common/areas.ts';
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, blockIndexOf, offsetOf, type Geometry } from '../../common/geometry.ts';
+import { isZero } from '../../common/io/zeros.ts';
 import type { Range } from '../../common/ranges.ts';
 import type { FlaggedBlocks } from './flagged-blocks.ts';
 import type { Listing } from './listing.ts';
@@ -23,6 +24,8 @@ export interface ComparisonParts {
   readonly recorded: RecordedAreas;
   /** Blocks that the target had at the claim. */
   readonly recordedCount: number;
+  /** Zeros on the target may be in the place of what an earlier run has left out. */
+  readonly hasLeftOut: boolean;
   /** undefined: what differs is sent. */
   readonly sealed?: FlaggedBlocks | undefined;
   readonly reporter: SendReporter;
@@ -100,17 +103,19 @@ export class BlockComparison {
   /** Takes the bytes of sectors that have gone bad since an earlier run from the target. */
   async #keep(
     block: ReadBlock,
-    lost: readonly Area[],
+    unread: readonly Area[],
     { present, lane }: { present: Buffer; lane: ReceiverClient },
   ): Promise<ReadBlock> {
     const { map, geometry, describer, reporter } = this.#parts;
     const { index, bytes } = block;
     const copy = await this.#readThere(index, lane);
     if (copy.length !== bytes.length || !(await describer.digestOf(copy)).equals(present)) {
-      reporter.noteUnreadable(lost);
+      reporter.noteUnreadable(unread);
       return block;
     }
     const start = offsetOf(blockIndexOf(index, geometry), geometry);
+    const lost = this.#parts.hasLeftOut ? withoutZeros(unread, copy, start) : unread;
+    if (lost !== unread) reporter.noteUnreadable(areasOutside(unread, lost));
     for (const [offset, length] of lost) {
       bytes.set(copy.subarray(offset - start, offset - start + length), offset - start);
       map?.noteRead(offset, length);
@@ -135,4 +140,19 @@ export class BlockComparison {
     const { retrying, signal } = this.#parts;
     return await retrying(async () => await lane.headBlock(index, signal));
   }
+}
+
+/** The sectors of these areas that are not zeros in a block that starts at `start`: they were read. */
+function withoutZeros(areas: readonly Area[], block: Uint8Array<ArrayBuffer>, start: number): Area[] {
+  const sectors = areas.flatMap(([offset, length]) => {
+    const count = Math.ceil(length / SECTOR_BYTES);
+    return Array.from({ length: count }, (_, nth): Area => {
+      const at = offset + nth * SECTOR_BYTES;
+      return [at, Math.min(SECTOR_BYTES, offset + length - at)];
+    });
+  });
+  const bytes = Buffer.from(block.buffer, block.byteOffset, block.length);
+  return joinAreas(
+    sectors.filter(([at, length]) => !isZero(bytes.subarray(at - start, at - start + length))),
+  );
 }

@@ -1,5 +1,5 @@
 /** How a source and a target differ from what is recorded of them. */
-import { MISSING_RANGES_MAX } from '../../common/protocol/protocol.ts';
+import { MISSING_RANGES_MAX, type LeftOut } from '../../common/protocol/protocol.ts';
 import type { Range } from '../../common/ranges.ts';
 
 export interface Differences {
@@ -19,6 +19,8 @@ export interface Comparison {
   /** Blocks that were never on the target. */
   readonly missing: Differences;
   readonly isSealed: boolean;
+  /** What this run has left out of the source: its zeros were compared with the target. */
+  readonly leftOut: LeftOut | null;
 }
 
 export const NO_DIFFERENCES: Differences = { count: 0, ranges: [] };

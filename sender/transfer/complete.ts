@@ -2,6 +2,7 @@
 import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
+import { isSameLeftOut } from '../../common/protocol/left-out.ts';
 import { MISSING_RANGES_MAX } from '../../common/protocol/protocol.ts';
 import { countOf, parseRanges, type Range } from '../../common/ranges.ts';
 import type { ReceiverClient, Seal, SealRequest } from '../client/receiver-port.ts';
@@ -57,7 +58,7 @@ export async function complete(sendAgain: SendAgain, parts: CompleteParts): Prom
         if (reading.note(counters.verified)) retries.noteProgress();
         retries.keepWaiting('is reading the target back');
         await clock.sleep(VERIFYING_POLL_MS, signal);
-      } else if (sealed === undefined) return { outcome: 'sealed', seal: answer };
+      } else if (sealed === undefined) return { outcome: 'sealed', seal: repeating(answer, request) };
       else if (sealed.reading === undefined) {
         // The receipt is true of the day it names; nothing was read back in this run.
         return { outcome: 'sealed', seal: { ...answer, verified: 'none' } };
@@ -82,6 +83,16 @@ export async function complete(sendAgain: SendAgain, parts: CompleteParts): Prom
   }
 }
 
+/** @throws TransferError `receipt-invalid` if the receipt does not say what was left out. */
+function repeating(seal: Seal, { leftOut }: SealRequest): Seal {
+  if (isSameLeftOut(seal.leftOut, leftOut)) return seal;
+  throw new TransferError(
+    'receipt-invalid',
+    'the receipt does not say what this run has left out of the source, but something else',
+    { hint: 'run the same command again: it compares all of it' },
+  );
+}
+
 /** The source differs: nothing can be sealed, but the target is read to the end. */
 async function compareRest(parts: CompleteParts, sealed: SealedParts): Promise<Completion> {
   const status = await sealed.reading?.finish();
@@ -90,7 +101,7 @@ async function compareRest(parts: CompleteParts, sealed: SealedParts): Promise<C
 }
 
 function comparisonOf(
-  { request: { geometry } }: CompleteParts,
+  { request: { geometry, leftOut } }: CompleteParts,
   sealed: SealedParts | undefined,
   target: Differences | undefined,
 ): Comparison {
@@ -102,6 +113,7 @@ function comparisonOf(
     target,
     missing: NO_DIFFERENCES,
     isSealed: true,
+    leftOut,
   };
 }
 

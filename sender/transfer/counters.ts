@@ -1,5 +1,6 @@
 /** What a run counts, and its final figures. */
 import type { Area } from '../../common/areas.ts';
+import type { LeftOut } from '../../common/protocol/protocol.ts';
 
 /** In blocks; only `durable` and `verified` are progress. */
 export interface BlockCounters {
@@ -28,6 +29,8 @@ export interface DoneFacts {
   readonly verifiedAt: string | null;
   /** Those in the receipt, not only those that this run found. */
   readonly unreadable: readonly Area[];
+  /** What the receipt says; of a pass without one, what this run has left out. */
+  readonly leftOut: LeftOut | null;
 }
 
 export interface DryRunFacts {

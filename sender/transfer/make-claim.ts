@@ -6,6 +6,7 @@ import { defaultBlockSizeFor } from '../../common/geometry.ts';
 import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
 import { formatSize } from '../../common/units.ts';
 import { chooseDigest, type DigestChoice } from './choose-digest.ts';
+import { leavesOut, refuseUnsaid } from './left-out-note.ts';
 import { BY_HAND, type Restarts } from './restarts.ts';
 import type { Source } from '../source/source.ts';
 import type { Stream } from '../source/stream.ts';
@@ -49,7 +50,9 @@ export function makeClaim(
   const sizeKnown = request.source.canReread ? size : null;
   const blockSize = request.blockSizeBytes ?? found.blockSize ?? defaultBlockSizeFor(sizeKnown);
   const digest = chooseDigest(request.digest, digests, found, restarts);
-  const claim: Claim = { size, blockSize, source: description, digest: digest.algorithm };
+  refuseUnsaid(request.source, found);
+  const omitting = leavesOut(request.source) ? { leavesOut: true } : {};
+  const claim: Claim = { size, blockSize, source: description, digest: digest.algorithm, ...omitting };
   // Only the receiver knows whether it resumes the transfer of a pipe.
   if (!request.source.canReread) return { claim: { ...claim, stream: true }, digest };
   const { size: claimedSize, blockSize: claimedBlockSize, source } = found;

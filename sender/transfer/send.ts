@@ -2,6 +2,7 @@
 import type { Clock } from '../../common/clock.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
+import { leftOutOf } from '../../common/protocol/left-out.ts';
 import type { TransferStatus } from '../../common/protocol/protocol.ts';
 import { awaitAdoption } from './await-adoption.ts';
 import type { BlockNotes, LaneWaits } from './block-notes.ts';
@@ -20,6 +21,7 @@ import { CONNECTIONS_MAX, Lanes } from '../lanes/lanes.ts';
 import type { DoneFacts } from './counters.ts';
 import type { ReceiverClient, ResponseInfo, Seal } from '../client/receiver-port.ts';
 import { ProofSample, type ProofSecrets } from './proof-sample.ts';
+import { leftOutNote } from './left-out-note.ts';
 import { prove } from './prove.ts';
 import { RecordedAreas } from './recorded-areas.ts';
 import { BY_HAND, type Restarts } from './restarts.ts';
@@ -103,11 +105,11 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   const { status, digest } = await claim(request, context, control, retries);
   if (!status.encodings.includes('zstd')) request.encoder?.refuse();
   const lanesMax = lanesMaxOf(request, status);
-  const { memoryBytes } = request;
   const parts = { control, retries, reporter, clock, signal };
-  const planRequest = { source, memoryBytes, connections: lanesMax };
+  const planRequest = { source, memoryBytes: request.memoryBytes, connections: lanesMax };
   const plan = planSend(planRequest, status, { clock, digest }, parts);
   const { counters, geometry } = plan;
+  const leftOut = leftOutOf(source.canReread ? (source.leftOut ?? []) : []);
   const isSealed = status.state === 'sealed';
   const reading = isSealed ? await beginIfRead({ ...parts, blockCount: blockCountOf(geometry) }) : undefined;
   const sealed = isSealed ? new FlaggedBlocks(blockCountOf(geometry)) : undefined;
@@ -138,12 +140,14 @@ export async function send(request: SendRequest, context: SendContext): Promise<
     verified: seal?.outcome === 'sealed' ? seal.seal.verified : 'none',
     verifiedAt: seal?.outcome === 'sealed' && seal.seal.verified !== 'none' ? seal.seal.verifiedAt : null,
     unreadable: seal?.outcome === 'sealed' ? seal.seal.unreadable : [],
+    leftOut: seal?.outcome === 'sealed' ? seal.seal.leftOut : leftOut,
   });
   const targetPath = status.target.path;
   if (request.isKeptOpen === true && !isSealed) return { outcome: 'kept-open', facts: facts(), targetPath };
   // Opened again for unreadable areas, it still takes no other block.
   const isStillSealed = !transmission.isReopened || (sealed?.count ?? 0) > 0;
-  const sealRequest = { transferId: status.transferId, geometry, algorithm: digest.algorithm, root };
+  const { transferId } = status;
+  const sealRequest = { transferId, geometry, algorithm: digest.algorithm, root, leftOut };
   const completion = await complete(sendLost(transmission, reporter), {
     ...parts,
     counters,
@@ -152,7 +156,6 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   });
   if (completion.outcome === 'differs') return { ...completion, facts: facts(), targetPath };
   const isToProve = proof !== undefined && completion.seal.verified === 'read-back';
-  const { transferId } = status;
   const samplesProven = isToProve ? await prove(proof, parts, { transferId, targetPath }) : 0;
   const digests =
     request.areDigestsWanted === true
@@ -191,6 +194,7 @@ function makeTransmission(
     sealed,
     recorded: new RecordedAreas(status, geometry),
     recordedCount: status.blocks.durable + status.blocks.verified,
+    hasLeftOut: status.hasLeftOut === true,
     lanes,
     retries,
     counters,
@@ -277,6 +281,8 @@ async function claim(
   if (!request.source.canReread) await refuseEmpty(request.source, signal);
   // A person who was asked a question may have taken long to answer.
   retries.noteProgress();
+  const note = leftOutNote(request.source, found);
+  if (note !== undefined) reporter.fact(note);
   const claimed = await retries.run(signal, async () => await control.claim(wanted, signal));
   const status = await awaitAdoption(claimed, { control, retries, reporter, clock, signal });
   return { status, digest };

@@ -45,6 +45,8 @@ export interface TransmissionOptions {
   readonly recorded: RecordedAreas;
   /** Blocks that the target had at the claim. */
   readonly recordedCount: number;
+  /** An earlier run may have left areas of the source out. */
+  readonly hasLeftOut: boolean;
   readonly lanes: Lanes;
   readonly retries: Retries;
   readonly counters: BlockCounters;

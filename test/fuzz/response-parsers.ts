@@ -41,6 +41,7 @@ const SEAL_REQUEST = {
   geometry: { sizeBytes: 10_000_001, blockSizeBytes: 65_536 },
   algorithm: 'sha-256' as const,
   root: DIGEST,
+  leftOut: null,
 };
 const RECEIPT = {
   v: 1,
@@ -53,6 +54,7 @@ const RECEIPT = {
   verified: 'read-back',
   verifiedAt: '2026-11-28T22:30:05.000Z',
   unreadable: [[512, 512]],
+  leftOut: { bytes: 8192, count: 2, areas: [[4096, 12_288]] },
 };
 const PROBLEM = {
   type: `${PROBLEM_TYPE_PREFIX}incomplete`,

@@ -6,6 +6,8 @@ import { VERSION_TEXT } from '../../common/protocol/version.ts';
 import { parseSendArgs, type SendOptions } from '../../sender/cli.ts';
 
 const MIB = 1024 * 1024;
+const NOT_STARTED_BY_OTHERS = { isPulled: false, relayPort: undefined };
+const NOTHING_LEFT_OUT = { domainMapfile: undefined, isUsedOnly: false, mapAlso: [] };
 const DEFAULTS: SendOptions = {
   sources: ['/dev/sdc'],
   ticket: undefined,
@@ -33,6 +35,7 @@ const DEFAULTS: SendOptions = {
   format: 'auto',
   onReadError: 'stop',
   mapfile: undefined,
+  ...NOTHING_LEFT_OUT,
   progress: 'auto',
   web: undefined,
   hooks: { onDone: undefined, onTrouble: undefined, troubleAfterMs: 300_000, isBell: false },
@@ -142,8 +145,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     sources: ['disk.img'],
     ticket: 'https://vm:8443/#pin=x&token=y',
     far: undefined,
-    isPulled: false,
-    relayPort: undefined,
+    ...NOT_STARTED_BY_OTHERS,
     ticketFile: 'ticket.txt',
     identity: 'id_rsa',
     connect: { host: '2001:db8::7', port: 9443 },
@@ -166,6 +168,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     format: 'qcow2',
     onReadError: 'zero',
     mapfile: 'disk.map',
+    ...NOTHING_LEFT_OUT,
     progress: 'json',
     hooks: { onDone: 'mail root', onTrouble: 'logger "$DDT_CODE"', troubleAfterMs: 60_000, isBell: true },
   };
@@ -287,7 +290,7 @@ test('help goes to standard output, fits 80 columns, breaks no word and names ev
     const print = (part: string): void => void (text += part);
     assert.equal(parseSendArgs(['/dev/sdc', flag], print), 'help');
     const lines = text.trimEnd().split('\n');
-    assert(lines.length <= 90, `${lines.length} lines`);
+    assert(lines.length <= 93, `${lines.length} lines`);
     assert.deepEqual(
       lines.filter((line) => line.length > 80),
       [],
@@ -327,6 +330,9 @@ const OPTION_OF_MEMBER: Readonly<Record<string, keyof SendOptions>> = {
   'keep-open': 'isKeptOpen',
   'on-read-error': 'onReadError',
   mapfile: 'mapfile',
+  'domain-mapfile': 'domainMapfile',
+  'used-only': 'isUsedOnly',
+  'map-also': 'mapAlso',
   progress: 'progress',
 };
 

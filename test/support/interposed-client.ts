@@ -16,13 +16,18 @@ import type { ReceiverApp } from './receiver-app.ts';
 
 /** Requests that a test answers itself; each is told how to ask the receiver after all. */
 export type Interposed = {
-  [Name in 'putBlock' | 'copyBlock' | 'complete']?: (
+  [Name in 'transfer' | 'claim' | 'putBlock' | 'copyBlock' | 'complete']?: (
     ask: ReceiverClient[Name],
     ...args: Parameters<ReceiverClient[Name]>
   ) => ReturnType<ReceiverClient[Name]>;
 };
 
-function interpose(client: HttpReceiver, { putBlock, copyBlock, complete }: Interposed): ReceiverClient {
+function interpose(
+  client: HttpReceiver,
+  { transfer, claim, putBlock, copyBlock, complete }: Interposed,
+): ReceiverClient {
+  const askTransfer: ReceiverClient['transfer'] = async (signal) => await client.transfer(signal);
+  const askClaim: ReceiverClient['claim'] = async (...args) => await client.claim(...args);
   const askPut: ReceiverClient['putBlock'] = async (...args) => await client.putBlock(...args);
   const askCopy: ReceiverClient['copyBlock'] = async (...args) => await client.copyBlock(...args);
   const askComplete: ReceiverClient['complete'] = async (...args) => await client.complete(...args);
@@ -40,8 +45,8 @@ function interpose(client: HttpReceiver, { putBlock, copyBlock, complete }: Inte
       return client.acknowledgedBytes;
     },
     refreshAcknowledged: async () => await client.refreshAcknowledged(),
-    transfer: async (signal) => await client.transfer(signal),
-    claim: async (claim, signal) => await client.claim(claim, signal),
+    transfer: async (signal) => await (transfer?.(askTransfer, signal) ?? askTransfer(signal)),
+    claim: async (...args) => await (claim?.(askClaim, ...args) ?? askClaim(...args)),
     listDigests: async (...args) => await client.listDigests(...args),
     headBlock: async (...args) => await client.headBlock(...args),
     readBlock: async (...args) => await client.readBlock(...args),
@@ -59,7 +64,7 @@ function interpose(client: HttpReceiver, { putBlock, copyBlock, complete }: Inte
   };
 }
 
-/** @param blocks the bytes of each; a copy is read. */
+/** @param blocks the bytes of each; a copy of one, or of a part of it, is read. */
 export function memorySource(blocks: readonly Buffer[]): Source {
   const { size, source } = claimOf(blocks.length);
   return {
@@ -67,7 +72,7 @@ export function memorySource(blocks: readonly Buffer[]): Source {
     description: source,
     sizeBytes: size,
     async read(into, offset) {
-      blocks[offset / BLOCK_BYTES]?.copy(into);
+      blocks[Math.floor(offset / BLOCK_BYTES)]?.copy(into, 0, offset % BLOCK_BYTES);
       return await Promise.resolve([]);
     },
     [Symbol.asyncDispose]: async () => await Promise.resolve(),

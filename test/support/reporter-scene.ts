@@ -109,5 +109,6 @@ export function factsOf(counters: BlockCounters): DoneFacts {
     verified: 'none',
     verifiedAt: null,
     unreadable: [],
+    leftOut: null,
   };
 }

@@ -32,6 +32,7 @@ export const STATUS: TransferStatus = {
   resizable: false,
   unreadable: [],
   unreadableCount: 0,
+  hasLeftOut: false,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd', 'gzip'],
 };

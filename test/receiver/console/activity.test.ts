@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TransferError } from '../../../common/errors.ts';
-import type { Claim } from '../../../common/protocol/protocol.ts';
+import type { Claim, LeftOut } from '../../../common/protocol/protocol.ts';
 import { Activity, type Progress } from '../../../receiver/console/activity.ts';
 import { makeLog, type AuditMembers } from '../../../receiver/console/log.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -46,6 +46,15 @@ function scene(): Scene {
 const request = (method: string, path: string, address = '203.0.113.9') => ({ method, path, address });
 const badToken = new TransferError('token-invalid', 'the token is not valid here');
 
+const LEFT_OUT: LeftOut = {
+  bytes: 8192,
+  count: 2,
+  areas: [
+    [4096, 4096],
+    [16_384, 4096],
+  ],
+};
+
 test('claims, seals and the like are logged with address, token, source and root', () => {
   using at = scene();
   at.activity.claimed('new', CLAIM, ACTOR);
@@ -54,8 +63,8 @@ test('claims, seals and the like are logged with address, token, source and root
   at.activity.claimed('new', { ...pipe, size: null }, ACTOR);
   at.activity.claimed('fixed', { ...pipe, size: 5 * MIB }, ACTOR);
   at.activity.claimed('resized', CLAIM, ACTOR);
-  at.activity.sealed(256, 'sha256:00', [], ACTOR);
-  at.activity.sealed(256, 'sha256:00', [[0, 512]], ACTOR);
+  at.activity.sealed(256, 'sha256:00', { unreadable: [], leftOut: null }, ACTOR);
+  at.activity.sealed(256, 'sha256:00', { unreadable: [[0, 512]], leftOut: LEFT_OUT }, ACTOR);
   at.activity.reopened(ACTOR);
   at.activity.verifying(ACTOR);
   const who = `${ACTOR.address} ${ACTOR.tokenHash}`;
@@ -69,7 +78,8 @@ test('claims, seals and the like are logged with address, token, source and root
     `claim ${who}: the source has been resized: 1 GiB (1073741824 bytes), claimed by ${by}`,
     `seal ${who}: sealed by ${by}: 256 blocks, root sha256:00`,
     `seal ${who}: sealed by ${by}: ` +
-      '256 blocks, root sha256:00, 512 bytes in 1 area of the source unreadable',
+      '256 blocks, root sha256:00, 512 bytes in 1 area of the source unreadable, ' +
+      '8 KiB in 2 areas of the source left out by the sender',
     `reopen ${who}: reopened by ${by}: areas of the source that were unreadable may be sent now`,
     `verify ${who}: reading everything back again, asked by ${by}`,
   ]);

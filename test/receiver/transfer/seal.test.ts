@@ -62,6 +62,7 @@ test('a complete transfer is flushed and sealed, and its receipt says what it wa
     verified: 'none',
     readBack: null,
     unreadable: [],
+    leftOut: null,
     sealedAt: new Date(new FakeClock().wallMs()).toISOString(),
     verifiedAt: new Date(new FakeClock().wallMs()).toISOString(),
     generation: 1,

@@ -6,40 +6,45 @@ function responseOf(value: unknown): { body: Buffer } {
   return { body: Buffer.from(JSON.stringify(value)) };
 }
 
+const REQUEST = {
+  transferId: 't',
+  geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
+  algorithm: 'sha-256' as const,
+  root: Buffer.alloc(32),
+  leftOut: null,
+};
+const GOOD = {
+  transferId: 't',
+  size: 65_537,
+  blockSize: 65_536,
+  blockCount: 2,
+  digest: 'sha-256',
+  root: `sha256:${'00'.repeat(32)}`,
+  verified: 'none',
+  verifiedAt: null,
+  unreadable: [[512, 1024]],
+  leftOut: { bytes: 8192, count: 2, areas: [[4096, 12_288]] },
+};
+
 test('a receipt has to be of this copy and say how it was verified', () => {
-  const request = {
-    transferId: 't',
-    geometry: { sizeBytes: 65_537, blockSizeBytes: 65_536 },
-    algorithm: 'sha-256' as const,
-    root: Buffer.alloc(32),
-  };
-  const good = {
-    transferId: 't',
-    size: 65_537,
-    blockSize: 65_536,
-    blockCount: 2,
-    digest: 'sha-256',
-    root: `sha256:${'00'.repeat(32)}`,
-    verified: 'none',
-    verifiedAt: null,
-    unreadable: [[512, 1024]],
-  };
   const sealOf = (receipt: object): { body: Buffer } =>
     responseOf({ text: JSON.stringify(receipt), signature: 's' });
-  const text = JSON.stringify(good);
+  const text = JSON.stringify(GOOD);
   const unreadable = [[512, 1024]];
-  assert.deepEqual(parseSeal(sealOf(good), request), {
+  assert.deepEqual(parseSeal(sealOf(GOOD), REQUEST), {
     verified: 'none',
     verifiedAt: null,
     unreadable,
+    leftOut: { bytes: 8192, count: 2, areas: [[4096, 12_288]] },
     text,
     signature: 's',
     changedCount: 0,
   });
-  const before = { ...good, digest: undefined };
-  assert.equal(parseSeal(sealOf(before), request).verified, 'none', 'from before BLAKE3 was supported');
-  const other = { ...request, algorithm: 'blake3' as const };
-  assert.equal(parseSeal(sealOf({ ...good, digest: 'blake3' }), other).verified, 'none');
+  const before = { ...GOOD, digest: undefined, leftOut: undefined };
+  assert.equal(parseSeal(sealOf(before), REQUEST).leftOut, null, 'from before anything could be left out');
+  assert.equal(parseSeal(sealOf(before), REQUEST).verified, 'none', 'from before BLAKE3 was supported');
+  const other = { ...REQUEST, algorithm: 'blake3' as const };
+  assert.equal(parseSeal(sealOf({ ...GOOD, digest: 'blake3' }), other).verified, 'none');
   assert.throws(() => parseSeal(sealOf(before), other), { code: 'bad-answer' });
   for (const wrong of [
     { transferId: 'u' },
@@ -53,6 +58,12 @@ test('a receipt has to be of this copy and say how it was verified', () => {
     { verified: 'yes' },
     { verified: true },
     { verified: ['none'] },
+    { leftOut: [] },
+    { leftOut: {} },
+    { leftOut: { bytes: 0, count: 0, areas: [] } },
+    { leftOut: { bytes: 8192, count: 1, areas: [[4096, 4096]] } },
+    { leftOut: { bytes: 4096, count: 2, areas: [[4096, 4096]] } },
+    { leftOut: { bytes: 4096, count: 1, areas: [[65_536, 4096]] } },
     { unreadable: undefined },
     { unreadable: [[0, 0]] },
     { unreadable: [[65_536, 2]] },
@@ -63,8 +74,8 @@ test('a receipt has to be of this copy and say how it was verified', () => {
       ],
     },
   ]) {
-    const receipt = { ...good, ...wrong };
-    assert.throws(() => parseSeal(sealOf(receipt), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+    const receipt = { ...GOOD, ...wrong };
+    assert.throws(() => parseSeal(sealOf(receipt), REQUEST), { code: 'bad-answer' }, JSON.stringify(wrong));
   }
   for (const wrong of [
     { text },
@@ -72,6 +83,6 @@ test('a receipt has to be of this copy and say how it was verified', () => {
     { text: null, signature: 's' },
     { text: '{', signature: 's' },
   ]) {
-    assert.throws(() => parseSeal(responseOf(wrong), request), { code: 'bad-answer' }, JSON.stringify(wrong));
+    assert.throws(() => parseSeal(responseOf(wrong), REQUEST), { code: 'bad-answer' }, JSON.stringify(wrong));
   }
 });

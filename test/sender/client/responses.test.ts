@@ -40,6 +40,7 @@ const SEAL_REQUEST = {
   geometry: { sizeBytes: 10_000_001, blockSizeBytes: 65_536 },
   algorithm: 'sha-256' as const,
   root: Buffer.alloc(32, 7),
+  leftOut: null,
 };
 const SEAL = {
   text: JSON.stringify({
@@ -95,6 +96,7 @@ test('valid responses are read as they are', () => {
     verified: 'read-back',
     verifiedAt: null,
     unreadable: [],
+    leftOut: null,
     changedCount: 0,
     ...SEAL,
   });

@@ -38,6 +38,7 @@ const STATUS: TransferStatus = {
   resizable: false,
   unreadable: [],
   unreadableCount: 0,
+  hasLeftOut: false,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
 };

@@ -15,6 +15,7 @@ const EQUAL: Comparison = {
   target: NO_DIFFERENCES,
   missing: NO_DIFFERENCES,
   isSealed: true,
+  leftOut: null,
 };
 const THREE = {
   count: 3,

@@ -38,6 +38,7 @@ const FACTS: DoneFacts = {
   verified: 'none',
   verifiedAt: null,
   unreadable: [],
+  leftOut: null,
 };
 
 function lineOf(changes: Partial<Snapshot>, counters: Partial<BlockCounters> = {}): string {

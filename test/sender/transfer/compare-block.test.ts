@@ -17,6 +17,7 @@ const GOOD = Buffer.alloc(BLOCK_BYTES, 7);
 /** The target listed the good block; the source has lost a sector since. @param readBlock its response. */
 async function compared(
   readBlock: () => Promise<Buffer>,
+  { good = GOOD, hasLeftOut = false, lost = LOST } = {},
 ): Promise<{ digest: Buffer; isThere: boolean; told: string[] }> {
   const told: string[] = [];
   const describer = new BlockDescriber(GEOMETRY, SHA256);
@@ -24,9 +25,10 @@ async function compared(
     map: undefined,
     geometry: GEOMETRY,
     describer,
-    listing: new Listing(async () => await Promise.resolve(digestNow(GOOD))),
+    listing: new Listing(async () => await Promise.resolve(digestNow(good))),
     recorded: new RecordedAreas({ unreadable: [], unreadableCount: 0 }, GEOMETRY),
     recordedCount: 1,
+    hasLeftOut,
     reporter: {
       fact: () => {},
       start: () => {},
@@ -40,9 +42,9 @@ async function compared(
     retrying: async (attempt) => await attempt(),
     signal: new AbortController().signal,
   });
-  const bytes = Buffer.from(GOOD);
-  bytes.fill(0, LOST[0], LOST[0] + LOST[1]);
-  const block = await describer.describe(0, bytes, [LOST]);
+  const bytes = Buffer.from(good);
+  bytes.fill(0, lost[0], lost[0] + lost[1]);
+  const block = await describer.describe(0, bytes, [lost]);
   const { block: kept, isThere } = await comparison.compare(block, fakeLane({ readBlock }));
   return { digest: kept.digest, isThere, told };
 }
@@ -59,6 +61,20 @@ test('a block that the target has lost since it was listed is sent with zeros', 
   assert.deepEqual(
     [digest.equals(digestNow(GOOD)), isThere, told],
     [false, false, ['unreadable [[512,512]]']],
+  );
+});
+
+test('zeros on the target are no proof that a sector was read once areas were left out', async () => {
+  // Three sectors have gone bad; the target has zeros in the place of the middle one.
+  const good = Buffer.from(GOOD).fill(0, 1024, 1536);
+  const lost: Area = [512, 1536];
+  const readBlock = async (): Promise<Buffer> => await Promise.resolve(good);
+  const before = await compared(readBlock, { good, lost });
+  assert.deepEqual([before.isThere, before.told], [true, ['kept [[512,1536]]']]);
+  const after = await compared(readBlock, { good, lost, hasLeftOut: true });
+  assert.deepEqual(
+    [after.digest.equals(digestNow(good)), after.isThere, after.told],
+    [true, false, ['unreadable [[1024,512]]', 'kept [[512,512],[1536,512]]']],
   );
 });
 

@@ -23,6 +23,7 @@ const FACTS: DoneFacts = {
   verified: 'read-back',
   verifiedAt: '2026-11-29T12:00:00Z',
   unreadable: [],
+  leftOut: null,
 };
 const done = (facts: Partial<DoneFacts> = {}): WatchResult =>
   resultOf({ kind: 'done', facts: { ...FACTS, ...facts }, targetPath: '/dev/vdd' }, '/dev/sdc: a disk');
