@@ -1,7 +1,7 @@
 /** A run that pulls, with something of it killed: it continues, or the same command resumes it. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { FarMachine, OURS, PULL_NOWHERE, assertNothingLeft } from '../support/far-machine.ts';
+import { FarMachine, OURS, PULL_NOWHERE, assertNothingLeft, killAll } from '../support/far-machine.ts';
 import { MIB, assertEqualFiles, bounded, eventsOf, until } from '../support/processes.ts';
 import { unlessInstalled, unlessRoot } from '../support/requires.ts';
 import type { Ended, Started } from '../support/run.ts';
@@ -25,8 +25,7 @@ async function halfWay(run: Started): Promise<void> {
 
 async function kill(machine: FarMachine, name: RegExp): Promise<void> {
   const found = await machine.processes(name);
-  assert(found.length > 0, 'there is something to kill');
-  for (const { id } of found) process.kill(id, 'SIGKILL');
+  killAll(found.map(({ id }) => id));
 }
 
 async function assertComplete(machine: FarMachine, ended: Ended): Promise<Record<string, unknown>> {

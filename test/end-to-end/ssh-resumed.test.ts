@@ -1,8 +1,7 @@
 /** Killed on either side, or both, or ssh alone: the copy continues, or the same command resumes it. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { errnoOf } from '../../common/errors.ts';
-import { FarMachine, NOWHERE, assertNothingLeft } from '../support/far-machine.ts';
+import { FarMachine, NOWHERE, assertNothingLeft, killAll } from '../support/far-machine.ts';
 import { MIB, assertEqualFiles, bounded, eventsOf } from '../support/processes.ts';
 import { unlessInstalled, unlessRoot } from '../support/requires.ts';
 import type { Ended, Started } from '../support/run.ts';
@@ -20,18 +19,6 @@ async function make(): Promise<FarMachine> {
 /** Some of it is durable, some of it is not. */
 async function halfWay(sender: Started): Promise<void> {
   await sender.waitForLine(/"percent":[2-7]\d,.*"blocksDurable":[1-9]/);
-}
-
-function kill(ids: readonly number[]): void {
-  assert(ids.length > 0, 'there is something to kill');
-  for (const id of ids) {
-    try {
-      process.kill(id, 'SIGKILL');
-    } catch (error) {
-      // One that was about to end.
-      if (errnoOf(error) !== 'ESRCH') throw error;
-    }
-  }
 }
 
 function assertDone({ status, stdout, stderr }: Ended): Record<string, unknown> {
@@ -55,7 +42,7 @@ void suite('interruptions', { skip, concurrency: 3 }, () => {
       await using machine = await make();
       const sender = await machine.startSend(...SLOWLY, ...way);
       await halfWay(sender);
-      kill(await machine.receivers());
+      killAll(await machine.receivers());
       const ended = await bounded('the sender', sender.ended, END_MS_MAX);
       const done = await assertComplete(machine, ended);
       assert.equal(done['blocksSkipped'], 0, 'in one run');
@@ -67,7 +54,7 @@ void suite('interruptions', { skip, concurrency: 3 }, () => {
     await using machine = await make();
     const sender = await machine.startSend(...SLOWLY, ...NOWHERE, '--connections', '8');
     await halfWay(sender);
-    kill(await machine.receivers());
+    killAll(await machine.receivers());
     const ended = await bounded('the sender', sender.ended, END_MS_MAX);
     // It is said of longer ones only.
     const [, outage = '0 s'] = /^note {5}resumed after (.*)$/m.exec(ended.stderr) ?? [];
@@ -80,7 +67,7 @@ void suite('interruptions', { skip, concurrency: 3 }, () => {
     const sender = await machine.startSend(...SLOWLY, ...NOWHERE);
     await halfWay(sender);
     const [receiver] = await machine.receivers();
-    kill((await machine.processes(/^ssh[: ]/)).map(({ id }) => id));
+    killAll((await machine.processes(/^ssh[: ]/)).map(({ id }) => id));
     const ended = await bounded('the sender', sender.ended, END_MS_MAX);
     assert.notEqual(receiver, undefined);
     await assertComplete(machine, ended);
@@ -103,7 +90,7 @@ void suite('interruptions', { skip, concurrency: 3 }, () => {
     const sender = await machine.startSend(...SLOWLY);
     await halfWay(sender);
     sender.kill('SIGKILL');
-    kill(await machine.receivers());
+    killAll(await machine.receivers());
     await sender.ended;
     const done = await assertComplete(machine, await machine.send('--progress', 'json'));
     assert(Number(done['blocksSkipped']) > 0, JSON.stringify(done));

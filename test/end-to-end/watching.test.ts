@@ -108,20 +108,22 @@ test(
       const durable = (shown['durable: flushed and journalled'] ?? 0) + (shown['read back, equal'] ?? 0);
       return durable === both.durable && shown['not on the target'] === both.absent;
     });
-    const mine = await ours.counts();
     // What the next response of the receiver will say is not known yet.
     const there = (counts: Record<string, number>): number =>
       (counts['sent, durable on the target'] ?? 0) +
       (counts['written there, not known to be durable yet'] ?? 0);
-    assert.equal(there(mine), both.durable);
+    await until('the sender shows them', async () => there(await ours.counts()) === both.durable);
+    const mine = await ours.counts();
     assert((mine['on its way'] ?? 0) > 0 && (mine['read, waiting for its turn'] ?? 0) >= ZEROS);
     const sum = (counts: Record<string, number>): number =>
       Object.values(counts).reduce((one, two) => one + two, 0);
     assert.equal(sum(mine), BLOCKS);
     await ours.page.reload();
     await ours.shows('#link', /^Live$/);
-    await until('the same after a reload', async () => sum(await ours.counts()) === BLOCKS);
-    assert.equal(there(await ours.counts()), both.durable);
+    await until('the same after a reload', async () => {
+      const counts = await ours.counts();
+      return sum(counts) === BLOCKS && there(counts) === both.durable;
+    });
     await ours.shows('#messages', new RegExp(`source.*${world.source}`));
     await ours.shows('#disks', new RegExp(`${world.source}: regular file`));
     world.relay.release();

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { appendFile, chmod, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errnoOf } from '../../common/errors.ts';
 import { programTrailer } from '../../common/program/program.ts';
 import { startLoopbackSsh, type Elsewhere, type SshLines } from '../../scripts/bench/loopback-ssh.ts';
 import { SCRIPTS, environment, until } from './processes.ts';
@@ -246,4 +247,17 @@ export async function writeProgram(machine: FarMachine, body = '', paddingBytes 
     { mode: 0o755 },
   );
   return path;
+}
+
+/** At least one; some end by themselves when another one does. */
+export function killAll(ids: readonly number[]): void {
+  assert(ids.length > 0, 'there is something to kill');
+  for (const id of ids) {
+    try {
+      process.kill(id, 'SIGKILL');
+    } catch (error) {
+      // It was about to end.
+      if (errnoOf(error) !== 'ESRCH') throw error;
+    }
+  }
 }
