@@ -28,6 +28,15 @@ const skip = unlessInstalled('nbdkit');
 const seed = freshSeed();
 const BLOCK = ['--block-size', '64KiB'];
 
+/** A random source, and a target of its size without data. @returns the path of a name in the folder. */
+async function makeDisks(folder: string, sizeBytes: number): Promise<(name: string) => string> {
+  const at = (name: string): string => join(folder, name);
+  await writeFile(at('source'), prng(seed).bytes(sizeBytes));
+  await writeFile(at('target'), '');
+  await truncate(at('target'), sizeBytes);
+  return at;
+}
+
 test('from one export onto another, with a receipt that says how it was read back', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
@@ -68,10 +77,7 @@ test(
   async (t) => {
     t.diagnostic(`seed ${seed}`);
     await using folder = await tempDir();
-    const at = (name: string): string => join(folder.path, name);
-    await writeFile(at('source'), prng(seed).bytes(8 * MIB));
-    await writeFile(at('target'), '');
-    await truncate(at('target'), 8 * MIB);
+    const at = await makeDisks(folder.path, 8 * MIB);
     await using source = await NbdServer.nbdkit(at('from'), '--readonly', 'file', at('source'));
     await using target = await NbdServer.nbdkit(at('onto'), 'file', at('target'));
     await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
@@ -101,10 +107,7 @@ test(
 test('a loss while all is read back makes it be read once more, and is nobody else', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
-  const at = (name: string): string => join(folder.path, name);
-  await writeFile(at('source'), prng(seed).bytes(4 * MIB));
-  await writeFile(at('target'), '');
-  await truncate(at('target'), 4 * MIB);
+  const at = await makeDisks(folder.path, 4 * MIB);
   const slow = ['--filter=delay', 'file', at('target'), 'rdelay=20ms'];
   await using target = await NbdServer.nbdkit(at('onto'), ...slow);
   await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
@@ -126,10 +129,7 @@ test('a loss while all is read back makes it be read once more, and is nobody el
 test('a receiver that waits for its server can be stopped', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
-  const at = (name: string): string => join(folder.path, name);
-  await writeFile(at('source'), prng(seed).bytes(2 * MIB));
-  await writeFile(at('target'), '');
-  await truncate(at('target'), 2 * MIB);
+  const at = await makeDisks(folder.path, 2 * MIB);
   const slow = ['--filter=delay', 'file', at('target'), 'rdelay=100ms'];
   await using target = await NbdServer.nbdkit(at('onto'), ...slow);
   await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
@@ -143,10 +143,7 @@ test('a receiver that waits for its server can be stopped', { skip }, async (t) 
 test('the same command resumes onto an export, and another size is refused', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
-  const at = (name: string): string => join(folder.path, name);
-  await writeFile(at('source'), prng(seed).bytes(8 * MIB));
-  await writeFile(at('target'), '');
-  await truncate(at('target'), 8 * MIB);
+  const at = await makeDisks(folder.path, 8 * MIB);
   await using target = await NbdServer.nbdkit(at('onto'), 'file', at('target'));
   await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
   const place = ['--progress', 'json', '--ticket-file', receiver.ticketFile, at('source')];
