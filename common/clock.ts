@@ -26,3 +26,12 @@ export const systemClock: Clock = {
 
 /** Uniform in [0, 1); for jitter, not for secrets. */
 export const systemRandom = (): number => Math.random();
+
+/**
+ * The time of day at this call, and what has passed since: whatever is done to the machine's clock, it never
+ * goes back.
+ */
+export function steadyWallMs(clock: Clock): () => number {
+  const offsetMs = clock.wallMs() - clock.monotonicMs();
+  return () => offsetMs + clock.monotonicMs();
+}

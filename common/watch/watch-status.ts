@@ -7,8 +7,6 @@ export interface WatchStatus {
   readonly side: WatchSide;
   /** Of the machine that serves the page. */
   readonly nowMs: number;
-  /** When the command was started, or when the receipt was sealed. */
-  readonly startedAtMs: number;
   /** In words, the most important first. */
   readonly headline: string;
   readonly state: 'starting' | 'running' | 'waiting' | 'ended';

@@ -1,7 +1,7 @@
 /** A transfer onto one target, as those who watch ddt-receive see it. */
 import { AREAS_NAMED_MAX } from '../../common/area-report.ts';
 import { countAreas, formatAreas } from '../../common/areas.ts';
-import type { Clock } from '../../common/clock.ts';
+import { steadyWallMs, type Clock } from '../../common/clock.ts';
 import { diskKind, diskName } from '../../common/disk/disk-line.ts';
 import type { TransferError } from '../../common/errors.ts';
 import {
@@ -47,7 +47,8 @@ export class TargetWatch implements WatchedCopy {
   readonly name: string;
   readonly log = new WatchLog();
   readonly #clock: Clock;
-  readonly #startedAtMs: number;
+  /** Of the chart, whose course must not turn back. */
+  readonly #chartMs: () => number;
   readonly #lost = new Set<number>();
   readonly #rates = { disk: new RateMeter(), line: new RateMeter() };
   #watched: WatchedTransfer | undefined;
@@ -60,7 +61,7 @@ export class TargetWatch implements WatchedCopy {
   constructor(name: string, clock: Clock) {
     this.name = name;
     this.#clock = clock;
-    this.#startedAtMs = clock.wallMs();
+    this.#chartMs = steadyWallMs(clock);
   }
 
   opened(watched: WatchedTransfer): void {
@@ -101,7 +102,7 @@ export class TargetWatch implements WatchedCopy {
     disk.add(nowMs, transfer.progress()?.durableBytes ?? 0);
     line.add(nowMs, activity.receivedBytes);
     if (transfer.opened !== undefined && transfer.sealed === undefined)
-      this.log.point([this.#clock.wallMs() / 1000, disk.bytesPerSecond, line.bytesPerSecond]);
+      this.log.point([this.#chartMs() / 1000, disk.bytesPerSecond, line.bytesPerSecond]);
     for (const index of this.#lost) {
       if (transfer.opened?.table.stateOf(index) !== 'absent') this.#lost.delete(index);
     }
@@ -145,7 +146,6 @@ export class TargetWatch implements WatchedCopy {
     return {
       side: 'receiver',
       nowMs: this.#clock.wallMs(),
-      startedAtMs: this.#startedAtMs,
       headline: this.#headline(percent),
       state: isEnded ? 'ended' : trouble !== null ? 'waiting' : open === undefined ? 'starting' : 'running',
       source: open === undefined ? null : sourceText(open),

@@ -1,7 +1,7 @@
 /** A run of ddt-send, as those who watch it see it. */
 import { AREAS_NAMED_MAX } from '../../common/area-report.ts';
 import { coarsened, countAreas, formatAreas, joinAreas, type Area } from '../../common/areas.ts';
-import type { Clock } from '../../common/clock.ts';
+import { steadyWallMs, type Clock } from '../../common/clock.ts';
 import { UNREADABLE_AREAS_MAX } from '../../common/protocol/protocol.ts';
 import { formatRate, formatSize } from '../../common/units.ts';
 import type { WatchedBlocks } from '../../common/watch/block-marks.ts';
@@ -50,7 +50,8 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
   readonly log = new WatchLog();
   readonly notes: MarkedBlocks;
   readonly #clock: Clock;
-  readonly #startedAtMs: number;
+  /** Of the chart, whose course must not turn back. */
+  readonly #chartMs: () => number;
   #mapId = 0;
   #disks = new Map<string, string>();
   #place: { readonly number: number; readonly count: number } | undefined;
@@ -72,7 +73,7 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#startedAtMs = clock.wallMs();
+    this.#chartMs = steadyWallMs(clock);
     this.notes = new MarkedBlocks(clock, () => this.#begin());
   }
 
@@ -117,7 +118,7 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
     this.#waiting = waiting;
     this.#result = null;
     const { bytesPerSecond, lineBytesPerSecond, limitBytesPerSecond, bytesArrived } = snapshot;
-    this.log.point([this.#clock.wallMs() / 1000, bytesPerSecond, lineBytesPerSecond]);
+    this.log.point([this.#chartMs() / 1000, bytesPerSecond, lineBytesPerSecond]);
     this.#range.add(nowMs, bytesArrived, waiting !== undefined);
     this.#lanes = this.#lanesNow(Math.max(1, nowMs - this.#lastTickMs));
     this.#lastTickMs = nowMs;
@@ -170,7 +171,6 @@ export class SenderWatch implements WatchedCopy, ReporterWatch {
     return {
       side: 'sender',
       nowMs: this.#clock.wallMs(),
-      startedAtMs: this.#startedAtMs,
       headline: this.#headline(percent),
       state:
         result !== null

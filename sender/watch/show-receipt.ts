@@ -79,7 +79,6 @@ class ReceiptCopy implements WatchedCopy {
     return {
       side: 'receipt',
       nowMs: this.#clock.wallMs(),
-      startedAtMs: Date.parse(receipt.sealedAt),
       headline: 'A finished copy',
       state: 'ended',
       source: receipt.source === null ? null : diskText(receipt.source),

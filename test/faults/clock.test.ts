@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { FRAME_STATUS, FrameReader } from '../../common/watch/watch-frames.ts';
+import type { WatchUpdate } from '../../common/watch/watch-status.ts';
 import { blockOf, claimByHand, putByHand } from '../support/by-hand.ts';
 import { SMALL_BLOCKS, assertCopied, randomSource } from '../support/copied.ts';
 import { skipUnlessFaketime, wallClock } from '../support/fake-wall-clock.ts';
@@ -61,4 +63,37 @@ test('an expired ticket ends the sender with 4 and a hint', { skip }, async () =
   await receiver.end('SIGTERM');
   await receiver.start(clock.wrapping);
   await assertCopied(await runSender(options), source, target);
+});
+
+test('the chart of a watched copy continues where the clock is set back', { skip }, async () => {
+  await using folder = await tempDir();
+  const clock = await wallClock(join(folder.path, 'clock'));
+  const source = await randomSource(folder.path, 64);
+  const target = join(folder.path, 'target');
+  await using receiver = new Receiver({ target, folder: folder.path });
+  await receiver.start();
+  const slow = ['--bwlimit', '1M', '--progress', 'plain', '--web', '--ticket-file', receiver.ticketFile];
+  await using sender = await startSender([...SMALL_BLOCKS, ...slow, source], clock.wrapping.env);
+  const [, url = ''] = await sender.waitForLine(/^web {6}(http:\/\/\S+)$/);
+  const { origin, hash } = new URL(url);
+  const headers = { authorization: `Bearer ${hash.slice(1)}` };
+  const { body } = await fetch(`${origin}/copies/0`, { headers });
+  assert(body !== null);
+  const reader = new FrameReader();
+  const seconds: number[] = [];
+  for await (const part of body) {
+    for (const { kind, content } of reader.push(part)) {
+      if (kind !== FRAME_STATUS) continue;
+      const { points } = JSON.parse(Buffer.from(content).toString()) as WatchUpdate;
+      if (seconds.length < 2 && seconds.length + points.length >= 2) await clock.set(-1);
+      for (const [second] of points) seconds.push(second);
+    }
+    if (seconds.length >= 4) break;
+  }
+  assert.deepEqual(
+    seconds,
+    seconds.toSorted((one, other) => one - other),
+  );
+  const [first = 0, last = 0] = [seconds[0], seconds.at(-1)];
+  assert(last - first < 60, `${last - first} seconds`);
 });
