@@ -2,6 +2,7 @@
 import type { Clock } from '../common/clock.ts';
 import { TransferError, exitStatusOf } from '../common/errors.ts';
 import { Hooks, type HookOptions, type Trouble } from '../common/hooks.ts';
+import { equalText } from '../common/protocol/read-back.ts';
 import { formatSize } from '../common/units.ts';
 import type { Log } from './console/log.ts';
 import type { ReceiverEvents } from './start.ts';
@@ -34,7 +35,7 @@ export class ReceiverHooks implements Pick<ReceiverEvents, 'onReceipt' | 'onTrou
     if (opened === undefined) return;
     const { blockCount, geometry, claim, verifier } = opened;
     const again = generation === 1 ? '' : `, generation ${generation}`;
-    const how = verifier === undefined ? 'NOT read back' : 'read back and equal';
+    const how = verifier === undefined ? 'NOT read back' : equalText(verifier.method);
     const size = `${blockCount} blocks, ${formatSize(geometry.sizeBytes)}`;
     this.#hooks.ended({
       result: 'sealed',

@@ -3,6 +3,7 @@ import type { Area } from '../areas.ts';
 import { DIGEST_BYTES, type DigestAlgorithm } from '../digest/digest.ts';
 import type { DiskMarks } from '../disk/disk-places.ts';
 import type { Range } from '../ranges.ts';
+import type { ReadBackMethod } from './read-back.ts';
 
 export const PROTOCOL_VERSION = 1;
 
@@ -142,6 +143,8 @@ export interface TransferStatus {
    * null: a receiver of version 0.2 or earlier, whose receipts cannot say so.
    */
   readonly hasLeftOut: boolean | null;
+  /** The weakest way in which a block was read back so far; null: none was, or an earlier version. */
+  readonly readBack: ReadBackMethod | null;
   readonly limits: { readonly connections: number; readonly zeroRanges: number; readonly listing: number };
   readonly encodings: readonly string[];
 }
@@ -209,10 +212,8 @@ export interface SealReceipt {
   /** `sha256:<hex>` over the raw block digests in index order, of whatever kind they are. */
   readonly root: string;
   readonly verified: 'read-back' | 'none';
-  /**
-   * How: past the page cache, or after it was dropped where that is not possible; null when not read back.
-   */
-  readonly readBack: 'direct' | 'cache-dropped' | 'nbd-server' | null;
+  /** The weakest way in which a block was; null when not read back. */
+  readonly readBack: ReadBackMethod | null;
   /** Read as zeros because the source could not be read there; coarsened where there are too many. */
   readonly unreadable: readonly Area[];
   /** Zeros because the sender has left these areas out; null: it has read all of the source. */

@@ -1,14 +1,22 @@
 /** What a receipt proves, in large letters and a few lines. Pure. */
 import { countAreas } from '../areas.ts';
 import type { SealReceipt } from '../protocol/protocol.ts';
+import type { ReadBackMethod } from '../protocol/read-back.ts';
 import { formatSize } from '../units.ts';
 import type { WatchResult } from './watch-status.ts';
 
 /** What follows from a seal with everything read back. */
-export function proofText(source: string, target: string): string {
-  const read = `Every byte on ${target} was flushed and read back past every cache, and is what was read`;
+export function proofText(source: string, target: string, readBack: ReadBackMethod | null): string {
+  const how = HOW_READ_BACK[readBack ?? 'direct'];
+  const read = `Every byte on ${target} was flushed and read back${how}, and is what was read`;
   return `${read} from ${source}. The receipt is signed.`;
 }
+
+const HOW_READ_BACK: Readonly<Record<ReadBackMethod, string>> = {
+  direct: ' past every cache',
+  'cache-dropped': ' after the page cache was dropped',
+  'nbd-server': ', as its NBD server says',
+};
 
 /** @param changedCount blocks that a later reading found different from what was sealed. */
 export function sealedResult(receipt: SealReceipt, changedCount = 0): WatchResult {
@@ -23,7 +31,7 @@ export function sealedResult(receipt: SealReceipt, changedCount = 0): WatchResul
     return { kind: 'unproven', title: 'Copied, not read back', lines: [why, what] };
   }
   const path = source === null || source.path === '' ? 'the source' : source.path;
-  const proof = proofText(path, target.path);
+  const proof = proofText(path, target.path, receipt.readBack);
   if (unreadable.length === 0) return { kind: 'proven', title: 'Proven equal', lines: [proof, what] };
   const zeros = `${countAreas(unreadable)} of ${path} could not be read, and are zeros on ${target.path}.`;
   return { kind: 'unproven', title: 'Equal, except for unreadable areas', lines: [zeros, proof, what] };

@@ -20,7 +20,8 @@ import type { BlockTable } from './block-table.ts';
 import { ForeignWriteWatch, type ForeignWriteEvents } from './foreign-writes.ts';
 import { JOURNAL_RETRY_MS, type Journal } from '../journal/journal.ts';
 import type { RangeLocks } from './range-locks.ts';
-import type { ReadBackMethod, Target } from '../target/target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
+import type { Target } from '../target/target.ts';
 
 /** Two at a time keep a disk busy and leave the rest of it to the writes. */
 const READERS = 2;

@@ -12,7 +12,8 @@ import { changeOf } from '../../common/disk/open-disk.ts';
 import { TransferError, errnoOf, reasonOf, type ErrorCode } from '../../common/errors.ts';
 import type { DiskTools } from './disk-tools.ts';
 import { changedTarget } from './target-safety.ts';
-import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
+import type { Target, TargetIdentity, WriteMark } from './target.ts';
 import type { WriteMarks } from './write-marks.ts';
 import { WrittenMap } from './written-map.ts';
 

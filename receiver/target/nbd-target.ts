@@ -18,7 +18,8 @@ import { writablePlaceOf } from './file-target.ts';
 import type { FoundTarget } from './found-target.ts';
 import { lockFile } from './lock-file.ts';
 import { changedTarget, identityOf, refusal } from './target-safety.ts';
-import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
+import type { Target, TargetIdentity, WriteMark } from './target.ts';
 
 const ZEROS_BYTES = 1024 * 1024;
 /** Read to see whether there is anything on it. */

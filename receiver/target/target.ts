@@ -1,4 +1,5 @@
 /** The port to the disk that is written. Implementations: devices, files, NBD exports, memory (tests). */
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 
 /**
  * What the target is. Kept in the journal, which belongs to this target alone; {@link Target} has what
@@ -26,13 +27,6 @@ export interface TargetIdentity {
   /** For people: "ATA WDC WD10EZEX", "loop device", "regular file". */
   readonly description: string;
 }
-
-/**
- * How bytes were read back: `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel
- * dropped the file from it, where O_DIRECT does not work; `nbd-server`, what an NBD server answered after its
- * FLUSH.
- */
-export type ReadBackMethod = 'direct' | 'cache-dropped' | 'nbd-server';
 
 /**
  * A state of the target that changes when somebody writes to it. Two marks can be compared while no write of

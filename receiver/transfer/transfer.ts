@@ -328,6 +328,7 @@ export class Transfer {
       resizable: this.isResizable,
       ...listUnreadable(open?.table),
       hasLeftOut: this.hasLeftOut,
+      readBack: count('verified') === 0 ? null : (open?.verifier?.method ?? null),
       limits: {
         connections: this.#options.connectionsMax,
         zeroRanges: ZERO_RANGES_MAX,

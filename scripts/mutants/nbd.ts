@@ -100,4 +100,10 @@ export const NBD: readonly Mutant[] = [
     edits: [['  if (facts.canFlush) return;\n', '  if (facts.sizeBytes > 0) return;\n']],
     tests: ['test/end-to-end/nbd.test.ts'],
   },
+  {
+    name: 'the word of an NBD server passes for what was read of the disk',
+    file: 'common/protocol/read-back.ts',
+    edits: [["method === 'nbd-server' ?", "method === 'direct' ?"]],
+    tests: ['test/sender/display/progress-text.test.ts'],
+  },
 ];

@@ -10,6 +10,7 @@ import type {
   TransferStatus,
   ZeroResult,
 } from '../../common/protocol/protocol.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 import type { ReadRate } from '../../common/io/read-rate.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import type { Range } from '../../common/ranges.ts';
@@ -49,6 +50,8 @@ export interface OutgoingBlock {
 /** The receipt of a sealed transfer: what was verified, and the receiver's signature over it. */
 export interface Seal {
   readonly verified: 'read-back' | 'none';
+  /** null: not at all, or as an earlier version did, from a disk. */
+  readonly readBack: ReadBackMethod | null;
   /** Unreadable areas of the source, which are zeros on the target. */
   readonly unreadable: readonly Area[];
   /** What was not read of the source, and is zeros on the target. */

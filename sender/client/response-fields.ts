@@ -1,6 +1,7 @@
 /** Fields of responses, checked: a field that is not what it should be makes the whole response invalid. */
 import { ERROR_CODES, TransferError, type ErrorCode } from '../../common/errors.ts';
 import { isProblemCode } from '../../common/protocol/problem-codes.ts';
+import { isReadBackMethod, type ReadBackMethod } from '../../common/protocol/read-back.ts';
 import { printable } from '../../common/text.ts';
 import type { Ticket } from '../../common/trust/ticket.ts';
 import { TOKEN_NAMESPACE } from '../../common/trust/token.ts';
@@ -57,6 +58,12 @@ export function shortened(text: string): string {
 /** @returns a {@link shortened} text; null for anything but a string. */
 export function textOrNull(value: unknown): string | null {
   return typeof value === 'string' ? shortened(value) : null;
+}
+
+/** Earlier versions, and a receiver that has read nothing back, do not say it. */
+export function readBackIn({ readBack = null }: Record<string, unknown>): ReadBackMethod | null {
+  if (readBack === null || isReadBackMethod(readBack)) return readBack;
+  throw badResponse('an unknown way of reading back');
 }
 
 /** @returns the strings in a list, {@link shortened}; none if it is not a list. */

@@ -14,7 +14,7 @@ import {
 import { blockCountOf } from '../../common/geometry.ts';
 import { parseLeftOut } from '../../common/protocol/left-out.ts';
 import { parseRanges, type Range } from '../../common/ranges.ts';
-import { badResponse, isCount, objectOf, textOrNull } from './response-fields.ts';
+import { badResponse, isCount, objectOf, readBackIn, textOrNull } from './response-fields.ts';
 import type { BlockHead, Seal, SealRequest } from './receiver-port.ts';
 
 function isState(value: unknown): value is BlockState {
@@ -146,5 +146,6 @@ export function parseSeal({ body }: { body: Buffer }, request: SealRequest): Sea
   const leftOut = parseLeftOut(receipt['leftOut'] ?? null, sizeBytes);
   if (leftOut === undefined) throw badResponse('a receipt without what was left out');
   const verifiedAt = textOrNull(receipt['verifiedAt']);
-  return { verified, verifiedAt, unreadable, leftOut, text, signature, changedCount };
+  const readBack = verified === 'none' ? null : readBackIn(receipt);
+  return { verified, readBack, verifiedAt, unreadable, leftOut, text, signature, changedCount };
 }

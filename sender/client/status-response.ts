@@ -21,6 +21,7 @@ import {
   isCount,
   memberOf,
   objectOf,
+  readBackIn,
   shortened,
   textOrNull,
   textsIn,
@@ -151,6 +152,7 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
     ...historyIn(status),
     ...unreadableIn(status),
     hasLeftOut: typeof hasLeftOut === 'boolean' ? hasLeftOut : null,
+    readBack: readBackIn(status),
     limits: {
       connections: countIn(limits, 'connections'),
       zeroRanges: countIn(limits, 'zeroRanges'),

@@ -1,11 +1,12 @@
 /** The result of a comparison as lines and as a JSON event. Pure. */
 import { countLeftOut } from '../../common/protocol/left-out.ts';
+import { equalText } from '../../common/protocol/read-back.ts';
 import { formatBlocks } from '../../common/ranges.ts';
 import { formatSize } from '../../common/units.ts';
 import { NO_DIFFERENCES, isEqual, type Comparison, type Differences } from '../transfer/comparison.ts';
 
 export function comparisonEvent(comparison: Comparison): Record<string, unknown> {
-  const { blocksTotal, bytesTotal, source, target, missing, isSealed, leftOut } = comparison;
+  const { blocksTotal, bytesTotal, source, target, missing, isSealed, readBack, leftOut } = comparison;
   return {
     event: 'compared',
     isEqual: isEqual(comparison),
@@ -15,18 +16,19 @@ export function comparisonEvent(comparison: Comparison): Record<string, unknown>
     sourceDifferent: source,
     targetDifferent: target ?? null,
     missing,
+    ...(readBack === null || !isEqual(comparison) ? {} : { readBack }),
     ...(leftOut === null ? {} : { leftOut }),
   };
 }
 
 export function comparisonText(comparison: Comparison, targetPath: string): string {
-  const { blocksTotal, bytesTotal, target, leftOut } = comparison;
+  const { blocksTotal, bytesTotal, target, readBack, leftOut } = comparison;
   const size = `${blocksTotal} blocks, ${formatSize(bytesTotal)}`;
   const omitted =
     leftOut === null
       ? ''
       : `omitted  ${countLeftOut(leftOut)} of the source were not read: zeros on the target\n`;
-  if (isEqual(comparison)) return `equal    ${size}, on ${targetPath}: read back and equal\n${omitted}`;
+  if (isEqual(comparison)) return `equal    ${size}, on ${targetPath}: ${equalText(readBack)}\n${omitted}`;
   const lines = differencesOf(comparison, targetPath).map(({ name, what }) => `${name.padEnd(8)} ${what}\n`);
   if (target === undefined) {
     lines.push('note     the target was not read: the receiver was started with --verify none\n');

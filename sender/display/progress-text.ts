@@ -2,6 +2,7 @@
 import { AREAS_NAMED_MAX } from '../../common/area-report.ts';
 import { countAreas, formatAreas, type Area } from '../../common/areas.ts';
 import { countLeftOut } from '../../common/protocol/left-out.ts';
+import { equalText } from '../../common/protocol/read-back.ts';
 import { formatDuration, formatRate, formatSize } from '../../common/units.ts';
 import type { ProbeFacts } from '../transfer/probe.ts';
 import type { BlockCounters, DoneFacts, DryRunFacts } from '../transfer/counters.ts';
@@ -36,6 +37,7 @@ export function doneEvent(facts: DoneFacts): Record<string, unknown> {
     seconds: Math.round(facts.seconds * 1000) / 1000,
     root: facts.root,
     verified: facts.verified,
+    ...(facts.readBack === null ? {} : { readBack: facts.readBack }),
     ...(facts.verifiedAt === null ? {} : { verifiedAt: facts.verifiedAt }),
     ...(facts.unreadable.length === 0 ? {} : { unreadable: facts.unreadable }),
     ...(facts.leftOut === null ? {} : { leftOut: facts.leftOut }),
@@ -48,8 +50,8 @@ export function doneSentence(facts: DoneFacts, targetPath: string): string {
   // Where nothing was sent the date is the news.
   const isProof = verifiedAt !== null && counters.skipped === counters.total;
   const when = isProof ? ` (${verifiedAt.slice(0, 19).replace('T', ' ')} UTC)` : '';
-  const how = facts.verified === 'none' ? 'durable, NOT read back' : `durable, read back and equal${when}`;
-  return `${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: ${how}`;
+  const how = facts.verified === 'none' ? 'NOT read back' : `${equalText(facts.readBack)}${when}`;
+  return `${counters.total} blocks, ${formatSize(facts.bytesTotal)}, on ${targetPath}: durable, ${how}`;
 }
 
 export function doneText(facts: DoneFacts, targetPath: string): string {

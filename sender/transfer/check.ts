@@ -89,6 +89,7 @@ export async function check(request: CheckRequest, context: SendContext): Promis
     target: await targetDifferences(status, { parts, blockCount, listed }),
     missing: differencesIn(absentIn(listed, blockCount)),
     isSealed: status.state === 'sealed',
+    readBack: status.readBack,
     leftOut,
   };
   const { transferId, target } = found;

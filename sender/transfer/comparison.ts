@@ -1,5 +1,6 @@
 /** How a source and a target differ from what is recorded of them. */
 import { MISSING_RANGES_MAX, type LeftOut } from '../../common/protocol/protocol.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 import type { Range } from '../../common/ranges.ts';
 
 export interface Differences {
@@ -19,6 +20,8 @@ export interface Comparison {
   /** Blocks that were never on the target. */
   readonly missing: Differences;
   readonly isSealed: boolean;
+  /** How the target was read back, if it is equal; null: nothing says it. */
+  readonly readBack: ReadBackMethod | null;
   /** What this run has left out of the source: its zeros were compared with the target. */
   readonly leftOut: LeftOut | null;
 }

@@ -61,7 +61,7 @@ export async function complete(sendAgain: SendAgain, parts: CompleteParts): Prom
       } else if (sealed === undefined) return { outcome: 'sealed', seal: repeating(answer, request) };
       else if (sealed.reading === undefined) {
         // The receipt is true of the day it names; nothing was read back in this run.
-        return { outcome: 'sealed', seal: { ...answer, verified: 'none' } };
+        return { outcome: 'sealed', seal: { ...answer, verified: 'none', readBack: null } };
       } else if (!(await sealed.reading.beginAgainAfter(sealed.latest.epoch))) {
         return { outcome: 'sealed', seal: answer };
       } else retries.keepWaiting('was restarted');
@@ -113,6 +113,7 @@ function comparisonOf(
     target,
     missing: NO_DIFFERENCES,
     isSealed: true,
+    readBack: null,
     leftOut,
   };
 }

@@ -1,6 +1,7 @@
 /** What a run counts, and its final figures. */
 import type { Area } from '../../common/areas.ts';
 import type { LeftOut } from '../../common/protocol/protocol.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 
 /** In blocks; only `durable` and `verified` are progress. */
 export interface BlockCounters {
@@ -25,6 +26,8 @@ export interface DoneFacts {
   readonly seconds: number;
   readonly root: string;
   readonly verified: 'read-back' | 'none';
+  /** As the receipt says. */
+  readonly readBack: ReadBackMethod | null;
   /** When it was read back, as the receiver's clock says; null if it was not. */
   readonly verifiedAt: string | null;
   /** Those in the receipt, not only those that this run found. */

@@ -131,16 +131,13 @@ export async function send(request: SendRequest, context: SendContext): Promise<
   using _tuning = request.connections === 'auto' ? tuneLanes(tuning) : undefined;
   const root = await transmission.run();
   await refuseResized(request);
-  const facts = (seal?: Completion): DoneFacts => ({
+  const facts = (completion?: Completion): DoneFacts => ({
     counters,
     bytesTotal: geometry.sizeBytes,
     bytesWire: lanes.bytesWire,
     seconds: (clock.monotonicMs() - startMs) / 1000,
     root: `sha256:${root.toString('hex')}`,
-    verified: seal?.outcome === 'sealed' ? seal.seal.verified : 'none',
-    verifiedAt: seal?.outcome === 'sealed' && seal.seal.verified !== 'none' ? seal.seal.verifiedAt : null,
-    unreadable: seal?.outcome === 'sealed' ? seal.seal.unreadable : [],
-    leftOut: seal?.outcome === 'sealed' ? seal.seal.leftOut : leftOut,
+    ...(completion?.outcome === 'sealed' ? factsOfSeal(completion.seal) : { ...UNSEALED, leftOut }),
   });
   const targetPath = status.target.path;
   if (request.isKeptOpen === true && !isSealed) return { outcome: 'kept-open', facts: facts(), targetPath };
@@ -162,6 +159,20 @@ export async function send(request: SendRequest, context: SendContext): Promise<
       ? await fetchDigests(parts, { blockCount: blockCountOf(geometry), root })
       : undefined;
   return { ...completion, digests, samplesProven, facts: facts(completion), targetPath };
+}
+
+type SealFacts = Pick<DoneFacts, 'verified' | 'readBack' | 'verifiedAt' | 'unreadable' | 'leftOut'>;
+
+const UNSEALED: SealFacts = {
+  verified: 'none',
+  readBack: null,
+  verifiedAt: null,
+  unreadable: [],
+  leftOut: null,
+};
+
+function factsOfSeal({ verified, readBack, verifiedAt, unreadable, leftOut }: Seal): SealFacts {
+  return { verified, readBack, verifiedAt: verified === 'none' ? null : verifiedAt, unreadable, leftOut };
 }
 
 /** What the target had is not there any more. */

@@ -36,7 +36,7 @@ export function resultOf(end: RunEnd, source: string | null): WatchResult {
     return { kind: 'unproven', title: 'Copied, not read back', lines: [time, why] };
   }
   const path = source?.replace(/: .*$/s, '') ?? 'the source';
-  const proof = proofText(path, targetPath);
+  const proof = proofText(path, targetPath, facts.readBack);
   if (facts.unreadable.length === 0) return { kind: 'proven', title: 'Proven equal', lines: [proof, time] };
   const zeros = `${countAreas(facts.unreadable)} of ${path} could not be read, and are zeros there.`;
   return { kind: 'unproven', title: 'Equal, except for unreadable areas', lines: [zeros, proof, time] };

@@ -53,7 +53,8 @@ for (const format of IMAGE_FORMATS) {
       const { target } = await receiver.status();
       assert.deepEqual([target.content, target.size], [[], DISK_BYTES]);
       const place = ['--ticket-file', receiver.ticketFile, '--receipt', at('receipt.json')];
-      await sendAll(...BLOCK, ...place, at('disk.img'));
+      const sent = await sendAll(...BLOCK, ...place, at('disk.img'));
+      assert.equal(sent.readBack, 'nbd-server');
       const receipt = JSON.parse(await readFile(at('receipt.json'), 'utf8')) as SealReceipt;
       assert.deepEqual([receipt.verified, receipt.readBack], ['read-back', 'nbd-server']);
       assert.equal(receipt.target.description, `disk in a ${format} image`);

@@ -13,6 +13,7 @@ import {
   assertEqualFiles,
   bounded,
   doneOf,
+  eventsOf,
   runReceiver,
   runSender,
   sendAll,
@@ -37,7 +38,7 @@ async function makeDisks(folder: string, sizeBytes: number): Promise<(name: stri
   return at;
 }
 
-test('from one export onto another, with a receipt that says how it was read back', { skip }, async (t) => {
+test('from one export onto another, whose word it is that they are equal', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
   await using folder = await tempDir();
   const at = (name: string): string => join(folder.path, name);
@@ -49,8 +50,8 @@ test('from one export onto another, with a receipt that says how it was read bac
   await using source = await NbdServer.nbdkit(at('from'), '--readonly', 'file', at('source'));
   await using target = await NbdServer.nbdkit(at('onto'), 'file', at('target'));
   await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
-  const place = ['--ticket-file', receiver.ticketFile, '--receipt', at('receipt.json')];
-  const done = await sendAll(...BLOCK, ...place, source.uri);
+  const place = ['--ticket-file', receiver.ticketFile, source.uri];
+  const done = await sendAll(...BLOCK, '--receipt', at('receipt.json'), ...place);
   assert.deepEqual([done.blocksSent, done.blocksZero], [48, 16]);
   await assertEqualFiles(at('source'), at('target'));
   const receipt = JSON.parse(await readFile(at('receipt.json'), 'utf8')) as SealReceipt;
@@ -58,10 +59,30 @@ test('from one export onto another, with a receipt that says how it was read bac
     [receipt.readBack, receipt.target.path],
     ['nbd-server', `nbd+unix:///?socket=${at('onto')}`],
   );
+  assert.equal(done.readBack, 'nbd-server');
+  const words = / on nbd\+unix:\S+: (durable, )?read back and equal, as its NBD server says/;
+  for (const more of [[], ['--check']]) {
+    const again = await runSender([...more, ...place]);
+    assert.deepEqual([again.status, words.test(again.stdout)], [0, true], again.stdout + again.stderr);
+  }
   assert.equal((await receiver.end('SIGTERM')).status, 0);
   assert.equal((await runReceiver(['--check-receipt', at('receipt.json'), target.uri])).status, 0);
   await writeFile(at('target'), 'other', { flag: 'r+' });
   assert.equal((await runReceiver(['--check-receipt', at('receipt.json'), target.uri])).status, 3);
+});
+
+test('a check before the seal says whose word it is, too', { skip }, async (t) => {
+  t.diagnostic(`seed ${seed}`);
+  await using folder = await tempDir();
+  const at = await makeDisks(folder.path, MIB);
+  await using target = await NbdServer.nbdkit(at('onto'), 'file', at('target'));
+  await using receiver = await startReceiver({ folder: folder.path, target: target.uri });
+  const place = [...BLOCK, '--progress', 'json', '--ticket-file', receiver.ticketFile, at('source')];
+  assert.equal((await receiver.status()).readBack, null);
+  assert.equal((await runSender(['--keep-open', ...place])).status, 3);
+  const checked = await runSender(['--check', ...place]);
+  const { event, isEqual, state, readBack } = eventsOf(checked.stdout).at(-1) ?? {};
+  assert.deepEqual([event, isEqual, state, readBack], ['compared', true, 'open', 'nbd-server']);
 });
 
 /** Almost every one of them comes while something is not flushed. */

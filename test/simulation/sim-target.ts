@@ -4,7 +4,8 @@
  */
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf, blockIndexOf, lengthOf } from '../../common/geometry.ts';
-import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
+import type { Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
 import { claimedGeometry } from './claimed-geometry.ts';
 import { SECTOR_BYTES, fillStamps, readStamps, type Stamps } from './contents.ts';
 import { LIES, type Fault } from './faults.ts';

@@ -2,7 +2,7 @@
 import type { DigestAlgorithm } from '../../common/digest/digest.ts';
 import type { BlockCounters } from '../../sender/transfer/counters.ts';
 import type { Transfer } from '../../receiver/transfer/transfer.ts';
-import type { ReadBackMethod } from '../../receiver/target/target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 import type { signSsh } from '../../common/trust/ssh-signature.ts';
 import type { Geometry } from '../../common/geometry.ts';
 import type { Contents } from './contents.ts';

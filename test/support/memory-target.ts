@@ -5,7 +5,8 @@
  * next flush succeeds.
  */
 import { TransferError } from '../../common/errors.ts';
-import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
+import type { Target, TargetIdentity, WriteMark } from '../../receiver/target/target.ts';
 
 export type Operation = 'write' | 'flush' | 'read';
 

@@ -1,5 +1,5 @@
 /** A disk that writes to other places than it was told to, and whose answers can be held up. */
-import type { ReadBackMethod } from '../../receiver/target/target.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 import { MemoryTarget } from './memory-target.ts';
 import { BLOCK_BYTES } from './open-transfer.ts';
 

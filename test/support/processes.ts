@@ -201,6 +201,7 @@ export interface Done {
   readonly bytesWire: number;
   readonly seconds: number;
   readonly root: string;
+  readonly readBack?: string;
 }
 
 /** Runs `ddt-send --progress json`. @returns its last event. @throws AssertionError unless it exits 0. */

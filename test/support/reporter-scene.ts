@@ -107,6 +107,7 @@ export function factsOf(counters: BlockCounters): DoneFacts {
     seconds: 9,
     root,
     verified: 'none',
+    readBack: null,
     verifiedAt: null,
     unreadable: [],
     leftOut: null,

@@ -33,6 +33,7 @@ export const STATUS: TransferStatus = {
   unreadable: [],
   unreadableCount: 0,
   hasLeftOut: false,
+  readBack: null,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd', 'gzip'],
 };

@@ -1,5 +1,5 @@
 /** Blocks of zeros that are read back in runs, and what ends a run. */
-import type { ReadBackMethod } from '../../../receiver/target/target.ts';
+import type { ReadBackMethod } from '../../../common/protocol/read-back.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryTarget } from '../../support/memory-target.ts';

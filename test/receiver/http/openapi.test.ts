@@ -14,7 +14,7 @@ import { ERROR_CODES, TransferError } from '../../../common/errors.ts';
 import { PROBLEM_CODES } from '../../../common/protocol/problem-codes.ts';
 import * as protocol from '../../../common/protocol/protocol.ts';
 import { MemoryTarget } from '../../support/memory-target.ts';
-import type { ReadBackMethod } from '../../../receiver/target/target.ts';
+import type { ReadBackMethod } from '../../../common/protocol/read-back.ts';
 import { ApiDocument, type Filling, type Made, type Members, type Received } from '../../support/openapi.ts';
 import { prng } from '../../support/prng.ts';
 import { startReceiver } from '../../support/processes.ts';

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { READ_BACK_METHODS } from '../../../common/protocol/read-back.ts';
 import { parseSeal } from '../../../sender/client/responses.ts';
 
 function responseOf(value: unknown): { body: Buffer } {
@@ -33,6 +34,7 @@ test('a receipt has to be of this copy and say how it was verified', () => {
   const unreadable = [[512, 1024]];
   assert.deepEqual(parseSeal(sealOf(GOOD), REQUEST), {
     verified: 'none',
+    readBack: null,
     verifiedAt: null,
     unreadable,
     leftOut: { bytes: 8192, count: 2, areas: [[4096, 12_288]] },
@@ -46,6 +48,11 @@ test('a receipt has to be of this copy and say how it was verified', () => {
   const other = { ...REQUEST, algorithm: 'blake3' as const };
   assert.equal(parseSeal(sealOf({ ...GOOD, digest: 'blake3' }), other).verified, 'none');
   assert.throws(() => parseSeal(sealOf(before), other), { code: 'bad-answer' });
+  for (const readBack of READ_BACK_METHODS) {
+    assert.equal(parseSeal(sealOf({ ...GOOD, verified: 'read-back', readBack }), REQUEST).readBack, readBack);
+  }
+  const unsaid = { ...GOOD, verified: 'read-back' };
+  assert.equal(parseSeal(sealOf(unsaid), REQUEST).readBack, null, 'from before it was said');
   for (const wrong of [
     { transferId: 'u' },
     { size: 65_536 },
@@ -56,6 +63,8 @@ test('a receipt has to be of this copy and say how it was verified', () => {
     { digest: 'sha256' },
     { root: `sha256:${'00'.repeat(31)}01` },
     { verified: 'yes' },
+    { verified: 'read-back', readBack: 'yes' },
+    { verified: 'read-back', readBack: ['direct'] },
     { verified: true },
     { verified: ['none'] },
     { leftOut: [] },

@@ -94,6 +94,7 @@ test('valid responses are read as they are', () => {
   assert.deepEqual(parseZeroResult(responseOf(ZEROS), RANGES), ZEROS);
   assert.deepEqual(parseSeal(responseOf(SEAL), SEAL_REQUEST), {
     verified: 'read-back',
+    readBack: null,
     verifiedAt: null,
     unreadable: [],
     leftOut: null,

@@ -39,6 +39,7 @@ const STATUS: TransferStatus = {
   unreadable: [],
   unreadableCount: 0,
   hasLeftOut: false,
+  readBack: 'direct',
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
 };

@@ -15,6 +15,7 @@ const EQUAL: Comparison = {
   target: NO_DIFFERENCES,
   missing: NO_DIFFERENCES,
   isSealed: true,
+  readBack: null,
   leftOut: null,
 };
 const THREE = {
@@ -31,6 +32,14 @@ test('an equal copy is one line', () => {
     'equal    50 blocks, 200 MiB, on /dev/vdd: read back and equal\n',
   );
   assert.deepEqual(differenceSentences(EQUAL, '/dev/vdd'), []);
+});
+
+test('what is equal only in the words of an NBD server is called that', () => {
+  const served = { ...EQUAL, readBack: 'nbd-server' } as const;
+  const text = comparisonText(served, 'nbd://vm/');
+  assert.match(text, /on nbd:\/\/vm\/: read back and equal, as its NBD server says\n/);
+  assert.equal(comparisonEvent(served)['readBack'], 'nbd-server');
+  assert.equal('readBack' in comparisonEvent({ ...served, target: THREE }), false);
 });
 
 test('each kind of difference is a line with its blocks', () => {

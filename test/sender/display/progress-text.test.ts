@@ -36,6 +36,7 @@ const FACTS: DoneFacts = {
   seconds: 125.00049,
   root: `sha256:${'0'.repeat(64)}`,
   verified: 'none',
+  readBack: null,
   verifiedAt: null,
   unreadable: [],
   leftOut: null,
@@ -163,8 +164,24 @@ root     sha256:${'0'.repeat(64)}
   );
   const fresh = { ...FACTS, counters: { ...FACTS.counters, skipped: 0 } };
   assert.match(doneText(fresh, '/dev/vdd'), /^blocks {3}90000 sent, 185 zero, 3 resent$/m);
-  assert.match(
-    doneText({ ...FACTS, verified: 'read-back' }, '/dev/vdd'),
-    /on \/dev\/vdd: durable, read back and equal\n/,
-  );
+  const equal = { ...FACTS, verified: 'read-back' } as const;
+  for (const readBack of [null, 'direct', 'cache-dropped'] as const) {
+    const text = doneText({ ...equal, readBack }, '/dev/vdd');
+    assert.match(text, /on \/dev\/vdd: durable, read back and equal\n/);
+  }
+});
+
+test('what is only the word of an NBD server is called that, and programs see it', () => {
+  const served = { ...FACTS, verified: 'read-back', readBack: 'nbd-server' } as const;
+  const name = 'nbd://vm/';
+  assert.match(doneText(served, name), /vm\/: durable, read back and equal, as its NBD server says\n/);
+  const { total } = FACTS.counters;
+  const again = {
+    ...served,
+    counters: { ...FACTS.counters, skipped: total },
+    verifiedAt: '2026-11-29T12:00:00Z',
+  };
+  assert.match(doneText(again, name), / equal, as its NBD server says \(2026-11-29 12:00:00 UTC\)\n/);
+  const { verified, readBack } = doneEvent(served);
+  assert.deepEqual([verified, readBack], ['read-back', 'nbd-server']);
 });

@@ -119,7 +119,13 @@ test('without progress there are warnings, but no facts, lines or summary', asyn
 test('without progress a copy that differs is a warning', (context) => {
   using all = scene(context, 'none');
   const target = { count: 1, ranges: [[7, 1]] } as const;
-  const rest = { source: NO_DIFFERENCES, missing: NO_DIFFERENCES, isSealed: true, leftOut: null };
+  const rest = {
+    source: NO_DIFFERENCES,
+    missing: NO_DIFFERENCES,
+    isSealed: true,
+    readBack: null,
+    leftOut: null,
+  };
   all.reporter.compared({ blocksTotal: 50, bytesTotal: 400, blockSizeBytes: 8, target, ...rest }, '/dev/vdd');
   assert.deepEqual(all.out, []);
   const sentence = '1 of 50 blocks on /dev/vdd are not what was sealed: block 7';

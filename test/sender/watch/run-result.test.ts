@@ -21,6 +21,7 @@ const FACTS: DoneFacts = {
   seconds: 61,
   root: 'sha256:00',
   verified: 'read-back',
+  readBack: 'direct',
   verifiedAt: '2026-11-29T12:00:00Z',
   unreadable: [],
   leftOut: null,
@@ -33,8 +34,13 @@ test('only what was read back whole is called proven', () => {
   assert.deepEqual([proven.kind, proven.title], ['proven', 'Proven equal']);
   assert.match(
     proven.lines.join(' '),
-    /^Every byte on \/dev\/vdd .* read from \/dev\/sdc\. .* 16 blocks, 1 MiB, in 1 m 1 s/,
+    /^Every byte on \/dev\/vdd .* past every cache, .* from \/dev\/sdc\. .* 16 blocks, 1 MiB, in 1 m 1 s/,
   );
+  const served = done({ readBack: 'nbd-server' });
+  assert.equal(served.kind, 'proven');
+  assert.match(served.lines.join(' '), /read back, as its NBD server says, and is what was read from/);
+  const dropped = done({ readBack: 'cache-dropped' });
+  assert.match(dropped.lines.join(' '), /read back after the page cache was dropped, and is what/);
   assert.deepEqual(
     [done({ verified: 'none' }).kind, done({ verified: 'none' }).title],
     ['unproven', 'Copied, not read back'],
