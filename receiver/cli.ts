@@ -192,7 +192,7 @@ export function makeCommand(print: (text: string) => void): Command {
       '--state-dir <dir>',
       'journals and keys (default: /var/lib/dd-transfer as root, $XDG_STATE_HOME/dd-transfer otherwise)',
     )
-    .option('--list', 'list the transfers in the state folder, running or not')
+    .option('--list', 'list the transfers in the state folder')
     .option('--ticket-file <file>', 'write tickets here, one a line, mode 0600')
     .option('--read-ticket-file <file>', 'write a ticket here that allows only to read, mode 0600')
     .option('--allow-signers <file>', "accept tokens signed by these ssh keys (ssh's allowed_signers format)")

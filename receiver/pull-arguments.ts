@@ -11,6 +11,8 @@ const HELP_HINT = 'ddt-receive --help';
 const REMOTE_DIR = '/var/lib/dd-transfer';
 const RETRY_FOR = '24h';
 
+/** `--format` of ddt-send, which checks it: here that is the target's. */
+const SOURCE_FORMAT = '--source-format';
 /** Of ddt-send, which checks them. */
 const SEND_OPTIONS = [
   '--bwlimit',
@@ -25,7 +27,15 @@ const SEND_OPTIONS = [
   '--progress',
 ];
 /** Options that mean nothing without a machine that ssh reaches. */
-const PULL_OPTIONS = ['--ssh', '--program', '--remote-program', '--remote-dir', '--keep', ...SEND_OPTIONS];
+const PULL_OPTIONS = [
+  '--ssh',
+  '--program',
+  '--remote-program',
+  '--remote-dir',
+  '--keep',
+  SOURCE_FORMAT,
+  ...SEND_OPTIONS,
+];
 /** For both sides of a run that pulls. */
 const HOOK_OPTIONS = ['--on-done', '--on-trouble', '--trouble-after', '--bell'];
 /** For the receiver of a run that pulls: for its first start, and for each. */
@@ -89,7 +99,10 @@ export function readPull(command: Command, target: string, words: readonly strin
       first: wordsOf(command, FIRST_OPTIONS),
       listen: wordsOf(command, ['--listen'])[1],
     },
-    sendWords: wordsOf(command, [...SEND_OPTIONS, '--trouble-after']),
+    sendWords: [
+      ...wordsOf(command, [...SEND_OPTIONS, '--trouble-after']),
+      ...wordsOf(command, [SOURCE_FORMAT]).map((word) => (word === SOURCE_FORMAT ? '--format' : word)),
+    ],
     retryForMs: parseDuration(value('retryFor') ?? RETRY_FOR, '--retry-for'),
     hooks: readHooks(raw),
   };
@@ -129,6 +142,7 @@ export function addPullOptions(command: Command): Command {
     .option('--compress <how>', 'auto, none, zstd, or zstd:1 to zstd:19')
     .option('--connections <n>', 'auto, or 1 to 64; through ssh at most 8')
     .option('--block-size <size>', 'a power of two, 64KiB to 16MiB')
+    .option('--source-format <how>', 'of a source that is a file: as --format')
     .addOption(
       new Option('--on-read-error <what>', 'zero: replace unreadable sectors by zeros').choices([
         'stop',

@@ -15,7 +15,7 @@ import { DOUBTED_TYPES, parseMapAlso } from './domain/doubted-types.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
-import { readArguments, refuseForSeveral, refuseParts, targetPaths } from './read-arguments.ts';
+import { formatWords, readArguments, refuseForSeveral, refuseParts, targetPaths } from './read-arguments.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
@@ -198,6 +198,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--remote-dir <dir>', 'for program and state there', REMOTE_DIR)
     .option('--keep', 'leave both there after the copy')
     .option('--listen <[host:]port>', 'default there: :8443, or a free port')
+    .option('--target-format <how>', 'of a target that is a file there: as --format')
     .option('--overwrite-target', 'what the target holds may be destroyed')
     .option('--discard-transfer', 'forget the earlier transfer onto it')
     .option('--update', 'send what differs to a sealed copy')
@@ -336,6 +337,7 @@ const FAR_OPTIONS = [
   '--remote-dir',
   '--keep',
   '--listen',
+  '--target-format',
   '--overwrite-target',
   '--discard-transfer',
   '--update',
@@ -370,6 +372,7 @@ function readFar(
   const raw = command.opts<Partial<Record<string, string>> & Flags>();
   const remoteDir = parseRemoteDir(raw['remoteDir'] ?? REMOTE_DIR);
   const isDiscarding = raw.discardTransfer === true;
+  const format = formatWords(raw['targetFormat']);
   return {
     destination,
     paths: targetPaths(destination, sourceCount),
@@ -379,7 +382,7 @@ function readFar(
     remoteDir,
     isKept: raw.keep === true,
     listen: raw['listen'],
-    always: ['--verify', raw['verify'] ?? 'read-back', ...words(['--overwrite-target'])],
+    always: ['--verify', raw['verify'] ?? 'read-back', ...format, ...words(['--overwrite-target'])],
     first: [
       ...words(['--discard-transfer', '--update', '--adopt']),
       ...(isDiscarding ? words(['--yes']) : []),

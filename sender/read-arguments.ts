@@ -1,5 +1,6 @@
 /** The words beside the options: sources, and a target on another machine or a ticket. Pure. */
 import { TransferError } from '../common/errors.ts';
+import { parseFormat } from '../common/nbd/image-format.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
 import { parseDestination, type Destination } from '../common/ssh/destination.ts';
 
@@ -75,6 +76,11 @@ export function refuseForSeveral(sources: readonly string[], given: readonly str
   }
   if (!sources.includes('-')) return;
   throw new TransferError('usage', 'standard input cannot be one of several sources', { hint: HINT_HELP });
+}
+
+/** `--target-format`, for the receiver there. @throws TransferError `usage`. */
+export function formatWords(text: string | undefined): string[] {
+  return text === undefined ? [] : ['--format', parseFormat(text, '--target-format')];
 }
 
 /** Does not show it: it may be a part of a token. */

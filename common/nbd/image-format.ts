@@ -17,10 +17,10 @@ export const FORMAT_CHOICES = ['auto', 'raw', ...IMAGE_FORMATS] as const;
 export type FormatChoice = (typeof FORMAT_CHOICES)[number];
 
 /** @throws TransferError `usage`. */
-export function parseFormat(text: string): FormatChoice {
+export function parseFormat(text: string, option = '--format'): FormatChoice {
   const choice = FORMAT_CHOICES.find((format) => format === text);
   if (choice !== undefined) return choice;
-  throw new TransferError('usage', `--format ${text} is none of ${FORMAT_CHOICES.join(', ')}`);
+  throw new TransferError('usage', `${option} ${text} is none of ${FORMAT_CHOICES.join(', ')}`);
 }
 
 const HEAD_BYTES = 4096;

@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import { FarMachine, NOWHERE, assertNothingLeft, writeProgram } from '../support/far-machine.ts';
 import { MIB, assertEqualFiles, bounded, runReceiver, runSender, until } from '../support/processes.ts';
 import { unlessInstalled, unlessRoot } from '../support/requires.ts';
-import { runOk } from '../support/run.ts';
+import { runOk, type Ended } from '../support/run.ts';
 
 const skip = unlessRoot || unlessInstalled('ssh', 'sshd', 'ssh-keygen');
 const QUESTION = /overwrite all of \S+target at loopback\? \[y\/N\] /;
@@ -139,4 +139,23 @@ void suite('targets that are not empty', { skip, concurrency: 3 }, () => {
     assert.equal(status, 6);
     assert.match(stderr, /connect failed: no receiver at 127\.0\.0\.1:1: connection refused$/m);
   });
+});
+
+test('of a file there, name and content decide what is meant, or the one who copies', { skip }, async () => {
+  await using machine = await make();
+  const target = join(machine.folder, 'disks/disk.qcow2');
+  const send = async (...more: string[]): Promise<Ended> => await runSender(machine.words(more, target));
+  const refused = await send();
+  assert.equal(refused.status, 4, refused.stderr);
+  assert.match(refused.stderr, /cannot use \S+disk\.qcow2 as a qcow2 image: it does not exist/);
+  const { status, stderr } = await send('--target-format', 'raw');
+  assert.equal(status, 0, stderr);
+  await assertEqualFiles(machine.source, target);
+  const back = await machine.pullFrom(target);
+  assert.equal(back.status, 4, back.stderr);
+  assert.match(back.stderr, /cannot use \S+disk\.qcow2 as a qcow2 image: it is not/);
+  const pulled = await machine.pullFrom(target, '--source-format', 'raw');
+  assert.equal(pulled.status, 0, pulled.stderr);
+  await assertEqualFiles(machine.source, machine.target);
+  await assertNothingLeft(machine);
 });

@@ -75,8 +75,9 @@ test('options beside a source go where they belong, as they were given', () => {
   ];
   const here = ['--listen', ':9000', '--advertise', 'vm', '--overwrite-target', '--memory', '64MiB'];
   const first = ['--discard-transfer', '--yes'];
+  const formats = ['--format', 'raw', '--source-format=qcow2'];
   const send = ['--bwlimit', '2M', '--connections=4', '--on-read-error', 'zero', '--retry-for', '1h'];
-  const all = [...far, ...here, ...first, ...send, '--progress', 'json'];
+  const all = [...far, ...here, ...first, ...send, ...formats, '--progress', 'json'];
   assert.deepEqual(parsePull(...all, 'disk.img', 'ssh://old:2222/dev/sda'), {
     source: { login: 'old', port: 2222, path: '/dev/sda' },
     sshCommand: 'ssh -i key',
@@ -87,7 +88,7 @@ test('options beside a source go where they belong, as they were given', () => {
     advertise: 'vm',
     receiver: {
       target: 'disk.img',
-      always: ['--advertise', 'vm', '--overwrite-target', '--memory', '64MiB'],
+      always: ['--advertise', 'vm', '--format', 'raw', '--overwrite-target', '--memory', '64MiB'],
       first,
       listen: ':9000',
     },
@@ -102,6 +103,8 @@ test('options beside a source go where they belong, as they were given', () => {
       '1h',
       '--progress',
       'json',
+      '--format',
+      'qcow2',
     ],
     retryForMs: 3_600_000,
     hooks: DEFAULTS.hooks,

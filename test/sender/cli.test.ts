@@ -68,10 +68,11 @@ test('a target on a machine that ssh reaches is told from a ticket', () => {
   assert.deepEqual(parse('/dev/sdc', 'root@vm:/dev/vdd'), { ...DEFAULTS, far: FAR });
   const words = ['--ssh', 'ssh -i key', '--program', 'ddt-linux-arm64', '--remote-dir=/srv/ddt/', '--keep'];
   const more = ['--listen', '127.0.0.1:8443', '--verify', 'none', '--overwrite-target', '--adopt'];
-  const again = ['--discard-transfer', '--yes'];
+  const again = ['--discard-transfer', '--yes', '--target-format', 'raw', '--format', 'qcow2'];
   assert.deepEqual(parse(...words, ...more, ...again, '/dev/sdc', 'ssh://root@vm:22/dev/vdd'), {
     ...DEFAULTS,
     isConfirmed: true,
+    format: 'qcow2',
     far: {
       ...FAR,
       destination: { login: 'root@vm', port: 22, path: '/dev/vdd' },
@@ -80,7 +81,7 @@ test('a target on a machine that ssh reaches is told from a ticket', () => {
       remoteDir: '/srv/ddt',
       isKept: true,
       listen: '127.0.0.1:8443',
-      always: ['--verify', 'none', '--overwrite-target'],
+      always: ['--verify', 'none', '--format', 'raw', '--overwrite-target'],
       first: ['--discard-transfer', '--adopt', '--yes'],
     },
   });
@@ -89,6 +90,7 @@ test('a target on a machine that ssh reaches is told from a ticket', () => {
 test('options of a machine that ssh reaches mean nothing with a ticket, and the other way round', () => {
   for (const [message, ...argv] of [
     ['--keep is only for a target like root@vm:/dev/vdd', '--keep', '/dev/sdc', 'https://vm/#pin=x'],
+    ['--target-format is only for a target like root@vm:/dev/vdd', '--target-format=raw', '/dev/sdc'],
     ['--update is only for a target like root@vm:/dev/vdd', '--update', '/dev/sdc'],
     [
       '--ticket-file and a target like root@vm:/dev/vdd exclude each other',

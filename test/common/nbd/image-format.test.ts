@@ -55,6 +55,8 @@ test('name and content decide together, and a choice decides where they disagree
     coded(code, { message: /is a qcow2 image, not vdi/ }),
   );
   assert.throws(() => parseFormat('vpc'), coded('usage', { message: /none of auto, raw, qcow2/ }));
+  const there = coded('usage', { message: /^--target-format vpc is none of auto, raw, qcow2/ });
+  assert.throws(() => parseFormat('vpc', '--target-format'), there);
 });
 
 test('an image that would read other files is refused', { skip: unlessInstalled('qemu-img') }, async () => {
