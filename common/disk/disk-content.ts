@@ -58,6 +58,11 @@ async function signaturesOfPartition(folder: string): Promise<string[]> {
   return await signaturesOf(handle, node);
 }
 
+/** The name of a type of wipefs(8), with what it means where that does not say it. */
+export function meaningOf(type: string): string {
+  return MEANING_OF_TYPE[type] ?? type;
+}
+
 /** What wipefs(8) recognises, as it names it. */
 export interface Signature {
   /** `ext4`, `gpt`, `LVM2_member` */

@@ -34,7 +34,7 @@ export const FILE_SYSTEMS: Readonly<Record<string, FileSystem>> = {
   xfs: { partclone: 'partclone.xfs', uncleanness: xfsUncleanness },
   vfat: { partclone: 'partclone.vfat', uncleanness: fatUncleanness },
   ntfs: { partclone: 'partclone.ntfs', uncleanness: ASK_NOTHING },
-  btrfs: { partclone: 'partclone.btrfs', uncleanness: ASK_NOTHING },
+  btrfs: { partclone: 'partclone.btrfs', uncleanness: btrfsUncleanness },
 };
 
 /** Runs a program on an open device. @throws MissingTool */
@@ -85,4 +85,15 @@ async function fatUncleanness(handle: FileHandle): Promise<string | undefined> {
   const boot = await bytesAt(handle, 0, 512);
   const isFat32 = boot.readUInt16LE(22) === 0;
   return (boot.readUInt8(isFat32 ? 0x41 : 0x25) & 1) === 0 ? undefined : NOT_UNMOUNTED;
+}
+
+/** The superblock (fs/btrfs, struct btrfs_super_block): log_root, num_devices. */
+const BTRFS_SUPERBLOCK_OFFSET = 64 * 1024;
+
+/** What was synced since the last commit is in a log, which is in no map of partclone.btrfs. */
+async function btrfsUncleanness(handle: FileHandle): Promise<string | undefined> {
+  const superblock = await bytesAt(handle, BTRFS_SUPERBLOCK_OFFSET, 4096);
+  if (superblock.readBigUInt64LE(0x60) !== 0n) return NOT_UNMOUNTED;
+  const count = superblock.readBigUInt64LE(0x88);
+  return count === 1n ? undefined : `lies on ${count} devices`;
 }

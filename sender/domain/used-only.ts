@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { joinAreas, type Area } from '../../common/areas.ts';
 import { labelOf } from '../../common/disk/block-devices.ts';
-import { signaturesOn, type Signature } from '../../common/disk/disk-content.ts';
+import { meaningOf, signaturesOn, type Signature } from '../../common/disk/disk-content.ts';
 import { usesOf } from '../../common/disk/disk-uses.ts';
 import type { OpenDisk } from '../../common/disk/open-disk.ts';
 import { TransferError, reasonOf } from '../../common/errors.ts';
@@ -110,7 +110,7 @@ function fileSystemIn(signatures: readonly Signature[], { isWholeDisk }: Part): 
     return { why: `it has a ${table.type} partition table whose partitions the kernel does not know` };
   }
   if (more.length > 0) return { why: `it has several signatures: ${others.map(nameOf).join(', ')}` };
-  if (first.usage !== 'filesystem') return { why: `it is ${nameOf(first)}` };
+  if (first.usage !== 'filesystem') return { why: `it is ${meaningOf(first.type)}` };
   if (isWholeDisk && signatures.length > 1 && first.type !== 'ntfs' && first.type !== 'vfat') {
     return { why: `it has a partition table beside a file system: ${signatures.map(nameOf).join(', ')}` };
   }

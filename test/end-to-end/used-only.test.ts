@@ -4,26 +4,25 @@ import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loopDevice, mounted, skipUnlessPartitions, type LoopDevice } from '../support/loop-device.ts';
-import {
-  MIB,
-  eventsOf,
-  runSender,
-  startReceiver,
-  startSender,
-  until,
-  type Receiver,
-} from '../support/processes.ts';
+import { MIB, startReceiver, startSender, until, type Receiver } from '../support/processes.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import { replacedTools, skipUnlessReplaceable, withoutTools } from '../support/replaced-tools.ts';
 import { unlessInstalled } from '../support/requires.ts';
 import { run, runOk } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import {
+  age,
+  assertLeftOut,
+  assertSameFiles,
+  fillWithOldData,
+  leftOutOf,
+  sendUsed,
+} from '../support/used-only.ts';
 
 const skip =
   skipUnlessPartitions ||
   unlessInstalled('partclone.extfs', 'mkfs.xfs', 'xfs_io', 'mkfs.vfat', 'mkfs.ntfs', 'mcopy');
 
-const USED_ONLY = ['--used-only', '--progress', 'json'];
 const PARTITIONS = ['48MiB', '64MiB', '48MiB', '32MiB', '8MiB'];
 const DISK_BYTES = 216 * MIB;
 
@@ -44,66 +43,11 @@ async function diskWithAll({ isOld }: { readonly isOld: boolean }): Promise<Loop
   return disk;
 }
 
-async function fillWithOldData(path: string): Promise<void> {
-  await runOk('sh', [
-    '-c',
-    `yes 'what a file once held' | dd of=${path} bs=1M iflag=fullblock status=none || true`,
-  ]);
-  await runOk('sync', [path]);
-}
-
-/** Files of all sizes, of which every third is deleted again, so that what is free is in pieces. */
-async function age(folder: string): Promise<void> {
-  const random = prng(freshSeed());
-  for (let at = 0; at < 60; at++) {
-    await writeFile(join(folder, `file-${at}`), random.bytes(1 + random.below(300_000)));
-  }
-  for (let at = 0; at < 60; at += 3) await runOk('rm', [join(folder, `file-${at}`)]);
-}
-
 async function ageFat(device: string): Promise<void> {
   await using folder = await tempDir();
   await age(folder.path);
   await runOk('sh', ['-c', `mcopy -i ${device} ${folder.path}/* ::`]);
   await runOk('mdel', ['-i', device, '::file-1']);
-}
-
-/** What the source is, with zeros where the copy says that it has left something out. */
-async function assertLeftOut(source: string, target: string, leftOut: LeftOut): Promise<void> {
-  assert.equal(leftOut.count, leftOut.areas.length);
-  await using folder = await tempDir();
-  const expected = join(folder.path, 'expected');
-  await runOk('cp', [source, expected]);
-  const size = Number(await runOk('blockdev', ['--getsize64', source]));
-  {
-    await using file = await open(expected, 'r+');
-    for (const [offset, length] of leftOut.areas) {
-      for (let at = offset; at < offset + length; at += MIB) {
-        const part = Math.min(MIB, offset + length - at);
-        await file.write(Buffer.alloc(part), 0, part, at);
-      }
-    }
-  }
-  await runOk('cmp', ['--bytes', String(size), expected, target]);
-}
-
-interface LeftOut {
-  readonly bytes: number;
-  readonly count: number;
-  readonly areas: readonly (readonly [number, number])[];
-}
-
-function leftOutOf(stdout: string): LeftOut {
-  const leftOut = eventsOf(stdout).at(-1)?.['leftOut'];
-  assert(leftOut !== undefined, stdout);
-  return leftOut as LeftOut;
-}
-
-/** @param more options of mount(8). */
-async function assertSameFiles(one: string, other: string, ...more: readonly string[]): Promise<void> {
-  await using before = await mounted(one, ['--read-only']);
-  await using after = await mounted(other, ['--read-only', ...more]);
-  await runOk('diff', ['--recursive', before.path, after.path]);
 }
 
 async function assertSameFatFiles(one: string, other: string): Promise<void> {
@@ -117,10 +61,6 @@ async function assertSameFatFiles(one: string, other: string): Promise<void> {
   await runOk('diff', ['--recursive', join(folder.path, 'one'), join(folder.path, 'other')]);
 }
 
-async function send(to: Receiver, source: string, ...more: readonly string[]): ReturnType<typeof runSender> {
-  return await runSender(['--ticket-file', to.ticketFile, ...USED_ONLY, ...more, source]);
-}
-
 test('only what its file systems use is copied of a disk, and every file is there', { skip }, async () => {
   await using folder = await tempDir();
   await using source = await diskWithAll({ isOld: true });
@@ -131,7 +71,7 @@ test('only what its file systems use is copied of a disk, and every file is ther
   }
   await ageFat(`${source.path}p3`);
   await using receiver = await startReceiver({ folder: folder.path, target: target.path });
-  const sending = await send(receiver, source.path);
+  const sending = await sendUsed(receiver, source.path);
   assert.equal(sending.status, 0, sending.stderr);
   const leftOut = leftOutOf(sending.stdout);
   assert(leftOut.bytes > 90 * MIB, `${leftOut.bytes} bytes`);
@@ -140,7 +80,7 @@ test('only what its file systems use is copied of a disk, and every file is ther
     /^used {5}\S+p2: \d\S+ MiB of 64 MiB, as the map of its xfs file system says$/m,
     /^used {5}\S+p3: \d\S+ MiB of 48 MiB, as the map of its vfat file system says$/m,
     /^used {5}\S+p4: all of it: maps of ntfs have been wrong: --map-also ntfs takes them nevertheless$/m,
-    /^used {5}\S+p5: all of it: it is swap$/m,
+    /^used {5}\S+p5: all of it: it is swap space$/m,
     /^omitted {2}\d\S+ MiB in \d+ areas of \/dev\/loop\d+, not read: zeros on the target$/m,
   ]) {
     assert.match(sending.stderr, line);
@@ -168,7 +108,7 @@ test(
     await fillWithOldData(source.path);
     await runOk('mkfs.ntfs', ['--quiet', '--force', '--quick', source.path]);
     await using receiver = await startReceiver({ folder: folder.path, target: target.path });
-    const sending = await send(receiver, source.path, '--map-also', 'ntfs');
+    const sending = await sendUsed(receiver, source.path, '--map-also', 'ntfs');
     assert.equal(sending.status, 0, sending.stderr);
     const leftOut = leftOutOf(sending.stdout);
     assert(leftOut.bytes > 32 * MIB, `${leftOut.bytes} bytes`);
@@ -223,7 +163,7 @@ test(
       await runOk('sh', ['-c', `rm ${place.path}/file-1*`]);
       await writeFile(join(place.path, 'new'), prng(freshSeed()).bytes(16 * MIB));
     }
-    const second = await send(receiver, source.path);
+    const second = await sendUsed(receiver, source.path);
     assert.equal(second.status, 0, second.stderr);
     assert.equal((await receiver.end('SIGTERM')).status, 0);
     await assertLeftOut(source.path, target.path, leftOutOf(second.stdout));
@@ -251,7 +191,7 @@ test(
     await writeByte(vfat, 0x41, 1);
     await using receiver = await startReceiver({ folder: folder.path, target: join(folder.path, 'target') });
     const facts = async (): Promise<string> => {
-      const { status, stderr } = await send(receiver, source.path, '--dry-run', '--map-also', 'btrfs');
+      const { status, stderr } = await sendUsed(receiver, source.path, '--dry-run', '--map-also', 'btrfs');
       assert.equal(status, 3, stderr);
       return stderr;
     };
