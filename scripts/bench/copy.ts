@@ -55,6 +55,8 @@ export interface Copy {
   readonly endSeconds?: readonly [near: number, far: number];
   /** Of ddt: its number of connections, once a second. */
   readonly connections?: readonly number[];
+  /** Of ddt: bytes that it has given to its connections. */
+  readonly wireBytes?: number;
   /** Of ddt: peak memory. */
   readonly senderBytes?: number;
   readonly receiverBytes?: number;

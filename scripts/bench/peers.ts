@@ -6,7 +6,7 @@ import type { Tool } from '../../test/support/requires.ts';
 import type { Started } from '../../test/support/run.ts';
 import { shellQuoted } from '../../common/text.ts';
 import { runTool } from '../run-script.ts';
-import { shell, startAt, timeCopy, untilListening, type CopyJob, type Peer } from './copy.ts';
+import { shell, startAt, timeCopy, untilListening, type Copy, type CopyJob, type Peer } from './copy.ts';
 import { freePort, startLoopbackSsh } from './loopback-ssh.ts';
 import { PeakMemory } from './peak-memory.ts';
 
@@ -46,13 +46,15 @@ export function ddt(name: string, { send = [], receive = [], folder }: DdtOption
       const copy = await timeCopy(job, begin, { statuses: DDT_STATUSES, keepsHoles: true });
       sender?.kill('SIGTERM');
       const { stdout = '' } = (await sender?.ended) ?? {};
-      const connections = eventsOf(stdout).flatMap((event) => {
+      const events = eventsOf(stdout);
+      const wireBytes = Number(events.at(-1)?.['bytesWire'] ?? NaN);
+      const connections = events.flatMap((event) => {
         const count = event['event'] === 'progress' ? event['connections'] : undefined;
         return typeof count === 'number' ? [count] : [];
       });
       await receiver.end('SIGTERM');
       const [senderBytes, receiverBytes] = [senderMemory?.bytes ?? NaN, receiverMemory.bytes];
-      return { ...copy, connections, senderBytes, receiverBytes };
+      return { ...copy, connections, wireBytes, senderBytes, receiverBytes };
     },
   };
 }
@@ -144,18 +146,39 @@ export function ddNc(name: string, filters?: readonly [Tool, string], conversion
     proof: 'flushed',
     programs: ['nc', 'ss', ...(filters === undefined ? [] : [filters[0]])],
     copy: async (job) => {
-      await using stack = new AsyncDisposableStack();
-      const { near, far, farAddress } = job.route;
-      const port = await freePort();
-      const receive = `nc -l ${farAddress} ${port}${through(filters?.[1])} | ${writeDisk(job, conversion)}`;
-      const server = stack.use(await startAt(far, shell(receive)));
-      await untilListening(job, port, server);
-      const send = `${readDisk(job)}${through(filters?.[0])} | nc -N ${farAddress} ${port}`;
-      return await timeCopy(job, async () => {
-        stack.use(await startAt(near, shell(send)));
-        // The sender ends before the receiver has flushed.
-        return server;
-      });
+      const read = `${readDisk(job)}${through(filters?.[0])}`;
+      const write = writeDisk(job, conversion);
+      return await copyThroughNc(job, read, filters === undefined ? write : `${filters[1]} | ${write}`);
+    },
+  };
+}
+
+/** @param read writes to its standard output; @param write reads its standard input. */
+async function copyThroughNc(job: CopyJob, read: string, write: string): Promise<Copy> {
+  await using stack = new AsyncDisposableStack();
+  const { near, far, farAddress } = job.route;
+  const port = await freePort();
+  const server = stack.use(await startAt(far, shell(`nc -l ${farAddress} ${port} | ${write}`)));
+  await untilListening(job, port, server);
+  return await timeCopy(job, async () => {
+    stack.use(await startAt(near, shell(`${read} | nc -N ${farAddress} ${port}`)));
+    // The sender ends before the receiver has flushed.
+    return server;
+  });
+}
+
+/** Only what the file system uses, in partclone's own format. */
+export function partclone(name: string): Peer {
+  const quiet = '--quiet --logfile /dev/null';
+  return {
+    name,
+    proof: 'CRC-32, flushed',
+    programs: ['partclone.extfs', 'nc', 'ss'],
+    copy: async (job) => {
+      const [source, target] = [job.source, job.target].map(shellQuoted);
+      const read = `partclone.extfs --clone --source ${source} --output - ${quiet}`;
+      const write = `partclone.extfs --restore --source - --output ${target} ${quiet} && sync ${target}`;
+      return await copyThroughNc(job, read, write);
     },
   };
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { unlessCephVolumes } from '../support/ceph.ts';
 import { skipUnlessLoop } from '../support/loop-device.ts';
 import { notApplicable, unlessInstalled, unlessRoot } from '../support/requires.ts';
 import { run } from '../support/run.ts';
@@ -88,12 +89,37 @@ test('bench:update updates the target of every tool that is installed', { skip }
   assert.match(stdout, /\*\*1 Gbit\/s, 20 ms, no loss\*\*, 8 MiB of random bytes, 20 % changed\n/);
 });
 
+test(
+  'bench:used copies an aged disk over a line, all of it and what is used',
+  { skip: skip || skipUnlessLoop || unlessInstalled('partclone.extfs', 'nc', 'ss') },
+  async () => {
+    const { rows, stdout } = await bench('used.ts', ['--size', '64MiB', '--line', '1000/2/0']);
+    const [all, used, other] = ['ddt', 'ddt --used-only', 'partclone -c / nc / partclone -r, not encrypted'];
+    for (const name of [all, used, other]) assert.equal(rows.get(name)?.length, 4, stdout);
+    const mib = (name: string): number => Number(/^([\d.]+) MiB$/.exec(rows.get(name)?.[1] ?? '')?.[1]);
+    assert(mib(used) < mib(all) && mib(other) < mib(all), stdout);
+    assert.match(stdout, /64 MiB, 30 % used, the rest old data, over 1 Gbit\/s, 2 ms, no loss\n/);
+  },
+);
+
+test(
+  'bench:ceph copies onto a volume with every tool that is installed',
+  { skip: unlessCephVolumes() || unlessInstalled('nbdcopy') },
+  async () => {
+    const { rows, stdout } = await bench('ceph.ts', ['--size', '16MiB', '--rounds', '1']);
+    for (const name of ['ddt', 'ddt --verify none', 'qemu-img convert -n -W -m 8', 'nbdcopy'])
+      assert.match(rows.get(name)?.[0] ?? '', /^\d+$/, stdout);
+  },
+);
+
 test('a wrong option of a benchmark is refused with the valid values', async () => {
   for (const [script, option, message] of [
     ['local.ts', '--jobs=tape', /--jobs: 'tape' is not one of device, random, image, sparse, second\n/],
     ['local.ts', '--size=1MiB', /--size must be at least 16 MiB\n/],
     ['local.ts', '--ddt=a;b;c', /--ddt 'a;b;c' has more than one ';'\n/],
     ['scale.ts', '--blocks=0', /--blocks/],
+    ['used.ts', '--line=fast', /--line: 'fast' is not rate\/rtt\/loss/],
+    ['ceph.ts', '--rounds=0', /--rounds/],
     ['update.ts', '--line=fast', /--line: 'fast' is not rate\/rtt\/loss/],
   ] as const) {
     const { status, stdout, stderr } = await run(process.execPath, [join(BENCH, script), option]);

@@ -33,7 +33,7 @@ export interface CephOptions {
   readonly store: 'memory' | 'disk';
   /** Default false. */
   readonly hasGateway?: boolean;
-  /** Of the store; taken as it is needed. Default 4 GiB. */
+  /** Of the store; taken as it is needed. Default 4 GiB, of which it needs some itself. */
   readonly sizeBytes?: number;
 }
 
