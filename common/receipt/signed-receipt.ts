@@ -15,6 +15,7 @@ import { blockCountOf, isGeometry } from '../geometry.ts';
 import { DIGESTS_SUFFIX, SIGNATURE_SUFFIX } from '../io/receipt-files.ts';
 import { parseLeftOut } from '../protocol/left-out.ts';
 import type { SealReceipt } from '../protocol/protocol.ts';
+import { isReadBackMethod } from '../protocol/read-back.ts';
 import { receiptSigner } from '../trust/receipt-signer.ts';
 import { fingerprintOf } from '../trust/ssh-signature.ts';
 
@@ -82,9 +83,11 @@ function parseReceipt(json: Buffer): SealReceipt | undefined {
     const geometry = { sizeBytes: size, blockSizeBytes: blockSize };
     const isWhole = isGeometry(geometry) && blockCount === blockCountOf(geometry);
     const isSeal = isDigestAlgorithm(digest) && typeof root === 'string' && isTime(sealedAt);
+    const { readBack = null } = given;
+    if (readBack !== null && !isReadBackMethod(readBack)) return undefined;
     if (!isWhole || !isSeal || leftOut === undefined || !Number.isSafeInteger(generation)) return undefined;
     const path = labelOf(value.target.path) ?? 'an unnamed target';
-    return { ...value, leftOut, digest, generation, target: { ...value.target, path } };
+    return { ...value, readBack, leftOut, digest, generation, target: { ...value.target, path } };
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { askTool } from '../../common/disk/block-devices.ts';
 import { digestNow } from '../../common/digest/digest.ts';
+import { isReadBackMethod } from '../../common/protocol/read-back.ts';
 import { writeReceiptFiles } from '../../common/io/receipt-files.ts';
 import { armorSshsig, makeSigningKey, publicKeyLine, signSsh } from '../../common/trust/ssh-signature.ts';
 import { checkReceipt } from '../../receiver/check-receipt.ts';
@@ -78,9 +79,10 @@ async function checkReceiptFiles(json: string, signature: string, digests: Buffe
   const codes = ['usage', 'target-refused', 'digest-unsupported'] as const;
   const check = await parsedLater(codes, async () => await checkReceipt(receipt, disk));
   if (check === undefined) return;
-  const { target, sealedAt, generation, blockCount } = check.receipt;
+  const { target, sealedAt, generation, blockCount, readBack } = check.receipt;
   for (const text of [target.path, sealedAt]) assertShowable(text);
   assert(Number.isSafeInteger(generation) && blockCount === 3);
+  assert(readBack === null || isReadBackMethod(readBack));
 }
 
 /** A whole journal, closed. @returns its path. */

@@ -79,8 +79,13 @@ test('a receipt that is not whole, not signed, or of another disk is refused wit
   );
   const other = join(folder.path, 'other.json');
   for (const suffix of ['', '.sig', '.digests']) await copyFile(receipt + suffix, other + suffix);
-  await writeFile(other, (await readFile(receipt, 'utf8')).replace('"blockCount": 5', '"blockCount": 4'));
-  await assert.rejects(checkReceipt(other, disk), refused(/it is not the receipt of a copy/));
+  for (const [right, wrong] of [
+    ['"blockCount": 5', '"blockCount": 4'],
+    ['"readBack": null', '"readBack": "constructor"'],
+  ] as const) {
+    await writeFile(other, (await readFile(receipt, 'utf8')).replace(right, wrong));
+    await assert.rejects(checkReceipt(other, disk), refused(/it is not the receipt of a copy/));
+  }
   await writeFile(other, (await readFile(receipt, 'utf8')).replace('memory', 'Memory'));
   await assert.rejects(
     checkReceipt(other, disk),
