@@ -24,11 +24,14 @@ export type SourceOptions = Pick<
   | 'isDryRun'
   | 'isProbe'
   | 'isCheck'
+  | 'isPulled'
 >;
 
 /** @throws TransferError `source-refused`; `usage` for options that this kind of source has no use for. */
 export async function openSource(options: SourceOptions): Promise<Source | Stream> {
-  const source = await open(options);
+  const source = await open(options).catch((error: unknown) => {
+    throw options.isPulled ? asTyped(error) : error;
+  });
   try {
     refuseMisfits(source, options);
     return source;
@@ -36,6 +39,15 @@ export async function openSource(options: SourceOptions): Promise<Source | Strea
     await source[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** With a command that was typed where the target is: there `--format` is that of the target. */
+function asTyped(error: unknown): unknown {
+  if (!(error instanceof TransferError)) return error;
+  const [message, hint] = [error.message, error.hint].map((text) =>
+    text?.replaceAll('--format', '--source-format'),
+  );
+  return new TransferError(error.code, message ?? '', { cause: error, ...(hint !== undefined && { hint }) });
 }
 
 async function open(options: SourceOptions): Promise<Source | Stream> {

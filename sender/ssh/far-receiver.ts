@@ -237,7 +237,9 @@ export class FarReceiver {
     }
     const { code, message, hint, isContent } = failureIn(log);
     const advice = hint === undefined ? '' : ` (${hint})`;
-    const text = `the receiver at ${this.#login} says: ${message}${advice}`;
+    // Of what was typed here, --format is that of the source.
+    const said = `${message}${advice}`.replaceAll('--format', '--target-format');
+    const text = `the receiver at ${this.#login} says: ${said}`;
     return { error: new TransferError(code, text), isContent };
   }
 

@@ -147,13 +147,19 @@ test('of a file there, name and content decide what is meant, or the one who cop
   const send = async (...more: string[]): Promise<Ended> => await runSender(machine.words(more, target));
   const refused = await send();
   assert.equal(refused.status, 4, refused.stderr);
-  assert.match(refused.stderr, /cannot use \S+disk\.qcow2 as a qcow2 image: it does not exist/);
+  assert.match(
+    refused.stderr,
+    /cannot use \S+disk\.qcow2 as a qcow2 image: it does not exist \(.*: --target-format raw\)/,
+  );
   const { status, stderr } = await send('--target-format', 'raw');
   assert.equal(status, 0, stderr);
   await assertEqualFiles(machine.source, target);
   const back = await machine.pullFrom(target);
   assert.equal(back.status, 4, back.stderr);
-  assert.match(back.stderr, /cannot use \S+disk\.qcow2 as a qcow2 image: it is not/);
+  assert.match(
+    back.stderr,
+    /cannot use \S+disk\.qcow2 as a qcow2 image: it is not .*\n.*: --source-format raw\n/,
+  );
   const pulled = await machine.pullFrom(target, '--source-format', 'raw');
   assert.equal(pulled.status, 0, pulled.stderr);
   await assertEqualFiles(machine.source, machine.target);
