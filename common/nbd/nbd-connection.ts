@@ -197,6 +197,11 @@ export class NbdConnection {
     this.#giveUp(new ConnectionLost(reason));
   }
 
+  /** Ends it at once: what waits for a reply fails. */
+  cut(reason: string): void {
+    this.#lose(reason);
+  }
+
   /** Tells the server, and does not wait for it. */
   close(): void {
     if (this.#lost !== undefined) return;

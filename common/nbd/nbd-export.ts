@@ -4,11 +4,10 @@
  * again; what was written and not flushed may be lost with the server, which the next flush says.
  */
 import { once } from 'node:events';
-import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { getCACertificates } from 'node:tls';
 import { abortable } from '../abortable.ts';
 import { TransferError, errnoOf, reasonOf } from '../errors.ts';
 import { SingleFlight } from '../single-flight.ts';
@@ -16,8 +15,9 @@ import { reopenPathOf } from '../system-tools.ts';
 import { formatDuration } from '../units.ts';
 import type { ExportFacts, NbdTlsMaterial } from './handshake.ts';
 import { ConnectionLost, NbdConnection, type RequestOptions } from './nbd-connection.ts';
-import type { NbdAddress, NbdTlsNames } from './nbd-uri.ts';
+import type { NbdAddress } from './nbd-uri.ts';
 import { COMMAND, STATE_ZERO } from './nbd-wire.ts';
+import { loadTls } from './tls-material.ts';
 
 /** Where the server has no say: several are worked on at once. */
 const REQUEST_BYTES = 1024 * 1024;
@@ -26,6 +26,8 @@ const CONNECTIONS_MAX = 4;
 /** Between two attempts to find a lost server; doubled each time. */
 const RECONNECT_DELAY_MS_MIN = 250;
 const RECONNECT_DELAY_MS_MAX = 10_000;
+/** How long a server may take for what is in flight when it is not waited for any more. */
+const LAST_REPLIES_MS_MAX = 5000;
 /** A connection that lasted longer was a good one. */
 const STEADY_MS = 5000;
 /** A zero that is written is sent with the data around it; a longer run has a request of its own. */
@@ -64,6 +66,7 @@ export class NbdExport implements AsyncDisposable {
   #isDoubtful = false;
   /** The server came back with another export. */
   #changed: Error | undefined;
+  #lastReplies: NodeJS.Timeout | undefined;
 
   /** @throws TransferError `connection-failed`, `usage`. */
   static async open(options: NbdOptions): Promise<NbdExport> {
@@ -195,12 +198,17 @@ export class NbdExport implements AsyncDisposable {
     if (this.#lossCount !== losses) throw this.#lostWrites();
   }
 
-  /** What waits for a lost server fails, now and later. */
+  /** What waits for a lost server fails, now and later; what waits for one that is there, in a while. */
   stopWaiting(): void {
-    this.#closing.abort(new Error('it is not waited for any more'));
+    const reason = 'it is not waited for any more';
+    this.#closing.abort(new Error(reason));
+    this.#lastReplies ??= setTimeout(() => {
+      for (const connection of this.#connections) connection.cut(reason);
+    }, LAST_REPLIES_MS_MAX).unref();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#lastReplies);
     this.#closing.abort(new Error('it was closed'));
     for (const connection of this.#connections) connection.close();
     await this.#way.folder?.close();
@@ -365,29 +373,4 @@ function changeBetween(before: ExportFacts, now: ExportFacts, name: string): Err
   const sizes = `it had ${before.sizeBytes} bytes and has ${now.sizeBytes} now`;
   const what = before.sizeBytes === now.sizeBytes ? 'its server has other abilities now' : sizes;
   return new Error(`${name} is another export since the connection was lost: ${what}`);
-}
-
-/** Read while there are rights to do so. */
-async function loadTls({ serverName, certificatesFolder: folder }: NbdTlsNames): Promise<NbdTlsMaterial> {
-  if (folder === undefined) {
-    return { serverName, ca: getCACertificates('system'), certificate: undefined, key: undefined };
-  }
-  const load = async (file: string): Promise<Buffer | undefined> =>
-    await readFile(join(folder, file)).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-      throw new TransferError('usage', `cannot read ${join(folder, file)}: ${reasonOf(error)}`, {
-        cause: error,
-      });
-    });
-  const [ca, certificate, key] = [
-    await load('ca-cert.pem'),
-    await load('client-cert.pem'),
-    await load('client-key.pem'),
-  ];
-  if (ca === undefined) {
-    throw new TransferError('usage', `there is no ca-cert.pem in ${folder}`, {
-      hint: 'put the certificate of the authority there that has signed that of the server',
-    });
-  }
-  return { serverName, ca: [ca.toString('latin1')], certificate, key };
 }

@@ -26,11 +26,18 @@ const FOLDER_MODE = 0o711;
 
 /**
  * Ends the server at SIGTERM, and starts it again when it ends. Signals of a terminal are for the
- * process that started all this.
+ * process that started all this. One that waits for Ceph to answer does not end; what was flushed is safe.
  */
 const WATCH = String.raw`
 trap '' HUP INT QUIT USR1 USR2
-trap '[ -z "$server" ] || { kill "$server"; wait "$server"; }; exit' TERM
+end() {
+  kill "$server"
+  tries=0
+  while [ $tries -lt 100 ] && sleep 0.1 && kill -0 "$server"; do tries=$((tries + 1)); done
+  kill -KILL "$server"
+  wait "$server"
+} 2>/dev/null
+trap '[ -z "$server" ] || end; exit' TERM
 umask 0
 server=
 while :; do

@@ -117,6 +117,30 @@ test('a qemu-nbd that is killed in the middle is started again, and nothing is l
 });
 
 test(
+  'both sides end when they are asked to, and their servers, though these do not answer',
+  { skip },
+  async (t) => {
+    t.diagnostic(`seed ${seed}`);
+    await using folder = await tempDir();
+    const at = (name: string): string => join(folder.path, name);
+    await makeDisk(at('disk.img'));
+    await runOk('qemu-img', ['convert', '-O', 'qcow2', at('disk.img'), at('source.qcow2')]);
+    await runOk('qemu-img', ['create', '-q', '-f', 'qcow2', at('target.qcow2'), String(DISK_BYTES)]);
+    const env = { TMPDIR: folder.path };
+    await using receiver = await startReceiver({ folder: folder.path, target: at('target.qcow2'), env });
+    const place = ['--ticket-file', receiver.ticketFile, at('source.qcow2')];
+    await using sender = await startSender([...BLOCK, '--bwlimit', '1M', ...place], env);
+    await until('some durable blocks', async () => (await receiver.durableCount()) > 4);
+    // As while Ceph does not answer.
+    await runOk('pkill', ['-STOP', '--full', `^qemu-nbd --socket ${folder.path}`]);
+    sender.kill('SIGINT');
+    assert.equal((await bounded('the sender', sender.ended)).status, 130);
+    assert.equal((await receiver.end('SIGTERM')).status, 143);
+    await until('the end of the servers', () => globSync(at('ddt-nbd-*')).length === 0);
+  },
+);
+
+test(
   'nothing is written to an image that holds something, is too small, or may be meant otherwise',
   { skip },
   async () => {
