@@ -38,17 +38,38 @@ export async function readReceipt(path: string, wantedSigner?: string): Promise<
   const json = await readFileOf(path);
   const armored = await readFileOf(`${path}${SIGNATURE_SUFFIX}`);
   const digests = await readFileOf(`${path}${DIGESTS_SUFFIX}`);
-  const receipt = parseReceipt(json);
-  if (receipt === undefined) throw refused(path, 'it is not the receipt of a copy');
-  const signer = receiptSigner(json, armored.toString('latin1'));
-  if (signer === undefined) throw refused(path, `its signature in ${path}${SIGNATURE_SUFFIX} is not valid`);
-  const fingerprint = fingerprintOf(signer);
-  if (wantedSigner !== undefined && fingerprint !== wantedSigner) {
-    throw refused(path, `it was signed by another key: ${fingerprint}, not ${wantedSigner}`);
+  const refuse = (why: string): never => {
+    throw new TransferError('usage', `cannot use the receipt ${path}: ${why}`);
+  };
+  const signed = checkReceipt({ json, signature: armored.toString('latin1'), digests }, refuse);
+  if (wantedSigner !== undefined && signed.fingerprint !== wantedSigner) {
+    refuse(`it was signed by another key: ${signed.fingerprint}, not ${wantedSigner}`);
   }
+  return signed;
+}
+
+export interface ReceiptParts {
+  readonly json: Buffer;
+  /** Armored. */
+  readonly signature: string;
+  readonly digests: Buffer;
+}
+
+/**
+ * Whether they belong together: the signature is by the key in it, the digests have the root.
+ * @param refuse throws, with what is wrong. @throws TransferError `digest-unsupported`, what `refuse` throws.
+ */
+export function checkReceipt(
+  { json, signature, digests }: ReceiptParts,
+  refuse: (why: string) => never,
+): SignedReceipt {
+  const receipt = parseReceipt(json);
+  if (receipt === undefined) return refuse('it is not the receipt of a copy');
+  const signer = receiptSigner(json, signature);
+  if (signer === undefined) return refuse('its signature is not valid');
   const isWhole = digests.length === receipt.blockCount * DIGEST_BYTES;
   if (!isWhole || `sha256:${digestNow(digests).toString('hex')}` !== receipt.root) {
-    throw refused(path, `the digest of ${path}${DIGESTS_SUFFIX} is not the root in the receipt`);
+    return refuse('the digest of its digests is not the root in the receipt');
   }
   const digest = digestIn(DIGESTS, receipt.digest);
   if (digest === undefined) {
@@ -56,7 +77,7 @@ export async function readReceipt(path: string, wantedSigner?: string): Promise<
       hint: BLAKE3_HINT,
     });
   }
-  return { receipt, fingerprint, digests, digest };
+  return { receipt, fingerprint: fingerprintOf(signer), digests, digest };
 }
 
 async function readFileOf(path: string): Promise<Buffer> {
@@ -71,7 +92,7 @@ async function readFileOf(path: string): Promise<Buffer> {
 }
 
 /** Anyone can sign a receipt with a key of their own: what is shown of it is made {@link labelOf}. */
-function parseReceipt(json: Buffer): SealReceipt | undefined {
+export function parseReceipt(json: Buffer): SealReceipt | undefined {
   if (json.length > RECEIPT_BYTES_MAX) return undefined;
   try {
     // Receipts of version 0.1 have neither digest nor generation.
@@ -95,8 +116,4 @@ function parseReceipt(json: Buffer): SealReceipt | undefined {
 
 function isTime(value: unknown): boolean {
   return typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/.test(value);
-}
-
-function refused(path: string, why: string): TransferError {
-  return new TransferError('usage', `cannot use the receipt ${path}: ${why}`);
 }

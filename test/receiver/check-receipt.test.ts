@@ -87,10 +87,7 @@ test('a receipt that is not whole, not signed, or of another disk is refused wit
     await assert.rejects(checkReceipt(other, disk), refused(/it is not the receipt of a copy/));
   }
   await writeFile(other, (await readFile(receipt, 'utf8')).replace('memory', 'Memory'));
-  await assert.rejects(
-    checkReceipt(other, disk),
-    refused(/its signature in .*other\.json\.sig is not valid/),
-  );
+  await assert.rejects(checkReceipt(other, disk), refused(/its signature is not valid/));
   await copyFile(receipt, other);
   await writeFile(`${other}.digests`, Buffer.alloc(BLOCK_COUNT * 32));
   await assert.rejects(

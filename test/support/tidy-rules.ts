@@ -129,6 +129,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/disk': ['common'],
   'common/io': ['common'],
   'common/nbd': ['common', 'common/disk'],
+  'common/store': ['common', 'common/protocol', 'common/receipt'],
   'common/ssh': ['common/program', 'common/protocol', 'common'],
   'common/receipt': [
     'common',
@@ -192,6 +193,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@hono/node-server': /^(receiver\/http\/server|common\/watch\/watch-server)\.ts$/,
   '@peculiar/x509': /^receiver\/identity\/certificate\.ts$/,
   '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
+  aws4fetch: /^common\/store\/s3-client\.ts$/,
   commander: /^(sender\/cli|receiver\/(cli|pull-arguments))\.ts$/,
   hono: /^(receiver\/http\/(app|route-context|auth|([\w-]+-)?routes([\w-]+)?)|common\/watch\/[\w-]+)\.ts$/,
   'log-update': /^common\/io\/live-area\.ts$/,
@@ -199,7 +201,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
   tweetnacl: /^common\/trust\/ed25519\.ts$/,
   uplot: /^common\/watch\/page\/throughput-chart\.ts$/,
-  undici: /^sender\/client\/(http-receiver|connection\/connector)\.ts$/,
+  undici: /^(sender\/client\/(http-receiver|connection\/connector)|common\/store\/s3-client)\.ts$/,
 };
 
 /** Each package is used in one place, so that replacing it is a change of one file. */

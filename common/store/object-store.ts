@@ -1,0 +1,359 @@
+/**
+ * A store of copies in a bucket: chunks under the SHA-256 of their bytes, one manifest a copy, what other
+ * receivers need of a transfer that is under way. docs/design/object-store.md has the layout.
+ */
+import { hash } from 'node:crypto';
+import { TransferError, reasonOf } from '../errors.ts';
+import { readProfile, type Environment } from './aws-profile.ts';
+import { credentialSource } from './credentials.ts';
+import { decodeHead, decodeManifest, HEAD_BYTES_MAX, type Manifest } from './manifest.ts';
+import { S3Error, parseListing, type ListedObject } from './s3-answers.ts';
+import { S3Client, type S3Answer, type S3Request, type TellOutage } from './s3-client.ts';
+import type { StoreName } from './store-name.ts';
+
+const REGION_DEFAULT = 'us-east-1';
+const MARKER = 'ddt-store.json';
+const FORMAT = { format: 'dd-transfer store', version: 1 };
+const DIGEST_TEXT = /^[\da-f]{64}$/;
+
+export interface StoreOptions {
+  /** `--s3-endpoint`. */
+  readonly endpoint: string | undefined;
+  readonly environment: Environment;
+}
+
+/** What is there in the place of a chunk. */
+export type ChunkState = 'equal' | 'absent' | 'different';
+
+export class ObjectStore implements AsyncDisposable {
+  readonly name: StoreName;
+  readonly #client: S3Client;
+
+  /**
+   * Finds out whether it may be used: the bucket is there, the credentials are right.
+   * @throws TransferError `usage`, `connection-failed`.
+   */
+  static async open(name: StoreName, { endpoint, environment }: StoreOptions): Promise<ObjectStore> {
+    const profile = await readProfile(environment);
+    const region =
+      environment['AWS_REGION'] ?? environment['AWS_DEFAULT_REGION'] ?? profile['region'] ?? REGION_DEFAULT;
+    const given =
+      endpoint ??
+      environment['AWS_ENDPOINT_URL_S3'] ??
+      environment['AWS_ENDPOINT_URL'] ??
+      profile['endpoint_url'];
+    const client = new S3Client({
+      name: name.store,
+      endpoint: parseEndpoint(given ?? `https://s3.${region}.amazonaws.com`),
+      bucket: name.bucket,
+      // Certificates of Amazon cover one label before their name.
+      isPathStyle: given !== undefined || name.bucket.includes('.'),
+      region,
+      credentials: credentialSource(environment, profile),
+    });
+    const store = new ObjectStore(name, client);
+    try {
+      await store.#checkMarker();
+      return store;
+    } catch (error) {
+      await client[Symbol.asyncDispose]();
+      throw cannotOpen(name.store, error);
+    }
+  }
+
+  private constructor(name: StoreName, client: S3Client) {
+    this.name = name;
+    this.#client = client;
+  }
+
+  /** How often the service was away. */
+  get lossCount(): number {
+    return this.#client.lossCount;
+  }
+
+  /** From here on a service that is away is waited for, however long. */
+  reportOutages(tell: TellOutage): void {
+    this.#client.reportOutages(tell);
+  }
+
+  stopWaiting(): void {
+    this.#client.stopWaiting();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  /** Says in the bucket that this is a store; once. @throws S3Error, Error. */
+  async begin(): Promise<void> {
+    await this.putNew(MARKER, Buffer.from(`${JSON.stringify(FORMAT)}\n`));
+  }
+
+  // Chunks.
+
+  /** In messages and in the bucket. @param digest 32 bytes, SHA-256 of the chunk. */
+  chunkKey(digest: Buffer): string {
+    const hex = digest.toString('hex');
+    return `chunks/${hex.slice(0, 2)}/${hex.slice(2, 4)}/${hex}`;
+  }
+
+  /**
+   * Stores it unless it is there; what is there is not read.
+   * @param bytes left alone until it resolves. @returns false if there is one of this name already.
+   * @throws S3Error, Error.
+   */
+  async putChunk(bytes: Buffer, digest: Buffer): Promise<boolean> {
+    const headers = { 'if-none-match': '*' };
+    const sha256 = digest.toString('hex');
+    return (await this.#put({ key: this.chunkKey(digest), headers, body: bytes, sha256 })).status !== 412;
+  }
+
+  /** In the place of what is there: a damaged chunk, or one that should be younger. @throws S3Error, Error. */
+  async replaceChunk(bytes: Buffer, digest: Buffer): Promise<void> {
+    await this.#put({ key: this.chunkKey(digest), body: bytes, sha256: digest.toString('hex') });
+  }
+
+  /**
+   * Reads it and compares its bytes with its name.
+   * @param into exactly as long as the chunk. @throws S3Error, Error.
+   */
+  async readChunk(into: Buffer, digest: Buffer, signal?: AbortSignal): Promise<ChunkState> {
+    let at = 0;
+    let isSized = false;
+    const key = this.#keyOf(this.chunkKey(digest));
+    const { status } = await this.#client.fetch(
+      { method: 'GET', key, signal },
+      {
+        begin: (lengthBytes) => {
+          at = 0;
+          isSized = lengthBytes === into.length;
+        },
+        take: (part) => {
+          if (at + part.length <= into.length) part.copy(into, at);
+          at += part.length;
+        },
+      },
+    );
+    if (status === 404) return 'absent';
+    if (!isSized || at !== into.length) return 'different';
+    return hash('sha256', into, 'buffer').equals(digest) ? 'equal' : 'different';
+  }
+
+  /** Every chunk, in the order of the digests; its own name tells the digest. @throws S3Error, Error. */
+  async *chunks(): AsyncIterable<ListedObject & { digest: Buffer }> {
+    for await (const object of this.list('chunks/')) {
+      const hex = object.key.slice(-64);
+      if (DIGEST_TEXT.test(hex)) yield { ...object, digest: Buffer.from(hex, 'hex') };
+    }
+  }
+
+  // Copies.
+
+  /**
+   * Of one name, the oldest first.
+   * @param sealedAt as in the receipt, `2026-11-29T14:30:00.123Z`.
+   */
+  copyKey(name: string, sealedAt: string, transferId: string): string {
+    return `copies/${name}/${sealedAt}-${transferId}`;
+  }
+
+  /** Of all names, by name and then by time. @throws S3Error, Error. */
+  async copies(name?: string): Promise<StoredCopy[]> {
+    const found: StoredCopy[] = [];
+    for await (const { key, sizeBytes } of this.list(name === undefined ? 'copies/' : `copies/${name}/`)) {
+      const [, copy, when, transferId] = /^copies\/([^/]+)\/([^/]+Z)-([\da-f-]{36})$/.exec(key) ?? [];
+      if (copy === undefined || when === undefined || transferId === undefined) continue;
+      found.push({ key, name: copy, when, transferId, sizeBytes });
+    }
+    return found;
+  }
+
+  /** The first line of it only. @throws S3Error, Error; TransferError `source-refused`. */
+  async readCopyHead({ key }: StoredCopy): Promise<ReturnType<typeof decodeHead>> {
+    const range = `bytes=0-${HEAD_BYTES_MAX - 1}`;
+    const bytes = await this.get(key, { range });
+    return this.#decode(key, bytes, decodeHead);
+  }
+
+  /** @throws S3Error, Error; TransferError `source-refused` where it is gone, damaged or of a newer version. */
+  async readCopy({ key, sizeBytes }: StoredCopy): Promise<Manifest> {
+    return this.#decode(key, await this.getSized(key, sizeBytes), decodeManifest);
+  }
+
+  #decode<Result>(key: string, bytes: Buffer | undefined, decode: (bytes: Buffer) => Result): Result {
+    const what = `the manifest ${this.name.store}/${key}`;
+    if (bytes === undefined) throw new TransferError('source-refused', `${what} is not there any more`);
+    try {
+      return decode(bytes);
+    } catch (error) {
+      throw new TransferError('source-refused', `cannot use ${what}: ${reasonOf(error)}`, { cause: error });
+    }
+  }
+
+  // Objects of any kind.
+
+  /** @returns undefined where there is none. @throws S3Error, Error. */
+  async get(key: string, headers: Readonly<Record<string, string>> = {}): Promise<Buffer | undefined> {
+    const answer = await this.#client.request({ method: 'GET', key: this.#keyOf(key), headers });
+    return answer.status === 404 ? undefined : answer.body;
+  }
+
+  /** A large one. @param lengthBytes as it was listed. @throws S3Error, Error also where it has another. */
+  async getSized(key: string, lengthBytes: number): Promise<Buffer | undefined> {
+    const bytes = Buffer.alloc(lengthBytes);
+    let at = 0;
+    const { status } = await this.#client.fetch(
+      { method: 'GET', key: this.#keyOf(key) },
+      {
+        begin: () => {
+          at = 0;
+        },
+        take: (part) => {
+          if (at + part.length > lengthBytes) throw new Error(`${key} is longer than it was listed`);
+          part.copy(bytes, at);
+          at += part.length;
+        },
+      },
+    );
+    if (status === 404) return undefined;
+    if (at !== lengthBytes) throw new Error(`${key} is shorter than it was listed`);
+    return bytes;
+  }
+
+  /** @throws S3Error, Error. */
+  async put(key: string, body: Buffer): Promise<void> {
+    await this.#put({ key, body });
+  }
+
+  /**
+   * Not every service keeps this condition, and one that lost the answer to the first attempt refuses the
+   * second: whoever needs to know reads it again.
+   * @returns false if there is one. @throws S3Error, Error.
+   */
+  async putNew(key: string, body: Buffer): Promise<boolean> {
+    return (await this.#put({ key, body, headers: { 'if-none-match': '*' } })).status !== 412;
+  }
+
+  /** Also of what is not there. @throws S3Error, Error. */
+  async delete(key: string): Promise<void> {
+    await this.#client.request({ method: 'DELETE', key: this.#keyOf(key) });
+  }
+
+  /** When it was written, by the service's clock; undefined: it is not there. @throws S3Error, Error. */
+  async modifiedAtMs(key: string): Promise<number | undefined> {
+    const { status, headers } = await this.#client.request({ method: 'HEAD', key: this.#keyOf(key) });
+    return status === 404 ? undefined : Date.parse(headers['last-modified'] ?? '');
+  }
+
+  /** Now, by the service's clock, in milliseconds since 1970. @throws S3Error, Error. */
+  async nowMs(): Promise<number> {
+    const { headers } = await this.#client.request({ method: 'HEAD', key: this.#keyOf(MARKER) });
+    const ms = Date.parse(headers['date'] ?? '');
+    if (Number.isNaN(ms)) throw new Error('the service does not say what time it is');
+    return ms;
+  }
+
+  /** Everything under a folder of the store, in the order of keys. @throws S3Error, Error. */
+  async *list(folder: string): AsyncIterable<ListedObject> {
+    const { prefix } = this.name;
+    let token: string | undefined;
+    do {
+      const query = {
+        'list-type': '2',
+        'encoding-type': 'url',
+        prefix: prefix + folder,
+        ...(token === undefined ? {} : { 'continuation-token': token }),
+      };
+      const { status, body } = await this.#client.request({ method: 'GET', key: '', query });
+      if (status === 404) throw new Error('there is no such bucket');
+      const page = parseListing(body.toString('utf8'));
+      for (const object of page.objects) {
+        if (object.key.startsWith(prefix)) yield { ...object, key: object.key.slice(prefix.length) };
+      }
+      token = page.next;
+    } while (token !== undefined);
+  }
+
+  async #put(request: Omit<S3Request, 'method'>): Promise<S3Answer> {
+    const headers = { 'content-type': 'application/octet-stream', ...request.headers };
+    const key = this.#keyOf(request.key);
+    const answer = await this.#client.request({ ...request, headers, method: 'PUT', key });
+    if (answer.status === 404) throw new Error('the service cannot store in this bucket: 404');
+    return answer;
+  }
+
+  #keyOf(key: string): string {
+    return this.name.prefix + key;
+  }
+
+  /** Also shows whether the bucket is there and may be read. */
+  async #checkMarker(): Promise<void> {
+    const marker = await this.get(MARKER);
+    if (marker === undefined) {
+      for await (const _ of this.list(MARKER)) break;
+      return;
+    }
+    const found = parseMarker(marker);
+    if (found.format === FORMAT.format && found.version === FORMAT.version) return;
+    const what = `${this.name.store}/${MARKER} says version ${String(found.version)}`;
+    throw new TransferError('usage', `${what}; this program knows version ${FORMAT.version}`, {
+      hint: 'use a newer dd-transfer',
+    });
+  }
+}
+
+/** A manifest as it is listed. */
+export interface StoredCopy {
+  readonly key: string;
+  readonly name: string;
+  /** When it was sealed. */
+  readonly when: string;
+  readonly transferId: string;
+  /** Of the manifest. */
+  readonly sizeBytes: number;
+}
+
+function parseMarker(bytes: Buffer): { format?: unknown; version?: unknown } {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** @throws TransferError `usage`. */
+function parseEndpoint(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isFine =
+    url !== undefined &&
+    ['http:', 'https:'].includes(url.protocol) &&
+    url.username === '' &&
+    url.search === '' &&
+    url.hash === '';
+  if (isFine) return url;
+  throw new TransferError('usage', `cannot use the S3 endpoint '${text}'`, {
+    hint: 'for example --s3-endpoint https://objects.example.com',
+  });
+}
+
+function cannotOpen(name: string, error: unknown): TransferError {
+  if (error instanceof TransferError && error.code !== 'connection-failed') return error;
+  return new TransferError('connection-failed', `cannot open ${name}: ${reasonOf(error)}`, {
+    cause: error,
+    ...hintFor(error),
+  });
+}
+
+function hintFor(error: unknown): { hint?: string } {
+  if (!(error instanceof S3Error)) return {};
+  const { s3Code, region } = error;
+  if (s3Code === 'NoSuchBucket') return { hint: 'make the bucket first, or correct its name' };
+  if (s3Code === 'RequestTimeTooSkewed') return { hint: 'set the clock of this machine' };
+  if (s3Code === 'InvalidAccessKeyId' || s3Code === 'SignatureDoesNotMatch') {
+    return { hint: 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and --s3-endpoint' };
+  }
+  if (error.status === 403) return { hint: 'these credentials may not read or list the bucket' };
+  if (region !== undefined) return { hint: `the bucket is in another region: set AWS_REGION=${region}` };
+  return {};
+}
