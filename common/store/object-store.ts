@@ -1,6 +1,6 @@
 /**
  * A store of copies in a bucket: chunks under the SHA-256 of their bytes, one manifest a copy, what other
- * receivers need of a transfer that is under way. docs/design/object-store.md has the layout.
+ * receivers need of a running transfer. docs/design/object-store.md has the layout.
  */
 import { hash } from 'node:crypto';
 import { TransferError, reasonOf } from '../errors.ts';
@@ -227,7 +227,7 @@ export class ObjectStore implements AsyncDisposable {
 
   /**
    * Not every service keeps this condition, and one that lost the answer to the first attempt refuses the
-   * second: whoever needs to know reads it again.
+   * second: read it again to know.
    * @returns false if there is one. @throws S3Error, Error.
    */
   async putNew(key: string, body: Buffer): Promise<boolean> {
