@@ -3,6 +3,7 @@
  * in ~/.aws, the container's agent, the role of the instance (its metadata service, version 2).
  */
 import { readFile } from 'node:fs/promises';
+import { systemClock } from '../clock.ts';
 import { TransferError, reasonOf } from '../errors.ts';
 import { SingleFlight } from '../single-flight.ts';
 import type { Environment, Profile } from './aws-profile.ts';
@@ -31,12 +32,12 @@ export function credentialSource(environment: Environment, profile: Profile): Cr
   let last: Credentials | undefined;
   const find = new SingleFlight(async () => await findCredentials(environment, profile));
   return async () => {
-    if (last === undefined || Date.now() > last.expiresAtMs - EARLY_MS) {
+    if (last === undefined || systemClock.wallMs() > last.expiresAtMs - EARLY_MS) {
       try {
         last = await find.run();
       } catch (error) {
         // Those that have not ended yet still serve.
-        if (last === undefined || Date.now() > last.expiresAtMs) throw error;
+        if (last === undefined || systemClock.wallMs() > last.expiresAtMs) throw error;
       }
     }
     return last;

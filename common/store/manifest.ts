@@ -37,7 +37,7 @@ export function encodeManifest(
 
 /**
  * The first line only; its signature is not checked.
- * @param bytes the first of them, up to {@link HEAD_BYTES_MAX}. @throws Error that says what is wrong with it.
+ * @param bytes the first of them, up to {@link HEAD_BYTES_MAX}. @throws Error with what is wrong with it.
  */
 export function decodeHead(bytes: Buffer): { head: ManifestHead; receipt: SealReceipt; lengthBytes: number } {
   const end = bytes.subarray(0, HEAD_BYTES_MAX).indexOf(LINE_END);

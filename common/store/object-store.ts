@@ -66,7 +66,7 @@ export class ObjectStore implements AsyncDisposable {
     this.#client = client;
   }
 
-  /** How often the service was away. */
+  /** How often the service was waited for. */
   get lossCount(): number {
     return this.#client.lossCount;
   }
@@ -108,7 +108,7 @@ export class ObjectStore implements AsyncDisposable {
     return (await this.#put({ key: this.chunkKey(digest), headers, body: bytes, sha256 })).status !== 412;
   }
 
-  /** In the place of what is there: a damaged chunk, or one that should be younger. @throws S3Error, Error. */
+  /** In the place of what is there: damaged, or to be younger. @throws S3Error, Error. */
   async replaceChunk(bytes: Buffer, digest: Buffer): Promise<void> {
     await this.#put({ key: this.chunkKey(digest), body: bytes, sha256: digest.toString('hex') });
   }
@@ -175,7 +175,7 @@ export class ObjectStore implements AsyncDisposable {
     return this.#decode(key, bytes, decodeHead);
   }
 
-  /** @throws S3Error, Error; TransferError `source-refused` where it is gone, damaged or of a newer version. */
+  /** @throws S3Error, Error; TransferError `source-refused`: it is gone, damaged or of a newer version. */
   async readCopy({ key, sizeBytes }: StoredCopy): Promise<Manifest> {
     return this.#decode(key, await this.getSized(key, sizeBytes), decodeManifest);
   }

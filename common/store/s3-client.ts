@@ -6,6 +6,7 @@ import { hash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AwsV4Signer } from 'aws4fetch';
 import { Pool, type Dispatcher } from 'undici';
+import { systemRandom } from '../clock.ts';
 import { TransferError, reasonOf } from '../errors.ts';
 import { formatDuration } from '../units.ts';
 import type { CredentialSource } from './credentials.ts';
@@ -87,7 +88,7 @@ export class S3Client implements AsyncDisposable {
     return this.#options.name;
   }
 
-  /** How often it was away. */
+  /** How often it was waited for. */
   get lossCount(): number {
     return this.#lossCount;
   }
@@ -144,7 +145,7 @@ export class S3Client implements AsyncDisposable {
         this.#noteGone(error);
       }
       // Half of it is by chance: writers that failed together do not come back together.
-      await this.#sleep(delayMs * (0.5 + Math.random() / 2), request.signal);
+      await this.#sleep(delayMs * (0.5 + systemRandom() / 2), request.signal);
       delayMs = Math.min(RETRY_DELAY_MS_MAX, delayMs * 2);
     }
   }
@@ -218,10 +219,10 @@ export class S3Client implements AsyncDisposable {
   }
 
   #noteGone(error: unknown): void {
-    if (this.#goneSinceMs !== undefined) return;
+    if (this.#tell === undefined || this.#goneSinceMs !== undefined) return;
     this.#goneSinceMs = performance.now();
     this.#lossCount++;
-    this.#tell?.(`${this.name} does not answer as it should: ${reasonOf(error)}; trying again`, true);
+    this.#tell(`${this.name} does not answer as it should: ${reasonOf(error)}; trying again`, true);
   }
 
   #noteBack(): void {
@@ -246,7 +247,7 @@ function either(signal: AbortSignal | undefined, closing: AbortSignal): AbortSig
   return signal === undefined ? closing : AbortSignal.any([signal, closing]);
 }
 
-/** Whether the same request may succeed later. What `receive` or the credentials have thrown does not pass. */
+/** Whether the same request may succeed later; not what `receive` or the credentials have thrown. */
 function mayPass(error: unknown): boolean {
   if (error instanceof S3Error) return error.isPassing;
   if (error instanceof CutOff) return true;

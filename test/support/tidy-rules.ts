@@ -263,7 +263,13 @@ const BANNED_WORDS = /^(src|dst|dest|todo|fixme)s?$/;
 /** Words that comments may use for other people's things, but names may not. */
 const BANNED_NAMES = /^(checksum|upload|session|worker)(s|ed|ing)?$/;
 /** Names in other people's interfaces. */
-const FOREIGN_NAMES = new Set(['maxCachedSessions', 'ZSTD_c_checksumFlag', 'isSessionReused', 'Worker']);
+const FOREIGN_NAMES = new Set([
+  'maxCachedSessions',
+  'ZSTD_c_checksumFlag',
+  'isSessionReused',
+  'sessionToken',
+  'Worker',
+]);
 
 export const bannedWords: Rule = (file) => {
   const { code, comments } = maskOf(file.text);
