@@ -107,7 +107,8 @@ test("a container's agent is asked with its token, and again before its keys end
 
 test('an answer without keys is refused', () => {
   const text =
-    '{"Code":"Success","AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"}';
+    '{"Code":"Success","AccessKeyId":"A","SecretAccessKey":"s","Token":"t",' +
+    '"Expiration":"2030-01-01T00:00:00Z"}';
   const expiresAtMs = Date.parse('2030-01-01T00:00:00Z');
   assert.deepEqual(parseCredentials(text), { ...keys('A', 's', 't'), expiresAtMs });
   for (const bad of ['', '[]', 'null', '{"AccessKeyId":"A"}', '{"AccessKeyId":"","SecretAccessKey":"s"}']) {

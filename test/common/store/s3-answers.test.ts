@@ -4,12 +4,13 @@ import { parseError, parseListing } from '../../../common/store/s3-answers.ts';
 
 const xml = (body: string): string => `<?xml version="1.0"?><ListBucketResult>${body}</ListBucketResult>`;
 const entry = (key: string): string =>
-  `<Contents><Key>${key}</Key><LastModified>2026-11-29T14:30:00.123Z</LastModified><ETag>&quot;e&quot;</ETag>` +
-  '<Size>4194304</Size><Owner><ID>x</ID></Owner></Contents>';
+  `<Contents><Key>${key}</Key><LastModified>2026-11-29T14:30:00.123Z</LastModified>` +
+  '<ETag>&quot;e&quot;</ETag><Size>4194304</Size><Owner><ID>x</ID></Owner></Contents>';
 
 test('a listing has keys, sizes and times, and where it continues', () => {
   const modifiedAtMs = Date.parse('2026-11-29T14:30:00.123Z');
-  const text = `<IsTruncated>true</IsTruncated>${entry('a%2Fb+c%26d')}${entry('e')}<NextContinuationToken>a&amp;b&#x2F;&#47;</NextContinuationToken>`;
+  const next = '<NextContinuationToken>a&amp;b&#x2F;&#47;</NextContinuationToken>';
+  const text = `<IsTruncated>true</IsTruncated>${entry('a%2Fb+c%26d')}${entry('e')}${next}`;
   assert.deepEqual(parseListing(xml(text)), {
     objects: [
       { key: 'a/b c&d', sizeBytes: 4_194_304, modifiedAtMs },
