@@ -2,10 +2,11 @@
  * A store of copies in a bucket: chunks under the SHA-256 of their bytes, one manifest a copy, what other
  * receivers need of a running transfer. docs/design/object-store.md has the layout.
  */
-import { hash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { TransferError, reasonOf } from '../errors.ts';
 import { readProfile, type Environment } from './aws-profile.ts';
 import { credentialSource } from './credentials.ts';
+import { fetchChunk, type ChunkPart, type ChunkState, type TakeChunk } from './fetch-chunk.ts';
 import { decodeHead, decodeManifest, HEAD_BYTES_MAX, type Manifest } from './manifest.ts';
 import { S3Error, parseListing, type ListedObject } from './s3-answers.ts';
 import { S3Client, type S3Answer, type S3Request, type TellOutage } from './s3-client.ts';
@@ -22,8 +23,7 @@ export interface StoreOptions {
   readonly environment: Environment;
 }
 
-/** What is there in the place of a chunk. */
-export type ChunkState = 'equal' | 'absent' | 'different';
+export type { ChunkState } from './fetch-chunk.ts';
 
 export class ObjectStore implements AsyncDisposable {
   readonly name: StoreName;
@@ -118,25 +118,38 @@ export class ObjectStore implements AsyncDisposable {
    * @param into exactly as long as the chunk. @throws S3Error, Error.
    */
   async readChunk(into: Buffer, digest: Buffer, signal?: AbortSignal): Promise<ChunkState> {
-    let at = 0;
-    let isSized = false;
-    const key = this.#keyOf(this.chunkKey(digest));
-    const { status } = await this.#client.fetch(
-      { method: 'GET', key, signal },
-      {
-        begin: (lengthBytes) => {
-          at = 0;
-          isSized = lengthBytes === into.length;
-        },
-        take: (part) => {
-          if (at + part.length <= into.length) part.copy(into, at);
-          at += part.length;
-        },
-      },
-    );
-    if (status === 404) return 'absent';
-    if (!isSized || at !== into.length) return 'different';
+    const take: TakeChunk['take'] = (part, at) => void part.copy(into, at);
+    const state = await this.#fetchChunk(digest, { lengthBytes: into.length }, { take }, signal);
+    if (state !== 'equal') return state;
     return hash('sha256', into, 'buffer').equals(digest) ? 'equal' : 'different';
+  }
+
+  /** As {@link readChunk}, without keeping its bytes. @throws S3Error, Error. */
+  async checkChunk(digest: Buffer, lengthBytes: number): Promise<ChunkState> {
+    let sha256 = createHash('sha256');
+    const begin = (): void => void (sha256 = createHash('sha256'));
+    const take = (part: Buffer): void => void sha256.update(part);
+    const state = await this.#fetchChunk(digest, { lengthBytes }, { begin, take });
+    if (state !== 'equal') return state;
+    return sha256.digest().equals(digest) ? 'equal' : 'different';
+  }
+
+  /**
+   * Reads it, or a part of it, without comparing: `equal` says that it is there and has its length.
+   * @throws S3Error, Error.
+   */
+  async loadChunk(into: Buffer, digest: Buffer, part?: Omit<ChunkPart, 'lengthBytes'>): Promise<ChunkState> {
+    const take: TakeChunk['take'] = (bytes, at) => void bytes.copy(into, at);
+    return await this.#fetchChunk(digest, { lengthBytes: into.length, ...part }, { take });
+  }
+
+  async #fetchChunk(
+    digest: Buffer,
+    part: ChunkPart,
+    take: TakeChunk,
+    signal?: AbortSignal,
+  ): Promise<ChunkState> {
+    return await fetchChunk(this.#client, this.#keyOf(this.chunkKey(digest)), part, take, signal);
   }
 
   /** Every chunk, in the order of the digests; its own name tells the digest. @throws S3Error, Error. */
