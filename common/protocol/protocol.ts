@@ -147,6 +147,8 @@ export interface TransferStatus {
   readonly readBack: ReadBackMethod | null;
   readonly limits: { readonly connections: number; readonly zeroRanges: number; readonly listing: number };
   readonly encodings: readonly string[];
+  /** Whether `POST /copy` without `from` finds blocks by their digest, of whatever disk they are. */
+  readonly holdsDigests: boolean;
 }
 
 /**

@@ -23,7 +23,7 @@ const URL_FORM = new RegExp(`^ssh://${USER}${HOST}(?::(\\d{1,5}))?(/[^]*)?$`);
 
 /**
  * `[user@]host:path` as scp has it, or `ssh://[user@]host[:port]/path`, where the path is absolute.
- * @returns undefined where the text is neither, as `nbd://host/export` and `rbd:pool/image`.
+ * @returns undefined where the text is neither, as `nbd://host/export`, `rbd:pool/image` and `s3://bucket`.
  * @throws TransferError `usage`.
  */
 export function parseDestination(text: string, what: What = 'target'): Destination | undefined {
@@ -35,7 +35,7 @@ export function parseDestination(text: string, what: What = 'target'): Destinati
     return { login, port: port === undefined ? undefined : portOf(port), path: checkPath(what, text, path) };
   }
   // Not of a machine with the name of a protocol.
-  if (/^(nbds?(\+[a-z]+)?:\/\/|rbd:[^/])/i.test(text)) return undefined;
+  if (/^((nbds?(\+[a-z]+)?|s3):\/\/|rbd:[^/])/i.test(text)) return undefined;
   const [, user, address, name, path] = SCP.exec(text) ?? [];
   const host = address ?? name;
   if (host === undefined) return undefined;

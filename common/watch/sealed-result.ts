@@ -16,6 +16,7 @@ const HOW_READ_BACK: Readonly<Record<ReadBackMethod, string>> = {
   direct: ' past every cache',
   'cache-dropped': ' after the page cache was dropped',
   'nbd-server': ', as its NBD server says',
+  'object-store': ', as its object store says',
 };
 
 /** @param changedCount blocks that a later reading found different from what was sealed. */

@@ -64,6 +64,8 @@ export class Verifier {
   readonly #options: VerifierOptions;
   readonly #slabs: SlabPool;
   readonly #mismatches = new Map<number, number>();
+  /** Blocks that were read and compared before they were recorded, with their digests. */
+  readonly #read = new Map<number, Buffer>();
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
   readonly #watch: ForeignWriteWatch;
@@ -145,9 +147,25 @@ export class Verifier {
     this.wake();
   }
 
+  /**
+   * The target was found to hold these bytes under their digest: the block that is recorded with it need not
+   * be read once more.
+   */
+  noteRead(index: number, digest: Buffer): void {
+    const isDue = this.#options.table.stateOf(index) !== 'verified';
+    if (isDue && this.#read.size < CHANGES_TRACKED_MAX) this.#read.set(index, digest);
+  }
+
+  #isRead(index: number): boolean {
+    const digest = this.#read.get(index);
+    this.#read.delete(index);
+    return digest?.equals(this.#options.table.digestOf(index)) === true;
+  }
+
   /** All verified blocks have to be read back again. */
   #doubt(isForeign: boolean): void {
     this.#doubts++;
+    this.#read.clear();
     if (isForeign) this.#options.table.doubtAll();
     else this.#options.table.doubtVerified();
   }
@@ -292,6 +310,10 @@ export class Verifier {
     using _lock = await locks.lock(number, 1);
     // A newer write, or one that gave the transfer another size, had the lock before us.
     if (this.#isStopped || table.stateOf(number) !== 'durable') return;
+    if (this.#isRead(number)) {
+      table.set(number, 'verified');
+      return;
+    }
     const index = blockIndexOf(number, geometry);
     const offset = offsetOf(index, geometry);
     using slab = await this.#slabs.take();

@@ -17,7 +17,7 @@ import { countOf, parseRanges } from '../../common/ranges.ts';
 import { parseLeftOut } from '../../common/protocol/left-out.ts';
 import { printable } from '../../common/text.ts';
 import { takeSlab } from './block-routes.ts';
-import { copyBlock } from '../transfer/copy-block.ts';
+import { copyBlock, takeHeldBlock } from '../transfer/copy-block.ts';
 import { claimTransfer } from '../transfer/claim.ts';
 import { digestNamed } from '../transfer/refusals.ts';
 import { proveAreas, readsNothingBack } from '../transfer/prove-areas.ts';
@@ -88,14 +88,19 @@ export async function postCopy(context: AppContext, options: AppOptions): Promis
   const name = DIGEST_NAMES[open.digest.algorithm];
   const hex =
     typeof digest === 'string' ? new RegExp(`^${name}:([0-9a-f]{64})$`).exec(digest)?.[1] : undefined;
-  if (!isIndex(from) || !isIndex(to) || from === to || hex === undefined) {
+  const store = from === undefined ? transfer.target.store : undefined;
+  if ((store === undefined && !isIndex(from)) || !isIndex(to) || from === to || hex === undefined) {
     const form = `{"from":N,"to":M,"digest":"${name}:<hex>"}, two different blocks of ${open.blockCount}`;
     throw new TransferError('bad-request', `the body must have the form ${form}`);
   }
   const isFlushed = parseFlush(context.req.query('flush'));
-  const blocks = { from: blockIndexOf(from, open.geometry), to: blockIndexOf(to, open.geometry) };
-  const copy = { ...blocks, digest: Buffer.from(hex, 'hex'), isFlushed };
-  const { receipt, isNew } = await copyBlock(transfer, copy, async () => await takeSlab(open, options));
+  const block = { to: blockIndexOf(to, open.geometry), digest: Buffer.from(hex, 'hex'), isFlushed };
+  const { receipt, isNew } =
+    store !== undefined
+      ? await takeHeldBlock(transfer, store, block)
+      : await copyBlock(transfer, { ...block, from: blockIndexOf(Number(from), open.geometry) }, async () => {
+          return await takeSlab(open, options);
+        });
   return jsonResponse(receipt, !isFlushed ? 202 : isNew ? 201 : 200);
 }
 

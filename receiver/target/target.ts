@@ -1,12 +1,19 @@
-/** The port to the disk that is written. Implementations: devices, files, NBD exports, memory (tests). */
+/**
+ * The port to the disk that is written. Implementations: devices, files, NBD exports, copies in an object
+ * store, memory (tests).
+ */
+import type { Geometry } from '../../common/geometry.ts';
 import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
+import type { OpenRecord } from '../../common/store/collecting.ts';
 
 /**
  * What the target is. Kept in the journal, which belongs to this target alone; {@link Target} has what
  * operations need to know. Unknown properties are `null`.
  */
 export interface TargetIdentity {
-  /** A word for the kind of target: `device`, `file`, `image`, `nbd`. Compared with the recorded one. */
+  /**
+   * A word for the kind of target: `device`, `file`, `image`, `nbd`, `store`. Compared with the recorded one.
+   */
   readonly kind: string;
   /** The path that was given, made absolute. */
   readonly path: string;
@@ -48,6 +55,59 @@ export interface WriteMark {
   readonly lossCount?: number;
 }
 
+/** The blocks of the open transfer: the map of a target that has none of its own. */
+export interface BlockMap {
+  readonly geometry: Geometry;
+  /** 32 bytes; all zero where the block is absent. */
+  readonly digestOf: (index: number) => Buffer;
+  /** Of a block of zeros in this place. */
+  readonly zeroDigestOf: (index: number) => Buffer;
+}
+
+/** A copy that can be sealed. */
+export interface CopyToSeal {
+  readonly transferId: string;
+  /** As in the receipt. */
+  readonly sealedAt: string;
+  /** The exact text that was signed. */
+  readonly receipt: string;
+  /** Armored. */
+  readonly signature: string;
+  /** 32 bytes a block, in index order. */
+  readonly digests: Buffer;
+}
+
+/**
+ * What a target does that holds the blocks of any number of copies, each under its digest, and that several
+ * receivers may serve: whatever one of them has to know of a transfer, another one finds there.
+ * Each method @throws TransferError `io-error`, `no-space`.
+ */
+export interface TargetStore {
+  /** From here on the target's blocks are those of this map. */
+  follow(map: BlockMap): void;
+  /** @returns whether it holds a block with this digest, of this length: it was read and compared. */
+  holds(digest: Buffer, lengthBytes: number): Promise<boolean>;
+  /** The transfer onto this target; a new one where there is none, or where another one is asked for. */
+  join(isNew: boolean): Promise<OpenRecord>;
+  /**
+   * What is recorded of that transfer now; undefined where nothing is.
+   * @throws TransferError `transfer-mismatch` when another receiver has sealed it, or has begun another one.
+   */
+  current(): Promise<OpenRecord | undefined>;
+  /** Records it, and leaves what others have recorded; also a sign of life. @throws as {@link current}. */
+  keep(record: Omit<OpenRecord, 'startedAt'>): Promise<void>;
+  /**
+   * Seals the copy. @returns blocks that are missing: then it is not sealed.
+   * @throws TransferError `busy` while chunks are being deleted.
+   */
+  seal(copy: CopyToSeal): Promise<readonly number[]>;
+  /**
+   * Stores again what would be deleted otherwise. To be called at the start and every hour.
+   * @returns whether that comes too late: anything may have been deleted.
+   */
+  tend(): Promise<boolean>;
+}
+
 export interface Target {
   readonly identity: TargetIdentity;
   /** It has the size it has. Otherwise it takes the size of the source. */
@@ -71,9 +131,10 @@ export interface Target {
   /**
    * Writes all of `bytes` at `offset`; resolves when the kernel or device has taken them, durable or not.
    * A page-aligned address (a slab) bypasses the page cache.
+   * @param digest of the bytes, of the transfer's kind, where they are a block.
    * @throws TransferError `io-error`, `no-space`; then any part of the range may hold anything.
    */
-  write(bytes: Buffer, offset: number): Promise<void>;
+  write(bytes: Buffer, offset: number, digest?: Buffer): Promise<void>;
   /** Makes the range read as zeros. @throws as {@link write}. */
   writeZeros(offset: number, lengthBytes: number): Promise<void>;
   /** Fills `into` from `offset`, through the page cache. @throws TransferError `io-error`. */
@@ -97,5 +158,7 @@ export interface Target {
   reportOutages?(tell: (sentence: string, isGone: boolean) => void): void;
   /** Such a server is not waited for any more: what waits for it fails. */
   stopWaiting?(): void;
+  /** Of a target that holds blocks under their digests; its transfers have SHA-256 digests. */
+  readonly store?: TargetStore;
   close(): Promise<void>;
 }

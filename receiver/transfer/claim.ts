@@ -5,6 +5,7 @@ import type { Claim } from '../../common/protocol/protocol.ts';
 import { checkTableFits, machineMemoryBytes } from './memory-budget.ts';
 import { claimAgain, prepareForAnySize } from './stream-size.ts';
 import { refuseAdoption, startAdoption } from './adopt.ts';
+import { followOthers, keepForOthers } from './shared-transfer.ts';
 import type { Transfer } from './transfer.ts';
 
 /** `fixed`: the claim brought a size where there was none; `resized`: another size, in an update. */
@@ -19,16 +20,14 @@ export async function claimTransfer(transfer: Transfer, claim: Claim): Promise<C
   // One at a time, so that two senders can't both be the first.
   using _turn = await transfer.claimTurns.take();
   await transfer.target.confirm();
+  await followOthers(transfer);
   const open = transfer.opened;
-  if (open !== undefined) {
-    const outcome = await claimAgain(transfer, open, claim);
-    noteLeftOut(transfer, claim);
-    return outcome;
-  }
-  await claimFirst(transfer, claim);
+  const outcome = open === undefined ? 'new' : await claimAgain(transfer, open, claim);
+  if (open === undefined) await claimFirst(transfer, claim);
   noteLeftOut(transfer, claim);
-  await startAdoption(transfer);
-  return 'new';
+  await keepForOthers(transfer);
+  if (open === undefined) await startAdoption(transfer);
+  return outcome;
 }
 
 /** Before the first of its blocks: later runs must not take their zeros for what the source has there. */

@@ -1,9 +1,10 @@
-/** Copies a block that the target already holds elsewhere, instead of sending it. */
+/** Copies a block that the target already holds, elsewhere or under its digest, instead of sending it. */
 import { TransferError } from '../../common/errors.ts';
 import { lengthOf, offsetOf, type BlockIndex } from '../../common/geometry.ts';
 import type { Slab } from '../../common/io/buffers.ts';
 import type { BlockResult } from '../../common/protocol/protocol.ts';
 import type { Transfer } from './transfer.ts';
+import type { TargetStore } from '../target/target.ts';
 import { writeBlock } from './write-block.ts';
 
 /**
@@ -27,6 +28,26 @@ export async function copyBlock(
   // The size of a pipe may have been fixed meanwhile.
   if (lengthToCopy(transfer, from, to) !== lengthBytes) throw notThere(from, 'its length has changed');
   return await writeBlock(transfer, { index: to, bytes, digest, isFlushed });
+}
+
+/**
+ * The same where the target holds blocks under their digests, of whatever disk: nothing is written then but
+ * the record. What was read and compared here counts as read back.
+ * @throws TransferError `block-absent` when there is none, or it is damaged; otherwise as {@link writeBlock}.
+ */
+export async function takeHeldBlock(
+  transfer: Transfer,
+  store: TargetStore,
+  { to, digest, isFlushed }: { to: BlockIndex; digest: Buffer; isFlushed: boolean },
+): Promise<{ receipt: BlockResult; isNew: boolean }> {
+  const open = transfer.writable();
+  const what = `take block ${to} from what ${transfer.target.identity.path} holds`;
+  if (transfer.reopened !== undefined) throw absent(what, 'only unreadable areas may change any more');
+  const length = lengthOf(to, open.geometry);
+  if (!(await store.holds(digest, length))) throw absent(what, 'there is no such block, or it is damaged');
+  // As the block of another size it has the wrong length, and is refused.
+  open.verifier?.noteRead(to, digest);
+  return await writeBlock(transfer, { index: to, bytes: { length }, digest, isFlushed });
 }
 
 /** @throws TransferError `block-absent` unless both blocks exist and have the same length. */
@@ -67,5 +88,9 @@ async function readEqual(
 }
 
 function notThere(from: number, why: string, cause?: TransferError): TransferError {
-  return new TransferError('block-absent', `cannot copy block ${from}: ${why}`, { cause });
+  return absent(`copy block ${from}`, why, cause);
+}
+
+function absent(what: string, why: string, cause?: TransferError): TransferError {
+  return new TransferError('block-absent', `cannot ${what}: ${why}`, { cause });
 }

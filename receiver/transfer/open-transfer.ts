@@ -108,6 +108,11 @@ export function openClaimed(
   const flushing = { ...events, onDurable: () => verifier?.noteDurable() };
   const { arena, transferCount } = sharedMemory ?? { transferCount: 1 };
   const slabs = new SlabPool({ slabSizeBytes, slabCount, arena });
+  target.store?.follow({
+    geometry,
+    digestOf: (index) => table.digestOf(index),
+    zeroDigestOf: (index) => zeroDigests.of(index),
+  });
   const durability =
     previous?.durability ?? new Durability({ target, journal, table, clock, events: flushing });
   previous?.record();

@@ -2,7 +2,7 @@
 import { TransferError } from '../../common/errors.ts';
 import type { Clock } from '../../common/clock.ts';
 import { MISSING_RANGES_MAX, type LeftOut, type SealReceipt } from '../../common/protocol/protocol.ts';
-import { formatBlocks } from '../../common/ranges.ts';
+import { formatBlocks, type Range } from '../../common/ranges.ts';
 import { RECEIPT_NAMESPACE, RECEIVER_KEY_COMMENT } from '../../common/trust/receipt-signer.ts';
 import { armorSshsig, publicKeyLine, signSsh, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import type { OpenTransfer, SealedReceipt, Transfer } from './transfer.ts';
@@ -74,19 +74,35 @@ export async function sealTransfer(
   // What was sealed cannot be sent again, except unreadable areas.
   if (transfer.reopened !== undefined && open.table.differentCount > 0) throw targetDiffers(transfer, open);
   const missing = open.table.missing(MISSING_RANGES_MAX);
-  if (missing.length > 0) {
-    throw new TransferError('incomplete', `not on the target: ${formatBlocks(missing)}`, {
-      details: { missing },
-    });
-  }
+  if (missing.length > 0) throw incomplete(missing);
   if (!(await open.root.get()).equals(request.root)) throw rootMismatch();
   const verified = open.table.countOf('verified');
   if (open.verifier !== undefined && verified < open.blockCount) return { outcome: 'verifying', verified };
   if (open.verifier !== undefined && !(await open.verifier.confirm()))
     return { outcome: 'verifying', verified: 0 };
-  const sealed = makeReceipt(transfer, open, request, options);
+  const { receipt, sealed } = makeReceipt(transfer, open, request, options);
+  await sealInStore(transfer, open, { sealedAt: receipt.sealedAt, ...sealed });
   transfer.seal(sealed);
   return { outcome: 'sealed', receipt: sealed };
+}
+
+/** A target that others see as sealed. @throws TransferError `incomplete`, `busy`, `io-error`, `no-space`. */
+async function sealInStore(
+  { id: transferId, target: { store } }: Transfer,
+  { table, durability }: OpenTransfer,
+  { sealedAt, json: receipt, signature }: SealedReceipt & Pick<SealReceipt, 'sealedAt'>,
+): Promise<void> {
+  const copy = { transferId, sealedAt, receipt, signature, digests: table.allDigests() };
+  const missing = (await store?.seal(copy)) ?? [];
+  if (missing.length === 0) return;
+  // They are absent from here on, as before a write.
+  durability.announce(missing);
+  throw incomplete(table.missing(MISSING_RANGES_MAX));
+}
+
+function incomplete(missing: Range[]): TransferError {
+  const message = `not on the target: ${formatBlocks(missing)}`;
+  return new TransferError('incomplete', message, { details: { missing } });
 }
 
 /** A function, because an earlier request may have changed it while this one waited. */
@@ -185,7 +201,7 @@ function makeReceipt(
   open: OpenTransfer,
   { root, leftOut = null }: SealClaim,
   options: SealOptions,
-): SealedReceipt {
+): { receipt: SealReceipt; sealed: SealedReceipt } {
   const now = isoNow(options);
   const previous = transfer.earlierReceipts.at(-1) ?? null;
   const receipt: SealReceipt = {
@@ -208,7 +224,7 @@ function makeReceipt(
     source: open.claim.source,
     receiverKey: keyLine(options),
   };
-  return signReceipt(receipt, options);
+  return { receipt, sealed: signReceipt(receipt, options) };
 }
 
 function keyLine({ key }: SealOptions): string {

@@ -33,7 +33,7 @@ import { REOPENED, earlierReceiptsIn, withdrawReceipt, type EarlierReceipt } fro
 import type { VerifierEvents } from '../durability/verify-blocks.ts';
 
 /** Property of the journal. */
-const LEFT_OUT = 'hasLeftOut';
+export const LEFT_OUT = 'hasLeftOut';
 
 export type { OpenTransfer } from './open-transfer.ts';
 
@@ -335,6 +335,7 @@ export class Transfer {
         listing: LISTING_COUNT_MAX,
       },
       encodings: ['zstd', 'gzip'],
+      holdsDigests: this.target.store !== undefined,
     };
   }
 }

@@ -23,7 +23,8 @@ const RANGE_WORK = 16;
 
 /**
  * Writes one block whose digest has been checked. The caller leaves `bytes` alone until it resolves.
- * @param block.bytes exactly the block, as long as it was when the request came.
+ * @param block.bytes exactly the block, as long as it was when the request came; or how many there are, where
+ * the target holds them under their digest already.
  * @param block.digest 32 bytes, of `bytes`.
  * @param block.unreadable its unreadable areas, recorded with the block.
  * @param block.isFlushed resolve only once the block is durable.
@@ -34,7 +35,7 @@ export async function writeBlock(
   transfer: Transfer,
   block: {
     index: BlockIndex;
-    bytes: Buffer;
+    bytes: Buffer | { readonly length: number };
     digest: Buffer;
     unreadable?: readonly Area[];
     isFlushed: boolean;
@@ -43,7 +44,8 @@ export async function writeBlock(
   const { index, bytes, digest, unreadable = [] } = block;
   const open = transfer.writable();
   const offset = offsetOf(index, open.geometry);
-  refuseFilledAreas(bytes, unreadable, offset);
+  const sent = Buffer.isBuffer(bytes) ? bytes : undefined;
+  if (sent !== undefined) refuseFilledAreas(sent, unreadable, offset);
   refuseTooManyAreas(open, index, unreadable);
   let isNew = false;
   let { resizeCount } = open;
@@ -54,15 +56,12 @@ export async function writeBlock(
     if (bytes.length !== lengthOf(index, open.geometry)) {
       throw lengthMismatch(lengthOf(index, open.geometry), bytes.length);
     }
-    await refuseOtherBytes(transfer, open, { index, bytes, unreadable });
+    if (sent !== undefined) await refuseOtherBytes(transfer, open, { index, bytes: sent, unreadable });
     isNew = open.table.stateOf(index) === 'absent';
     ({ resizeCount } = open);
-    return await writeNeeded(
-      open,
-      [index, 1],
-      { digestOf: () => digest, unreadable },
-      async () => await transfer.target.write(bytes, offset),
-    );
+    return await writeNeeded(open, [index, 1], { digestOf: () => digest, unreadable }, async () => {
+      if (sent !== undefined) await transfer.target.write(sent, offset, digest);
+    });
   });
   if (block.isFlushed) {
     await flushTo(open, written.generation, written.epoch);

@@ -192,7 +192,7 @@ export class HttpReceiver implements ReceiverClient {
 
   async copyBlock(
     { index, bytes, digest, algorithm }: OutgoingBlock,
-    from: number,
+    from: number | undefined,
     signal: AbortSignal,
   ): ReturnType<ReceiverClient['copyBlock']> {
     const body = JSON.stringify({

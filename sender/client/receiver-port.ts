@@ -98,8 +98,11 @@ export interface ReceiverClient {
   readBlock(index: number, signal: AbortSignal): Promise<Buffer>;
   /** Resolves when written; {@link ResponseInfo} tells later when it is durable. */
   putBlock(block: OutgoingBlock, signal: AbortSignal): Promise<BlockResult>;
-  /** As {@link putBlock}, without its bytes: `from` has the same and is durable. */
-  copyBlock(block: OutgoingBlock, from: number, signal: AbortSignal): Promise<BlockResult>;
+  /**
+   * As {@link putBlock}, without its bytes: `from` has the same and is durable; undefined: the target finds
+   * them by their digest.
+   */
+  copyBlock(block: OutgoingBlock, from: number | undefined, signal: AbortSignal): Promise<BlockResult>;
   zero(ranges: readonly Range[], signal: AbortSignal): Promise<ZeroResult>;
   flush(signal: AbortSignal): Promise<void>;
   /** `verifying`: to be asked again. */

@@ -159,6 +159,8 @@ export function parseTransferStatus({ body }: { body: Buffer }): TransferStatus 
       listing: countIn(limits, 'listing'),
     },
     encodings: textsIn(encodings),
+    // Of others they have to be sent.
+    holdsDigests: status['holdsDigests'] === true,
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * Has blocks copied on the target whose bytes another durable block there holds already. Only one attempt
- * is made: whatever it fails of, the block is sent instead, and sending decides about the failure.
+ * Has blocks copied on the target whose bytes another durable block there holds already. A target that holds
+ * blocks under their digests is asked for each of them. Only one attempt is made: whatever it fails of, the
+ * block is sent instead, and sending decides about the failure.
  */
 import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
@@ -29,6 +30,8 @@ const DECAY = 0.8;
 export interface BlockCopierOptions {
   readonly transferId: string;
   readonly geometry: Geometry;
+  /** The target finds blocks by their digests, of whatever disk. */
+  readonly holdsDigests: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -54,7 +57,7 @@ export class BlockCopier {
 
   /** @param digest of each of these blocks, which are durable. */
   noteDurable(ranges: readonly Range[], digest: Buffer): void {
-    if (this.#isOff) return;
+    if (this.#isOff || this.#options.holdsDigests) return;
     for (const index of indexesOf(ranges)) if (this.#isWhole(index)) this.#durable.add(digest, index);
   }
 
@@ -79,11 +82,11 @@ export class BlockCopier {
    * @throws the signal's reason, and anything but a TransferError.
    */
   async copy(lane: ReceiverClient, block: ReadBlock): Promise<OwedBlocks | undefined> {
-    const { clock, signal, transferId } = this.#options;
+    const { clock, signal, transferId, holdsDigests } = this.#options;
     const { index, digest } = block;
-    if (this.#isOff || block.unreadable.length > 0 || !this.#isWhole(index)) return undefined;
-    const from = this.#durable.lookUp(digest);
-    if (from === undefined || from === index || !this.#isWorthIt()) return undefined;
+    if (this.#isOff || block.unreadable.length > 0) return undefined;
+    const from = holdsDigests ? undefined : this.#candidateFor(block);
+    if (!holdsDigests && from === undefined) return undefined;
     using _turn = await this.#copies.take(signal);
     const startMs = clock.monotonicMs();
     try {
@@ -103,6 +106,13 @@ export class BlockCopier {
       this.#noteRefusal(error);
       return undefined;
     }
+  }
+
+  /** @returns another block that probably has the same bytes, if copying it pays. */
+  #candidateFor({ index, digest }: ReadBlock): number | undefined {
+    if (!this.#isWhole(index)) return undefined;
+    const from = this.#durable.lookUp(digest);
+    return from === undefined || from === index || !this.#isWorthIt() ? undefined : from;
   }
 
   #noteCopied(startMs: number): void {
@@ -129,6 +139,8 @@ export class BlockCopier {
   #noteRefusal({ code, kind }: TransferError): void {
     // A receiver that does not know the request, or must not carry it out, will not learn it in this run.
     if (kind === 'refused' && code !== 'block-absent') this.#isOff = true;
+    // Nothing was promised: most blocks of a new disk are not there.
+    if (this.#options.holdsDigests) return;
     if (++this.#refusals >= REFUSALS_MAX) this.#isOff = true;
   }
 }

@@ -202,6 +202,7 @@ function makeTransmission(
     supply,
     geometry,
     transferId: status.transferId,
+    holdsDigests: status.holdsDigests,
     sealed,
     recorded: new RecordedAreas(status, geometry),
     recordedCount: status.blocks.durable + status.blocks.verified,

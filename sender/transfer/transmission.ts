@@ -40,6 +40,8 @@ export interface TransmissionOptions {
   /** The size of a source that has not ended may still change. */
   readonly geometry: Geometry;
   readonly transferId: string;
+  /** The target finds blocks by their digests. */
+  readonly holdsDigests: boolean;
   /** Nothing may be sent, only compared: blocks that differ are noted here. undefined: it is open. */
   readonly sealed: FlaggedBlocks | undefined;
   readonly recorded: RecordedAreas;

@@ -1,6 +1,7 @@
 /**
  * One connection of the sender, like http-receiver.ts: its requests, and how it handles the responses.
  */
+import assert from 'node:assert/strict';
 import { DIGEST_BYTES } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockCountOf } from '../../common/geometry.ts';
@@ -120,9 +121,10 @@ export class SimClient implements ReceiverClient {
 
   async copyBlock(
     { index, bytes, digest, algorithm }: OutgoingBlock,
-    from: number,
+    from: number | undefined,
     signal: AbortSignal,
   ): ReturnType<ReceiverClient['copyBlock']> {
+    assert(from !== undefined, 'its disk holds no digests');
     const asked: Request = { kind: 'copy', from, to: index, digest: Buffer.from(digest) };
     const answer = await this.#ask(asked, signal);
     return parseBlockResult(answer, { index, lengthBytes: bytes.length, digest, algorithm });

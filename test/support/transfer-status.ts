@@ -36,4 +36,5 @@ export const STATUS: TransferStatus = {
   readBack: null,
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd', 'gzip'],
+  holdsDigests: false,
 };

@@ -42,6 +42,7 @@ const STATUS: TransferStatus = {
   readBack: 'direct',
   limits: { connections: 256, zeroRanges: 4096, listing: 65_536 },
   encodings: ['zstd'],
+  holdsDigests: true,
 };
 const CLAIM = {
   size: 10_000_001,

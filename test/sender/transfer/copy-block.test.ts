@@ -22,16 +22,17 @@ function blockAt(index: number, more: Partial<ReadBlock> = {}): ReadBlock {
 /** A copier that knows of block 3, and a receiver that takes `ms` for a copy, or refuses it. */
 class Scene {
   readonly clock = new FakeClock();
-  readonly asked: [number, number][] = [];
+  readonly asked: [number | undefined, number][] = [];
   readonly end = new AbortController();
   readonly copier: BlockCopier;
   transferId = 't';
   ms = 10;
   failure: ErrorCode | undefined;
 
-  constructor() {
+  constructor(holdsDigests = false) {
     const { clock, end } = this;
-    this.copier = new BlockCopier({ transferId: 't', geometry: GEOMETRY, clock, signal: end.signal });
+    const signal = end.signal;
+    this.copier = new BlockCopier({ transferId: 't', geometry: GEOMETRY, holdsDigests, clock, signal });
     this.copier.noteDurable([[3, 1]], blockAt(3).digest);
   }
 
@@ -149,4 +150,23 @@ test('a result of another transfer does not count; an abort ends it', async () =
   scene.failure = 'connection-failed';
   scene.end.abort(new TransferError('interrupted', 'interrupted'));
   await assert.rejects(scene.copy(blockAt(6)), { code: 'interrupted' });
+});
+
+test('a target that finds blocks by their digests is asked for each, whatever that takes', async () => {
+  const scene = new Scene(true);
+  for (let at = 0; at < 30; at++) await scene.send(1);
+  scene.failure = 'block-absent';
+  const all = Array.from({ length: 20 }, (_, index) => index);
+  for (const index of all) assert.equal(await scene.copy(blockAt(index)), undefined);
+  scene.failure = undefined;
+  assert.deepEqual((await scene.copy(blockAt(100)))?.ranges, [[100, 1]], 'the short block, too');
+  assert.equal(await scene.copy(blockAt(5, { unreadable: [[5 * BLOCK_BYTES, 512]] })), undefined);
+  assert.deepEqual(
+    scene.asked,
+    [...all, 100].map((index) => [undefined, index]),
+  );
+  scene.failure = 'bad-request';
+  assert.equal(await scene.copy(blockAt(5)), undefined);
+  assert.equal(await scene.copy(blockAt(6)), undefined);
+  assert.equal(scene.asked.length, 22, 'it does not know the request');
 });
