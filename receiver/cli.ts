@@ -10,6 +10,7 @@ import { usageErrorOf } from '../common/usage-error.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import type { PullOptions } from './pull/pull.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
+import { refuseForStores } from './store-arguments.ts';
 import { addPullOptions, namesSource, readPull, refuseWithoutSource } from './pull-arguments.ts';
 import { memoryBytesMinOf } from './transfer/memory-budget.ts';
 
@@ -28,6 +29,8 @@ export interface ReceiveOptions {
   readonly allowSigners: string | undefined;
   /** Of the targets that are files. */
   readonly format: FormatChoice;
+  /** Of the targets in an object store; undefined: as its tools say, or Amazon S3. */
+  readonly s3Endpoint: string | undefined;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   /** The question before progress is discarded is answered. */
@@ -181,7 +184,10 @@ export function makeCommand(print: (text: string) => void): Command {
         '       ddt-receive --check-receipt <file> <disk>\n' +
         '       ddt-receive --relay <[host:]port>',
     )
-    .argument('[target...]', 'block device, file (created when absent, never under /dev), nbd:// or rbd:')
+    .argument(
+      '[target...]',
+      'block device, file (created when absent, never under /dev), nbd://, rbd: or s3://',
+    )
     .option(
       '--listen <[host:]port>',
       'address to listen on; without a host all addresses, IPv4 and IPv6; port 0 picks a free one',
@@ -197,10 +203,11 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--read-ticket-file <file>', 'write a ticket here that allows only to read, mode 0600')
     .option('--allow-signers <file>', "accept tokens signed by these ssh keys (ssh's allowed_signers format)")
     .option('--format <how>', 'of a file: auto, raw, qcow2, vmdk, vhdx, vdi', 'auto')
+    .option('--s3-endpoint <url>', 'of the object store, where it is not Amazon S3')
     .option('--overwrite-target', "the target's present content may be destroyed")
     .option('--discard-transfer', 'forget an earlier transfer onto this target')
     .option('--yes', 'discard its progress without asking')
-    .option('--update', 'open a sealed copy again: the sender sends what differs')
+    .option('--update', 'open a sealed copy again: what differs is sent')
     .option('--adopt', 'read what the target holds, so that only differences are sent')
     .option('--check-receipt <file>', 'compare the disk with this receipt of ddt-send --receipt')
     .option('--signer <key>', 'the key that has to have signed it: SHA256:… or ssh-ed25519 …')
@@ -270,6 +277,7 @@ function refuseContradictions(options: ReceiveOptions): void {
       hint: HELP_HINT,
     });
   }
+  refuseForStores(options);
   const [one, other] = given;
   if (one !== undefined && other !== undefined && !(one === '--discard-transfer' && other === '--adopt')) {
     throw new TransferError('usage', `${one} cannot be combined with '${other}'`, { hint: HELP_HINT });
@@ -306,6 +314,7 @@ function readOptions(
     readTicketFile: text('readTicketFile'),
     allowSigners: text('allowSigners'),
     format: parseFormat(text('format') ?? ''),
+    s3Endpoint: text('s3Endpoint'),
     overwriteTarget: raw['overwriteTarget'] === true,
     discardTransfer: raw['discardTransfer'] === true,
     isConfirmed: raw['yes'] === true,

@@ -2,7 +2,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../common/clock.ts';
-import { DIGESTS } from '../common/digest/digest.ts';
+import { DIGESTS, SHA256 } from '../common/digest/digest.ts';
 import type { TransferError } from '../common/errors.ts';
 import type { Trouble } from '../common/hooks.ts';
 import type { ReceiveOptions } from './cli.ts';
@@ -12,6 +12,7 @@ import type { Log } from './console/log.ts';
 import { ReceiptKeeper } from './keep-receipt.ts';
 import { pathOf } from './privileges.ts';
 import { takeTarget, type LostProgress, type TakenTarget } from './take-target.ts';
+import { tendStore } from './tend-store.ts';
 import { transferEvents } from './transfer-events.ts';
 import { planAdoption, startAdoption } from './transfer/adopt.ts';
 import type { SharedMemory } from './transfer/memory-budget.ts';
@@ -96,6 +97,7 @@ async function openServed(
   const transfer = makeTransfer(taken, options, { ...context, log, activity, watch, onJournalBroken });
   watch?.opened({ transfer, activity, failure: () => failing.error });
   stack.defer(async () => await stopWork(transfer));
+  stack.use(await tendStore(transfer, { clock: context.clock, log }));
   await resume(transfer, options);
   const folderPath = dirname(transfer.journal.path);
   const folder = stack.use(await open(folderPath, 'r'));
@@ -136,7 +138,8 @@ function makeTransfer(
     connectionsMax: options.maxConnections,
     isReadBack: options.isReadBack,
     clock,
-    digests: DIGESTS,
+    // Those are the names of its blocks.
+    digests: target.store === undefined ? DIGESTS : [SHA256],
     events: {
       ...transferEvents(path, {
         log,

@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { DiskPlace } from '../common/disk/disk-places.ts';
 import { describeDisk, openDisk } from '../common/disk/open-disk.ts';
-import { errnoOf } from '../common/errors.ts';
+import { TransferError, errnoOf } from '../common/errors.ts';
 import { isNbdUri, parseNbdUri } from '../common/nbd/nbd-uri.ts';
 import { chooseFormat, type FormatChoice, type ImageFormat } from '../common/nbd/image-format.ts';
 import {
@@ -17,6 +17,7 @@ import {
   openUri,
   refuseFormat,
 } from '../common/nbd/open-image.ts';
+import { isStoreName, parseStoreName } from '../common/store/store-name.ts';
 import { shellWord } from '../common/text.ts';
 import { checkedDisk, checkedExport, type CheckedDisk } from './target/checked-disk.ts';
 import { deviceIdentityOf, findDevice } from './target/device-target.ts';
@@ -29,6 +30,7 @@ import { identityOf } from './target/target-safety.ts';
 /** What its journal's folder is named after: the same name on the command line finds it again. */
 export function targetPathOf(name: string): string {
   if (isNbdUri(name)) return parseNbdUri(name).name;
+  if (isStoreName(name)) return parseStoreName(name).name;
   return isRbdName(name) ? name : resolve(name);
 }
 
@@ -37,9 +39,11 @@ export interface FindOptions {
   readonly format: FormatChoice;
   /** Of the target that the journal of this name has begun with. */
   readonly recordedKind: string | undefined;
+  /** `--s3-endpoint`. */
+  readonly s3Endpoint: string | undefined;
 }
 
-const ANY: FindOptions = { format: 'auto', recordedKind: undefined };
+const ANY: FindOptions = { format: 'auto', recordedKind: undefined, s3Endpoint: undefined };
 
 /**
  * Finds out what is there and whether it may be written; changes nothing. The path is resolved here, once.
@@ -49,8 +53,13 @@ const ANY: FindOptions = { format: 'auto', recordedKind: undefined };
 export async function findTarget(
   name: string,
   stateDir: string,
-  { format, recordedKind } = ANY,
+  { format, recordedKind, s3Endpoint } = ANY,
 ): Promise<FoundTarget> {
+  if (isStoreName(name)) {
+    // What it needs takes a moment to load.
+    const { findStore } = await import('./target/store-target.ts');
+    return await findStore(name, { endpoint: s3Endpoint, environment: process.env });
+  }
   if (isNbdUri(name) || isRbdName(name)) {
     refuseFormat(name, format);
     return await findNbd(name);
@@ -85,6 +94,11 @@ function makeImage(path: string): (format: ImageFormat) => string {
 /** For reading only. @throws TransferError `target-refused`, `usage`. */
 export async function openToCheck(name: string, choice: FormatChoice): Promise<CheckedDisk> {
   const options = { isWritable: false, code: 'target-refused' } as const;
+  if (isStoreName(name)) {
+    throw new TransferError('usage', `${name} is a copy in an object store, not a disk`, {
+      hint: 'its manifest has its receipt: see docs/guide/object-store.md',
+    });
+  }
   if (isNbdUri(name) || isRbdName(name)) {
     refuseFormat(name, choice);
     const opened = isNbdUri(name) ? await openUri(name, options) : await openRbd(name, options);

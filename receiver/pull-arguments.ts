@@ -44,6 +44,7 @@ const OWN_OPTIONS = [
   '--advertise',
   '--state-dir',
   '--format',
+  '--s3-endpoint',
   '--overwrite-target',
   '--verify',
   '--max-connections',

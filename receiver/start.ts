@@ -16,6 +16,8 @@ import { makeApp } from './http/app.ts';
 import { Authenticator, SignatureChecks } from './http/auth.ts';
 import { Connections } from './http/connections.ts';
 import { serveAll } from './http/serve-all.ts';
+import { isStoreName, parseStoreName } from '../common/store/store-name.ts';
+import { keysInStore, type KeyPlace } from './identity/key-place.ts';
 import { loadOrMakeIdentity, loadOrMakeSigningKey, type ReceiverIdentity } from './identity/certificate.ts';
 import type { ReceiveOptions } from './cli.ts';
 import { RESPONSE_PROGRESS_TIMEOUT_MS } from './http/chunked-response.ts';
@@ -38,6 +40,7 @@ import { keepPresence } from './presence.ts';
 import { pathOf, type DropPrivileges } from './privileges.ts';
 import { refuseOverlaps } from './refuse-overlaps.ts';
 import { shareMemory } from './transfer/memory-budget.ts';
+import { keepForOthers } from './transfer/shared-transfer.ts';
 import type { Transfer } from './transfer/transfer.ts';
 import { summarize } from './transfer-summary.ts';
 
@@ -93,7 +96,7 @@ export async function startReceiver(
   await checkTicketFiles(options);
   const stateDir = resolve(options.stateDir ?? defaultStateDir());
   await prepareStateDir(stateDir);
-  const keys = await loadKeys(options, stateDir);
+  const keys = await loadKeysOf(options, stateDir);
   await refuseOverlaps(targets);
   await using stack = new AsyncDisposableStack();
   const sharedMemory = shareMemory(options.memoryBytes, targets.length);
@@ -110,6 +113,7 @@ export async function startReceiver(
   const ready = Promise.withResolvers<void>();
   const server = await listen(options, keys.identity, { fetch, connections, ready: ready.promise });
   const tickets = await issueTickets(options, { all, keys, server, clock });
+  for (const { transfer } of all) await keepForOthers(transfer);
   const privileges = await dropPrivileges({
     folders: all.map(({ folderPath, folder }) => ({ path: folderPath, folder })),
     probe: async () =>
@@ -295,14 +299,24 @@ function makeAuthenticator(
   });
 }
 
-async function loadKeys(options: ReceiveOptions, stateDir: string): Promise<Keys> {
+/** Copies in an object store have the keys there: any receiver of the store has the same. */
+async function loadKeysOf(options: ReceiveOptions, stateDir: string): Promise<Keys> {
+  const name = options.targets.find((target) => isStoreName(target));
+  if (name === undefined) return await loadKeys(options, stateDir);
+  const { ObjectStore } = await import('../common/store/object-store.ts');
+  const access = { endpoint: options.s3Endpoint, environment: process.env };
+  await using store = await ObjectStore.open(parseStoreName(name), access);
+  return await loadKeys(options, keysInStore(store));
+}
+
+async function loadKeys(options: ReceiveOptions, place: KeyPlace | string): Promise<Keys> {
   const { tlsCert, tlsKey, allowSigners } = options;
   const signers = allowSigners === undefined ? [] : await loadAllowedSigners(allowSigners);
-  const identity = await loadOrMakeIdentity(stateDir, {
+  const identity = await loadOrMakeIdentity(place, {
     ...(tlsCert === undefined ? {} : { certificatePath: tlsCert }),
     ...(tlsKey === undefined ? {} : { keyPath: tlsKey }),
   });
-  return { identity, key: await loadOrMakeSigningKey(stateDir), signers };
+  return { identity, key: await loadOrMakeSigningKey(place), signers };
 }
 
 /** On every address, IPv6 included where the machine has it, unless the operator names one. */

@@ -19,6 +19,7 @@ import { refuseContent, type FoundTarget } from './target/found-target.ts';
 import { identityDifference } from './target/target-identity.ts';
 import { refusal } from './target/target-safety.ts';
 import type { Target } from './target/target.ts';
+import { propertiesOf } from './transfer/shared-transfer.ts';
 import { recordOf, recordedIdentity } from './transfer/target-record.ts';
 
 export interface TakenTarget extends AsyncDisposable {
@@ -36,6 +37,8 @@ export interface TakenTarget extends AsyncDisposable {
 export interface TakeOptions {
   readonly target: string;
   readonly format: FormatChoice;
+  /** Of a target in an object store. */
+  readonly s3Endpoint: string | undefined;
   readonly overwriteTarget: boolean;
   readonly discardTransfer: boolean;
   /** What the target holds is taken over: it may be overwritten where the source differs. */
@@ -63,20 +66,26 @@ export async function takeTarget(options: TakeOptions, stateDir: string): Promis
   await using inspected = new AsyncDisposableStack();
   await using stack = new AsyncDisposableStack();
   const find: Find = async (recordedKind) => {
-    const { target, format } = options;
-    return inspected.use(await findTarget(target, stateDir, { format, recordedKind }));
+    const { target, format, s3Endpoint } = options;
+    return inspected.use(await findTarget(target, stateDir, { format, recordedKind, s3Endpoint }));
   };
   const { found, match } = options.discardTransfer
     ? await takeAnew(options, stateDir, find)
     : await takeAgain(options, stateDir, find);
-  const { journal } = match;
+  let { journal } = match;
   stack.defer(() => journal.close());
-  const isResumed = journal.property('claim') !== undefined;
-  if (isResumed) refuseOther(journal, found);
+  const hasBegun = journal.property('claim') !== undefined;
+  if (hasBegun) refuseOther(journal, found);
   const isAllowed = options.overwriteTarget || options.isAdoption;
-  if (!isAllowed && !(isResumed && isSurelyResumed(match))) refuseContent(found);
+  if (!isAllowed && !(hasBegun && isSurelyResumed(match))) refuseContent(found);
   const { target, places } = await found.open();
   stack.defer(async () => await target.close());
+  if (target.store !== undefined) {
+    const record = await target.store.join(options.discardTransfer);
+    if (journal.property('transferId') !== record.transferId) journal = await replaceJournal(journal);
+    journal.setProperties({ ...recordOf(target.identity, []), ...propertiesOf(record) });
+  }
+  const isResumed = journal.property('claim') !== undefined;
   if (!isResumed && journal.property('targetIdentity') !== undefined) {
     // Nothing was written yet: whatever has this name now is the target.
     journal.setProperties(recordOf(target.identity, found.content));
@@ -91,6 +100,13 @@ export async function takeTarget(options: TakeOptions, stateDir: string): Promis
     begunAs: isResumed && match.begunAs !== found.identity.path ? match.begunAs : undefined,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };
+}
+
+/** The transfer is that of the store, which any receiver may have begun: this journal is of another one. */
+async function replaceJournal(journal: SqliteJournal): Promise<SqliteJournal> {
+  journal.close();
+  await removeJournal(journal.path);
+  return await openJournal(journal.path);
 }
 
 /** @param recordedKind of the target that the journal of this name has begun with. */

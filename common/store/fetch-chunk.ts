@@ -21,7 +21,10 @@ export interface TakeChunk {
 /** A part that begins after the end. */
 const RANGE_NOT_SATISFIABLE = 416;
 
-/** @returns `equal` where it is there and has its length; its bytes are not compared. @throws S3Error, Error. */
+/**
+ * @returns `equal` where it is there and has its length; its bytes are not compared.
+ * @throws S3Error, Error.
+ */
 export async function fetchChunk(
   client: S3Client,
   key: string,

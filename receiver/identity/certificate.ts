@@ -1,6 +1,6 @@
 /**
  * Who the receiver is: its TLS key and certificate, and the key that signs tokens and receipts, made once in
- * the state folder. The only importer of @peculiar/x509.
+ * the place of its keys. The only importer of @peculiar/x509.
  */
 import {
   createPrivateKey,
@@ -10,23 +10,22 @@ import {
   X509Certificate,
   type KeyObject,
 } from 'node:crypto';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { systemClock } from '../../common/clock.ts';
 import type * as X509 from '@peculiar/x509';
-import { writeFileDurably } from '../../common/io/durable-file.ts';
 import { weakFolderAbove } from '../../common/io/strict-modes.ts';
 import { TransferError } from '../../common/errors.ts';
 import { makeSigningKey, SEED_BYTES, type SigningKey } from '../../common/trust/ssh-signature.ts';
 import { pinOfPublicKey } from '../../common/trust/ticket.ts';
-import { makeSecret, readIfThere, readSecret } from './secret-file.ts';
-import { refuser, stateWriteError, type Refuse } from './state-dir.ts';
+import { keysInFolder, type KeyPlace } from './key-place.ts';
+import { readIfThere, readSecret } from './secret-file.ts';
+import { refuser, type Refuse } from './state-dir.ts';
 
 /** P-256 rather than Ed25519, which older TLS libraries of curl lack. */
 const CURVE = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const DAY_MS = 86_400_000;
 /** A hundred years: only the pin counts, and it must not expire. */
 const VALIDITY_MS = 36_525 * DAY_MS;
-const PUBLIC_MODE = 0o644;
 /** Anyone who connects reads it: it names neither the program nor the machine. No client looks at it. */
 const CERTIFICATE_NAME = 'server';
 
@@ -46,17 +45,16 @@ interface PairFiles {
 }
 
 /**
- * The operator's own key and certificate, or those of the state folder, created there when absent.
- * @param stateDir prepared.
- * @throws TransferError `state-refused` or `no-space` for files of the state folder, `usage` for the
- * operator's.
+ * The operator's own key and certificate, or those of the place, created there when absent.
+ * @param place a state folder by its path, prepared.
+ * @throws TransferError `state-refused` or `no-space` for those of the place, `usage` for the operator's.
  */
 export async function loadOrMakeIdentity(
-  stateDir: string,
+  place: KeyPlace | string,
   options: { certificatePath?: string; keyPath?: string } = {},
 ): Promise<ReceiverIdentity> {
   const { certificatePath, keyPath } = options;
-  if (certificatePath === undefined && keyPath === undefined) return loadOrMakeOwn(stateDir);
+  if (certificatePath === undefined && keyPath === undefined) return loadOrMakeOwn(placeOf(place));
   if (certificatePath === undefined || keyPath === undefined) {
     const [given, lacking] = keyPath === undefined ? ['cert', 'key'] : ['key', 'cert'];
     throw new TransferError('usage', `cannot use --tls-${given} alone: --tls-${lacking} is missing`, {
@@ -75,16 +73,18 @@ export async function loadOrMakeIdentity(
 }
 
 /**
- * The key that signs tokens and receipts, created in the state folder when absent.
+ * The key that signs tokens and receipts, created there when absent.
+ * @param where as for {@link loadOrMakeIdentity}.
  * @throws TransferError `state-refused`, `no-space`.
  */
-export async function loadOrMakeSigningKey(stateDir: string): Promise<SigningKey> {
-  const path = join(stateDir, 'signing-key');
-  const hint = `restore it from a backup, or remove it and print new tickets: rm ${path}`;
-  const refuse = refuser('state-refused', `cannot use the signing key ${path}`, hint);
+export async function loadOrMakeSigningKey(where: KeyPlace | string): Promise<SigningKey> {
+  const place = placeOf(where);
+  const name = 'signing-key';
+  const hint = `restore it from a backup, or remove it and print new tickets: ${place.removal([name])}`;
+  const refuse = refuser('state-refused', `cannot use the signing key ${place.pathOf(name)}`, hint);
   const text =
-    (await readSecret(path, refuse)) ??
-    (await makeSecret(path, `${randomBytes(SEED_BYTES).toString('base64')}\n`, refuse));
+    (await place.readSecret(name, refuse)) ??
+    (await place.makeSecret(name, `${randomBytes(SEED_BYTES).toString('base64')}\n`, refuse));
   const seed = Buffer.from(text, 'base64');
   const isWhole = seed.length === SEED_BYTES && seed.toString('base64') === text.trim();
   return isWhole ? makeSigningKey(seed) : refuse('it is damaged');
@@ -104,21 +104,30 @@ export function pinOfCertificate(pem: string): string {
  * The key is created first, and only once however many receivers start at the same time. The certificate can
  * be made again from it, with the same pin. So no crash leaves a pair that does not match.
  */
-async function loadOrMakeOwn(stateDir: string): Promise<ReceiverIdentity> {
-  const certificatePath = join(stateDir, 'tls-cert.pem');
-  const keyPath = join(stateDir, 'tls-key.pem');
+async function loadOrMakeOwn(place: KeyPlace): Promise<ReceiverIdentity> {
+  const [certificateName, keyName] = ['tls-cert.pem', 'tls-key.pem'];
+  const certificatePath = place.pathOf(certificateName);
+  const keyPath = place.pathOf(keyName);
   const hint =
     `restore both files from a backup, or remove both for a new identity, ` +
-    `which invalidates all earlier tickets: rm -f ${certificatePath} ${keyPath}`;
+    `which invalidates all earlier tickets: ${place.removal([certificateName, keyName])}`;
   const files = describePair(certificatePath, keyPath, 'state-refused', hint);
   // In this order: a certificate that another receiver has just created comes after its key.
-  const certificatePem = await readIfThere(certificatePath, files.refuseCertificate);
-  let keyPem = await readSecret(keyPath, files.refuseKey);
+  let certificatePem = await place.readPublic(certificateName, files.refuseCertificate);
+  let keyPem = await place.readSecret(keyName, files.refuseKey);
   if (keyPem === undefined && certificatePem !== undefined) {
     return files.refuseKey(`it is missing, but its certificate ${certificatePath} exists`);
   }
-  keyPem ??= await makeSecret(keyPath, makeKeyPem(), files.refuseKey);
-  return checkPair(files, certificatePem ?? (await makeCertificate(files, keyPem)), keyPem);
+  keyPem ??= await place.makeSecret(keyName, makeKeyPem(), files.refuseKey);
+  if (certificatePem === undefined) {
+    certificatePem = await makeCertificate(files, keyPem);
+    await place.writePublic(certificateName, certificatePem);
+  }
+  return checkPair(files, certificatePem, keyPem);
+}
+
+function placeOf(place: KeyPlace | string): KeyPlace {
+  return typeof place === 'string' ? keysInFolder(place) : place;
 }
 
 function describePair(
@@ -164,19 +173,13 @@ function makeKeyPem(): string {
   return privateKey.export({ type: 'pkcs8', format: 'pem' });
 }
 
-/** Creates the certificate of a key; one that another receiver made meanwhile has the same pin. */
+/** The certificate of a key; one that another receiver made meanwhile has the same pin. */
 async function makeCertificate(files: PairFiles, keyPem: string): Promise<string> {
   const key = parseKey(files, keyPem);
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
     return files.refuseKey('its certificate is missing, and can only be made again for a P-256 key');
   }
-  const pem = await selfSign(key);
-  try {
-    await writeFileDurably(files.certificatePath, pem, PUBLIC_MODE);
-  } catch (error) {
-    throw stateWriteError(dirname(files.certificatePath), error);
-  }
-  return pem;
+  return await selfSign(key);
 }
 
 /** Version 3 with a random serial number (RFC 5280), for clients that check more than the pin. */

@@ -147,6 +147,7 @@ export class SqliteJournal implements Journal {
   }
 
   close(): void {
+    if (!this.#db.isOpen) return;
     try {
       // SQLite does this itself only where the process still has the right to the path.
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');

@@ -143,7 +143,7 @@ export const PROVING: readonly Mutant[] = [
   {
     name: 'a transfer is resumed on another target than its own',
     file: 'receiver/take-target.ts',
-    edits: [['  if (isResumed) refuseOther', '  if (!isResumed) refuseOther']],
+    edits: [['  if (hasBegun) refuseOther', '  if (!hasBegun) refuseOther']],
     tests: RECEIVE_TESTS,
   },
   {

@@ -17,6 +17,7 @@ const DEFAULTS: ReceiveOptions = {
   readTicketFile: undefined,
   allowSigners: undefined,
   format: 'auto',
+  s3Endpoint: undefined,
   overwriteTarget: false,
   discardTransfer: false,
   isConfirmed: false,
@@ -181,6 +182,7 @@ test('every option is accepted before and after the target', () => {
     readTicketFile: undefined,
     allowSigners: 'allowed_signers',
     format: 'raw',
+    s3Endpoint: undefined,
     overwriteTarget: true,
     discardTransfer: true,
     isConfirmed: true,
@@ -304,7 +306,7 @@ test('help goes to standard output, fits 80 columns, splits no word and names ev
   const names = ['listen', 'advertise', 'state-dir', 'list', 'ticket-file', 'overwrite-target', 'once'];
   names.push('yes', 'update', 'adopt', 'check-receipt', 'ssh', 'program', 'remote-program', 'remote-dir');
   names.push('keep', 'bwlimit', 'compress', 'connections', 'block-size', 'on-read-error', 'digest');
-  names.push('retry-for', 'progress');
+  names.push('retry-for', 'progress', 's3-endpoint');
   names.push('discard-transfer', 'max-connections', 'memory', 'log', 'tls-cert', 'tls-key', 'curl-help');
   for (const name of names) assert.match(help(), new RegExp(`^ {2}--${name}\\b`, 'm'));
   const words = help().replaceAll(/\s+/g, ' ');

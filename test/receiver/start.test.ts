@@ -32,6 +32,7 @@ async function startOn(
     readTicketFile: undefined,
     allowSigners: undefined,
     format: 'auto',
+    s3Endpoint: undefined,
     overwriteTarget: false,
     discardTransfer: false,
     isConfirmed: false,

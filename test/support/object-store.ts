@@ -1,7 +1,9 @@
 /** Stores in a real Ceph, through its gateway, and what only a test does to one. */
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { AwsV4Signer } from 'aws4fetch';
-import { ObjectStore } from '../../common/store/object-store.ts';
+import { DIGEST_BYTES } from '../../common/digest/digest.ts';
+import { ObjectStore, type StoredCopy } from '../../common/store/object-store.ts';
 import { parseStoreName } from '../../common/store/store-name.ts';
 import type { CephGateway } from './ceph.ts';
 
@@ -53,4 +55,24 @@ async function request(
   const { url, headers } = await signer.sign();
   const response = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
   assert(response.ok, `${method} ${path}: ${response.status} ${await response.text()}`);
+}
+
+/** Everything of the store, in the order of keys. */
+export async function keysIn(store: ObjectStore, folder = ''): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(folder)) keys.push(key);
+  return keys;
+}
+
+/** The disk of a sealed copy, chunk by chunk as its manifest says, each compared with its digest. */
+export async function storedDisk(store: ObjectStore, copy: StoredCopy): Promise<Buffer> {
+  const { receipt, digests } = await store.readCopy(copy);
+  const disk = Buffer.alloc(receipt.size);
+  for (let index = 0; index < receipt.blockCount; index++) {
+    const digest = digests.subarray(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES);
+    const block = disk.subarray(index * receipt.blockSize, (index + 1) * receipt.blockSize);
+    const isZeros = hash('sha256', block, 'buffer').equals(digest);
+    if (!isZeros) assert.equal(await store.readChunk(block, digest), 'equal', `block ${index}`);
+  }
+  return disk;
 }
