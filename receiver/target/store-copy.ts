@@ -24,7 +24,7 @@ import type { BlockMap, CopyToSeal, TargetStore } from './target.ts';
 const QUESTIONS_MAX = 32;
 /** A collection deletes what has been condemned for a day: later than this it may have happened unseen. */
 const UNTENDED_MS_MAX = 12 * 3_600_000;
-const SWEEP_RETRY_SECONDS = 10;
+const SWEEP_RETRY_SECONDS = 5;
 
 export class StoreCopy implements TargetStore {
   readonly #store: ObjectStore;
@@ -223,7 +223,7 @@ export class StoreCopy implements TargetStore {
   #sweeping(): TransferError {
     const { store } = this.#store.name;
     const message = `blocks are being deleted from ${store}: the copy is sealed when that ends`;
-    return new TransferError('busy', message, { retryAfterSeconds: SWEEP_RETRY_SECONDS });
+    return new TransferError('in-use', message, { retryAfterSeconds: SWEEP_RETRY_SECONDS });
   }
 
   async #run<Result>(what: string, work: () => Promise<Result>): Promise<Result> {

@@ -98,7 +98,7 @@ export interface TargetStore {
   keep(record: Omit<OpenRecord, 'startedAt'>): Promise<void>;
   /**
    * Seals the copy. @returns blocks that are missing: then it is not sealed.
-   * @throws TransferError `busy` while chunks are being deleted.
+   * @throws TransferError `in-use` while chunks are being deleted.
    */
   seal(copy: CopyToSeal): Promise<readonly number[]>;
   /**

@@ -86,7 +86,7 @@ export async function sealTransfer(
   return { outcome: 'sealed', receipt: sealed };
 }
 
-/** A target that others see as sealed. @throws TransferError `incomplete`, `busy`, `io-error`, `no-space`. */
+/** A target that others see as sealed. @throws TransferError `incomplete`, `in-use`, `io-error`, `no-space`. */
 async function sealInStore(
   { id: transferId, target: { store } }: Transfer,
   { table, durability }: OpenTransfer,

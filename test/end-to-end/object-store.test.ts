@@ -4,24 +4,23 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { SealReceipt } from '../../common/protocol/protocol.ts';
-import type { ObjectStore } from '../../common/store/object-store.ts';
 import { startCeph, unlessCephGateway, type Ceph } from '../support/ceph.ts';
-import { keysIn, makeBucket, openStore, storeEnvironment, storedDisk } from '../support/object-store.ts';
+import { keysIn, makeBucket, storedDisk } from '../support/object-store.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import {
   KIB,
   MIB,
+  PROGRAMS,
   bounded,
   doneOf,
+  runReceiver,
+  runSender,
   sendAll,
-  startReceiver,
   startSender,
   until,
-  type Done,
-  type Receiver,
-  type ReceiverOptions,
 } from '../support/processes.ts';
-import { tempDir } from '../support/temp-dir.ts';
+import { runOk } from '../support/run.ts';
+import { STORE_BLOCK, storePlace } from '../support/store-place.ts';
 
 const skip = unlessCephGateway();
 const seed = freshSeed();
@@ -49,46 +48,9 @@ function makeDisk(): Buffer {
   return bytes;
 }
 
-interface Place extends AsyncDisposable {
-  readonly folder: string;
-  readonly store: ObjectStore;
-  readonly env: NodeJS.ProcessEnv;
-  /** @param name of the copy. */
-  receiver(name: string, options?: Partial<ReceiverOptions>): Promise<Receiver>;
-  /** @returns what was sent; the receiver is started and stopped for it. */
-  copy(name: string, disk: Buffer, ...options: readonly string[]): Promise<Done>;
-}
-
-async function place(prefix: string): Promise<Place> {
-  await using building = new AsyncDisposableStack();
-  const folder = building.use(await tempDir());
-  const store = building.use(await openStore(ceph.gateway, `s3://disks/${prefix}`));
-  const env = storeEnvironment(ceph.gateway);
-  const receiver: Place['receiver'] = async (name, options = {}) =>
-    await startReceiver({ folder: folder.path, target: `${store.name.store}#${name}`, env, ...options });
-  const copy: Place['copy'] = async (name, disk, ...options) => {
-    const source = join(folder.path, name);
-    await writeFile(source, disk);
-    await using running = await receiver(name);
-    const done = await sendAll(
-      '--block-size',
-      '64KiB',
-      ...options,
-      '--ticket-file',
-      running.ticketFile,
-      source,
-    );
-    assert.equal((await running.end('SIGTERM')).status, 0, running.process.stderr);
-    return done;
-  };
-  const parts = building.move();
-  const dispose = async (): Promise<void> => await parts.disposeAsync();
-  return { folder: folder.path, store, env, receiver, copy, [Symbol.asyncDispose]: dispose };
-}
-
 test('a disk is stored, and only what has changed is stored again', { skip }, async (t) => {
   t.diagnostic(`seed ${seed}`);
-  await using at = await place('changes');
+  await using at = await storePlace(ceph.gateway, 'changes');
   const disk = makeDisk();
   const receiptFile = join(at.folder, 'receipt.json');
   const first = await at.copy('web1', disk, '--receipt', receiptFile);
@@ -127,17 +89,76 @@ test('a disk is stored, and only what has changed is stored again', { skip }, as
   assert.equal((await keysIn(at.store, 'chunks/')).length, chunks.length + 1);
 });
 
+test('a pipe is stored, and two copies are served on one port', { skip }, async (t) => {
+  t.diagnostic(`seed ${seed}`);
+  await using at = await storePlace(ceph.gateway, 'pipes');
+  const disk = makeDisk();
+  const source = join(at.folder, 'source');
+  await writeFile(source, disk);
+  await using receiver = await at.receiver('web1', { more: ['s3://disks/pipes#web2'] });
+  const place = ['-c', 'cat "$1" | "$2" --block-size 64KiB - "$3"', 'sh', source];
+  for (const ticket of receiver.tickets) await runOk('sh', [...place, join(PROGRAMS, 'ddt-send'), ticket]);
+  const copies = await at.store.copies();
+  assert.deepEqual(
+    copies.map(({ name }) => name),
+    ['web1', 'web2'],
+  );
+  for (const copy of copies) assert((await storedDisk(at.store, copy)).equals(disk));
+});
+
+test('another source needs --discard-transfer, which costs no stored block', { skip }, async (t) => {
+  t.diagnostic(`seed ${seed}`);
+  await using at = await storePlace(ceph.gateway, 'discarded');
+  const disk = prng(seed).bytes(SIZE);
+  const [source, longer] = ['source', 'longer'].map((name) => join(at.folder, name)) as [string, string];
+  await writeFile(source, disk);
+  await writeFile(longer, Buffer.concat([disk, disk]));
+  await using receiver = await at.receiver('web1');
+  const options = [...STORE_BLOCK, '--ticket-file', receiver.ticketFile];
+  await using sender = await startSender([...options, '--bwlimit', '2M', source]);
+  await until('some durable blocks', async () => (await receiver.durableCount()) > 20);
+  sender.kill('SIGKILL');
+  await sender.ended;
+  const refused = await runSender([...options, longer]);
+  assert.equal(refused.status, 4, refused.stderr);
+  assert.match(refused.stderr, /this target belongs to another transfer.*--discard-transfer/s);
+  await receiver.end('SIGTERM');
+  const { ticket } = receiver;
+  await receiver.start({ options: ['--discard-transfer', '--yes'] });
+  assert.notEqual(receiver.ticket, ticket);
+  const done = await sendAll(...options, longer);
+  assert(done.blocksSent < 2 * BLOCKS - 20 && done.blocksTotal === 257, `${done.blocksSent} sent`);
+});
+
+test('what cannot be used is refused with a sentence, and the next step', { skip }, async () => {
+  await using at = await storePlace(ceph.gateway, 'refused');
+  const place = ['--listen', '127.0.0.1:0', '--state-dir', join(at.folder, 'state')];
+  const key = 'AWS_ACCESS_KEY_ID';
+  const s3 = 's3://disks#web1';
+  for (const [words, env, status, message] of [
+    [['s3://disks/x'], {}, 2, /the copy has no name\n.*hint: name it after a #.*s3:\/\/disks\/x#web1/],
+    [['s3://others#web1'], {}, 6, /cannot open s3:\/\/others: 404 NoSuchBucket.*\n.*make the bucket first/],
+    [[s3], { AWS_SECRET_ACCESS_KEY: 'x' }, 6, /403 SignatureDoesNotMatch.*\n.*check AWS_ACCESS_KEY_ID/],
+    [[s3], { [key]: 'x' }, 6, /403 InvalidAccessKeyId.*\n.*check AWS_ACCESS_KEY_ID/],
+    [['--s3-endpoint', 'http://127.0.0.1:1', s3], {}, 6, /cannot open s3:\/\/disks: connection refused/],
+    [['--s3-endpoint', 'ftp://x', s3], {}, 2, /cannot use the S3 endpoint 'ftp:\/\/x'/],
+  ] as const) {
+    const ended = await runReceiver([...place, ...words], { ...at.env, ...env });
+    assert.deepEqual([ended.status, message.test(ended.stderr)], [status, true], ended.stderr);
+  }
+});
+
 test(
   'a receiver is killed, and one with an empty state folder elsewhere continues with the same ticket',
   { skip },
   async (t) => {
     t.diagnostic(`seed ${seed}`);
-    await using at = await place('another');
+    await using at = await storePlace(ceph.gateway, 'another');
     const disk = prng(seed + 1).bytes(SIZE);
     const source = join(at.folder, 'source');
     await writeFile(source, disk);
     await using first = await at.receiver('db1');
-    const options = ['--block-size', '64KiB', '--progress', 'json', '--ticket-file', first.ticketFile];
+    const options = [...STORE_BLOCK, '--progress', 'json', '--ticket-file', first.ticketFile];
     await using sender = await startSender([...options, '--bwlimit', '4M', source]);
     await until('half of it', async () => (await first.durableCount()) > BLOCKS / 2);
     await first.end('SIGKILL');

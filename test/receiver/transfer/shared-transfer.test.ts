@@ -123,8 +123,8 @@ test('it is sealed in the store first; what is missing there is absent and sent 
   assert.deepEqual([transfer.sealed, open.table.countOf('absent')], [undefined, 2]);
   for (const index of [1, 2]) await putBlock(receiver, index, 1, true);
   await open.verifier?.settle();
-  store.failure = new TransferError('busy', 'it is being collected');
-  await assert.rejects(sealTransfer(transfer, seal, SEALING), { code: 'busy' });
+  store.failure = new TransferError('in-use', 'it is being collected');
+  await assert.rejects(sealTransfer(transfer, seal, SEALING), { code: 'in-use' });
   assert.equal(transfer.sealed, undefined);
   store.failure = undefined;
   const { outcome } = await sealTransfer(transfer, seal, SEALING);
