@@ -31,6 +31,8 @@ export class StoreCopy implements TargetStore {
   readonly #name: string;
   readonly #condemned = new CondemnedChunks();
   #map: BlockMap | undefined;
+  /** For a chunk that is stored again; made when there is one. */
+  #slabs: SlabPool | undefined;
   #record: OpenRecord | undefined;
   /** By the service's clock. */
   #tendedMs: number | undefined;
@@ -163,7 +165,9 @@ export class StoreCopy implements TargetStore {
 
   /** Stores a chunk again, which makes it younger than the list it is on. @returns whether it is there. */
   async #renew(digest: Buffer, lengthBytes: number): Promise<boolean> {
-    using slab = await new SlabPool({ slabSizeBytes: lengthBytes, slabCount: 1 }).take();
+    const { blockSizeBytes: slabSizeBytes } = this.#followed.geometry;
+    this.#slabs ??= new SlabPool({ slabSizeBytes, slabCount: 1 });
+    using slab = await this.#slabs.take();
     const bytes = slab.bytes.subarray(0, lengthBytes);
     if ((await this.#store.readChunk(bytes, digest)) !== 'equal') return false;
     await this.#store.replaceChunk(bytes, digest);
