@@ -67,14 +67,16 @@ export class StoreCopy implements TargetStore {
     return await this.#run('begin a copy in', async () => {
       await this.#store.begin();
       const found = await readOpenRecord(this.#store, this.#name);
-      const isRunning = found !== undefined && !isNew && !(await this.#isSealed(found.transferId));
-      this.#record = isRunning ? found : await this.#begin(found !== undefined);
+      const isOver = found !== undefined && (isNew || (await this.#isSealed(found.transferId)));
+      // What a receiver could not end that was killed.
+      if (isOver) await this.#end(found.transferId);
+      this.#record = found === undefined || isOver ? await this.#begin() : found;
       return this.#record;
     });
   }
 
   /** Of receivers that begin at the same time one is first, and the others follow it. */
-  async #begin(isReplacing: boolean): Promise<OpenRecord> {
+  async #begin(): Promise<OpenRecord> {
     const nowMs = await this.#store.nowMs();
     const record: OpenRecord = {
       transferId: randomUUID(),
@@ -84,9 +86,7 @@ export class StoreCopy implements TargetStore {
       hasLeftOut: false,
       ticketIssuedAt: Math.floor(nowMs / 1000),
     };
-    const bytes = encodeOpenRecord(record);
-    if (isReplacing) await this.#store.put(openKey(this.#name), bytes);
-    else await this.#store.putNew(openKey(this.#name), bytes);
+    await this.#store.putNew(openKey(this.#name), encodeOpenRecord(record));
     return (await readOpenRecord(this.#store, this.#name)) ?? record;
   }
 
@@ -141,6 +141,7 @@ export class StoreCopy implements TargetStore {
     });
   }
 
+  /** What is in the store for a running transfer only. */
   async #end(transferId: string): Promise<void> {
     await this.#store.delete(pendingKey(this.#name, transferId));
     // Another receiver may have begun another transfer.

@@ -86,7 +86,10 @@ export async function sealTransfer(
   return { outcome: 'sealed', receipt: sealed };
 }
 
-/** A target that others see as sealed. @throws TransferError `incomplete`, `in-use`, `io-error`, `no-space`. */
+/**
+ * For other receivers, if the target has any.
+ * @throws TransferError `incomplete`, `in-use`, `io-error`, `no-space`.
+ */
 async function sealInStore(
   { id: transferId, target: { store } }: Transfer,
   { table, durability }: OpenTransfer,

@@ -28,7 +28,7 @@ export const DISTRUSTING: readonly Mutant[] = [
   {
     name: '--signer is not compared',
     file: 'common/receipt/signed-receipt.ts',
-    edits: [[' && fingerprint !== wantedSigner)', ' && fingerprint === undefined)']],
+    edits: [[' && signed.fingerprint !== wantedSigner)', ' && signed.fingerprint === undefined)']],
     tests: SIGNATURE_TESTS,
   },
   {

@@ -92,8 +92,10 @@ test('what is damaged in the store is found, and healed by the next copy', { ski
   await using at = await storePlace(ceph.gateway, 'damaged');
   const disk = prng(seed).bytes(SIZE);
   await at.copy('web1', disk);
-  const keyOf = (index: number): string =>
-    `damaged/${at.store.chunkKey(hash('sha256', disk.subarray(index * BLOCK, (index + 1) * BLOCK), 'buffer'))}`;
+  const keyOf = (index: number): string => {
+    const block = disk.subarray(index * BLOCK, (index + 1) * BLOCK);
+    return `damaged/${at.store.chunkKey(hash('sha256', block, 'buffer'))}`;
+  };
   const damages = [Buffer.alloc(BLOCK, 1), disk.subarray(BLOCK, BLOCK + 7), Buffer.alloc(BLOCK + 1)];
   for (const [index, bytes] of damages.entries())
     await overwrite(ceph.gateway, { bucket: 'disks', key: keyOf(index), bytes });

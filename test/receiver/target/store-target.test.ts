@@ -183,7 +183,10 @@ test('a sealed copy ends its record, and nobody else has his ended', { skip }, a
   const parts = { receipt: '{}', signature: '', digests: Buffer.alloc(32) };
   const seal = async (copy: StoreCopy, id: string): Promise<void> =>
     assert.deepEqual(await copy.seal({ ...parts, transferId: id, sealedAt: '2026-11-29T14:30:00.000Z' }), []);
-  await store.put('sweep.json', Buffer.from(JSON.stringify({ renewedAt: new Date().toISOString() })));
+  await store.put(
+    'sweep.json',
+    Buffer.from(JSON.stringify({ renewedAt: new Date(await store.nowMs()).toISOString() })),
+  );
   await assert.rejects(seal(one, transferId), coded('in-use', { message: /blocks are being deleted/ }));
   assert.deepEqual(await keysIn(store, 'pending/'), [pendingKey('web1', transferId)]);
   await store.delete('sweep.json');

@@ -79,7 +79,7 @@ test('only a target that holds digests is asked without another block', async ()
   assert.deepEqual(outcomeOf(await ask(app, 0, Buffer.alloc(32, 1))), [400, 'bad-request']);
 });
 
-test('a claim is recorded for others before it is answered, and one of another receiver is followed', async () => {
+test('a claim is recorded before it is answered, and one of another receiver is followed', async () => {
   const target = new FakeStoreTarget();
   const { store } = target;
   await using receiver = await openTransfer({ target });
