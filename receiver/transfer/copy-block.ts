@@ -42,7 +42,7 @@ export async function takeHeldBlock(
 ): Promise<{ receipt: BlockResult; isNew: boolean }> {
   const open = transfer.writable();
   const what = `take block ${to} from what ${transfer.target.identity.path} holds`;
-  if (transfer.reopened !== undefined) throw absent(what, 'only unreadable areas may change any more');
+  refuseReopened(transfer, what);
   const length = lengthOf(to, open.geometry);
   if (!(await store.holds(digest, length))) throw absent(what, 'there is no such block, or it is damaged');
   // As the block of another size it has the wrong length, and is refused.
@@ -53,7 +53,7 @@ export async function takeHeldBlock(
 /** @throws TransferError `block-absent` unless both blocks exist and have the same length. */
 function lengthToCopy(transfer: Transfer, from: BlockIndex, to: BlockIndex): number {
   const { blockCount, geometry } = transfer.writable();
-  if (transfer.reopened !== undefined) throw notThere(from, 'only unreadable areas may change any more');
+  refuseReopened(transfer, `copy block ${from}`);
   const lengthBytes = lengthOf(from, geometry);
   const isSame = lengthBytes === lengthOf(to, geometry);
   if (Math.max(from, to) < blockCount && isSame) return lengthBytes;
@@ -85,6 +85,10 @@ async function readEqual(
   if ((await open.digest.of(bytes)).equals(digest)) return;
   open.verifier?.doubtBlock(from);
   throw notThere(from, 'it was read back different');
+}
+
+function refuseReopened(transfer: Transfer, what: string): void {
+  if (transfer.reopened !== undefined) throw absent(what, 'only unreadable areas may change any more');
 }
 
 function notThere(from: number, why: string, cause?: TransferError): TransferError {

@@ -92,8 +92,8 @@ export const FUZZED: readonly Mutant[] = [
     file: 'receiver/transfer/write-block.ts',
     edits: [
       [
-        'async () => await transfer.target.write(bytes, offset),',
-        'async () => await transfer.target.write(bytes, index === 7 ? offset - 512 : offset),',
+        'await transfer.target.write(sent, offset, digest);',
+        'await transfer.target.write(sent, index === 7 ? offset - 512 : offset, digest);',
       ],
     ],
     tests: SOCKET,

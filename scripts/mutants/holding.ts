@@ -108,7 +108,7 @@ export const HOLDING: readonly Mutant[] = [
   {
     name: 'unreadable areas may hold anything',
     file: WRITE,
-    edits: [['  refuseFilledAreas(bytes, unreadable, offset);\n', '']],
+    edits: [['  if (sent !== undefined) refuseFilledAreas(sent, unreadable, offset);\n', '']],
     tests: REOPEN_TESTS,
   },
   {
@@ -144,7 +144,7 @@ export const HOLDING: readonly Mutant[] = [
   {
     name: 'a copy overwrites what was sealed',
     file: 'receiver/transfer/copy-block.ts',
-    edits: [['if (transfer.reopened !== undefined)', 'if (blockCount < 0)']],
+    edits: [['if (transfer.reopened !== undefined)', "if (what === '')"]],
     tests: REOPEN_TESTS,
   },
   {

@@ -16,6 +16,7 @@ import { PROVING } from './proving.ts';
 import { RIGHT_DISK } from './right-disk.ts';
 import { SEVERAL } from './several.ts';
 import { SIGNERS } from './signers.ts';
+import { STORING } from './storing.ts';
 import { STRANGERS } from './strangers.ts';
 import { THROUGH_SSH } from './through-ssh.ts';
 import type { Mutant } from './try-mutant.ts';
@@ -39,6 +40,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SIGNERS,
   ...THROUGH_SSH,
   ...NBD,
+  ...STORING,
   ...LEAVING_OUT,
   ...FUZZED,
   ...NOTIFYING,
