@@ -93,7 +93,7 @@ export const STORING: readonly Mutant[] = [
     tests: STORE_TESTS,
   },
   {
-    name: 'a chunk that is too long is taken for the block',
+    name: 'a chunk that is too long counts as the block',
     file: 'common/store/fetch-chunk.ts',
     edits: [['return isSized && isOfWhole && at === lengthBytes ?', 'return at >= lengthBytes ?']],
     tests: STORE_TESTS,
