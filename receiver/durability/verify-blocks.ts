@@ -64,8 +64,8 @@ export class Verifier {
   readonly #options: VerifierOptions;
   readonly #slabs: SlabPool;
   readonly #mismatches = new Map<number, number>();
-  /** Blocks that were read and compared before they were recorded, with their digests. */
-  readonly #read = new Map<number, Buffer>();
+  /** Blocks that were read and compared before they were recorded. */
+  readonly #read = new Map<number, { digest: Buffer; method: ReadBackMethod }>();
   /** Being read now; each index is under its lock as well. */
   readonly #reading = new Set<number>();
   readonly #watch: ForeignWriteWatch;
@@ -151,15 +151,17 @@ export class Verifier {
    * The target was found to hold these bytes under their digest: the block that is recorded with it need not
    * be read once more.
    */
-  noteRead(index: number, digest: Buffer): void {
+  noteRead(index: number, digest: Buffer, method: ReadBackMethod): void {
     const isDue = this.#options.table.stateOf(index) !== 'verified';
-    if (isDue && this.#read.size < CHANGES_TRACKED_MAX) this.#read.set(index, digest);
+    if (isDue && this.#read.size < CHANGES_TRACKED_MAX) this.#read.set(index, { digest, method });
   }
 
   #isRead(index: number): boolean {
-    const digest = this.#read.get(index);
+    const read = this.#read.get(index);
     this.#read.delete(index);
-    return digest?.equals(this.#options.table.digestOf(index)) === true;
+    if (read?.digest.equals(this.#options.table.digestOf(index)) !== true) return false;
+    this.#method = read.method;
+    return true;
   }
 
   /** All verified blocks have to be read back again. */

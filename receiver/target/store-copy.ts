@@ -18,8 +18,10 @@ import {
 import { encodeManifest } from '../../common/store/manifest.ts';
 import type { ObjectStore } from '../../common/store/object-store.ts';
 import { S3Error } from '../../common/store/s3-answers.ts';
-import type { BlockMap, CopyToSeal, TargetStore } from './target.ts';
+import type { BlockMap, CopyToSeal, ReadBackMethod, TargetStore } from './target.ts';
 
+/** How every block is read here, also one that was there before. */
+export const READ_BACK: ReadBackMethod = 'object-store';
 /** Questions at once whether a chunk is there. */
 const QUESTIONS_MAX = 32;
 /** A collection deletes what has been condemned for a day: later than this it may have happened unseen. */
@@ -55,12 +57,13 @@ export class StoreCopy implements TargetStore {
     return this.#condemned.has(digest);
   }
 
-  async holds(digest: Buffer, lengthBytes: number): Promise<boolean> {
-    return await this.#run('look for a block in', async () =>
-      this.isCondemned(digest)
+  async holds(digest: Buffer, lengthBytes: number): Promise<ReadBackMethod | undefined> {
+    return await this.#run('look for a block in', async () => {
+      const isEqual = this.isCondemned(digest)
         ? await this.#renew(digest, lengthBytes)
-        : (await this.#store.checkChunk(digest, lengthBytes)) === 'equal',
-    );
+        : (await this.#store.checkChunk(digest, lengthBytes)) === 'equal';
+      return isEqual ? READ_BACK : undefined;
+    });
   }
 
   async join(isNew: boolean): Promise<OpenRecord> {

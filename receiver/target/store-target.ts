@@ -10,7 +10,7 @@ import { ObjectStore, type StoreOptions } from '../../common/store/object-store.
 import type { TellOutage } from '../../common/store/s3-client.ts';
 import { parseStoreName } from '../../common/store/store-name.ts';
 import type { FoundTarget } from './found-target.ts';
-import { StoreCopy, failed } from './store-copy.ts';
+import { READ_BACK, StoreCopy, failed } from './store-copy.ts';
 import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
 
 /** Nobody writes to a chunk; what becomes of it is found when it is read back. */
@@ -141,7 +141,7 @@ export class StoreTarget implements Target {
 
   async readBack(into: Buffer<ArrayBuffer>, offset: number): Promise<ReadBackMethod> {
     await this.read(into, offset);
-    return 'object-store';
+    return READ_BACK;
   }
 
   /** What the service has acknowledged is durable. */

@@ -85,8 +85,10 @@ export interface CopyToSeal {
 export interface TargetStore {
   /** From here on the target's blocks are those of this map. */
   follow(map: BlockMap): void;
-  /** @returns whether it holds a block with this digest, of this length: it was read and compared. */
-  holds(digest: Buffer, lengthBytes: number): Promise<boolean>;
+  /**
+   * Whether it holds a block with this digest, of this length. @returns how it was read and compared.
+   */
+  holds(digest: Buffer, lengthBytes: number): Promise<ReadBackMethod | undefined>;
   /** The transfer onto this target; a new one where there is none, or where another one is asked for. */
   join(isNew: boolean): Promise<OpenRecord>;
   /**

@@ -44,9 +44,9 @@ export async function takeHeldBlock(
   const what = `take block ${to} from what ${transfer.target.identity.path} holds`;
   refuseReopened(transfer, what);
   const length = lengthOf(to, open.geometry);
-  if (!(await store.holds(digest, length))) throw absent(what, 'there is no such block, or it is damaged');
-  // As the block of another size it has the wrong length, and is refused.
-  open.verifier?.noteRead(to, digest);
+  const method = await store.holds(digest, length);
+  if (method === undefined) throw absent(what, 'there is no such block, or it is damaged');
+  open.verifier?.noteRead(to, digest, method);
   return await writeBlock(transfer, { index: to, bytes: { length }, digest, isFlushed });
 }
 

@@ -12,24 +12,25 @@ export const STORING: readonly Mutant[] = [
   {
     name: 'the store is believed to hold every block',
     file: 'receiver/transfer/copy-block.ts',
-    edits: [['if (!(await store.holds(digest, length))) throw', 'if (length < 0) throw']],
+    edits: [['await store.holds(digest, length);', "'object-store' as const;"]],
     tests: SHARED_TESTS,
   },
   {
     name: 'a block that was read as other bytes counts as read back',
     file: VERIFY,
-    edits: [
-      [
-        'return digest?.equals(this.#options.table.digestOf(index)) === true;',
-        'return digest !== undefined;',
-      ],
-    ],
+    edits: [['read?.digest.equals(this.#options.table.digestOf(index)) !== true', 'read === undefined']],
     tests: SHARED_TESTS,
   },
   {
     name: 'blocks of a store that were read before a doubt count as read back',
     file: VERIFY,
     edits: [['    this.#read.clear();\n', '']],
+    tests: SHARED_TESTS,
+  },
+  {
+    name: 'the receipt of blocks that a store held says that a disk was read',
+    file: VERIFY,
+    edits: [['    this.#method = read.method;\n', '']],
     tests: SHARED_TESTS,
   },
   {

@@ -23,8 +23,8 @@ export class FakeStore implements TargetStore {
     this.map = map;
   }
 
-  async holds(digest: Buffer): Promise<boolean> {
-    return await Promise.resolve(this.held.has(digest.toString('hex')));
+  async holds(digest: Buffer): ReturnType<TargetStore['holds']> {
+    return await Promise.resolve(this.held.has(digest.toString('hex')) ? 'object-store' : undefined);
   }
 
   async join(): ReturnType<TargetStore['join']> {

@@ -47,6 +47,7 @@ test('a block that the target holds is recorded without a write, and counts as r
   await open.verifier?.settle();
   // The target itself has only zeros there: nothing was read once more.
   assert.deepEqual([open.table.stateOf(0), open.table.stateOf(7)], ['verified', 'verified']);
+  assert.equal(open.verifier?.method, 'object-store', 'as its receipt will say');
   assert(target.bytesAt(0, BLOCK_BYTES).every((byte) => byte === 0));
 });
 
@@ -64,10 +65,10 @@ test('what was read before a doubt, or as other bytes, is read back', async () =
   await using receiver = await openTransfer({ target, isReadBack: true });
   const { open } = receiver;
   const digestOf = (index: number): Buffer => digestNow(contentOf(open, index, 1));
-  open.verifier?.noteRead(0, digestOf(0));
+  open.verifier?.noteRead(0, digestOf(0), 'direct');
   open.verifier?.startOver();
-  open.verifier?.noteRead(1, digestOf(0));
-  open.verifier?.noteRead(2, digestOf(2));
+  open.verifier?.noteRead(1, digestOf(0), 'direct');
+  open.verifier?.noteRead(2, digestOf(2), 'direct');
   for (const index of [0, 1, 2]) await putBlock(receiver, index, 1, true);
   await open.verifier?.settle();
   assert.equal(open.table.countOf('verified'), 3);
