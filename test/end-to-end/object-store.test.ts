@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import type { SealReceipt } from '../../common/protocol/protocol.ts';
 import { startCeph, unlessCephGateway, type Ceph } from '../support/ceph.ts';
 import { keysIn, makeBucket, storedDisk } from '../support/object-store.ts';
+import { FarMachine } from '../support/far-machine.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import {
   KIB,
@@ -19,6 +20,7 @@ import {
   startSender,
   until,
 } from '../support/processes.ts';
+import { unlessInstalled, unlessRoot } from '../support/requires.ts';
 import { runOk } from '../support/run.ts';
 import { STORE_BLOCK, storePlace } from '../support/store-place.ts';
 
@@ -129,6 +131,24 @@ test('another source needs --discard-transfer, which costs no stored block', { s
   const done = await sendAll(...options, longer);
   assert(done.blocksSent < 2 * BLOCKS - 20 && done.blocksTotal === 257, `${done.blocksSent} sent`);
 });
+
+test(
+  'one command copies a disk of a machine that ssh reaches, as often as it is run',
+  { skip: skip || unlessRoot || unlessInstalled('ssh', 'sshd', 'ssh-keygen') },
+  async () => {
+    await using at = await storePlace(ceph.gateway, 'pulled');
+    await using machine = await FarMachine.withSource(MIB);
+    for (const sent of [/^blocks {3}4 sent, /m, /^blocks {3}0 sent, 4 copied on the target, /m]) {
+      const ended = await machine.pullOnto(`${at.store.name.store}#web1`, at.env);
+      assert.equal(ended.status, 0, ended.stderr);
+      assert.match(ended.stdout, sent);
+    }
+    const copies = await at.store.copies('web1');
+    assert.equal(copies.length, 2);
+    for (const copy of copies)
+      assert((await storedDisk(at.store, copy)).equals(await readFile(machine.source)));
+  },
+);
 
 test('what cannot be used is refused with a sentence, and the next step', { skip }, async () => {
   await using at = await storePlace(ceph.gateway, 'refused');

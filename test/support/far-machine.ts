@@ -102,14 +102,14 @@ export class FarMachine implements AsyncDisposable {
   }
 
   /** What `ddt-receive` gets to copy the source of that machine; the sender runs from this checkout. */
-  pullWords(more: readonly string[], source = this.source): string[] {
+  pullWords(more: readonly string[], source = this.source, target = this.target): string[] {
     const { configFile, base, folder } = this;
     const program = more.some((word) => /^--(remote-)?program$/.test(word))
       ? []
       : ['--remote-program', join(SCRIPTS, 'ddt-send')];
     const listen = more.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
     const place = ['--ssh', `ssh -F ${configFile}`, '--remote-dir', base, ...program, ...listen];
-    return [...place, '--state-dir', join(folder, 'state'), ...more, this.target, `loopback:${source}`];
+    return [...place, '--state-dir', join(folder, 'state'), ...more, target, `loopback:${source}`];
   }
 
   /** Runs a `ddt-receive` that pulls to its end. */
@@ -125,6 +125,12 @@ export class FarMachine implements AsyncDisposable {
   async pullIn(env: NodeJS.ProcessEnv, ...more: readonly string[]): Promise<Ended> {
     const options = { env: this.#environment(env), timeoutMs: SEND_MS_MAX };
     return await run(join(SCRIPTS, 'ddt-receive'), this.pullWords(more), options);
+  }
+
+  /** The same onto another target, which may need variables. */
+  async pullOnto(target: string, env: NodeJS.ProcessEnv): Promise<Ended> {
+    const options = { env: this.#environment(env), timeoutMs: SEND_MS_MAX };
+    return await run(join(SCRIPTS, 'ddt-receive'), this.pullWords([], this.source, target), options);
   }
 
   /** @param under what the command line starts with. */
