@@ -2,8 +2,8 @@
 
 /**
  * `direct`, with O_DIRECT; `cache-dropped`, through the page cache after the kernel dropped the file from it,
- * where O_DIRECT does not work; `nbd-server`, what an NBD server answered after its FLUSH; `object-store`, what an object
- * store answered after it had acknowledged the write.
+ * where O_DIRECT does not work; `nbd-server`, what an NBD server answered after its FLUSH; `object-store`,
+ * what an object store answered after it had acknowledged the write.
  */
 export const READ_BACK_METHODS = ['direct', 'cache-dropped', 'nbd-server', 'object-store'] as const;
 export type ReadBackMethod = (typeof READ_BACK_METHODS)[number];

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { TransferError, reasonOf } from '../../common/errors.ts';
 import { blockCountOf, blockIndexOf, lengthOf } from '../../common/geometry.ts';
 import { SlabPool } from '../../common/io/buffers.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 import {
   CondemnedChunks,
   encodeOpenRecord,
@@ -18,7 +19,7 @@ import {
 import { encodeManifest } from '../../common/store/manifest.ts';
 import type { ObjectStore } from '../../common/store/object-store.ts';
 import { S3Error } from '../../common/store/s3-answers.ts';
-import type { BlockMap, CopyToSeal, ReadBackMethod, TargetStore } from './target.ts';
+import type { BlockMap, CopyToSeal, TargetStore } from './target.ts';
 
 /** How every block is read here, also one that was there before. */
 export const READ_BACK: ReadBackMethod = 'object-store';

@@ -6,12 +6,13 @@ import { digestNow } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
 import { blockIndexOf, lengthOf } from '../../common/geometry.ts';
 import { isZero } from '../../common/io/zeros.ts';
+import type { ReadBackMethod } from '../../common/protocol/read-back.ts';
 import { ObjectStore, type StoreOptions } from '../../common/store/object-store.ts';
 import type { TellOutage } from '../../common/store/s3-client.ts';
 import { parseStoreName } from '../../common/store/store-name.ts';
 import type { FoundTarget } from './found-target.ts';
 import { READ_BACK, StoreCopy, failed } from './store-copy.ts';
-import type { ReadBackMethod, Target, TargetIdentity, WriteMark } from './target.ts';
+import type { Target, TargetIdentity, WriteMark } from './target.ts';
 
 /** Nobody writes to a chunk; what becomes of it is found when it is read back. */
 const MARK: WriteMark = { foreignBytes: 0, stamp: '' };

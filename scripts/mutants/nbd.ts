@@ -103,7 +103,7 @@ export const NBD: readonly Mutant[] = [
   {
     name: 'the word of an NBD server passes for what was read of the disk',
     file: 'common/protocol/read-back.ts',
-    edits: [["method === 'nbd-server' ?", "method === 'direct' ?"]],
+    edits: [["  'nbd-server': ', as its NBD server says',", "  'nbd-server': '',"]],
     tests: ['test/sender/display/progress-text.test.ts'],
   },
 ];

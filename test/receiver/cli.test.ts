@@ -376,15 +376,8 @@ test('the examples of the help are valid command lines', () => {
 test('any arguments give options, help or a usage error', () => {
   const word = fc.oneof(
     fc.constantFrom('-', '--', '/dev/vdd', '--memory', '--log', 'json', '--listen', '9', '--once', '-x', ''),
-    fc.constantFrom(
-      '--__proto__',
-      '--constructor',
-      '--no-once',
-      '--listen=[',
-      '--advertise',
-      '[::1]:5',
-      '--help=5',
-    ),
+    fc.constantFrom('--__proto__', '--constructor', '--no-once', '--listen=['),
+    fc.constantFrom('--advertise', '[::1]:5', '--help=5'),
     fc.string(),
   );
   fc.assert(

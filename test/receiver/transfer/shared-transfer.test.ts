@@ -1,12 +1,13 @@
 /** A transfer whose target several receivers share: what is asked for, recorded and sealed, and when. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ReadBackMethod } from '../../../common/protocol/read-back.ts';
 import { digestNow } from '../../../common/digest/digest.ts';
 import { TransferError } from '../../../common/errors.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
 import { systemClock } from '../../../common/clock.ts';
 import { claimTransfer } from '../../../receiver/transfer/claim.ts';
-import type { ReadBackMethod } from '../../../receiver/target/target.ts';
+import type {} from '../../../receiver/target/target.ts';
 import { sealTransfer } from '../../../receiver/transfer/seal.ts';
 import type { Transfer } from '../../../receiver/transfer/transfer.ts';
 import { FakeStoreTarget } from '../../support/fake-store.ts';
