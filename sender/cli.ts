@@ -1,13 +1,13 @@
 /** argv → options of ddt-send. No I/O except that commander prints help and version. */
 import { Command, CommanderError, Option } from 'commander';
 import { TransferError } from '../common/errors.ts';
-import { BLOCK_SIZE_BYTES_MAX, BLOCK_SIZE_BYTES_MIN, isBlockSize } from '../common/geometry.ts';
+import { BLOCK_SIZE_BYTES_MAX } from '../common/geometry.ts';
 import { BELL, ON_DONE, ON_TROUBLE, TROUBLE_AFTER, readHooks, type HookOptions } from '../common/hooks.ts';
 import { parseHostPort } from '../common/host-port.ts';
 import { parseFormat, type FormatChoice } from '../common/nbd/image-format.ts';
 import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
-import { formatSize, parseDuration, parseSize, parseWhole } from '../common/units.ts';
+import { parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { refuseContradictions } from './contradictions.ts';
@@ -15,8 +15,16 @@ import { DOUBTED_TYPES, parseMapAlso } from './domain/doubted-types.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
-import { formatWords, readArguments, refuseForSeveral, refuseParts, targetPaths } from './read-arguments.ts';
+import {
+  formatWords,
+  readArguments,
+  refuseEndpoint,
+  refuseForSeveral,
+  refuseParts,
+  targetPaths,
+} from './read-arguments.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
+import { parseBlockSize } from './transfer/make-claim.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
@@ -64,6 +72,8 @@ export interface SendOptions {
   /** End without sealing. */
   readonly isKeptOpen: boolean;
   readonly format: FormatChoice;
+  /** Of the service with the copies that are sources; undefined: as the environment says. */
+  readonly s3Endpoint: string | undefined;
   readonly onReadError: 'stop' | 'zero';
   readonly mapfile: string | undefined;
   /** A map of what is to be copied. */
@@ -153,7 +163,7 @@ export function makeCommand(print: (text: string) => void): Command {
         'ticket of a ddt-receive. Interrupted, run the same command again to resume.',
     )
     .usage('[options] <source>... [[user@]host:target[,target]... | ticket]')
-    .argument('[source]', 'block device, file, nbd:// or rbd: name, - for standard input')
+    .argument('[source]', 'block device, file, nbd://, rbd: or s3:// name, - for standard input')
     .argument('[target...]', 'as scp has it, or the ticket that ddt-receive printed, in single quotes')
     .option(
       '--ticket-file <file>',
@@ -165,6 +175,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--block-size <size>', 'a power of two, 64KiB to 16MiB (default: by size, 256KiB to 4MiB)')
     .option('--source-size <size>', 'size of standard input: an earlier end is an error')
     .option('--format <how>', 'of a file: auto, raw, qcow2, vmdk, vhdx, vdi', 'auto')
+    .option('--s3-endpoint <url>', 'of the object store (or $AWS_ENDPOINT_URL_S3)')
     .addOption(onReadErrorOption())
     .option('--mapfile <file>', "ddrescue's format: skip what it lists as read, and keep it up to date")
     .option('--domain-mapfile <file>', 'copy only what this ddrescue map lists with +')
@@ -259,6 +270,7 @@ function readOptions(command: Command): SendOptions {
   const isWithout = ticket === undefined && destination === undefined && sources[0] !== '-';
   if (isPulled && !isWithout)
     throw new TransferError('usage', '--pulled takes a disk or a file, and no target', { hint: HINT_HELP });
+  refuseEndpoint(sources, raw['s3Endpoint']);
   refuseForSeveral(
     sources,
     OPTIONS_OF_ONE.filter((option) => isGiven(command, option)),
@@ -289,6 +301,7 @@ function readOptions(command: Command): SendOptions {
     isCheck: check === true,
     isKeptOpen: keepOpen === true,
     format: parseFormat(raw['format'] ?? ''),
+    s3Endpoint: raw['s3Endpoint'],
     onReadError: raw['onReadError'] === 'zero' ? 'zero' : 'stop',
     mapfile: raw['mapfile'],
     domainMapfile: raw['domainMapfile'],
@@ -388,11 +401,4 @@ function readFar(
       ...(isDiscarding ? words(['--yes']) : []),
     ],
   };
-}
-
-function parseBlockSize(text: string): number {
-  const bytes = parseSize(text, '--block-size');
-  if (isBlockSize(bytes)) return bytes;
-  const limits = `${formatSize(BLOCK_SIZE_BYTES_MIN)} to ${formatSize(BLOCK_SIZE_BYTES_MAX)}`;
-  throw new TransferError('usage', `--block-size ${text} is not a power of two from ${limits}`);
 }

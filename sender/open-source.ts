@@ -5,6 +5,7 @@
 import { TransferError } from '../common/errors.ts';
 import { isNbdUri } from '../common/nbd/nbd-uri.ts';
 import { isRbdName, refuseFormat } from '../common/nbd/open-image.ts';
+import { isStoreName } from '../common/store/store-name.ts';
 import type { DiskOptions } from './cli.ts';
 import { DiskSource } from './source/disk-source.ts';
 import { NbdSource } from './source/nbd-source.ts';
@@ -16,6 +17,7 @@ export type SourceOptions = Pick<
   DiskOptions,
   | 'source'
   | 'sourceSizeBytes'
+  | 's3Endpoint'
   | 'format'
   | 'onReadError'
   | 'mapfile'
@@ -51,10 +53,16 @@ function asTyped(error: unknown): unknown {
 }
 
 async function open(options: SourceOptions): Promise<Source | Stream> {
-  const { source, sourceSizeBytes, format, onReadError } = options;
-  const isOther = isStandardInput(source) || isNbdUri(source) || isRbdName(source);
+  const { source, sourceSizeBytes, format, onReadError, s3Endpoint } = options;
+  const isStored = isStoreName(source);
+  const isOther = isStandardInput(source) || isStored || isNbdUri(source) || isRbdName(source);
   if (isOther) refuseFormat(source, format);
   if (isStandardInput(source)) return await openStandardInput(sourceSizeBytes);
+  if (isStored) {
+    // It takes time to load.
+    const { StoreSource } = await import('./source/store-source.ts');
+    return await StoreSource.open(source, { onReadError, endpoint: s3Endpoint, environment: process.env });
+  }
   if (isOther) return await NbdSource.open(source, onReadError);
   const image = await NbdSource.openImage(source, format, onReadError);
   if (image !== undefined) return image;

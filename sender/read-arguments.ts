@@ -1,6 +1,7 @@
 /** The words beside the options: sources, and a target on another machine or a ticket. Pure. */
 import { TransferError } from '../common/errors.ts';
 import { parseFormat } from '../common/nbd/image-format.ts';
+import { isStoreName } from '../common/store/store-name.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
 import { parseDestination, type Destination } from '../common/ssh/destination.ts';
 
@@ -81,6 +82,14 @@ export function refuseForSeveral(sources: readonly string[], given: readonly str
 /** `--target-format`, for the receiver there. @throws TransferError `usage`. */
 export function formatWords(text: string | undefined): string[] {
   return text === undefined ? [] : ['--format', parseFormat(text, '--target-format')];
+}
+
+/** @throws TransferError `usage` for an endpoint that no source would be looked for at. */
+export function refuseEndpoint(sources: readonly string[], endpoint: string | undefined): void {
+  if (endpoint === undefined || sources.some(isStoreName)) return;
+  throw new TransferError('usage', '--s3-endpoint is for a source in an object store', {
+    hint: 'ddt-send s3://bucket/disks#web1 root@vm:/dev/vdb',
+  });
 }
 
 /** Does not show it: it may be a part of a token. */

@@ -15,6 +15,9 @@ import type { StoreName } from './store-name.ts';
 const REGION_DEFAULT = 'us-east-1';
 const MARKER = 'ddt-store.json';
 const FORMAT = { format: 'dd-transfer store', version: 1 };
+/** Of a receipt that lists no areas. */
+const HEAD_BYTES_USUAL = 16 * 1024;
+const LINE_END = 0x0a;
 const DIGEST_TEXT = /^[\da-f]{64}$/;
 
 export interface StoreOptions {
@@ -183,9 +186,11 @@ export class ObjectStore implements AsyncDisposable {
 
   /** The first line of it only. @throws S3Error, Error; TransferError `source-refused`. */
   async readCopyHead({ key }: StoredCopy): Promise<ReturnType<typeof decodeHead>> {
-    const range = `bytes=0-${HEAD_BYTES_MAX - 1}`;
-    const bytes = await this.get(key, { range });
-    return this.#decode(key, bytes, decodeHead);
+    const read = async (lengthBytes: number): Promise<Buffer | undefined> =>
+      await this.get(key, { range: `bytes=0-${lengthBytes - 1}` });
+    const bytes = await read(HEAD_BYTES_USUAL);
+    const isCut = bytes !== undefined && !bytes.includes(LINE_END);
+    return this.#decode(key, isCut ? await read(HEAD_BYTES_MAX) : bytes, decodeHead);
   }
 
   /** @throws S3Error, Error; TransferError `source-refused`: it is gone, damaged or of a newer version. */

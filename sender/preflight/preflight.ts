@@ -41,7 +41,9 @@ export class Preflight {
   async checkSource(): Promise<void> {
     const { reporter } = this.#parts;
     reporter.fact(sourceLine(this.#source));
-    if (!this.#source.canReread || this.#source.disk === undefined) return;
+    if (!this.#source.canReread) return;
+    for (const note of this.#source.notes ?? []) reporter.fact(`note     ${note}`);
+    if (this.#source.disk === undefined) return;
     this.#watched = await watchSource(this.#source.disk);
     for (const caveat of useCaveats(this.#watched)) reporter.warning(caveat);
   }

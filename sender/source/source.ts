@@ -16,6 +16,8 @@ export interface Source extends AsyncDisposable {
   presentSizeBytes?(): Promise<number>;
   /** What was read of it; kept where reading may fail in places. */
   readonly map?: ReadMap;
+  /** What a person should know of it before it is copied; sentences. */
+  readonly notes?: readonly string[];
   /** Areas that are not read, and are zeros in what is read; joined. Absent: everything is read. */
   readonly leftOut?: readonly Area[];
   /** Of an optical disc. */

@@ -7,7 +7,7 @@ import { parseSendArgs, type SendOptions } from '../../sender/cli.ts';
 
 const MIB = 1024 * 1024;
 const NOT_STARTED_BY_OTHERS = { isPulled: false, relayPort: undefined };
-const NOTHING_LEFT_OUT = { domainMapfile: undefined, isUsedOnly: false, mapAlso: [] };
+const WHOLE_DISK = { s3Endpoint: undefined, domainMapfile: undefined, isUsedOnly: false, mapAlso: [] };
 const DEFAULTS: SendOptions = {
   sources: ['/dev/sdc'],
   ticket: undefined,
@@ -35,7 +35,7 @@ const DEFAULTS: SendOptions = {
   format: 'auto',
   onReadError: 'stop',
   mapfile: undefined,
-  ...NOTHING_LEFT_OUT,
+  ...WHOLE_DISK,
   progress: 'auto',
   web: undefined,
   hooks: { onDone: undefined, onTrouble: undefined, troubleAfterMs: 300_000, isBell: false },
@@ -170,7 +170,7 @@ test('every option is read in its unit, before and after the arguments', () => {
     format: 'qcow2',
     onReadError: 'zero',
     mapfile: 'disk.map',
-    ...NOTHING_LEFT_OUT,
+    ...WHOLE_DISK,
     progress: 'json',
     hooks: { onDone: 'mail root', onTrouble: 'logger "$DDT_CODE"', troubleAfterMs: 60_000, isBell: true },
   };

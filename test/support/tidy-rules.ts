@@ -216,7 +216,7 @@ export const packageHomes: Rule = (file) =>
 
 /** Adapters that one file chooses among: whoever else imports one depends on a kind. */
 const CHOSEN_IN: readonly (readonly [adapters: RegExp, home: string])[] = [
-  [/^sender\/source\/(disk-source|nbd-source|standard-input)\.ts$/, 'sender/open-source.ts'],
+  [/^sender\/source\/(disk-source|nbd-source|standard-input|store-source)\.ts$/, 'sender/open-source.ts'],
 ];
 
 /** A new kind of source is then an adapter and a line in the file that chooses. */
