@@ -12,6 +12,7 @@ import type { PullOptions } from './pull/pull.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import { refuseForStores } from './store-arguments.ts';
 import { addPullOptions, namesSource, readPull, refuseWithoutSource } from './pull-arguments.ts';
+import { addStoreOptions, readStoreCommand, type StoreCommand } from './store-command-line.ts';
 import { memoryBytesMinOf } from './transfer/memory-budget.ts';
 
 export interface ReceiveOptions {
@@ -84,6 +85,8 @@ export type ReceiveCommand =
   | { readonly kind: 'list'; readonly options: ListOptions }
   | { readonly kind: 'check'; readonly options: CheckOptions }
   | { readonly kind: 'relay'; readonly options: RelayOptions }
+  /** About the copies in an object store. */
+  | StoreCommand
   /** The source is on a machine that ssh reaches. */
   | { readonly kind: 'pull'; readonly options: PullOptions }
   | { readonly kind: 'receive'; readonly options: ReceiveOptions };
@@ -108,10 +111,13 @@ Examples:
       opens a sealed copy again; the sender sends what differs
   ddt-receive --check-receipt receipt.json /dev/vdd
       compares a disk with the receipt of its copy, without a sender
+  ddt-receive --list s3://bucket/disks
+      the copies in an object store; --check reads them, --forget deletes some
 
 Exit status: 0 sealed, listed or equal to the receipt, 2 usage, 3 not equal to
-the receipt, 4 refused, 5 device failure, 6 state folder full, 130/143
-interrupted; after 5, 6, 130 and 143 run the same command again to resume.
+the receipt, 4 refused, 5 device failure or a damaged copy, 6 state folder full,
+130/143 interrupted; after 5, 6, 130 and 143 run the same command again to
+resume.
 `;
 
 /** @throws TransferError `usage`. */
@@ -142,6 +148,10 @@ export function parseReceiveArgs(argv: readonly string[], print: (text: string) 
   if (raw['signer'] !== undefined) {
     throw new TransferError('usage', '--signer is only for --check-receipt', { hint: HELP_HINT });
   }
+  const ofStore = readStoreCommand(command, (name, allowed, word) =>
+    refuseOthers(command, name, allowed, word),
+  );
+  if (ofStore !== undefined) return ofStore;
   if (raw['list'] === true) return { kind: 'list', options: readListOptions(command, target) };
   if (typeof raw['relay'] === 'string') {
     refuseOthers(command, 'relay', ['relay'], target);
@@ -182,6 +192,7 @@ export function makeCommand(print: (text: string) => void): Command {
       '[options] <target>...\n       ddt-receive [options] <target> [user@]host:source\n' +
         '       ddt-receive --list [--state-dir <dir>]\n' +
         '       ddt-receive --check-receipt <file> <disk>\n' +
+        '       ddt-receive --list|--check|--forget s3://bucket/prefix[#name[@time]]\n' +
         '       ddt-receive --relay <[host:]port>',
     )
     .argument(
@@ -235,7 +246,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .configureHelp({ helpWidth: HELP_COLUMNS })
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {} });
-  return addPullOptions(command);
+  return addPullOptions(addStoreOptions(command));
 }
 
 function readListOptions(command: Command, target: string | undefined): ListOptions {

@@ -3,32 +3,20 @@
  * process.
  */
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
 import { systemClock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf } from '../common/errors.ts';
 import { countExternalMemory } from '../common/io/garbage.ts';
 import { openTextOutput } from '../common/io/terminal-output.ts';
 import { BLOCK_SIZE_BYTES_DEFAULT } from '../common/geometry.ts';
 import { onProgressSignal } from '../common/progress-signal.ts';
-import { countLeftOut } from '../common/protocol/left-out.ts';
-import { countOf, formatBlocks } from '../common/ranges.ts';
-import { formatSize } from '../common/units.ts';
 import { formatPublicTicket, formatTicket } from '../common/trust/ticket.ts';
 import { failureText, printable, redact } from '../common/text.ts';
 import { isPrivateAddress } from './identity/advertise.ts';
-import { defaultStateDir } from './identity/state-dir.ts';
-import {
-  parseReceiveArgs,
-  wantsJsonLog,
-  type CheckOptions,
-  type ListOptions,
-  type LogFormat,
-  type ReceiveOptions,
-} from './cli.ts';
+import { parseReceiveArgs, wantsJsonLog, type LogFormat, type ReceiveOptions } from './cli.ts';
 import { curlHelp } from './console/curl-help.ts';
-import { listLines } from './console/list-text.ts';
 import { makeLog, type Log } from './console/log.ts';
 import { startEvent, startLines, type StartFacts } from './console/start-text.ts';
+import { check, list } from './inspect.ts';
 import { PROCESS_NAME, nameProcess } from './presence.ts';
 import type { PullOptions } from './pull/pull.ts';
 import { ReceiverHooks } from './receiver-hooks.ts';
@@ -36,6 +24,7 @@ import { reportProgress } from './report-progress.ts';
 import { watchSender } from './sender-gone.ts';
 import type { RunningReceiver, Served } from './start.ts';
 import type { OpenWatch } from './watch/open-watch.ts';
+import { isStoreCommand, type StoreCommand } from './store-command-line.ts';
 import { withoutSender } from './without-sender.ts';
 
 /** With --once: how long nobody must have been connected after the seal, and how long to wait for that. */
@@ -43,13 +32,15 @@ const ONCE_QUIET_MS = 500;
 const ONCE_WAIT_MS = 60_000;
 /** The same where a sender may have another disk: it has new connections for each. */
 const NEXT_DISK_MS = 5000;
-/** How often `--check-receipt` says how far it is. */
-const CHECK_REPORT_MS = 10_000;
 /** Requests in progress get this long to finish when the process is asked to stop. */
 const STOP_GRACE_MS = 10_000;
 
 function print(text: string): void {
   process.stdout.write(text);
+}
+
+function say(text: string): void {
+  errors.write(text);
 }
 
 /** A line of the log that has more members than a message. */
@@ -130,47 +121,24 @@ function printPublicTicket(ticket: string, name: string): void {
   else print(`public ticket${name}: ${ticket}\n`);
 }
 
-async function list({ stateDir, log }: ListOptions): Promise<number> {
-  const { listTransfers } = await import('./list-transfers.ts');
-  const folder = resolve(stateDir ?? defaultStateDir());
-  const entries = await listTransfers(folder);
-  if (log === 'json') for (const entry of entries) print(`${JSON.stringify(entry)}\n`);
-  else if (entries.length === 0) print(`no transfers in ${folder}\n`);
-  else
-    print(
-      `${entries
-        .map((entry) =>
-          listLines(entry)
-            .map((line) => printable(line))
-            .join('\n'),
-        )
-        .join('\n\n')}\n`,
+/** Of an object store. @returns the exit status. */
+async function storeCommand(command: StoreCommand): Promise<number> {
+  const { runStoreCommand } = await import('./run-store-command.ts');
+  const interruption = new AbortController();
+  const received: { status?: number } = {};
+  onStopSignal((status) => {
+    received.status = status;
+    interruption.abort(
+      new TransferError('interrupted', 'interrupted', { hint: 'run the same command again' }),
     );
-  return EXIT_STATUS.verified;
-}
-
-/** Compares a disk with its receipt. */
-async function check({ receipt: path, disk, signer, format }: CheckOptions): Promise<number> {
-  const { checkReceipt } = await import('./check-receipt.ts');
-  const startMs = systemClock.monotonicMs();
-  let reportedMs = startMs;
-  const onProgress = (bytes: number): void => {
-    const nowMs = systemClock.monotonicMs();
-    if (nowMs - reportedMs < CHECK_REPORT_MS) return;
-    reportedMs = nowMs;
-    errors.write(`${formatSize(bytes)} of ${disk} compared\n`);
-  };
-  const { receipt, fingerprint, different } = await checkReceipt(path, disk, { signer, format, onProgress });
-  const { size, blockCount, sealedAt, generation, target, leftOut } = receipt;
-  print(`receipt  ${path}: ${target.path}, sealed ${sealedAt}, generation ${generation ?? 1}\n`);
-  print(`key      ${fingerprint}: the key of the receiver that signed it\n`);
-  if (leftOut !== null) print(`omitted  ${countLeftOut(leftOut)} of the source were left out: zeros here\n`);
-  if (different.length === 0) {
-    print(`equal    all ${blockCount} blocks, ${formatSize(size)}, of ${disk} are what the receipt says\n`);
-    return EXIT_STATUS.verified;
+  });
+  try {
+    return await runStoreCommand(command, { print, say }, interruption.signal);
+  } catch (error) {
+    if (received.status === undefined || !(error instanceof TransferError)) throw error;
+    report(error, 'text');
+    return received.status;
   }
-  print(`differs  ${countOf(different)} of ${blockCount} blocks of ${disk}: ${formatBlocks(different)}\n`);
-  return EXIT_STATUS.unproven;
 }
 
 /** @param stop is called once. A second signal does not wait: what is journalled is safe. */
@@ -376,8 +344,9 @@ const format = wantsJsonLog(argv) ? 'json' : 'text';
 try {
   const command = parseReceiveArgs(argv, print);
   if (command.kind === 'help') process.exit(EXIT_STATUS.verified);
-  if (command.kind === 'list') process.exit(await list(command.options));
-  if (command.kind === 'check') process.exit(await check(command.options));
+  if (command.kind === 'list') process.exit(await list(command.options, { print, say }));
+  if (command.kind === 'check') process.exit(await check(command.options, { print, say }));
+  if (isStoreCommand(command)) process.exit(await storeCommand(command));
   if (command.kind === 'pull') process.exit(await pullHere(command.options));
   if (command.kind === 'relay') {
     const { relay } = await import('../common/io/relay.ts');

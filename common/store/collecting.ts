@@ -10,9 +10,9 @@ const DIGEST_BYTES = 32;
 export const CONDEMNED_FOLDER = 'condemned/';
 export const OPEN_FOLDER = 'open/';
 export const PENDING_FOLDER = 'pending/';
-const SWEEP_KEY = 'sweep.json';
+export const SWEEP_KEY = 'sweep.json';
 /** A collection renews its file every minute; one that has not done so for this long is dead. */
-const SWEEP_RENEWED_MS_MAX = 10 * 60_000;
+export const SWEEP_RENEWED_MS_MAX = 10 * 60_000;
 
 /** Of a running transfer, written again every hour: its `Last-Modified` says whether it is alive. */
 export interface OpenRecord {

@@ -194,8 +194,14 @@ export class ObjectStore implements AsyncDisposable {
   }
 
   /** @throws S3Error, Error; TransferError `source-refused`: it is gone, damaged or of a newer version. */
-  async readCopy({ key, sizeBytes }: StoredCopy): Promise<Manifest> {
-    return this.#decode(key, await this.getSized(key, sizeBytes), decodeManifest);
+  async readCopy(copy: StoredCopy): Promise<Manifest> {
+    const { key, sizeBytes, name, when, transferId } = copy;
+    return this.#decode(key, await this.getSized(key, sizeBytes), (bytes) => {
+      const manifest = decodeManifest(bytes);
+      const { sealedAt, transferId: id } = manifest.receipt;
+      if (manifest.head.name === name && sealedAt === when && id === transferId) return manifest;
+      throw new Error(`it is that of another copy: ${manifest.head.name}@${sealedAt}`);
+    });
   }
 
   #decode<Result>(key: string, bytes: Buffer | undefined, decode: (bytes: Buffer) => Result): Result {
