@@ -60,13 +60,15 @@ export async function readOpenRecord(store: ObjectStore, name: string): Promise<
 
 /** Whether chunks are being deleted right now. @throws S3Error, Error. */
 export async function isSweeping(store: ObjectStore): Promise<boolean> {
+  // First: an answer that takes long must not make what was read before it look old.
+  const nowMs = await store.nowMs();
   const bytes = await store.get(SWEEP_KEY);
   if (bytes === undefined) return false;
   const { renewedAt } = parseJson(bytes);
   const renewedMs = Date.parse(typeof renewedAt === 'string' ? renewedAt : '');
   // Damaged: it was being written when its writer was killed, and counts as long as any other.
   const sinceMs = Number.isNaN(renewedMs) ? await store.modifiedAtMs(SWEEP_KEY) : renewedMs;
-  return sinceMs !== undefined && (await store.nowMs()) - sinceMs < SWEEP_RENEWED_MS_MAX;
+  return sinceMs !== undefined && nowMs - sinceMs < SWEEP_RENEWED_MS_MAX;
 }
 
 /**

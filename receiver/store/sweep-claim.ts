@@ -91,12 +91,14 @@ export class SweepClaim implements AsyncDisposable {
   }
 
   async #find(): Promise<Found | undefined> {
+    // First: an answer that takes long must not make what was read before it look old.
+    const nowMs = await this.#store.nowMs();
     const bytes = await this.#store.get(SWEEP_KEY);
     if (bytes === undefined) return undefined;
     const { id, renewedAt } = parse(bytes);
     const renewedMs = Date.parse(renewedAt ?? '');
     const sinceMs = Number.isNaN(renewedMs) ? await this.#store.modifiedAtMs(SWEEP_KEY) : renewedMs;
-    return { id: id ?? '', ageMs: (await this.#store.nowMs()) - (sinceMs ?? 0) };
+    return { id: id ?? '', ageMs: nowMs - (sinceMs ?? 0) };
   }
 
   get #name(): string {
