@@ -109,6 +109,7 @@ export interface Count {
 export interface CollectionToShow {
   readonly tally: {
     readonly keep: Count;
+    readonly young: Count;
     readonly condemn: Count;
     readonly waits: Count;
     readonly delete: Count;
@@ -118,14 +119,18 @@ export interface CollectionToShow {
 
 /** @param again the command that deletes the rest. */
 export function collectionLines({ tally, nextAtMs }: CollectionToShow, again: string): string[] {
-  const { keep, condemn, waits, delete: deleted } = tally;
-  const lines = [`deleted  ${countText(deleted)}`, `kept     ${countText(keep)}`];
+  const { keep, young, condemn, waits, delete: deleted } = tally;
   const left = { chunks: condemn.chunks + waits.chunks, bytes: condemn.bytes + waits.bytes };
+  const lines = [
+    `deleted  ${countText(deleted)}`,
+    `kept     ${countText(keep)} that copies need`,
+    ...(young.chunks === 0 ? [] : [`young    ${countText(young)} that no copy needs yet: left alone`]),
+  ];
   if (left.chunks === 0 || nextAtMs === undefined) return lines;
   const when = new Date(Math.ceil(nextAtMs / 1000) * 1000).toISOString().replace('.000Z', 'Z');
   return [
     ...lines,
-    `waiting  ${countText(left)} that nothing needs, ${condemn.chunks} of them since now`,
+    `waiting  ${countText(left)} that no copy needs, ${condemn.chunks} of them since now`,
     `next     from ${when} on: ${again}`,
   ];
 }

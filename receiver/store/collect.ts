@@ -48,7 +48,7 @@ export async function collect(store: ObjectStore, options: CollectOptions): Prom
   // After the claim was put: what is sealed later looks at it.
   const references = await readReferences(store);
   const times: CollectionTimes = { nowMs: await store.nowMs(), graceMs, oldestStartMs: oldest };
-  const tally = { keep: none(), condemn: none(), waits: none(), delete: none() };
+  const tally = { keep: none(), young: none(), condemn: none(), waits: none(), delete: none() };
   const added = new CondemnedWriter(store, times.nowMs);
   // Ends before the claim does, however this ends.
   await using deleter = new Deleter(store, claim);

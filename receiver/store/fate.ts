@@ -19,8 +19,11 @@ export interface CollectionTimes {
   readonly oldestStartMs: number;
 }
 
-/** `waits`: it is condemned, and its time has not come. */
-export type Fate = 'keep' | 'condemn' | 'waits' | 'delete';
+/**
+ * `young`: nothing refers to it yet, and something may, soon; `waits`: it is condemned, and its time has not
+ * come.
+ */
+export type Fate = 'keep' | 'young' | 'condemn' | 'waits' | 'delete';
 
 export function fateOf(chunk: ChunkFacts, { nowMs, graceMs, oldestStartMs }: CollectionTimes): Fate {
   const { isReferenced, modifiedAtMs, condemnedAtMs } = chunk;
@@ -29,7 +32,7 @@ export function fateOf(chunk: ChunkFacts, { nowMs, graceMs, oldestStartMs }: Col
   if (condemnedAtMs !== undefined && modifiedAtMs < condemnedAtMs) {
     return isDue(condemnedAtMs, { nowMs, graceMs }) ? 'delete' : 'waits';
   }
-  return modifiedAtMs < Math.min(nowMs - graceMs, oldestStartMs) ? 'condemn' : 'keep';
+  return modifiedAtMs < Math.min(nowMs - graceMs, oldestStartMs) ? 'condemn' : 'young';
 }
 
 /** Whether what was condemned at that time may be deleted. */

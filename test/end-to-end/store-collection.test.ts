@@ -59,8 +59,14 @@ async function keysOf(place: ObjectStore, folder: string): Promise<string[]> {
 }
 
 function counts({ tally }: Collection): Record<string, number> {
-  const { keep, condemn, waits, delete: deleted } = tally;
-  return { keep: keep.chunks, condemn: condemn.chunks, waits: waits.chunks, delete: deleted.chunks };
+  const { keep, young, condemn, waits, delete: deleted } = tally;
+  return {
+    keep: keep.chunks,
+    young: young.chunks,
+    condemn: condemn.chunks,
+    waits: waits.chunks,
+    delete: deleted.chunks,
+  };
 }
 
 async function assertWhole(place: ObjectStore): Promise<void> {
@@ -78,24 +84,24 @@ test('chunks are condemned, then deleted; those of other copies stay', { skip },
   const shared = randomBytes(2 * BLOCK);
   const first = await storeBytes(place, 'web1', Buffer.concat([shared, randomBytes(3 * BLOCK)]));
   const second = await storeBytes(place, 'web2', Buffer.concat([randomBytes(BLOCK), shared]));
-  assert.deepEqual(counts(await collectNow(place)), { keep: 6, condemn: 0, waits: 0, delete: 0 });
+  assert.deepEqual(counts(await collectNow(place)), { keep: 6, young: 0, condemn: 0, waits: 0, delete: 0 });
   await place.delete(first.key);
   const early = await collect(place, { clock: systemClock });
   assert.deepEqual(
     [counts(early), early.nextAtMs],
-    [{ keep: 6, condemn: 0, waits: 0, delete: 0 }, undefined],
+    [{ keep: 3, young: 3, condemn: 0, waits: 0, delete: 0 }, undefined],
   );
   const condemning = await collectNow(place);
-  assert.deepEqual(counts(condemning), { keep: 3, condemn: 3, waits: 0, delete: 0 });
+  assert.deepEqual(counts(condemning), { keep: 3, young: 0, condemn: 3, waits: 0, delete: 0 });
   const [list = '', ...others] = await keysOf(place, 'condemned/');
   assert.deepEqual(others, []);
   const wanted = first.chunkKeys.slice(2).map((key) => key.slice(-64));
   assert.equal((await place.get(list))?.toString('hex'), wanted.toSorted().join(''));
   const waiting = await collect(place, { clock: systemClock, graceMs: 3_600_000 });
-  assert.deepEqual(counts(waiting), { keep: 3, condemn: 0, waits: 3, delete: 0 });
+  assert.deepEqual(counts(waiting), { keep: 3, young: 0, condemn: 0, waits: 3, delete: 0 });
   assert((waiting.nextAtMs ?? 0) > Date.parse(list.slice('condemned/'.length)) + 3_500_000);
   const deleting = await collectNow(place);
-  assert.deepEqual(counts(deleting), { keep: 3, condemn: 0, waits: 0, delete: 3 });
+  assert.deepEqual(counts(deleting), { keep: 3, young: 0, condemn: 0, waits: 0, delete: 3 });
   assert.equal(deleting.tally.delete.bytes, 3 * BLOCK);
   assert.deepEqual(await keysOf(place, 'chunks/'), second.chunkKeys.toSorted());
   assert.deepEqual([...(await keysOf(place, 'condemned/')), ...(await keysOf(place, SWEEP_KEY))], []);
@@ -118,7 +124,7 @@ test('what is wanted again after it was condemned stays', { skip }, async () => 
   await place.put(pendingKey('web3', randomUUID()), (await place.get(pending.key)) ?? Buffer.alloc(0));
   await place.delete(pending.key);
   // That one is younger than its list, and needed by nobody: it waits for another one.
-  assert.deepEqual(counts(await collectNow(place)), { keep: 2, condemn: 1, waits: 0, delete: 2 });
+  assert.deepEqual(counts(await collectNow(place)), { keep: 2, young: 0, condemn: 1, waits: 0, delete: 2 });
   assert.deepEqual(await keysOf(place, 'chunks/'), chunkKeys.slice(0, 3).toSorted());
   assert.deepEqual(sealed.chunkKeys, chunkKeys.slice(1, 2));
   assert.equal((await keysOf(place, 'condemned/')).length, 1);
@@ -133,7 +139,7 @@ test('nothing is condemned that is younger than a running transfer', { skip }, a
   const record = { transferId: randomUUID(), startedAt, claim: null, sizeMax: null, hasLeftOut: false };
   await place.put(openKey('web2'), encodeOpenRecord({ ...record, ticketIssuedAt: 0 }));
   await place.delete((await storeBytes(place, 'web2', randomBytes(BLOCK))).key);
-  assert.deepEqual(counts(await collectNow(place)), { keep: 1, condemn: 1, waits: 0, delete: 0 });
+  assert.deepEqual(counts(await collectNow(place)), { keep: 0, young: 1, condemn: 1, waits: 0, delete: 0 });
   await place.put(openKey('web2'), Buffer.from('{'));
   const code = 'state-refused';
   await assert.rejects(collectNow(place), {

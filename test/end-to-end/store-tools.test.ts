@@ -164,7 +164,8 @@ test('--forget asks, and deletes no chunk before it was condemned for a day', { 
   assert.deepEqual(one.stdout.split('\n'), [
     'forgot   s3://disks/forget#web1@2026-11-28T03:00:00.500Z',
     'deleted  0 chunks, 0 bytes',
-    'kept     19 chunks, 1.2 MiB',
+    'kept     15 chunks, 960 KiB that copies need',
+    'young    4 chunks, 256 KiB that no copy needs yet: left alone',
     '',
   ]);
   const all = await receive('--forget', 's3://disks/forget#web1', '--yes');

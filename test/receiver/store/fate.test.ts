@@ -13,7 +13,7 @@ function fate(chunk: Partial<ChunkFacts>, times: Partial<CollectionTimes> = {}):
 }
 
 test('what nothing needs is condemned when it is a day old, and deleted a day later', () => {
-  assert.equal(fate({ modifiedAtMs: NOW - 24 * HOUR }), 'keep');
+  assert.equal(fate({ modifiedAtMs: NOW - 24 * HOUR }), 'young');
   assert.equal(fate({ modifiedAtMs: NOW - 24 * HOUR - 1 }), 'condemn');
   assert.equal(fate({ condemnedAtMs: NOW - 24 * HOUR + 1 }), 'waits');
   assert.equal(fate({ condemnedAtMs: NOW - 24 * HOUR }), 'delete');
@@ -23,12 +23,12 @@ test('what was stored again since is wanted, also where the clock of the service
   const condemnedAtMs = NOW - 30 * HOUR;
   assert.equal(fate({ condemnedAtMs, modifiedAtMs: condemnedAtMs - 1 }), 'delete');
   assert.equal(fate({ condemnedAtMs, modifiedAtMs: condemnedAtMs }), 'condemn');
-  assert.equal(fate({ condemnedAtMs, modifiedAtMs: NOW - HOUR }), 'keep');
+  assert.equal(fate({ condemnedAtMs, modifiedAtMs: NOW - HOUR }), 'young');
 });
 
 test('what is younger than the oldest running transfer may be part of it', () => {
   const modifiedAtMs = NOW - 100 * HOUR;
-  assert.equal(fate({ modifiedAtMs }, { oldestStartMs: modifiedAtMs }), 'keep');
+  assert.equal(fate({ modifiedAtMs }, { oldestStartMs: modifiedAtMs }), 'young');
   assert.equal(fate({ modifiedAtMs }, { oldestStartMs: modifiedAtMs + 1 }), 'condemn');
 });
 
@@ -38,7 +38,7 @@ test('what a manifest refers to is kept, and nothing is deleted that was not con
     fc.property(fc.boolean(), hours, fc.option(hours, { nil: undefined }), hours, (...values) => {
       const [isReferenced, modifiedAtMs, condemnedAtMs, oldestStartMs] = values;
       const found = fate({ isReferenced, modifiedAtMs, condemnedAtMs }, { oldestStartMs });
-      if (isReferenced) assert.equal(found, 'keep');
+      assert.equal(found === 'keep', isReferenced);
       if (found !== 'delete') return;
       assert(condemnedAtMs !== undefined && condemnedAtMs <= NOW - 24 * HOUR && modifiedAtMs < condemnedAtMs);
     }),
