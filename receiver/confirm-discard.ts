@@ -8,7 +8,8 @@ export interface Question {
   readonly what: string;
   /** The verb of the question, and its past participle. */
   readonly verb: readonly [string, string];
-  readonly option: string;
+  /** What is said where nobody can be asked; `what` follows. */
+  readonly refusal: string;
   readonly hint: string;
 }
 
@@ -18,7 +19,7 @@ export async function confirmDiscard(lost: LostProgress, isConfirmed: boolean): 
   await confirmLoss({
     what: lossText(lost),
     verb: ['discard', 'discarded'],
-    option: '--discard-transfer',
+    refusal: '--discard-transfer would lose',
     hint: 'to keep it, leave --discard-transfer out; to discard it without a question, add --yes',
   });
 }
@@ -27,10 +28,10 @@ export async function confirmDiscard(lost: LostProgress, isConfirmed: boolean): 
  * On a terminal it asks; elsewhere `--yes` has to say it.
  * @throws TransferError `target-refused` when the answer is anything but yes.
  */
-export async function confirmLoss({ what, verb, option, hint }: Question): Promise<void> {
+export async function confirmLoss({ what, verb, refusal, hint }: Question): Promise<void> {
   const [ask, done] = verb;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new TransferError('target-refused', `${option} would lose ${what}`, { hint });
+    throw new TransferError('target-refused', `${refusal} ${what}`, { hint });
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {

@@ -131,7 +131,7 @@ async function showForgetting({ store, options, print, say, signal }: Run): Prom
     if (!isConfirmed) {
       const list = `ddt-receive --list ${shellWord(named.store)}`;
       const hint = `to see what is there: ${list}; to do it without a question, add --yes`;
-      await confirmLoss({ what, verb: ['forget', 'forgotten'], option: '--forget', hint });
+      await confirmLoss({ what, verb: ['forget', 'forgotten'], refusal: '--forget would lose', hint });
     }
     signal.throwIfAborted();
     await forget(store, named.copy, found, (copy) => print(`forgot   ${copyName(named.store, copy)}\n`));

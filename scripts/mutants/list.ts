@@ -13,6 +13,7 @@ import { OTHERS } from './others.ts';
 import { PIPES } from './pipes.ts';
 import { SENDING } from './sending.ts';
 import { PROVING } from './proving.ts';
+import { RESTORING } from './restoring.ts';
 import { RIGHT_DISK } from './right-disk.ts';
 import { SEVERAL } from './several.ts';
 import { SIGNERS } from './signers.ts';
@@ -41,6 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...THROUGH_SSH,
   ...NBD,
   ...STORING,
+  ...RESTORING,
   ...LEAVING_OUT,
   ...FUZZED,
   ...NOTIFYING,
