@@ -1,6 +1,6 @@
 /** How a chunk is read: whole or in part, with its length compared. */
 import { S3Error } from './s3-answers.ts';
-import type { S3Client } from './s3-client.ts';
+import { UnreadableObject, type S3Client } from './s3-client.ts';
 
 /** What is there in the place of a chunk. */
 export type ChunkState = 'equal' | 'absent' | 'different';
@@ -22,7 +22,8 @@ export interface TakeChunk {
 const RANGE_NOT_SATISFIABLE = 416;
 
 /**
- * @returns `equal` where it is there and has its length; its bytes are not compared.
+ * @returns `equal` where it is there and has its length; its bytes are not compared. `different` also where
+ * the service cannot read it.
  * @throws S3Error, Error.
  */
 export async function fetchChunk(
@@ -56,6 +57,8 @@ export async function fetchChunk(
     return isSized && isOfWhole && at === lengthBytes ? 'equal' : 'different';
   } catch (error) {
     if (error instanceof S3Error && error.status === RANGE_NOT_SATISFIABLE) return 'different';
+    // A disk of the service has lost its bytes.
+    if (error instanceof UnreadableObject) return 'different';
     throw error;
   }
 }

@@ -141,7 +141,9 @@ export class S3Client implements AsyncDisposable {
       } catch (error) {
         request.signal?.throwIfAborted();
         if (this.#closing.signal.aborted || !mayPass(error)) throw error;
-        if (this.#tell === undefined && attempt >= ATTEMPTS_MAX) throw error;
+        const isMany = attempt >= ATTEMPTS_MAX;
+        if (isMany && (await this.#isOfObject(request, error))) throw new UnreadableObject(error);
+        if (isMany && this.#tell === undefined) throw error;
         this.#noteGone(error);
       }
       // Half of it is by chance: writers that failed together do not come back together.
@@ -164,6 +166,17 @@ export class S3Client implements AsyncDisposable {
       ...(body === undefined ? {} : { body }),
     });
     return await this.#read(request, response, receive);
+  }
+
+  /** Whether the service cannot read this object, and is there: waiting for it would not help. */
+  async #isOfObject({ method, signal }: S3Request, error: unknown): Promise<boolean> {
+    if (method !== 'GET' || !(error instanceof S3Error) || error.status !== 500) return false;
+    try {
+      await this.#attempt({ method: 'HEAD', key: '', signal }, { begin: () => {}, take: () => {} });
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async #sign(
@@ -234,6 +247,13 @@ export class S3Client implements AsyncDisposable {
 
   async #sleep(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
     await delay(delayMs, undefined, { signal: either(signal, this.#closing.signal) });
+  }
+}
+
+/** Of which the service says that it cannot read it, again and again, while it answers otherwise. */
+export class UnreadableObject extends Error {
+  constructor(cause: unknown) {
+    super(reasonOf(cause), { cause });
   }
 }
 
