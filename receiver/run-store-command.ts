@@ -118,7 +118,7 @@ async function showCheck({ store, options, print, say, signal }: Run): Promise<n
   }
   print(
     `differs  ${damaged.length + unusable} of ${copies} ${plural(copies)}: ${different} damaged and ` +
-      `${missing} missing of ${whole}; ${unusable} damaged manifests\n`,
+      `${missing} missing of ${whole}; ${unusable} ${unusable === 1 ? 'manifest' : 'manifests'} unusable\n`,
   );
   return EXIT_STATUS.device;
 }

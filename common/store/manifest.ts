@@ -2,8 +2,11 @@
  * What a stored copy consists of: a line of JSON with its receipt and signature, then 32 bytes a block, the
  * SHA-256 of its bytes, in index order. `head -n 1` and `tail -n +2` take it apart. Pure.
  */
+import { parseAreas } from '../areas.ts';
+import { labelOf } from '../disk/block-devices.ts';
+import { UNREADABLE_AREAS_MAX, type SealReceipt, type SourceDescription } from '../protocol/protocol.ts';
 import { checkReceipt, parseReceipt, type SignedReceipt } from '../receipt/signed-receipt.ts';
-import type { SealReceipt } from '../protocol/protocol.ts';
+import { isRecord } from '../records.ts';
 
 export const MANIFEST_FORMAT = 'dd-transfer copy';
 export const MANIFEST_VERSION = 1;
@@ -45,7 +48,7 @@ export function decodeHead(bytes: Buffer): { head: ManifestHead; receipt: SealRe
   const head = parseHead(bytes.toString('utf8', 0, end));
   const receipt = parseReceipt(Buffer.from(head.receipt));
   if (receipt === undefined) throw new Error('its receipt is not one');
-  return { head, receipt, lengthBytes: end + 1 };
+  return { head, receipt: presentable(receipt), lengthBytes: end + 1 };
 }
 
 /** The signature and the root are compared. @throws Error that says what is wrong with it. */
@@ -57,7 +60,27 @@ export function decodeManifest(bytes: Buffer): Manifest {
     throw new Error(why);
   });
   if (signed.receipt.digest !== 'sha-256') throw new Error(`its digests are ${signed.receipt.digest}`);
-  return { ...signed, head };
+  return { ...signed, receipt: presentable(signed.receipt), head };
+}
+
+/** Anyone who may write to the bucket can sign a receipt of their own. @throws Error. */
+function presentable(receipt: SealReceipt): SealReceipt {
+  const { size, transferId } = receipt;
+  const unreadable = parseAreas(receipt.unreadable, size, UNREADABLE_AREAS_MAX);
+  if (unreadable === undefined || typeof transferId !== 'string') throw new Error('its receipt is not one');
+  return { ...receipt, unreadable, source: sourceOf(receipt.source) };
+}
+
+function sourceOf(source: unknown): SourceDescription | null {
+  if (!isRecord(source)) return null;
+  const { description, path, model, serial, byId } = source;
+  return {
+    description: labelOf(description) ?? 'unknown source',
+    path: labelOf(path) ?? '',
+    model: labelOf(model),
+    serial: labelOf(serial),
+    byId: labelOf(byId),
+  };
 }
 
 function parseHead(line: string): ManifestHead {

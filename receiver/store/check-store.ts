@@ -50,7 +50,7 @@ export async function checkStore(
   named: StoreName,
   options: CheckOptions,
 ): Promise<StoreCheck> {
-  const copies = copiesNamed(await store.copies(named.copy), named);
+  const copies = copiesNamed(await store.copies(), named);
   const reader = new ChunkChecker(store, options);
   let unusable = 0;
   const usable: StoredCopy[] = [];

@@ -43,8 +43,8 @@ export class DigestTable {
   /** Its own, or the free one that it would have. */
   #slotOf(bytes: Buffer, at: number): number {
     const mask = this.#numbers.length - 1;
-    const words = [0, 4, 8, 12].map((offset) => bytes.readUInt32LE(at + offset));
-    return this.#find(words[0] ?? 0, words[1] ?? 0, words[2] ?? 0, words[3] ?? 0, mask);
+    const [second, third] = [bytes.readUInt32LE(at + 4), bytes.readUInt32LE(at + 8)];
+    return this.#find(bytes.readUInt32LE(at), second, third, bytes.readUInt32LE(at + 12), mask);
   }
 
   #find(first: number, second: number, third: number, fourth: number, mask: number): number {

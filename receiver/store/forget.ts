@@ -25,7 +25,7 @@ export interface ToForget {
  */
 export async function findToForget(store: ObjectStore, named: StoreName): Promise<ToForget> {
   const { copy: name = '', when } = named;
-  const all = await store.copies(name);
+  const all = await store.copies();
   if (when !== undefined) return { copies: copiesNamed(all, named), openSeenAtMs: undefined, pending: [] };
   const openSeenAtMs = await store.modifiedAtMs(openKey(name));
   const pending: string[] = [];
@@ -33,14 +33,9 @@ export async function findToForget(store: ObjectStore, named: StoreName): Promis
   for await (const { key, modifiedAtMs } of store.list(`${PENDING_FOLDER}${name}/`)) {
     if (modifiedAtMs < nowMs - PENDING_MS_MAX) pending.push(key);
   }
-  const isOnlyOpen = all.length === 0 && (openSeenAtMs !== undefined || pending.length > 0);
-  const everything = isOnlyOpen ? [] : copiesNamed(await everyCopy(store, all), named);
-  return { copies: everything, openSeenAtMs, pending };
-}
-
-/** To name the others where there is none of this name. */
-async function everyCopy(store: ObjectStore, ofName: StoredCopy[]): Promise<StoredCopy[]> {
-  return ofName.length > 0 ? ofName : await store.copies();
+  const hasCopies = all.some((one) => one.name === name);
+  const isOnlyOpen = !hasCopies && (openSeenAtMs !== undefined || pending.length > 0);
+  return { copies: isOnlyOpen ? [] : copiesNamed(all, named), openSeenAtMs, pending };
 }
 
 /** @param onForgotten called for each copy that is gone. @throws S3Error, Error. */

@@ -35,12 +35,13 @@ export interface StoreListing {
 /** @throws TransferError `source-refused` where what was named is not there; S3Error, Error. */
 export async function listStore(store: ObjectStore, named: StoreName): Promise<StoreListing> {
   const running = await readRunning(store, named);
-  const all = await store.copies(named.copy);
-  const isNothing = all.length === 0 && (named.copy === undefined || running.length > 0);
-  const copies = isNothing ? [] : copiesNamed(all, named);
+  const all = await store.copies();
+  const { copy } = named;
+  const hasNone = !all.some(({ name }) => copy === undefined || name === copy);
+  const copies = hasNone && (copy === undefined || running.length > 0) ? [] : copiesNamed(all, named);
   const listed: ListedCopy[] = copies.map(({ name, when }) => ({ name, when }));
-  await sideBySide(READERS, copies.entries(), async ([at, copy]) => {
-    listed[at] = { name: copy.name, when: copy.when, ...(await readHead(store, copy)) };
+  await sideBySide(READERS, copies.entries(), async ([at, one]) => {
+    listed[at] = { name: one.name, when: one.when, ...(await readHead(store, one)) };
   });
   return { copies: listed, running, nowMs: await store.nowMs() };
 }

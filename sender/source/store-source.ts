@@ -58,7 +58,7 @@ export class StoreSource implements Source {
     await using stack = new AsyncDisposableStack();
     const store = stack.use(await ObjectStore.open(named, options));
     try {
-      const copy = oneCopyNamed(await store.copies(named.copy), named);
+      const copy = oneCopyNamed(await store.copies(), named);
       const source = new StoreSource(
         store,
         await store.readCopy(copy),

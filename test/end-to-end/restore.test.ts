@@ -142,7 +142,7 @@ test(
         2,
         /has copies of 2 names: web1, web2\n.*hint: add one of them, for example '\S+#web1'/,
       ],
-      ['s3://disks/several#web3', 4, /there is no copy web3 in s3:\/\/disks\/several: it holds no copy/],
+      ['s3://disks/several#web3', 4, /there is no copy web3 in s3:\/\/disks\/several: it has web1, web2/],
       [
         's3://disks/several#web1@2026-11-26T03:00:00Z',
         4,

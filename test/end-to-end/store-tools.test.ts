@@ -123,7 +123,7 @@ test('--check reads each chunk once, and names what is damaged, missing and wher
     `damaged  s3://disks/check#web3@${when}: cannot use the manifest s3://disks/check/${third.key}: ` +
       'the digest of its digests is not the root in the receipt',
     `damaged  s3://disks/check/${shared}`,
-    'differs  3 of 3 copies: 1 damaged and 1 missing of 11 chunks, 704 KiB; 1 damaged manifests',
+    'differs  3 of 3 copies: 1 damaged and 1 missing of 11 chunks, 704 KiB; 1 manifest unusable',
     `missing  s3://disks/check/${own}`,
   ]);
   const one = await receive('--check', `s3://disks/check#web2@${when}`);

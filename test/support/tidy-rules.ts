@@ -131,7 +131,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'common/disk': ['common'],
   'common/io': ['common'],
   'common/nbd': ['common', 'common/disk'],
-  'common/store': ['common', 'common/protocol', 'common/receipt'],
+  'common/store': ['common', 'common/disk', 'common/protocol', 'common/receipt'],
   'common/ssh': ['common/program', 'common/protocol', 'common'],
   'common/receipt': [
     'common',
