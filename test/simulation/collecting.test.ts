@@ -106,7 +106,7 @@ class SimulatedReceiver {
     const content = this.#disk[index] ?? 0;
     const [bytes, digest] = [CONTENTS[content], DIGESTS[content]];
     assert(bytes !== undefined && digest !== undefined);
-    if (!(await this.#target.store.holds(digest, BLOCK))) {
+    if ((await this.#target.store.holds(digest, BLOCK)) === undefined) {
       await this.#target.write(bytes, index * BLOCK, digest);
     }
     digest.copy(this.#table, index * 32);
@@ -124,7 +124,7 @@ class SimulatedReceiver {
       for (const index of missing) this.#forget(index);
       return missing.length === 0;
     } catch (error) {
-      if (error instanceof TransferError && error.code === 'busy') return false;
+      if (error instanceof TransferError && error.code === 'in-use') return false;
       throw error;
     }
   }

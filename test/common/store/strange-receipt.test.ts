@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import type { SealReceipt } from '../../../common/protocol/protocol.ts';
 import { decodeHead, decodeManifest, encodeManifest } from '../../../common/store/manifest.ts';
 import { storeLines } from '../../../receiver/console/store-text.ts';
 import { signedReceipt } from '../../support/signed-copy.ts';
@@ -11,7 +10,7 @@ const DIGESTS = randomBytes(32);
 const FACTS = { size: 65_536, blockSize: 65_536, digests: DIGESTS };
 
 function manifestWith(more: Readonly<Record<string, unknown>>): Buffer {
-  const signed = signedReceipt({ ...FACTS, more: more as Partial<SealReceipt> });
+  const signed = signedReceipt({ ...FACTS, more });
   return encodeManifest({ name: 'web1', ...signed }, DIGESTS);
 }
 
