@@ -4,11 +4,15 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { encodeOpenRecord, openKey } from '../../common/store/collecting.ts';
 import type { ObjectStore } from '../../common/store/object-store.ts';
+import { parseReceiveArgs } from '../../receiver/cli.ts';
+import { parseSendArgs } from '../../sender/cli.ts';
 import { startCeph, unlessCephGateway, type Ceph } from '../support/ceph.ts';
-import { makeBucket, openStore, overwrite, storeEnvironment } from '../support/object-store.ts';
+import { readDocument } from '../support/documents.ts';
+import { keysIn, makeBucket, openStore, overwrite, storeEnvironment } from '../support/object-store.ts';
 import { freshSeed, prng } from '../support/prng.ts';
 import { KIB, MIB, eventsOf, runReceiver } from '../support/processes.ts';
 import type { Ended } from '../support/run.ts';
+import { storePlace } from '../support/store-place.ts';
 import { storeCopy } from '../support/stored-copy.ts';
 
 const skip = unlessCephGateway();
@@ -141,6 +145,38 @@ test('a manifest under the name of another copy is none', { skip }, async () => 
     ended.stdout,
     /damaged +s3:\/\/disks\/moved#web2@\S+: .*: it is that of another copy: web1@2026/,
   );
+});
+
+test('what is damaged or missing is repaired by the next copy that has its bytes', { skip }, async () => {
+  await using place = await storePlace(ceph.gateway, 'repaired');
+  const bytes = makeDisk(1);
+  await place.copy('web1', bytes);
+  const [first = '', second = ''] = await keysIn(place.store, 'chunks/');
+  await overwrite(ceph.gateway, {
+    bucket: 'disks',
+    key: `repaired/${first}`,
+    bytes: Buffer.alloc(64 * KIB, 1),
+  });
+  await place.store.delete(second);
+  assert.equal((await receive('--check', 's3://disks/repaired')).status, 5);
+  await place.copy('web2', bytes);
+  const checked = await receive('--check', 's3://disks/repaired');
+  assert.deepEqual([checked.status, /^equal +7 chunks, .* of 2 copies /.test(checked.stdout)], [0, true]);
+});
+
+test('the commands in the guide are valid', async () => {
+  const guide = await readDocument('docs/guide/object-store.md');
+  const commands = [...guide.matchAll(/^ddt-(send|receive) ([^#\n]*?'[^']*'|[^#\n]*)([^#\n]*)/gm)];
+  assert(commands.length >= 9, `${commands.length} commands`);
+  for (const [line, side, ...words] of commands) {
+    const argv = words
+      .join('')
+      .trim()
+      .split(/\s+/)
+      .map((word) => word.replaceAll("'", ''));
+    const parse = side === 'send' ? parseSendArgs : parseReceiveArgs;
+    assert.doesNotThrow(() => parse(argv, () => assert.fail()), line);
+  }
 });
 
 test('--forget asks, and deletes no chunk before it was condemned for a day', { skip }, async () => {
