@@ -7,7 +7,6 @@ import { TransferError } from '../../../common/errors.ts';
 import { makeSigningKey } from '../../../common/trust/ssh-signature.ts';
 import { systemClock } from '../../../common/clock.ts';
 import { claimTransfer } from '../../../receiver/transfer/claim.ts';
-import type {} from '../../../receiver/target/target.ts';
 import { sealTransfer } from '../../../receiver/transfer/seal.ts';
 import type { Transfer } from '../../../receiver/transfer/transfer.ts';
 import { FakeStoreTarget } from '../../support/fake-store.ts';
