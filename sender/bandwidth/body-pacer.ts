@@ -1,7 +1,7 @@
 /** Keeps all connections together within a rate limit: bodies go out in small chunks, in turn. */
 import type { Clock } from '../../common/clock.ts';
 import { Semaphore } from '../../common/semaphore.ts';
-import type { Limit } from './bandwidth-schedule.ts';
+import type { Limit } from '../../common/bandwidth/bandwidth-schedule.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** What a chunk takes at the limit. Small ones keep the rate even despite the kernel's buffers. */

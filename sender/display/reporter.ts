@@ -8,7 +8,7 @@ import type { Trouble } from '../../common/hooks.ts';
 import { formatHostPort } from '../../common/host-port.ts';
 import { RateMeter } from '../../common/rate.ts';
 import { redact } from '../../common/text.ts';
-import { formatLimit, type Limit } from '../bandwidth/bandwidth-schedule.ts';
+import { formatLimit, type Limit } from '../../common/bandwidth/bandwidth-schedule.ts';
 import type { DoneFacts, DryRunFacts } from '../transfer/counters.ts';
 import type { ProbeFacts } from '../transfer/probe.ts';
 import type { Comparison } from '../transfer/comparison.ts';

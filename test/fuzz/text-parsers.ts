@@ -12,7 +12,7 @@ import {
   LIMIT_BYTES_PER_SECOND_MIN,
   limitAt,
   parseSchedule,
-} from '../../sender/bandwidth/bandwidth-schedule.ts';
+} from '../../common/bandwidth/bandwidth-schedule.ts';
 import { parseSendArgs } from '../../sender/cli.ts';
 import { parseDestination } from '../../common/ssh/destination.ts';
 import { parseCompression } from '../../sender/compression/compress-option.ts';

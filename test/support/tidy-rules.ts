@@ -86,7 +86,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   'sender/watch': ['sender/display', 'sender/transfer', 'sender/client', 'sender/source'],
   'sender/preflight': ['sender/display', 'sender/transfer', 'sender/source', 'sender/bad-sectors'],
-  'sender/display': ['sender/transfer', 'sender/bandwidth'],
+  'sender/display': ['sender/transfer'],
   'sender/transfer': [
     'sender/lanes',
     'sender/source',
@@ -125,6 +125,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'receiver/pull': [],
   'receiver/store': [],
   'receiver/watch': ['receiver/transfer', 'receiver/durability', 'receiver/console'],
+  'common/bandwidth': ['common'],
   'common/protocol': ['common', 'common/digest', 'common/disk'],
   'common/digest': ['common'],
   'common/trust': ['common'],

@@ -2,8 +2,8 @@
  * `--bwlimit` as in rclone (https://rclone.org/docs/#bwlimit-bwtimetable): one limit, or limits by the time
  * of the day or week. Pure, except for the time zone.
  */
-import { TransferError } from '../../common/errors.ts';
-import { formatRate, formatSize } from '../../common/units.ts';
+import { TransferError } from '../errors.ts';
+import { formatRate, formatSize } from '../units.ts';
 
 /** Bytes a second; undefined for no limit. */
 export type Limit = number | undefined;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ScheduleSource, type ScheduleSourceOptions } from '../../../sender/bandwidth/schedule-source.ts';
+import { ScheduleSource, type ScheduleSourceOptions } from '../../../common/bandwidth/schedule-source.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 

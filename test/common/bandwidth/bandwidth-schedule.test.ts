@@ -7,7 +7,7 @@ import {
   limitAt,
   parseSchedule,
   type Limit,
-} from '../../../sender/bandwidth/bandwidth-schedule.ts';
+} from '../../../common/bandwidth/bandwidth-schedule.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

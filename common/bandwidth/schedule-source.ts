@@ -1,7 +1,7 @@
 /** The bandwidth schedule: from the command line, or from a file that may be edited during the transfer. */
 import { readFile, stat } from 'node:fs/promises';
-import type { Clock } from '../../common/clock.ts';
-import { TransferError, reasonOf } from '../../common/errors.ts';
+import type { Clock } from '../clock.ts';
+import { TransferError, reasonOf } from '../errors.ts';
 import { limitAt, parseSchedule, type Limit, type BandwidthSchedule } from './bandwidth-schedule.ts';
 
 const LOOK_INTERVAL_MS = 1000;
