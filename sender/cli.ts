@@ -16,10 +16,11 @@ import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import {
+  HINT_HELP,
   formatWords,
   readArguments,
   refuseEndpoint,
-  refuseForSeveral,
+  refuseForSources,
   refuseParts,
   targetPaths,
 } from './read-arguments.ts';
@@ -30,7 +31,6 @@ import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 /** In a message of commander; part of a token has capitals and digits. */
 const OPTION_NAMED = /'--[a-z]+(-[a-z]+)*'/;
-const HINT_HELP = 'ddt-send --help';
 
 export interface SendOptions {
   /** As named; see open-source.ts. At least one, in the order in which they are copied. */
@@ -40,6 +40,8 @@ export interface SendOptions {
   readonly far: FarArguments | undefined;
   /** A ddt-receive has started it, and brings the ticket. */
   readonly isPulled: boolean;
+  /** A ddt-fleet has started it, and steers it through standard input. */
+  readonly isSteered: boolean;
   /** Standard input and output are joined to this port of the machine. */
   readonly relayPort: number | undefined;
   /** `-`: standard input. */
@@ -220,6 +222,7 @@ export function makeCommand(print: (text: string) => void): Command {
         .default('read-back'),
     )
     .option('--pulled', 'used by ddt-receive: the ticket comes from there')
+    .option('--steered', 'used by ddt-fleet: limits come from there')
     .option('--relay <port>', 'used by ddt-receive: source and output are those of that port')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
@@ -240,6 +243,7 @@ interface Flags {
   readonly usedOnly?: true;
   readonly keep?: true;
   readonly pulled?: true;
+  readonly steered?: true;
   readonly overwriteTarget?: true;
   readonly discardTransfer?: true;
   readonly update?: true;
@@ -252,7 +256,7 @@ interface Flags {
 }
 
 function readOptions(command: Command): SendOptions {
-  const { dryRun, probe, check, keepOpen, yes, pulled, usedOnly, ...raw } = command.opts<
+  const { dryRun, probe, check, keepOpen, yes, pulled, steered, usedOnly, ...raw } = command.opts<
     Partial<Record<string, string>> & Flags
   >();
   const { blockSize, connect, connections = 'auto', memory = '', progress, sourceSize, relay } = raw;
@@ -271,15 +275,13 @@ function readOptions(command: Command): SendOptions {
   if (isPulled && !isWithout)
     throw new TransferError('usage', '--pulled takes a disk or a file, and no target', { hint: HINT_HELP });
   refuseEndpoint(sources, raw['s3Endpoint']);
-  refuseForSeveral(
-    sources,
-    OPTIONS_OF_ONE.filter((option) => isGiven(command, option)),
-  );
+  refuseForSources(sources, (option) => isGiven(command, option));
   return {
     sources,
     ticket,
     far: readFar(command, destination, sources.length),
     isPulled,
+    isSteered: steered === true,
     relayPort: relay === undefined ? undefined : parseWhole(relay, '--relay', 1, 65_535),
     ticketFile: raw['ticketFile'],
     identity: raw['identity'],
@@ -338,9 +340,6 @@ function isGiven(command: Command, option: string): boolean {
 function attributeOf(option: string): string {
   return option.slice(2).replaceAll(/-(.)/g, (_dash, letter: string) => letter.toUpperCase());
 }
-
-/** Where it would not be clear which of several sources is meant. */
-const OPTIONS_OF_ONE = ['--source-size', '--mapfile', '--domain-mapfile'];
 
 /** Options that mean nothing without a machine that ssh reaches. */
 const FAR_OPTIONS = [

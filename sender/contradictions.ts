@@ -21,6 +21,7 @@ const CONTRADICTIONS = [
   ...['--probe', '--dry-run', '--check'].map((reading) => ['--web', reading] as const),
   ['--program', '--remote-program'],
   ...['--ticket-file', '--identity', '--connect'].map((way) => ['--pulled', way] as const),
+  ...['--pulled', '--bwlimit', '--ticket-file', '--keep-open'].map((way) => ['--steered', way] as const),
   // They change what the receiver has recorded.
   ...['--dry-run', '--probe', '--check'].flatMap((reading) =>
     ['--discard-transfer', '--update', '--adopt'].map((change) => [reading, change] as const),

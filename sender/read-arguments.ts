@@ -5,7 +5,7 @@ import { isStoreName } from '../common/store/store-name.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
 import { parseDestination, type Destination } from '../common/ssh/destination.ts';
 
-const HINT_HELP = 'ddt-send --help';
+export const HINT_HELP = 'ddt-send --help';
 
 export interface Arguments {
   /** In the order of their targets. */
@@ -66,10 +66,16 @@ export function targetPaths({ path }: Destination, sourceCount: number): readonl
   });
 }
 
-/** Options that are for one source, or would not say for which. @throws TransferError `usage`. */
-export function refuseForSeveral(sources: readonly string[], given: readonly string[]): void {
+/** Where it would not be clear which of several sources is meant. */
+const OPTIONS_OF_ONE = ['--source-size', '--mapfile', '--domain-mapfile', '--steered'];
+
+/** Options that are not for so many sources, or not for a pipe. @throws TransferError `usage`. */
+export function refuseForSources(sources: readonly string[], isGiven: (option: string) => boolean): void {
+  if (sources[0] === '-' && isGiven('--steered')) {
+    throw new TransferError('usage', '--steered takes a disk or a file', { hint: HINT_HELP });
+  }
   if (sources.length === 1) return;
-  const [option] = given;
+  const option = OPTIONS_OF_ONE.find(isGiven);
   if (option !== undefined) {
     throw new TransferError('usage', `${option} is for one source, and ${sources.length} are given`, {
       hint: 'copy that one by itself',

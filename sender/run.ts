@@ -26,6 +26,7 @@ import { receiptPaths } from './receipt-file.ts';
 import { makeDisk, sendDisk, type Disk } from './send-disk.ts';
 import { sendSeveral, type DiskToSend } from './several-disks.ts';
 import { Signals, type Hangup } from './signals.ts';
+import { Steered } from './steered.ts';
 import type { Source } from './source/source.ts';
 import type { Stream } from './source/stream.ts';
 import { findTransfer } from './transfer/find-transfer.ts';
@@ -45,6 +46,7 @@ export async function runSend(
 ): Promise<number> {
   countExternalMemory();
   const pulled = options.isPulled ? await Pulled.open(own.out) : undefined;
+  const steered = options.isSteered ? await Steered.open(own.out) : undefined;
   const outputs = pulled?.outputs ?? own;
   await using watch = await openWatch(options);
   const reporter = await makeReporter(options.progress, outputs, {
@@ -67,11 +69,11 @@ export async function runSend(
   void onProgressSignal(() => reporter.progressNow());
   const signals = new Signals(exit);
   const notes = watch?.watch.notes;
-  pulled?.onGone(() => signals.end());
+  for (const starter of [pulled, steered]) starter?.onGone(() => signals.end());
   pulled?.onProgressAsked(() => reporter.progressNow());
   // While connections are being closed, blocks in flight vanish: the state before that stays on the terminal.
   signals.signal.addEventListener('abort', () => reporter.stop(), { once: true });
-  const parts = { reporter, signals, outputs, pulled, notes, hooks };
+  const parts = { reporter, signals, outputs, pulled, steered, notes, hooks };
   try {
     const status = await signals.bound(run(options, parts));
     await tellEnd(status, options, parts);
@@ -146,6 +148,7 @@ interface RunParts {
   readonly signals: Signals;
   readonly outputs: Outputs;
   readonly pulled: Pulled | undefined;
+  readonly steered: Steered | undefined;
   /** undefined: nobody watches. */
   readonly notes: BlockNotes | undefined;
   readonly hooks: Hooks;
@@ -153,7 +156,7 @@ interface RunParts {
 
 /** @returns the exit status. */
 async function run(options: SendOptions, parts: RunParts): Promise<number> {
-  const { reporter, signals, outputs, pulled, notes } = parts;
+  const { reporter, signals, outputs, pulled, steered, notes } = parts;
   refuseUnsafeEnvironment();
   const each = eachDisk(options);
   for (const own of each) await checkOutputs(own);
@@ -196,10 +199,11 @@ async function run(options: SendOptions, parts: RunParts): Promise<number> {
     }));
   using line = pulled && (await openPulled(pulled, options, { unacked, reporter, signal }));
   const tickets = machine?.far.tickets ?? (line === undefined ? given : [line.ticket]);
-  const pacer = limits === undefined ? undefined : makePacer(limits, reporter);
+  const limited = steered ?? limits;
+  const pacer = limited === undefined ? undefined : makePacer(limited, reporter);
   const isDistant = machine !== undefined || pulled !== undefined;
   const far = machine?.far ?? line;
-  const shared = { machine, far, isDistant, pacer, unacked, receiverName, reporter };
+  const shared = { machine, far, isDistant, pacer, unacked, receiverName, steered, reporter };
   const disks = each.map((own, at) => {
     const [source, preflight, ticket] = [read[at], preflights[at], tickets[at]];
     assert(source !== undefined && preflight !== undefined && ticket !== undefined);
@@ -294,8 +298,8 @@ function outlives(hangup: Hangup, source: Source | Stream, { bwlimit }: SendOpti
   return isReload;
 }
 
-function makePacer(limits: ScheduleSource, reporter: Reporter): BodyPacer {
-  const limit = (): ScheduleSource['bytesPerSecond'] => limits.bytesPerSecond;
+function makePacer(limited: Pick<ScheduleSource, 'bytesPerSecond'>, reporter: Reporter): BodyPacer {
+  const limit = (): ScheduleSource['bytesPerSecond'] => limited.bytesPerSecond;
   reporter.showLimit(limit);
   return new BodyPacer({ clock: systemClock, limit });
 }

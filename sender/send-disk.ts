@@ -21,6 +21,7 @@ import type { Preflight } from './preflight/preflight.ts';
 import { writeReceipt } from './receipt-file.ts';
 import type { Source } from './source/source.ts';
 import type { Stream } from './source/stream.ts';
+import type { Steered } from './steered.ts';
 import type { Far } from './ssh/open-far.ts';
 import { check, type CheckResult } from './transfer/check.ts';
 import { isEqual } from './transfer/comparison.ts';
@@ -48,6 +49,8 @@ export interface DiskParts {
   /** Its place in the order of the sources. */
   readonly at: number;
   readonly receiverName: string;
+  /** Gets the receipt, too. */
+  readonly steered: Pick<Steered, 'handOver'> | undefined;
   readonly reporter: Reporter;
 }
 
@@ -67,7 +70,7 @@ export function makeDisk(parts: DiskParts): Disk {
     ...requestFor(options, parts),
     receiverName,
     isKeptOpen: options.isKeptOpen,
-    areDigestsWanted: options.receiptFile !== undefined,
+    areDigestsWanted: options.receiptFile !== undefined || parts.steered !== undefined,
     onManyLanes: () => void hintAtBbr(reporter),
     proof: { nonce: randomBytes(NONCE_BYTES).toString('hex'), random: (below) => randomInt(below) },
     source,
@@ -101,6 +104,8 @@ export async function sendDisk(disk: Disk, context: SendContext): Promise<number
   const reported = await reportCopy(result, source, { options, reporter });
   if (disk.isDistant && result.outcome === 'sealed') reporter.fact(receiptLine(result.seal));
   const status = statusOf(reported, await preflight.finish(), source);
+  // Until it is safe, what it was made of stays at the other machine.
+  if (result.outcome === 'sealed') await disk.steered?.handOver(result.seal, result.digests, status);
   disk.noteOutcome(farOutcomeOf(result, status));
   return status;
 }

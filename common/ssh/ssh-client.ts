@@ -46,6 +46,8 @@ export interface SshParts {
   readonly destination: Destination;
   /** Gets each line that ssh prints while somebody may have to react to it. */
   readonly onWords: (line: string) => void;
+  /** What runs there may log in elsewhere with the keys of this machine's agent. */
+  readonly isAgentForwarded?: boolean;
 }
 
 export class SshClient implements AsyncDisposable {
@@ -167,9 +169,9 @@ export class SshClient implements AsyncDisposable {
   }
 
   #command(words: readonly string[], remote: readonly string[]): Command {
-    const { command, destination } = this.#parts;
+    const { command, destination, isAgentForwarded = false } = this.#parts;
     const port = destination.port === undefined ? [] : ['-p', String(destination.port)];
-    const fixed = ['-T', '-a', '-x', ...FIXED.flatMap((option) => ['-o', option])];
+    const fixed = ['-T', isAgentForwarded ? '-A' : '-a', '-x', ...FIXED.flatMap((option) => ['-o', option])];
     const all = [...fixed, ...words, ...port, destination.login, ...remote];
     return { program: '/bin/sh', args: ['-c', `exec ${command} "$@"`, 'ssh', ...all] };
   }

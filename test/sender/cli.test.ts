@@ -6,13 +6,14 @@ import { VERSION_TEXT } from '../../common/protocol/version.ts';
 import { parseSendArgs, type SendOptions } from '../../sender/cli.ts';
 
 const MIB = 1024 * 1024;
-const NOT_STARTED_BY_OTHERS = { isPulled: false, relayPort: undefined };
+const NOT_STARTED_BY_OTHERS = { isPulled: false, isSteered: false, relayPort: undefined };
 const WHOLE_DISK = { s3Endpoint: undefined, domainMapfile: undefined, isUsedOnly: false, mapAlso: [] };
 const DEFAULTS: SendOptions = {
   sources: ['/dev/sdc'],
   ticket: undefined,
   far: undefined,
   isPulled: false,
+  isSteered: false,
   relayPort: undefined,
   ticketFile: undefined,
   identity: undefined,
