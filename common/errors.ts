@@ -78,7 +78,7 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Exit statuses of both commands; docs/reference/statuses.md lists them for users. */
+/** Exit statuses of all commands; docs/reference/statuses.md lists them for users. */
 export const EXIT_STATUS = {
   verified: 0,
   bug: 1,
@@ -88,6 +88,8 @@ export const EXIT_STATUS = {
   refused: 4,
   device: 5,
   gaveUp: 6,
+  /** Of ddt-fleet: at least one job. */
+  someFailed: 7,
   /** Of a pipe; a disk's copy survives its terminal. */
   sighup: 129,
   sigint: 130,

@@ -7,7 +7,7 @@ import { toolPath } from './system-tools.ts';
 import { printable, redact } from './text.ts';
 import { formatDuration, parseDuration } from './units.ts';
 
-/** Options of both commands, as commander takes them. */
+/** Options of the commands, as commander takes them. */
 export const ON_DONE = ['--on-done <command>', 'have the shell run this when the copy is complete'] as const;
 export const ON_TROUBLE = [
   '--on-trouble <command>',
@@ -62,7 +62,7 @@ export interface Ending extends Trouble {
 type Occasion = Omit<Ending, 'result'> & { readonly result: Ending['result'] | 'trouble' };
 
 export interface HookParts {
-  readonly program: 'ddt-send' | 'ddt-receive';
+  readonly program: 'ddt-send' | 'ddt-receive' | 'ddt-fleet';
   readonly clock: Clock;
   readonly warn: (warning: string) => void;
   /** Writes to the terminal; undefined: there is none. */

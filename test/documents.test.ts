@@ -7,6 +7,7 @@ import { ERROR_CODES, EXIT_STATUS, exitStatusOf, isErrorCode } from '../common/e
 import * as geometry from '../common/geometry.ts';
 import { PROBLEM_CODES } from '../common/protocol/problem-codes.ts';
 import * as protocol from '../common/protocol/protocol.ts';
+import { parseFleetArgs } from '../fleet/cli.ts';
 import { parseReceiveArgs } from '../receiver/cli.ts';
 import { parseSendArgs } from '../sender/cli.ts';
 import {
@@ -29,6 +30,7 @@ const STATUSES = await readDocument('docs/reference/statuses.md');
 const COMMANDS = [
   { name: 'ddt-send', parse: parseSendArgs, page: await readDocument('docs/reference/ddt-send.md') },
   { name: 'ddt-receive', parse: parseReceiveArgs, page: await readDocument('docs/reference/ddt-receive.md') },
+  { name: 'ddt-fleet', parse: parseFleetArgs, page: await readDocument('docs/reference/ddt-fleet.md') },
 ];
 
 function helpOf(parse: (argv: readonly string[], print: (text: string) => void) => unknown): string {
@@ -259,7 +261,7 @@ test('files and scripts that the documents name exist', async () => {
   for (const path of await allDocuments()) {
     const text = await readDocument(path);
     for (const [, name = ''] of text.matchAll(
-      /[`/ ]((?:common|sender|receiver|test|scripts)\/[\w./-]*\w)(?=[`/ ])/g,
+      /[`/ ]((?:common|sender|receiver|fleet|test|scripts)\/[\w./-]*\w)(?=[`/ ])/g,
     )) {
       await assert.doesNotReject(access(join(PROJECT, name)), `${path}: ${name}`);
     }
@@ -286,7 +288,7 @@ test('decisions are numbered without a gap, dated, of one form, and listed', asy
 
 /** All that the product can print, with messages that are split over lines joined. */
 async function productText(): Promise<string> {
-  const paths = glob(['{common,sender,receiver}/**/*.ts', 'scripts/*.sh'], { cwd: PROJECT });
+  const paths = glob(['{common,sender,receiver,fleet}/**/*.ts', 'scripts/*.sh'], { cwd: PROJECT });
   let text = '';
   for await (const path of paths) text += await readFile(join(PROJECT, path), 'utf8');
   return text.replaceAll(/['"`] \+\s*['"`]/g, '').replaceAll(/\s+/g, ' ');

@@ -39,7 +39,7 @@ const TESTS = ['file-target', 'loop-device', 'pipes-resumed'];
 const ARCHIVE = 'http://deb.debian.org/debian';
 /** Of libstdc++6-arm64-cross and what it needs. */
 const FOREIGN_LIBRARIES = '/usr/aarch64-linux-gnu';
-const COMMANDS = ['ddt-send', 'ddt-receive'] as const;
+const COMMANDS = ['ddt-send', 'ddt-receive', 'ddt-fleet'] as const;
 const EXECUTABLE_MODE = 0o755;
 const TESTS_TIMEOUT_MS = 1_800_000;
 const EMULATED_BYTES = 3_000_000;

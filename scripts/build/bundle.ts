@@ -1,4 +1,4 @@
-/** Both commands and the packages that they use, in one JavaScript module. */
+/** All commands and the packages that they use, in one JavaScript module. */
 import { build as runEsbuild, type Plugin } from 'esbuild';
 import { join } from 'node:path';
 import { pageFilesModule } from './page-files.ts';

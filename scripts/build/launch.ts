@@ -9,15 +9,16 @@ import { toolPath } from '../../common/system-tools.ts';
 
 const USAGE = `Usage: ddt send <arguments of ddt-send>
        ddt receive <arguments of ddt-receive>
+       ddt fleet <arguments of ddt-fleet>
        ddt --version
        ddt --licenses
 
-A link to this file that is named ddt-send or ddt-receive is that command.
+A link to this file that is named ddt-send, ddt-receive or ddt-fleet is that command.
 `;
 const USAGE_STATUS = 2;
 
-/** As launch.sh sets them, which says why. */
-const THREADS = { send: '72', receive: '8' } as const;
+/** As launch.sh sets them, which says why; undefined: those of Node.js. */
+const THREADS = { send: '72', receive: '8', fleet: undefined } as const;
 
 type Command = keyof typeof THREADS;
 
@@ -101,7 +102,9 @@ async function showFacts(word: string | undefined): Promise<void> {
   } else if (word === '--help' || word === '-h') process.stdout.write(USAGE);
   else if (word === '--licenses') process.stdout.write(getAsset('licenses.txt', 'utf8'));
   else {
-    process.stderr.write(`ddt: error: the first argument must be send or receive\nddt: hint: ddt --help\n`);
+    process.stderr.write(
+      `ddt: error: the first argument must be send, receive or fleet\nddt: hint: ddt --help\n`,
+    );
     process.exitCode = USAGE_STATUS;
   }
 }
@@ -112,12 +115,14 @@ else {
   // Everybody can read the command line of a process: a ticket on it is there until this has replaced it.
   process.title = `ddt-${command}`;
   cleanPath();
-  process.env['UV_THREADPOOL_SIZE'] ??= THREADS[command];
+  const threads = THREADS[command];
+  if (threads !== undefined) process.env['UV_THREADPOOL_SIZE'] ??= threads;
   if (command === 'receive') {
     restartWithoutPrivileges();
     Reflect.deleteProperty(process.env, RESTARTED);
     await import('../../receiver/main.ts');
-  } else {
+  } else if (command === 'fleet') await import('../../fleet/main.ts');
+  else {
     if (isTitleTooLong()) restart('send');
     Reflect.deleteProperty(process.env, RESTARTED);
     await import('../../sender/main.ts');

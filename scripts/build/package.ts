@@ -6,6 +6,7 @@ import { gzip } from 'node:zlib';
 import { ARCHITECTURES, findProgram, programName, type Architecture } from '../../common/program/program.ts';
 import { VERSION } from '../../common/protocol/version.ts';
 import { formatSize } from '../../common/units.ts';
+import { makeCommand as makeFleetCommand } from '../../fleet/cli.ts';
 import { makeCommand as makeReceiveCommand } from '../../receiver/cli.ts';
 import { makeCommand as makeSendCommand } from '../../sender/cli.ts';
 import { Failure, runScript, runTool } from '../run-script.ts';
@@ -20,7 +21,7 @@ const UNIT = 'systemd/ddt-receive@.service';
 /** Paths in the package, and what they hold. */
 async function textFiles(): Promise<[path: string, content: string | Buffer][]> {
   const files: [string, string | Buffer][] = [];
-  for (const make of [makeSendCommand, makeReceiveCommand]) {
+  for (const make of [makeSendCommand, makeReceiveCommand, makeFleetCommand]) {
     const manual = readManual(make);
     const name = manual.command.name();
     // Without the time and the name of a file, which gzip(1) would put in.
@@ -56,7 +57,7 @@ Priority: optional
 Description: copies a disk onto a disk of another machine
  Byte for byte over an ordinary internet line: encrypted, verified by reading the
  target back, and resumable at any moment. ddt-receive serves one disk, ddt-send
- sends one to it.
+ sends one to it, ddt-fleet runs a table of copies.
 `;
 }
 
@@ -88,7 +89,8 @@ async function makePackage(
     await mkdir(join(root, 'usr/bin'));
     await copyFile(program.path, join(root, 'usr/bin/ddt'));
     await chmod(join(root, 'usr/bin/ddt'), PROGRAM_MODE);
-    for (const name of ['ddt-send', 'ddt-receive']) await symlink('ddt', join(root, 'usr/bin', name));
+    for (const name of ['ddt-send', 'ddt-receive', 'ddt-fleet'])
+      await symlink('ddt', join(root, 'usr/bin', name));
     await writeInto(root, 'DEBIAN/control', controlFile(architecture, bytes + licenses.length));
     const path = join(outFolder, `dd-transfer_${VERSION}_${DEBIAN_NAMES[architecture]}.deb`);
     await rm(path, { force: true });

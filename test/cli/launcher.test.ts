@@ -8,7 +8,7 @@ import { notApplicable } from '../support/requires.ts';
 import { run } from '../support/run.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const COMMANDS = ['ddt-send', 'ddt-receive'] as const;
+const COMMANDS = ['ddt-send', 'ddt-receive', 'ddt-fleet'] as const;
 const NODE_MAJOR_MIN = 24;
 
 /** A folder on the PATH whose `node` is too old for us; or why there is none. */

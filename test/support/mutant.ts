@@ -33,7 +33,7 @@ export function mutated(text: string, { file, edits }: Mutation): string {
 /** @throws AssertionError as {@link mutated} does. */
 export async function mutant(mutation: Mutation): Promise<Mutant> {
   const folder = await tempDir();
-  for (const part of ['common', 'receiver', 'sender', 'scripts', 'package.json']) {
+  for (const part of ['common', 'fleet', 'receiver', 'sender', 'scripts', 'package.json']) {
     await cp(join(PROJECT, part), join(folder.path, part), { recursive: true });
   }
   await symlink(join(PROJECT, 'node_modules'), join(folder.path, 'node_modules'));

@@ -65,7 +65,7 @@ const PATTERNS = QUAINT.map(([pattern, instead]) => {
 
 /** In the product, the scripts and the documents. */
 export const plainEnglish: Rule = ({ path, text }) => {
-  if (!/^(common|sender|receiver|scripts)\/|\.md$/.test(path)) return [];
+  if (!/^(common|sender|receiver|fleet|scripts)\/|\.md$/.test(path)) return [];
   return proseOf(path, text).flatMap((prose) => {
     const line = joined(prose);
     return PATTERNS.flatMap(({ pattern, instead }) =>

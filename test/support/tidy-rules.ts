@@ -15,7 +15,7 @@ const FILE_LINES_MAX = 400;
 const FUNCTION_LINES_MAX = 70;
 const LINE_COLUMNS_MAX = 110;
 
-const isProduct = (path: string): boolean => /^(common|sender|receiver)\//.test(path);
+const isProduct = (path: string): boolean => /^(common|sender|receiver|fleet)\//.test(path);
 
 function at(file: SourceFile, offset: number, complaint: string): string {
   return `${file.path}:${lineAt(file.text, offset)}: ${complaint}`;
@@ -125,6 +125,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'receiver/pull': [],
   'receiver/store': [],
   'receiver/watch': ['receiver/transfer', 'receiver/durability', 'receiver/console'],
+  fleet: [],
   'common/bandwidth': ['common'],
   'common/protocol': ['common', 'common/digest', 'common/disk'],
   'common/digest': ['common'],
@@ -149,8 +150,8 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * sender and receiver import only common, common imports neither, none of them imports tests or scripts, and
- * within a side the arrows between folders point down {@link ARROWS}.
+ * sender, receiver and fleet import only common, common imports none of them, nobody imports tests or
+ * scripts, and within a side the arrows between folders point down {@link ARROWS}.
  */
 export const importLaw: Rule = (file) => {
   if (!isProduct(file.path)) return [];
@@ -197,14 +198,16 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@peculiar/x509': /^receiver\/identity\/certificate\.ts$/,
   '@napi-rs/blake-hash': /^common\/digest\/blake3\.ts$/,
   aws4fetch: /^common\/store\/s3-client\.ts$/,
-  commander: /^(sender\/cli|receiver\/(cli|pull-arguments|store-command-line))\.ts$/,
+  commander: /^((sender|fleet)\/cli|receiver\/(cli|pull-arguments|store-command-line))\.ts$/,
+  'csv-parse': /^fleet\/table\.ts$/,
   hono: /^(receiver\/http\/(app|route-context|auth|([\w-]+-)?routes([\w-]+)?)|common\/watch\/[\w-]+)\.ts$/,
   'log-update': /^common\/io\/live-area\.ts$/,
   'lru-cache': /^receiver\/http\/auth\.ts$/,
-  'node:sqlite': /^receiver\/journal\/sqlite-journal\.ts$/,
+  'node:sqlite': /^(receiver\/journal\/sqlite|fleet\/fleet)-journal\.ts$/,
   tweetnacl: /^common\/trust\/ed25519\.ts$/,
   uplot: /^common\/watch\/page\/throughput-chart\.ts$/,
   undici: /^(sender\/client\/(http-receiver|connection\/connector)|common\/store\/s3-client)\.ts$/,
+  yaml: /^fleet\/table\.ts$/,
 };
 
 /** Each package is used in one place, so that replacing it is a change of one file. */
@@ -239,7 +242,7 @@ export const soleCallers: Rule = (file) => {
   const isInstant = /^(common\/clock|test\/support\/prng)\.ts$/;
   return [
     ...only(
-      /^(sender|receiver)\/main\.ts$/,
+      /^(sender|receiver|fleet)\/main\.ts$/,
       /\bprocess\.(exit|abort|reallyExit)\b/g,
       'only main.ts ends the process',
     ),
@@ -321,7 +324,8 @@ export function unusedFiles(files: readonly SourceFile[]): string[] {
   for (const { path, text } of files.filter((file) => !file.path.startsWith('test/'))) {
     for (const { specifier } of importsOf(text)) used.add(join(dirname(path), specifier));
   }
-  const isEntry = (path: string): boolean => /^(sender|receiver|common\/watch\/page)\/main\.ts$/.test(path);
+  const isEntry = (path: string): boolean =>
+    /^(sender|receiver|fleet|common\/watch\/page)\/main\.ts$/.test(path);
   const unused = files.filter(({ path }) => isProduct(path) && !isEntry(path) && !used.has(path));
   return unused.map(({ path }) => `${path}:1: only tests import it`);
 }

@@ -7,7 +7,7 @@ import { runOk } from './run.ts';
 import { tempDir } from './temp-dir.ts';
 
 const PROJECT = resolve(import.meta.dirname, '../..');
-const PARTS = ['common', 'receiver', 'sender', 'scripts', 'package.json'];
+const PARTS = ['common', 'fleet', 'receiver', 'sender', 'scripts', 'package.json'];
 const LEFT_OUT = '@napi-rs';
 
 export interface ProjectWithout extends AsyncDisposable {

@@ -1,0 +1,249 @@
+/** A real ddt-fleet: twenty disks, killed and resumed; jobs that fail; the limits; the end of its senders. */
+import assert from 'node:assert/strict';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { assertNothingLeft, killAll } from '../support/far-machine.ts';
+import {
+  FLEET_EVENTS,
+  FleetScene,
+  fleetEventsOf,
+  mostAtOnce,
+  type FleetEvent,
+} from '../support/fleet-scene.ts';
+import { KIB, MIB, SCRIPTS, assertEqualFiles, bounded, until } from '../support/processes.ts';
+import { findProgram, unlessInstalled } from '../support/requires.ts';
+import { recipe, runScript } from '../support/documents.ts';
+import type { Started } from '../support/run.ts';
+
+const skip = unlessInstalled('ssh', 'sshd', 'ssh-keygen');
+/** Senders notice it at once, have three seconds to end, and then close what they have elsewhere. */
+const SENDERS_END_MS_MAX = 15_000;
+
+const seen = new Set<unknown>();
+
+/** Checked against the schema. */
+function eventsIn(stdout: string): FleetEvent[] {
+  const events = fleetEventsOf(stdout);
+  for (const { event } of events) seen.add(event);
+  return events;
+}
+
+const namesOf = (events: readonly FleetEvent[], wanted: string): string[] =>
+  events.filter(({ event }) => event === wanted).map(({ job }) => String(job));
+
+async function untilOver(fleet: Started, count: number): Promise<void> {
+  const isSo = (): boolean => namesOf(eventsIn(fleet.stdout), 'over').length >= count;
+  await until(`the end of ${count} jobs`, isSo, 60_000);
+}
+
+test(
+  'twenty disks are copied within the limits, although the fleet is killed half way',
+  { skip },
+  async () => {
+    await using scene = await FleetScene.make();
+    const rows = await scene.makeDisks(20, 512 * KIB);
+    await scene.writeTable(rows);
+    const limits = ['--at-once', '3'];
+    const first = await scene.start(limits);
+    await untilOver(first, 6);
+    first.kill('SIGKILL');
+    const killed = await bounded('the end of the fleet', first.ended);
+    await until(
+      'the end of its senders',
+      async () => (await scene.senders()).length === 0,
+      SENDERS_END_MS_MAX,
+    );
+    const before = eventsIn(killed.stdout);
+    const second = await scene.run(limits);
+    assert.equal(second.status, 0, second.stderr);
+    const after = eventsIn(second.stdout);
+    assert.equal(mostAtOnce(before), 3);
+    assert.equal(mostAtOnce(after), 3);
+    const done = new Set(namesOf(before, 'over'));
+    const started = namesOf(after, 'started');
+    for (const name of done) assert(!started.includes(name), `${name} was complete`);
+    assert.equal(new Set([...done, ...started, ...namesOf(after, 'skipped')]).size, rows.length);
+    await scene.assertCopied(rows);
+    await assertNothingLeft(scene.machine);
+    const third = await scene.run(limits);
+    assert.equal(third.status, 0, third.stderr);
+    assert.deepEqual(namesOf(eventsIn(third.stdout), 'started'), []);
+  },
+);
+
+test('a job that fails stops no other, and is the only one that runs again', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const rows = await scene.makeDisks(3, 256 * KIB);
+  await scene.writeTable(rows);
+  const [bad] = rows;
+  assert(bad !== undefined);
+  await rename(bad.source, `${bad.source}.away`);
+  const told = join(scene.folder, 'told');
+  const hook = `echo "$DDT_PROGRAM $DDT_RESULT $DDT_CODE $DDT_STATUS $DDT_MESSAGE" >>${told}`;
+  const ended = await scene.run(['--on-trouble', hook, '--on-done', 'false']);
+  assert.equal(ended.status, 7, ended.stderr);
+  const events = eventsIn(ended.stdout);
+  const over = events.filter(({ event }) => event === 'over');
+  assert.deepEqual(over.map(({ job, result }) => `${String(job)} ${String(result)}`).toSorted(), [
+    'disk01 failed',
+    'disk02 complete',
+    'disk03 complete',
+  ]);
+  assert.match(String(over.find(({ job }) => job === 'disk01')?.['reason']), /no such file|not found/i);
+  assert.match(await scene.log('disk01'), /^--- \d{4}-[^]*ddt-send: error: /);
+  const [trouble = '', end] = (await readFile(told, 'utf8')).split('\n');
+  assert.match(trouble, /^ddt-fleet trouble job-failed {2}disk01: /);
+  assert.equal(end, 'ddt-fleet failed fleet 7 2 complete, 1 failed of 3 jobs');
+  await rename(`${bad.source}.away`, bad.source);
+  const again = await scene.run();
+  assert.equal(again.status, 0, again.stderr);
+  assert.deepEqual(namesOf(eventsIn(again.stdout), 'started'), ['disk01']);
+  await scene.assertCopied(rows);
+});
+
+test('a sender that is killed is started again, after a pause', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const rows = await scene.makeDisks(1, 3 * MIB);
+  await scene.writeTable(rows);
+  const fleet = await scene.start(['--bwlimit', '1M', '--pause', '1s']);
+  await fleet.waitForLine(/"event":"progress"/);
+  killAll((await scene.machine.processes(/^ddt-send/)).map(({ id }) => id));
+  const ended = await bounded('the end of the fleet', fleet.ended, 60_000);
+  assert.equal(ended.status, 0, ended.stderr);
+  const events = eventsIn(ended.stdout);
+  assert.deepEqual(namesOf(events, 'paused'), ['disk01']);
+  assert.deepEqual(namesOf(events, 'started'), ['disk01', 'disk01']);
+  await scene.assertCopied(rows);
+});
+
+test('Ctrl-C ends all senders, and the same command resumes', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const rows = await scene.makeDisks(2, 4 * MIB);
+  await scene.writeTable(rows);
+  const fleet = await scene.start(['--bwlimit', '512K']);
+  for (const { name } of rows) await fleet.waitForLine(new RegExp(`"job":"${name}","event":"progress"`));
+  fleet.kill('SIGINT');
+  const ended = await bounded('the end of the fleet', fleet.ended, 30_000);
+  assert.equal(ended.status, 130, ended.stderr);
+  assert.deepEqual(await scene.senders(), []);
+  const events = eventsIn(ended.stdout);
+  assert.deepEqual(namesOf(events, 'interrupted').toSorted(), ['disk01', 'disk02']);
+  assert.equal(events.at(-1)?.['status'], 130);
+  const again = await scene.run();
+  assert.equal(again.status, 0, again.stderr);
+  await scene.assertCopied(rows);
+});
+
+test('all jobs together stay within the limit of the line', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const rows = await scene.makeDisks(3, 2 * MIB);
+  await scene.writeTable(rows);
+  const startMs = performance.now();
+  const ended = await scene.run(['--bwlimit', '1M']);
+  const seconds = (performance.now() - startMs) / 1000;
+  assert.equal(ended.status, 0, ended.stderr);
+  assert(seconds > 5, `6 MiB took ${seconds} s`);
+  await scene.assertCopied(rows);
+});
+
+test('a second fleet on the same journal is refused', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  await scene.writeTable(await scene.makeDisks(1, 2 * MIB));
+  const first = await scene.start(['--bwlimit', '256K']);
+  await first.waitForLine(/"event":"progress"/);
+  const second = await scene.run();
+  assert.equal(second.status, 4);
+  assert.match(second.stderr, /another ddt-fleet is using the journal/);
+  assert(first.isRunning);
+});
+
+test('a disk of another machine is sent from there, straight to the target', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const [row] = await scene.makeDisks(1, MIB);
+  assert(row !== undefined);
+  const { configFile, folder } = scene.machine;
+  // The machine of the source reaches that of the target in its own way.
+  const options = ['--ssh', `ssh -F ${configFile} -o ConnectTimeout=9`];
+  await scene.writeTable([{ ...row, source: `loopback:${row.source}`, options }]);
+  const fleet = await scene.start(['--remote-program', join(SCRIPTS, 'ddt-send'), '--bwlimit', '512K']);
+  await fleet.waitForLine(/"event":"progress"/);
+  const [title = ''] = await scene.senders();
+  assert(title.includes(folder), title);
+  fleet.kill('SIGKILL');
+  await fleet.ended;
+  // Standard input of the sender ends with the login.
+  await until('the end of the sender', async () => (await scene.senders()).length === 0, SENDERS_END_MS_MAX);
+  const ended = await scene.run(['--remote-program', join(SCRIPTS, 'ddt-send')]);
+  assert.equal(ended.status, 0, ended.stderr);
+  await scene.assertCopied([row]);
+});
+
+test('a receipt that nobody has taken is made again by the next run', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const [row] = await scene.makeDisks(1, MIB);
+  assert(row !== undefined);
+  await scene.writeTable([row]);
+  // A folder that is in the way: the receipt cannot be kept.
+  const inTheWay = join(scene.receipts, 'disk01.json');
+  const prepared = await scene.run(['--dry-run']);
+  assert.equal(prepared.status, 3, prepared.stderr);
+  await mkdir(inTheWay, { recursive: true });
+  const ended = await scene.run(['--attempts', '1']);
+  assert.equal(ended.status, 7, ended.stderr);
+  assert.match(ended.stdout, /the receipt cannot be kept/);
+  await rm(inTheWay, { recursive: true });
+  const again = await scene.run();
+  assert.equal(again.status, 0, again.stderr);
+  // What was complete at the other machine was compared, and not sent again.
+  const done = eventsIn(again.stdout).find(({ event }) => event === 'done');
+  assert.equal(done?.['blocksSent'], 0);
+  await scene.assertCopied([row]);
+  await assertNothingLeft(scene.machine);
+});
+
+test('the plan has the sizes of all disks, and what is left out', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const rows = await scene.makeDisks(2, MIB);
+  const [first, second] = rows;
+  assert(first !== undefined && second !== undefined);
+  await writeFile(scene.targetOf('disk02'), Buffer.alloc(4 * KIB));
+  await scene.writeTable([first]);
+  assert.equal((await scene.run()).status, 0);
+  await scene.writeTable([
+    ...rows,
+    { name: 'far', source: `loopback:${second.source}`, target: `loopback:${scene.folder}/nowhere/x` },
+  ]);
+  const ended = await scene.run(['--dry-run']);
+  assert.equal(ended.status, 3, ended.stderr);
+  const [skipped, planned, far, sum] = eventsIn(ended.stdout);
+  assert.equal(skipped?.['isSkipped'], true);
+  assert.deepEqual([planned?.['sourceBytes'], planned?.['targetBytes']], [MIB, 4 * KIB]);
+  assert.deepEqual(far?.['sourceBytes'], MIB);
+  assert.match(String(far?.['notes']), /target: there is no folder/);
+  assert.deepEqual(sum, { event: 'plan', count: 3, skipped: 1, bytesTotal: 2 * MIB, unknown: 0 });
+  assert.equal((await readFile(scene.targetOf('disk02'))).length, 4 * KIB);
+  await assertEqualFiles(first.source, scene.targetOf('disk01'));
+});
+
+test('the examples of the guide run', { skip }, async () => {
+  await using scene = await FleetScene.make();
+  const rows = await scene.makeDisks(2, 256 * KIB);
+  await scene.writeTable(rows.map((row) => ({ ...row, options: scene.targetOptions })));
+  const folder = join(scene.folder, 'bin');
+  await mkdir(folder);
+  const { configFile } = scene.machine;
+  // The table of the guide has names that every ssh knows.
+  const ssh = `#!/bin/sh\nexec ${findProgram('ssh')} -F ${configFile} "$@"\n`;
+  await writeFile(join(folder, 'ssh'), ssh, { mode: 0o755 });
+  const script = await recipe('docs/guide/fleet.md', 'fleet');
+  const ended = await runScript(`PATH=${folder}:$PATH\n${script}`, scene.folder);
+  assert.match(ended.stdout, /^run {6}disk01: [^]*^plan {5}2 of 2 jobs, 512 KiB; nothing was sent$/m);
+  assert.match(ended.stdout, /^fleet {4}2 complete of 2 {2}512 KiB of 512 KiB$/m);
+  assert.match(ended.stderr, /^done {5}disk01, 256 KiB: durable, read back and equal$/m);
+  await scene.assertCopied(rows);
+});
+
+test('every kind of object that a fleet writes was among those of the runs above', { skip }, () => {
+  for (const kind of FLEET_EVENTS) assert(seen.has(kind), kind);
+});
