@@ -6,6 +6,7 @@ import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { parseRemoteDir } from '../common/ssh/destination.ts';
 import { parseDuration, parseWhole } from '../common/units.ts';
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
+import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
 import { checkJobOptions } from './job.ts';
 import { kindOfTable, type TableKind } from './table.ts';
 
@@ -39,6 +40,8 @@ export interface FleetArguments {
   readonly remoteDir: string;
   readonly isKept: boolean;
   readonly hooks: HookOptions;
+  /** Where the page to watch it is served; undefined: nowhere. */
+  readonly web: WatchAddress | undefined;
 }
 
 const HELP_AFTER = `
@@ -63,7 +66,7 @@ export function parseFleetArgs(
   const [own, shared] = end < 0 ? [argv, []] : [argv.slice(0, end), argv.slice(end + 1)];
   const command = makeCommand(print);
   try {
-    command.parse(own, { from: 'user' });
+    command.parse(withWatchAddress(own), { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 'help';
@@ -100,6 +103,8 @@ export function makeCommand(print: (text: string) => void): Command {
         .choices(PROGRESS_FORMATS)
         .default('auto'),
     )
+    .option('--web [[host:]port]', 'serve a page to watch all jobs')
+    .option('--web-key-file <file>', 'keep its key here; made if there is none')
     .option(...ON_DONE)
     .option(...ON_TROUBLE)
     .option(...BELL)
@@ -136,6 +141,9 @@ function readOptions(command: Command, shared: readonly string[]): FleetArgument
       hint: HINT_HELP,
     });
   }
+  if (raw['web'] !== undefined && raw.dryRun === true) {
+    throw new TransferError('usage', '--web and --dry-run exclude each other', { hint: HINT_HELP });
+  }
   const again = (raw['again'] ?? '').split(',').filter((name) => name !== '');
   const progress = PROGRESS_FORMATS.find((format) => format === raw['progress']) ?? 'auto';
   return {
@@ -158,5 +166,6 @@ function readOptions(command: Command, shared: readonly string[]): FleetArgument
     remoteDir: parseRemoteDir(raw['remoteDir'] ?? ''),
     isKept: raw.keep === true,
     hooks: readHooks(command.opts()),
+    web: readWatchAddress(raw['web'], raw['webKeyFile']),
   };
 }

@@ -18,6 +18,8 @@ export interface DiskFacts {
   /** undefined: not known. */
   readonly sizeBytes: number | undefined;
   readonly isFile: boolean;
+  /** There is nothing with its name. */
+  readonly isMissing: boolean;
   /** Why a copy would be refused, or why nothing is known; undefined: nothing speaks against it. */
   readonly trouble: string | undefined;
 }
@@ -56,7 +58,7 @@ async function askMachine(
     signal.throwIfAborted();
     if (!(error instanceof TransferError)) throw error;
     for (const place of places)
-      onFacts(place, { sizeBytes: undefined, isFile: false, trouble: error.message });
+      onFacts(place, { sizeBytes: undefined, isFile: false, isMissing: false, trouble: error.message });
     return;
   }
   for (const [at, place] of places.entries()) onFacts(place, factsOf(said, at));
@@ -65,7 +67,9 @@ async function askMachine(
 /** As before a copy, and of files, too. */
 function sizeScript(path: string, at: number): string {
   return `${askTargetScript(path, at)}
-if [ -f "$target" ]; then say "file${at}=$(stat -Lc %s -- "$target")"; fi
+if [ -f "$target" ]; then say "file${at}=$(stat -Lc %s -- "$target")"
+elif [ -n "\${target##*:*}" ] && ! [ -e "$target" ]; then say "missing${at}=yes"
+fi
 `;
 }
 
@@ -78,6 +82,7 @@ function factsOf(said: readonly string[], at: number): DiskFacts {
   return {
     sizeBytes: size !== undefined && /^\d+$/.test(size) ? Number(size) : undefined,
     isFile: file !== undefined,
+    isMissing: value('missing') !== undefined,
     trouble: nowhere !== undefined ? printable(nowhere) : mounted && `mounted on ${printable(mounted)}`,
   };
 }

@@ -59,8 +59,8 @@ function planText({ job, record, source, target }: Plan): string {
   const { name, line } = job;
   if (record !== undefined && isFinished(record.result))
     return `skip     ${name}: ${record.result === 'complete' ? 'complete' : 'finished, not proven'} before\n`;
-  const size = ({ sizeBytes }: Partial<DiskFacts> = {}): string =>
-    sizeBytes === undefined ? 'size unknown' : formatSize(sizeBytes);
+  const size = ({ sizeBytes, isMissing = false }: Partial<DiskFacts> = {}): string =>
+    sizeBytes === undefined ? (isMissing ? 'not there' : 'size unknown') : formatSize(sizeBytes);
   const how = `${job.source.text}, ${size(source)}, onto ${job.target.text}, ${size(target)}`;
   const failed = record === undefined ? '' : ` (failed before: ${printable(record.reason ?? '')})`;
   const notes = notesOf({ source, target }).map((note) => `note     line ${line}: ${note}\n`);
@@ -70,6 +70,8 @@ function planText({ job, record, source, target }: Plan): string {
 function notesOf({ source, target }: Pick<Plan, 'source' | 'target'>): string[] {
   const notes: string[] = [];
   if (source?.trouble !== undefined) notes.push(`source: ${source.trouble}`);
+  // A target that is not there becomes a file.
+  else if (source?.isMissing === true) notes.push('source: there is nothing with this name');
   if (target?.trouble !== undefined) notes.push(`target: ${target.trouble}`);
   const isSmall = (target?.sizeBytes ?? Infinity) < (source?.sizeBytes ?? 0);
   // A file grows.

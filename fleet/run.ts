@@ -17,8 +17,9 @@ import { countsText, totalsOf } from './board-text.ts';
 import { FleetJournal, type JobRecord } from './fleet-journal.ts';
 import { Fleet, fleetStatus, logsFolderOf, receiptsFolderOf, type FleetEvents } from './fleet.ts';
 import { readJobs, type Job, type Place } from './job.ts';
+import type { FleetWatch } from './fleet-watch.ts';
 import { showPlan } from './plan.ts';
-import { FleetShow, type ShownAs } from './show-fleet.ts';
+import { FleetShow, type ShowOptions, type ShownAs } from './show-fleet.ts';
 import { SourceHosts } from './source-hosts.ts';
 import { readTable } from './table.ts';
 
@@ -54,7 +55,9 @@ export async function runFleet(options: FleetArguments, parts: RunParts): Promis
     await makeFolder(folder);
   using journal = await FleetJournal.open(journalPathOf(stateFolder));
   forget(options.again, jobs, journal);
-  using show = new FleetShow(await showOptions(options.progress, outputs));
+  await using watch = await openWatch(options);
+  using show = new FleetShow({ ...(await showOptions(options.progress, outputs)), watch });
+  if (watch !== undefined) show.always(`web      ${watch.url}`);
   const hooks = new Hooks(options.hooks, {
     program: 'ddt-fleet',
     clock: systemClock,
@@ -78,10 +81,12 @@ export async function runFleet(options: FleetArguments, parts: RunParts): Promis
   });
   process.on('SIGHUP', () => void limits?.reload(true));
   void onProgressSignal(() => show.progressNow());
+  watch?.begin(fleet.states);
   show.begin(fleet.states);
   learnSizes(fleet, sshCommand, signal);
   await fleet.run();
   const status = signal.aborted ? parts.interruptedStatus() : fleetStatus(fleet.states);
+  watch?.end(status);
   show.end(status, options.stateFolder);
   if (!signal.aborted) await tellEnd(status, fleet, hooks, signal);
   return status;
@@ -176,7 +181,7 @@ function forget(names: readonly string[], jobs: readonly Job[], journal: FleetJo
 async function showOptions(
   progress: FleetArguments['progress'],
   { out, err }: Outputs,
-): Promise<ConstructorParameters<typeof FleetShow>[0]> {
+): Promise<Omit<ShowOptions, 'watch'>> {
   const canDraw = canDrawOn(process.stderr, process.env['TERM']);
   const isAuto = progress === 'auto' || (progress === 'tty' && !canDraw);
   const as: ShownAs = isAuto ? (canDraw ? 'tty' : 'plain') : progress;
@@ -187,10 +192,19 @@ async function showOptions(
     as,
     writeOut: (text) => void out.write(text),
     writeErr,
+    isOneScreen: live !== undefined && process.stdout.isTTY,
     area: live && new live.TerminalArea(process.stderr, writeErr),
     rows: () => process.stderr.rows || ROWS_DEFAULT,
     hasBlocks: hasBlockCharacters(process.env),
   };
+}
+
+/** @throws TransferError `listen-failed`. */
+async function openWatch({ web }: FleetArguments): Promise<FleetWatch | undefined> {
+  if (web === undefined) return undefined;
+  // A run that nobody watches need not wait for it.
+  const watch = await import('./fleet-watch.ts');
+  return await watch.FleetWatch.open(web, systemClock);
 }
 
 /** @returns undefined: no limit. @throws TransferError `usage`. */

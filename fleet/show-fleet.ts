@@ -5,6 +5,7 @@ import { formatDuration, formatSize } from '../common/units.ts';
 import { boardLines, totalsOf, totalsText } from './board-text.ts';
 import { isFinished } from './fleet-journal.ts';
 import type { FleetEvents } from './fleet.ts';
+import type { FleetWatch } from './fleet-watch.ts';
 import type { JobState } from './job-state.ts';
 
 const DRAW_MS = 500;
@@ -18,8 +19,12 @@ export interface ShowOptions {
   readonly writeErr: (text: string) => void;
   /** Of a terminal. */
   readonly area: LiveArea | undefined;
+  /** Standard output is that terminal, too: what the table says last is there. */
+  readonly isOneScreen: boolean;
   readonly rows: () => number;
   readonly hasBlocks: boolean;
+  /** Gets what programs are shown, too. */
+  readonly watch: Pick<FleetWatch, 'add'> | undefined;
 }
 
 export class FleetShow implements FleetEvents, Disposable {
@@ -53,6 +58,13 @@ export class FleetShow implements FleetEvents, Disposable {
     const line = `${printable(text)}\n`;
     if (area === undefined) writeErr(line);
     else area.print(line);
+  }
+
+  /** For people, whatever the format: an address that nobody sees is of no use. */
+  always(text: string): void {
+    const { area, writeErr } = this.#options;
+    if (area === undefined) writeErr(`${text}\n`);
+    else area.print(`${text}\n`);
   }
 
   warning(text: string): void {
@@ -99,19 +111,20 @@ export class FleetShow implements FleetEvents, Disposable {
 
   /** The result, on standard output. */
   end(status: number, stateFolder: string): void {
-    const { area, as, writeOut } = this.#options;
+    const { area, as, writeOut, isOneScreen } = this.#options;
     clearInterval(this.#timer);
     area?.end();
     const totals = totalsOf(this.#states);
-    if (as === 'json') {
-      const { count, waiting, complete, unproven, failed } = totals;
-      writeOut(`${JSON.stringify({ event: 'fleet', status, count, complete, unproven, failed, waiting })}\n`);
-    } else if (as !== 'none') {
+    const { count, waiting, complete, unproven, failed } = totals;
+    const sum = { event: 'fleet', status, count, complete, unproven, failed, waiting };
+    this.#options.watch?.add(sum);
+    if (as === 'json') writeOut(`${JSON.stringify(sum)}\n`);
+    else if (as !== 'none') {
       for (const { job, reason, result } of this.#states) {
         if (result === 'failed') writeOut(`failed   ${job.name}: ${printable(reason ?? '')}\n`);
         if (result === 'unproven') writeOut(`unproven ${job.name}: ${stateFolder}/logs/${job.name}.log\n`);
       }
-      writeOut(`fleet    ${totalsText(totals)}\n`);
+      if (!isOneScreen) writeOut(`fleet    ${totalsText(totals)}\n`);
       if (totals.complete + totals.unproven > 0) writeOut(`receipts ${stateFolder}/receipts\n`);
     }
   }
@@ -127,7 +140,8 @@ export class FleetShow implements FleetEvents, Disposable {
   }
 
   #json(event: Readonly<Record<string, unknown>>, { job }: JobState): void {
-    if (this.#options.as !== 'json') return;
-    this.#options.writeOut(`${JSON.stringify({ job: job.name, ...event })}\n`);
+    const all = { job: job.name, ...event };
+    this.#options.watch?.add(all);
+    if (this.#options.as === 'json') this.#options.writeOut(`${JSON.stringify(all)}\n`);
   }
 }

@@ -29,10 +29,12 @@ const MODULES = [
   '/page/block-store.ts',
   '/page/copy-stream.ts',
   '/page/dom.ts',
+  '/page/fleet.ts',
   '/page/map-view.ts',
   '/page/show-status.ts',
   '/page/throughput-chart.ts',
   '/block-kinds.ts',
+  '/fleet-board.ts',
   '/watch-frames.ts',
 ];
 
@@ -49,6 +51,7 @@ export async function readPageFiles(): Promise<PageFile[]> {
   });
   return await Promise.all([
     read('/', PAGE_TYPES.html, join(HERE, 'page/page.html')),
+    read('/fleet.html', PAGE_TYPES.html, join(HERE, 'page/fleet.html')),
     read('/page.css', PAGE_TYPES.css, join(HERE, 'page/page.css')),
     read('/icon.svg', PAGE_TYPES.svg, join(HERE, 'page/icon.svg')),
     read('/uplot.css', PAGE_TYPES.css, join(uplot, 'uPlot.min.css')),

@@ -1,6 +1,7 @@
 /** All faults that the tests must find. */
 import { BUILDING } from './building.ts';
 import { DISTRUSTING } from './distrusting.ts';
+import { FLEET } from './fleet.ts';
 import { FLUSHING } from './flushing.ts';
 import { GIVING_UP } from './privileges.ts';
 import { HOLDING } from './holding.ts';
@@ -38,6 +39,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GIVING_UP,
   ...STRANGERS,
   ...SEVERAL,
+  ...FLEET,
   ...SIGNERS,
   ...THROUGH_SSH,
   ...NBD,

@@ -1,4 +1,4 @@
-/** A real ddt-fleet: twenty disks, killed and resumed; jobs that fail; the limits; the end of its senders. */
+/** A real ddt-fleet: jobs that fail, the limits, the end of its senders, receipts, the plan. */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,19 +7,16 @@ import { assertNothingLeft, killAll } from '../support/far-machine.ts';
 import {
   FLEET_EVENTS,
   FleetScene,
+  SENDERS_END_MS_MAX,
   fleetEventsOf,
-  mostAtOnce,
+  namesOf,
   type FleetEvent,
 } from '../support/fleet-scene.ts';
 import { KIB, MIB, SCRIPTS, assertEqualFiles, bounded, until } from '../support/processes.ts';
 import { findProgram, unlessInstalled } from '../support/requires.ts';
 import { recipe, runScript } from '../support/documents.ts';
-import type { Started } from '../support/run.ts';
 
 const skip = unlessInstalled('ssh', 'sshd', 'ssh-keygen');
-/** Senders notice it at once, have three seconds to end, and then close what they have elsewhere. */
-const SENDERS_END_MS_MAX = 15_000;
-
 const seen = new Set<unknown>();
 
 /** Checked against the schema. */
@@ -28,49 +25,6 @@ function eventsIn(stdout: string): FleetEvent[] {
   for (const { event } of events) seen.add(event);
   return events;
 }
-
-const namesOf = (events: readonly FleetEvent[], wanted: string): string[] =>
-  events.filter(({ event }) => event === wanted).map(({ job }) => String(job));
-
-async function untilOver(fleet: Started, count: number): Promise<void> {
-  const isSo = (): boolean => namesOf(eventsIn(fleet.stdout), 'over').length >= count;
-  await until(`the end of ${count} jobs`, isSo, 60_000);
-}
-
-test(
-  'twenty disks are copied within the limits, although the fleet is killed half way',
-  { skip },
-  async () => {
-    await using scene = await FleetScene.make();
-    const rows = await scene.makeDisks(20, 512 * KIB);
-    await scene.writeTable(rows);
-    const limits = ['--at-once', '3'];
-    const first = await scene.start(limits);
-    await untilOver(first, 6);
-    first.kill('SIGKILL');
-    const killed = await bounded('the end of the fleet', first.ended);
-    await until(
-      'the end of its senders',
-      async () => (await scene.senders()).length === 0,
-      SENDERS_END_MS_MAX,
-    );
-    const before = eventsIn(killed.stdout);
-    const second = await scene.run(limits);
-    assert.equal(second.status, 0, second.stderr);
-    const after = eventsIn(second.stdout);
-    assert.equal(mostAtOnce(before), 3);
-    assert.equal(mostAtOnce(after), 3);
-    const done = new Set(namesOf(before, 'over'));
-    const started = namesOf(after, 'started');
-    for (const name of done) assert(!started.includes(name), `${name} was complete`);
-    assert.equal(new Set([...done, ...started, ...namesOf(after, 'skipped')]).size, rows.length);
-    await scene.assertCopied(rows);
-    await assertNothingLeft(scene.machine);
-    const third = await scene.run(limits);
-    assert.equal(third.status, 0, third.stderr);
-    assert.deepEqual(namesOf(eventsIn(third.stdout), 'started'), []);
-  },
-);
 
 test('a job that fails stops no other, and is the only one that runs again', { skip }, async () => {
   await using scene = await FleetScene.make();
@@ -144,6 +98,7 @@ test('all jobs together stay within the limit of the line', { skip }, async () =
   const seconds = (performance.now() - startMs) / 1000;
   assert.equal(ended.status, 0, ended.stderr);
   assert(seconds > 5, `6 MiB took ${seconds} s`);
+  for (const { name } of rows) assert.match(await scene.log(name), /^limit {4}341\.3 KiB\/s /m, name);
   await scene.assertCopied(rows);
 });
 

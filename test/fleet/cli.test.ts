@@ -23,6 +23,7 @@ const DEFAULTS: FleetArguments = {
   remoteDir: '/var/lib/dd-transfer',
   isKept: false,
   hooks: { onDone: undefined, onTrouble: undefined, troubleAfterMs: 300_000, isBell: false },
+  web: undefined,
 };
 
 const parse = (...argv: string[]): FleetArguments | 'help' => parseFleetArgs(argv, () => {});
@@ -32,9 +33,9 @@ test('a table is enough', () => {
 });
 
 test('every option has its effect, and what follows -- is for every ddt-send', () => {
-  const own = '--at-once 20 --at-once-per-host 2 --bwlimit 40M --attempts 3 --pause 1m --again a,b --dry-run';
+  const own = '--at-once 20 --at-once-per-host 2 --bwlimit 40M --attempts 3 --pause 1m --again a,b';
   const rest = '--remote-dir /r --keep';
-  const hooks = '--on-done d --on-trouble t --bell';
+  const hooks = '--on-done d --on-trouble t --bell --web 9000';
   const more = `--state s --progress json --forward-agent ${hooks} --program p ${rest} jobs.csv`;
   const words = [...own.split(' '), '--ssh', 'ssh -v', ...more.split(' '), '--', '--used-only'];
   assert.deepEqual(parse(...words), {
@@ -48,7 +49,7 @@ test('every option has its effect, and what follows -- is for every ddt-send', (
     pauseMs: 60_000,
     bwlimit: '40M',
     again: ['a', 'b'],
-    isDryRun: true,
+    isDryRun: false,
     progress: 'json',
     sshCommand: 'ssh -v',
     isAgentForwarded: true,
@@ -57,7 +58,14 @@ test('every option has its effect, and what follows -- is for every ddt-send', (
     remoteDir: '/r',
     isKept: true,
     hooks: { onDone: 'd', onTrouble: 't', troubleAfterMs: 300_000, isBell: true },
+    web: { host: '127.0.0.1', port: 9000 },
   });
+});
+
+test('--dry-run needs no value, and --web may be without one', () => {
+  assert.deepEqual(parse('--dry-run', 'plans/jobs.yaml'), { ...DEFAULTS, isDryRun: true });
+  const web = { host: '127.0.0.1', port: 0 };
+  assert.deepEqual(parse('--web', 'plans/jobs.yaml'), { ...DEFAULTS, web });
 });
 
 test('mistakes are usage errors that say what is wrong', () => {
@@ -71,6 +79,7 @@ test('mistakes are usage errors that say what is wrong', () => {
     ['--pause 5 a.yaml', /^--pause '5' is not a duration$/],
     ['--progress loud a.yaml', /^--progress 'loud' is not one of auto, tty/],
     ['--remote-dir x a.yaml', /^--remote-dir 'x' is not an absolute path$/],
+    ['--web --dry-run a.yaml', /^--web and --dry-run exclude each other$/],
     ['--program p --remote-program q a.yaml', /exclude each other$/],
     ['--colour a.yaml', /unknown option '--colour'/],
     ['a.yaml -- --receipt x', /^'--receipt' is not an option that a job can have$/],

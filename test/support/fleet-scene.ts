@@ -12,6 +12,8 @@ import { SCRIPTS, assertEqualFiles, environment, eventsOf } from './processes.ts
 import { run, start, type Ended, type Started } from './run.ts';
 
 const RUN_MS_MAX = 240_000;
+/** Senders notice it at once, have three seconds to end, and then close what they have elsewhere. */
+export const SENDERS_END_MS_MAX = 15_000;
 
 export type FleetEvent = Readonly<Record<string, unknown>>;
 
@@ -151,6 +153,11 @@ export function fleetEventsOf(stdout: string): FleetEvent[] {
 
 /** Names of all objects that a fleet writes by itself. */
 export const FLEET_EVENTS = Object.keys(schema.$defs).filter((name) => name !== 'size');
+
+/** Of the jobs that have such an event. */
+export function namesOf(events: readonly FleetEvent[], wanted: string): string[] {
+  return events.filter(({ event }) => event === wanted).map(({ job }) => String(job));
+}
 
 /** The most jobs that ran at once, by the order of events. */
 export function mostAtOnce(events: readonly FleetEvent[]): number {

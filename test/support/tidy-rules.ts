@@ -318,14 +318,14 @@ export const RULES: Readonly<Record<string, Rule>> = {
   fileNames,
 };
 
-/** Files of the product that no code but tests imports; main.ts is where the commands start, and the page. */
+/** Files of the product that no code but tests imports; main.ts is where the commands start, and pages. */
 export function unusedFiles(files: readonly SourceFile[]): string[] {
   const used = new Set<string>();
   for (const { path, text } of files.filter((file) => !file.path.startsWith('test/'))) {
     for (const { specifier } of importsOf(text)) used.add(join(dirname(path), specifier));
   }
   const isEntry = (path: string): boolean =>
-    /^(sender|receiver|fleet|common\/watch\/page)\/main\.ts$/.test(path);
+    /^((sender|receiver|fleet|common\/watch\/page)\/main|common\/watch\/page\/fleet)\.ts$/.test(path);
   const unused = files.filter(({ path }) => isProduct(path) && !isEntry(path) && !used.has(path));
   return unused.map(({ path }) => `${path}:1: only tests import it`);
 }
