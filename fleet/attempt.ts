@@ -7,7 +7,9 @@ import type { Limit } from '../common/bandwidth/bandwidth-schedule.ts';
 import type { Clock } from '../common/clock.ts';
 import { EXIT_STATUS, TransferError, exitStatusOf, reasonOf } from '../common/errors.ts';
 import { writeReceiptFiles } from '../common/io/receipt-files.ts';
+import { readReceipt } from '../common/receipt/signed-receipt.ts';
 import { printable, redact } from '../common/text.ts';
+import { receiptNameOf } from './fleet-journal.ts';
 import type { Job } from './job.ts';
 import { SenderProcess, type HandedOver } from './sender-process.ts';
 import type { SourceHosts } from './source-hosts.ts';
@@ -150,9 +152,11 @@ export class Attempt {
 
   /** The sender removes what it needs to make the receipt again only when this is done. */
   async #keep({ json, signature, digests, status }: HandedOver): Promise<void> {
-    const name = `${this.#job.name}.json`;
+    const name = receiptNameOf(this.#job);
     try {
-      await writeReceiptFiles(join(this.#parts.receiptsFolder, name), { json, signature, digests });
+      const path = join(this.#parts.receiptsFolder, name);
+      await writeReceiptFiles(path, { json, signature, digests });
+      await checkReceipt(path);
       this.#parts.onReceipt({ name, status });
       this.#receiptStatus = status;
       this.#sender?.receiptKept();
@@ -160,6 +164,16 @@ export class Attempt {
       this.#reason = `the receipt cannot be kept: ${reasonOf(error)}`;
       this.end();
     }
+  }
+}
+
+/** What came is what was signed. @throws TransferError. */
+async function checkReceipt(path: string): Promise<void> {
+  try {
+    await readReceipt(path);
+  } catch (error) {
+    // Checked by then, but for the name of the digest: only who compares a disk has to compute it.
+    if (!(error instanceof TransferError && error.code === 'digest-unsupported')) throw error;
   }
 }
 

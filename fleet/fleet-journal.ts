@@ -29,6 +29,11 @@ export interface JobRecord {
   readonly receipt: string | null;
 }
 
+/** The file of a receipt in its folder. */
+export function receiptNameOf({ name }: Pick<Job, 'name'>): string {
+  return `${name}.json`;
+}
+
 /** Complete, or finished as well as it can be: such a job is not run again. */
 export function isFinished(result: JobResult | undefined): boolean {
   return result === 'complete' || result === 'unproven';

@@ -188,8 +188,11 @@ function conflictsIn(jobs: readonly Job[]): Problem[] {
   for (const { line, source } of jobs) {
     const writer = targets.get(diskOf(source));
     if (writer === undefined) continue;
-    const what = writer.line === line ? 'its own target' : `the target of line ${writer.line}`;
-    found.push({ line, text: `the source ${source.text} is ${what}` });
+    const text =
+      writer.line === line
+        ? `the source ${source.text} is its own target`
+        : `the source ${source.text} is the target of line ${writer.line}`;
+    found.push({ line, text });
   }
   return found;
 }

@@ -1,5 +1,5 @@
 /** Puts the parts of a fleet together. */
-import { chmod, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { formatLimit } from '../common/bandwidth/bandwidth-schedule.ts';
 import { ScheduleSource } from '../common/bandwidth/schedule-source.ts';
@@ -14,14 +14,14 @@ import { printable } from '../common/text.ts';
 import type { FleetArguments } from './cli.ts';
 import { askSizes, type DiskFacts } from './disk-sizes.ts';
 import { countsText, totalsOf } from './board-text.ts';
-import { FleetJournal, type JobRecord } from './fleet-journal.ts';
+import { FleetJournal, receiptNameOf, type JobRecord } from './fleet-journal.ts';
 import { Fleet, fleetStatus, logsFolderOf, receiptsFolderOf, type FleetEvents } from './fleet.ts';
 import { readJobs, type Job, type Place } from './job.ts';
 import type { FleetWatch } from './fleet-watch.ts';
 import { showPlan } from './plan.ts';
 import { FleetShow, type ShowOptions, type ShownAs } from './show-fleet.ts';
 import { SourceHosts } from './source-hosts.ts';
-import { readTable } from './table.ts';
+import { readTable, type Problem } from './table.ts';
 
 const ROWS_DEFAULT = 24;
 const BELL = '\x07';
@@ -47,6 +47,7 @@ export async function runFleet(options: FleetArguments, parts: RunParts): Promis
   const stateFolder = resolve(options.stateFolder);
   if (options.isDryRun) {
     const records = await readRecords(stateFolder);
+    if (hasProblems(takenNames(jobs, records), options.table, outputs)) return EXIT_STATUS.usage;
     const writeOut = (text: string): void => void outputs.out.write(text);
     const { sshCommand, progress } = options;
     return await showPlan(jobs, records, { sshCommand, signal, isJson: progress === 'json', writeOut });
@@ -54,6 +55,8 @@ export async function runFleet(options: FleetArguments, parts: RunParts): Promis
   for (const folder of [stateFolder, receiptsFolderOf(stateFolder), logsFolderOf(stateFolder)])
     await makeFolder(folder);
   using journal = await FleetJournal.open(journalPathOf(stateFolder));
+  const records = journal.records();
+  if (hasProblems(takenNames(jobs, records), options.table, outputs)) return EXIT_STATUS.usage;
   forget(options.again, jobs, journal);
   await using watch = await openWatch(options);
   using show = new FleetShow({ ...(await showOptions(options.progress, outputs)), watch });
@@ -121,7 +124,7 @@ async function tellEnd(status: number, fleet: Fleet, hooks: Hooks, signal: Abort
 /** @returns undefined where the table has mistakes, which have been shown, all of them. */
 async function readTableFile(
   { table, tableKind, shared }: FleetArguments,
-  { err }: Outputs,
+  outputs: Outputs,
 ): Promise<readonly Job[] | undefined> {
   let text: string;
   try {
@@ -130,13 +133,31 @@ async function readTableFile(
     throw new TransferError('usage', `cannot read the table ${table}: ${reasonOf(error)}`, { cause: error });
   }
   const { jobs, problems } = readJobs(readTable(text, tableKind), shared);
-  if (problems.length === 0) return jobs;
-  for (const problem of problems) {
-    err.write(`ddt-fleet: error: ${table}:${problem.line}: ${printable(problem.text)}\n`);
+  return hasProblems(problems, table, outputs) ? undefined : jobs;
+}
+
+/** Shows all of them. */
+function hasProblems(problems: readonly Problem[], table: string, { err }: Outputs): boolean {
+  if (problems.length === 0) return false;
+  for (const { line, text } of problems) {
+    err.write(`ddt-fleet: error: ${table}:${line}: ${printable(text)}\n`);
   }
   const count = problems.length === 1 ? 'this line' : `these ${problems.length} lines`;
   err.write(`ddt-fleet: hint: correct ${count}; nothing was started\n`);
-  return undefined;
+  return true;
+}
+
+/** The receipt of a job that is in the table no more, or has another name now, must not be replaced. */
+function takenNames(jobs: readonly Job[], records: ReadonlyMap<string, JobRecord>): Problem[] {
+  const owners = new Map(
+    [...records].flatMap(([key, { receipt }]) => (receipt === null ? [] : [[receipt, key]])),
+  );
+  return jobs.flatMap((job) => {
+    const owner = owners.get(receiptNameOf(job)) ?? job.key;
+    if (owner === job.key) return [];
+    const text = `the name ${job.name} is that of the receipt of an earlier job: give it another one`;
+    return [{ line: job.line, text }];
+  });
 }
 
 function journalPathOf(stateFolder: string): string {
@@ -154,11 +175,10 @@ async function readRecords(stateFolder: string): Promise<ReadonlyMap<string, Job
   return journal.records();
 }
 
-/** What is in it says which disks there are: nobody else reads that. */
+/** Its names say which disks exist: nobody else reads a new one. */
 async function makeFolder(folder: string): Promise<void> {
   try {
     await makeFolderDurably(folder, 0o700);
-    await chmod(folder, 0o700);
   } catch (error) {
     throw new TransferError('state-refused', `cannot use the folder ${folder}: ${reasonOf(error)}`, {
       cause: error,

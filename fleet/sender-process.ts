@@ -7,7 +7,7 @@ import type { Limit } from '../common/bandwidth/bandwidth-schedule.ts';
 /** It says that it was interrupted, and closes its connections. */
 const END_MS_MAX = 15_000;
 /** More than a sender writes: memory is not for a machine that never ends its line. */
-const LINE_BYTES_MAX = 1024 * 1024;
+const LINE_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface HandedOver {
   readonly status: number;

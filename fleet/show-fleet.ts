@@ -140,7 +140,8 @@ export class FleetShow implements FleetEvents, Disposable {
   }
 
   #json(event: Readonly<Record<string, unknown>>, { job }: JobState): void {
-    const all = { job: job.name, ...event };
+    // The name is first, and its own: the event may come from another machine.
+    const all = Object.assign({ job: '' }, event, { job: job.name });
     this.#options.watch?.add(all);
     if (this.#options.as === 'json') this.#options.writeOut(`${JSON.stringify(all)}\n`);
   }

@@ -1,4 +1,4 @@
-/** Twenty disks, and a fleet that is killed between them. */
+/** Twenty disks between two namespaces, and a fleet that is killed half way. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertNothingLeft } from '../support/far-machine.ts';
@@ -12,8 +12,9 @@ import {
 import { KIB, bounded, until } from '../support/processes.ts';
 import { unlessInstalled } from '../support/requires.ts';
 import type { Started } from '../support/run.ts';
+import { skipUnlessNamespaces } from '../support/two-machines.ts';
 
-const skip = unlessInstalled('ssh', 'sshd', 'ssh-keygen');
+const skip = unlessInstalled('ssh', 'sshd', 'ssh-keygen') || skipUnlessNamespaces;
 
 async function untilOver(fleet: Started, count: number): Promise<void> {
   const isSo = (): boolean => namesOf(fleetEventsOf(fleet.stdout), 'over').length >= count;
@@ -24,7 +25,7 @@ test(
   'twenty disks are copied within the limits, although the fleet is killed half way',
   { skip },
   async () => {
-    await using scene = await FleetScene.make();
+    await using scene = await FleetScene.makeApart();
     const rows = await scene.makeDisks(20, 512 * KIB);
     await scene.writeTable(rows);
     const limits = ['--at-once', '3'];

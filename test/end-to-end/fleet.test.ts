@@ -179,6 +179,13 @@ test('the plan has the sizes of all disks, and what is left out', { skip }, asyn
   assert.deepEqual(sum, { event: 'plan', count: 3, skipped: 1, bytesTotal: 2 * MIB, unknown: 0 });
   assert.equal((await readFile(scene.targetOf('disk02'))).length, 4 * KIB);
   await assertEqualFiles(first.source, scene.targetOf('disk01'));
+  // Another job with this name would replace the receipt of the first one.
+  await scene.writeTable([{ ...second, name: 'disk01' }]);
+  for (const words of [['--dry-run'], []]) {
+    const refused = await scene.run(words);
+    assert.equal(refused.status, 2, refused.stderr);
+    assert.match(refused.stderr, /jobs\.yaml:1: the name disk01 is that of the receipt of an earlier job/);
+  }
 });
 
 test('the examples of the guide run', { skip }, async () => {

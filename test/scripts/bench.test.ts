@@ -112,6 +112,18 @@ test(
   },
 );
 
+test(
+  'bench:fleet copies disks side by side, one after the other, and with one sender',
+  { skip },
+  async () => {
+    const small = ['--disks', '2', '--size', '1MiB', '--line', '1000/2/0', '--at-once', '2,1'];
+    const { rows, stdout } = await bench('fleet.ts', small);
+    for (const name of ['ddt-fleet, 2 at once', 'ddt-fleet, one after the other', 'one ddt-send for all'])
+      assert.match(rows.get(name)?.[0] ?? '', /^\d+\.\d$/, stdout);
+    assert.match(stdout, /\*\*1 Gbit\/s, 2 ms, no loss\*\*, 2 disks of 1 MiB random bytes\n/);
+  },
+);
+
 test('a wrong option of a benchmark is refused with the valid values', async () => {
   for (const [script, option, message] of [
     ['local.ts', '--jobs=tape', /--jobs: 'tape' is not one of device, random, image, sparse, second\n/],
@@ -120,6 +132,7 @@ test('a wrong option of a benchmark is refused with the valid values', async () 
     ['scale.ts', '--blocks=0', /--blocks/],
     ['used.ts', '--line=fast', /--line: 'fast' is not rate\/rtt\/loss/],
     ['ceph.ts', '--rounds=0', /--rounds/],
+    ['fleet.ts', '--disks=1', /--disks '1' is not a whole number from 2/],
     ['update.ts', '--line=fast', /--line: 'fast' is not rate\/rtt\/loss/],
   ] as const) {
     const { status, stdout, stderr } = await run(process.execPath, [join(BENCH, script), option]);

@@ -1,6 +1,6 @@
 /** A table of small disks for a real ddt-fleet, on loopback with a real sshd. */
 import assert from 'node:assert/strict';
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { closed } from './closed-schema.ts';
@@ -10,6 +10,7 @@ import { prng } from './prng.ts';
 import { progressErrors } from './progress-events.ts';
 import { SCRIPTS, assertEqualFiles, environment, eventsOf } from './processes.ts';
 import { run, start, type Ended, type Started } from './run.ts';
+import { FAR, TwoMachines } from './two-machines.ts';
 
 const RUN_MS_MAX = 240_000;
 /** Senders notice it at once, have three seconds to end, and then close what they have elsewhere. */
@@ -26,18 +27,29 @@ export interface DiskRow {
 
 export class FleetScene implements AsyncDisposable {
   readonly machine: FarMachine;
+  /** What the command line of the fleet starts with. */
+  readonly #under: readonly string[];
   readonly #stack: AsyncDisposableStack;
 
-  private constructor(machine: FarMachine, stack: AsyncDisposableStack) {
+  private constructor(machine: FarMachine, under: readonly string[], stack: AsyncDisposableStack) {
     this.machine = machine;
+    this.#under = under;
     this.#stack = stack;
   }
 
+  /** On loopback. */
   static async make(): Promise<FleetScene> {
     await using stack = new AsyncDisposableStack();
-    const machine = stack.use(await FarMachine.make());
-    await mkdir(join(machine.folder, 'state'));
-    return new FleetScene(machine, stack.move());
+    return new FleetScene(stack.use(await FarMachine.make()), [], stack.move());
+  }
+
+  /** In two namespaces: the fleet in one, its targets in the other. */
+  static async makeApart(): Promise<FleetScene> {
+    await using stack = new AsyncDisposableStack();
+    const machines = stack.use(await TwoMachines.make());
+    const [near, far] = [machines.under('near'), machines.under('far')];
+    const machine = stack.use(await FarMachine.make({ elsewhere: { address: FAR, near, far } }));
+    return new FleetScene(machine, near, stack.move());
   }
 
   get folder(): string {
@@ -75,7 +87,8 @@ export class FleetScene implements AsyncDisposable {
   /** What every job needs besides: the receiver runs from this checkout. */
   get targetOptions(): string[] {
     const place = ['--remote-program', join(SCRIPTS, 'ddt-receive'), '--remote-dir', this.machine.base];
-    return ['--listen', '127.0.0.1:0', ...place];
+    // Between namespaces where it usually listens.
+    return this.#under.length > 0 ? place : ['--listen', '127.0.0.1:0', ...place];
   }
 
   /** With what every job needs to reach its target. */
@@ -85,13 +98,13 @@ export class FleetScene implements AsyncDisposable {
   }
 
   async start(own: readonly string[] = [], shared: readonly string[] = []): Promise<Started> {
-    const options = { env: this.#environment() };
+    const options = { env: this.#environment(), under: this.#under };
     return this.#stack.use(await start(join(SCRIPTS, 'ddt-fleet'), this.words(own, shared), options));
   }
 
   /** To its end. */
   async run(own: readonly string[] = [], shared: readonly string[] = []): Promise<Ended> {
-    const options = { env: this.#environment(), timeoutMs: RUN_MS_MAX };
+    const options = { env: this.#environment(), under: this.#under, timeoutMs: RUN_MS_MAX };
     return await run(join(SCRIPTS, 'ddt-fleet'), this.words(own, shared), options);
   }
 
