@@ -56,6 +56,7 @@ export const JOB_OPTIONS: Readonly<Record<string, boolean>> = {
   '--remote-program': true,
   '--retry-for': true,
   '--ssh': true,
+  '--target-format': true,
   '--used-only': false,
   '--verify': true,
 };

@@ -9,6 +9,7 @@ import { VERSION_TEXT } from '../common/protocol/version.ts';
 import { looksLikeTicket } from '../common/trust/ticket.ts';
 import { parseDuration, parseSize, parseWhole } from '../common/units.ts';
 import { HELP_COLUMNS, usageErrorOf } from '../common/usage-error.ts';
+import { parseBlockSize } from './block-size-option.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { refuseContradictions } from './contradictions.ts';
 import { DOUBTED_TYPES, parseMapAlso } from './domain/doubted-types.ts';
@@ -223,7 +224,7 @@ export function makeCommand(print: (text: string) => void): Command {
     )
     .option('--pulled', 'used by ddt-receive: the ticket comes from there')
     .option('--steered', 'used by ddt-fleet: limits come from there')
-    .option('--relay <port>', 'used by ddt-receive: source and output are those of that port')
+    .option('--relay <port>', 'used by ddt-receive: joins that port')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS });
