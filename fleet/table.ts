@@ -1,6 +1,6 @@
 /** The text of a table of jobs, as YAML or CSV → its rows, with the lines that they begin in. Pure. */
 import { CsvError, parse as parseCsv } from 'csv-parse/sync';
-import { LineCounter, isMap, isSeq, parseDocument, type YAMLMap } from 'yaml';
+import { LineCounter, isMap, isSeq, parseDocument, type Document, type YAMLMap } from 'yaml';
 
 /** Something in the table that nothing can be done with. */
 export interface Problem {
@@ -36,7 +36,9 @@ export function kindOfTable(path: string): TableKind | undefined {
 }
 
 export function readTable(text: string, kind: TableKind): Table {
-  return kind === 'csv' ? readCsv(text) : readYaml(text);
+  // Of any system; lines are counted by one of them.
+  const lines = text.replaceAll(/\r\n?/g, '\n');
+  return kind === 'csv' ? readCsv(lines) : readYaml(lines);
 }
 
 /** A sequence of mappings. Every scalar is text: a disk called `off` is not a truth value. */
@@ -66,12 +68,22 @@ function readYaml(text: string): Table {
       problems.push({ line, text: 'no job: it needs at least source and target' });
       continue;
     }
-    const value = node.toJS(document) as Readonly<Record<string, unknown>>;
-    const complaint = complaintAbout(value);
-    if (complaint === undefined) rows.push(rowOf(value, line));
-    else problems.push({ line, text: complaint });
+    const value = valueOf(node, document);
+    const complaint = typeof value === 'string' ? value : complaintAbout(value);
+    if (typeof value !== 'string' && complaint === undefined) rows.push(rowOf(value, line));
+    else if (complaint !== undefined) problems.push({ line, text: complaint });
   }
   return { rows, problems };
+}
+
+/** @returns what is wrong, where an alias leads nowhere, or to too much. */
+function valueOf(node: YAMLMap, document: Document): Readonly<Record<string, unknown>> | string {
+  try {
+    return node.toJS(document) as Readonly<Record<string, unknown>>;
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error;
+    return `no YAML: ${error.message}`;
+  }
 }
 
 function complaintAbout(value: Readonly<Record<string, unknown>>): string | undefined {

@@ -142,6 +142,7 @@ test('what is neither YAML nor CSV is said to be so, with the line', () => {
   assert.match(mistakes('- source: "/dev/sda\n').join(), /^\d+: no YAML: /);
   assert.match(mistakes('source: /dev/sda').join(), /^1: no list of jobs/);
   assert.match(mistakes('- { source: /a, source: /b, target: "vm:/c" }').join(), /^1: no YAML: .*unique/);
+  assert.match(mistakes('\n- source: *x\n  target: vm:/b').join(), /^2: no YAML: Unresolved alias/);
   assert.deepEqual(mistakes('[]'), ['1: there is no job']);
   assert.deepEqual(mistakes('source,target\n', 'csv'), ['1: there is no job']);
   assert.match(mistakes('source,target\n"/dev/sda,vm:/x\n', 'csv').join(), /^\d+: no CSV: /);
@@ -152,7 +153,7 @@ test('what is neither YAML nor CSV is said to be so, with the line', () => {
     "1: 'vm:/dev/vdb' is not one of name, source, target, options",
   ]);
   assert.match(mistakes('source,target,source\n', 'csv').join(), /two columns are called source/);
-  assert.match(mistakes('source,target\n/a,vm:/b,c\n', 'csv').join(), /^2: 3 cells under 2 columns/);
+  assert.match(mistakes('source,target\r\n\n/a,vm:/b,c\r\n', 'csv').join(), /^3: 3 cells under 2 columns/);
   assert.deepEqual(['a.yaml', 'b.YML', 'c.csv', 'yaml'].map(kindOfTable), ['yaml', 'yaml', 'csv', undefined]);
 });
 

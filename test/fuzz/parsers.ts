@@ -1,6 +1,7 @@
 /** All parsers of foreign input, and how many inputs each of them gets. */
 import * as fc from 'fast-check';
 import { FILE_PARSERS } from './file-parsers.ts';
+import { FLEET_PARSERS } from './fleet-parsers.ts';
 import { NBD_PARSERS } from './nbd-parsers.ts';
 import type { ParserProperty } from './parser-property.ts';
 import { REQUEST_PARSERS } from './request-parsers.ts';
@@ -15,6 +16,7 @@ export const PARSERS: readonly ParserProperty[] = [
   ...TEXT_PARSERS,
   ...FILE_PARSERS,
   ...NBD_PARSERS,
+  ...FLEET_PARSERS,
 ];
 
 const WEIGHT_OF_ALL = PARSERS.reduce((sum, { weight }) => sum + weight, 0);

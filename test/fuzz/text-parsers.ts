@@ -5,6 +5,7 @@ import { labelOf, majorMinorOf } from '../../common/disk/block-devices.ts';
 import { parseNbdUri } from '../../common/nbd/nbd-uri.ts';
 import { redact } from '../../common/text.ts';
 import { parseDuration, parseSize, parseWhole } from '../../common/units.ts';
+import { parseFleetArgs } from '../../fleet/cli.ts';
 import { parseReceiveArgs } from '../../receiver/cli.ts';
 import { formatMapfile, parseMapfile } from '../../sender/bad-sectors/mapfile.ts';
 import { ReadMap, type MapArea, type ReadStatus } from '../../sender/bad-sectors/read-map.ts';
@@ -145,6 +146,7 @@ export const TEXT_PARSERS: readonly ParserProperty[] = [
   parserProperty('arguments', 3, fc.array(words, { maxLength: 6 }), (argv) => {
     quotingParsed(['usage'], () => parseSendArgs(argv, () => {}));
     quotingParsed(['usage'], () => parseReceiveArgs(argv, () => {}));
+    quotingParsed(['usage'], () => parseFleetArgs(argv, () => {}));
   }),
   parserProperty('destination', 40, mutatedText(destinations), (text) => {
     const found = quotingParsed(['usage'], () => parseDestination(text));
