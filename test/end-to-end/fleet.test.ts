@@ -4,17 +4,9 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertNothingLeft, killAll } from '../support/far-machine.ts';
-import {
-  FLEET_EVENTS,
-  FleetScene,
-  SENDERS_END_MS_MAX,
-  fleetEventsOf,
-  namesOf,
-  type FleetEvent,
-} from '../support/fleet-scene.ts';
-import { KIB, MIB, SCRIPTS, assertEqualFiles, bounded, until } from '../support/processes.ts';
-import { findProgram, unlessInstalled } from '../support/requires.ts';
-import { recipe, runScript } from '../support/documents.ts';
+import { FLEET_EVENTS, FleetScene, fleetEventsOf, namesOf, type FleetEvent } from '../support/fleet-scene.ts';
+import { KIB, MIB, assertEqualFiles, bounded } from '../support/processes.ts';
+import { unlessInstalled } from '../support/requires.ts';
 
 const skip = unlessInstalled('ssh', 'sshd', 'ssh-keygen');
 const seen = new Set<unknown>();
@@ -113,27 +105,6 @@ test('a second fleet on the same journal is refused', { skip }, async () => {
   assert(first.isRunning);
 });
 
-test('a disk of another machine is sent from there, straight to the target', { skip }, async () => {
-  await using scene = await FleetScene.make();
-  const [row] = await scene.makeDisks(1, MIB);
-  assert(row !== undefined);
-  const { configFile, folder } = scene.machine;
-  // The machine of the source reaches that of the target in its own way.
-  const options = ['--ssh', `ssh -F ${configFile} -o ConnectTimeout=9`];
-  await scene.writeTable([{ ...row, source: `loopback:${row.source}`, options }]);
-  const fleet = await scene.start(['--remote-program', join(SCRIPTS, 'ddt-send'), '--bwlimit', '512K']);
-  await fleet.waitForLine(/"event":"progress"/);
-  const [title = ''] = await scene.senders();
-  assert(title.includes(folder), title);
-  fleet.kill('SIGKILL');
-  await fleet.ended;
-  // Standard input of the sender ends with the login.
-  await until('the end of the sender', async () => (await scene.senders()).length === 0, SENDERS_END_MS_MAX);
-  const ended = await scene.run(['--remote-program', join(SCRIPTS, 'ddt-send')]);
-  assert.equal(ended.status, 0, ended.stderr);
-  await scene.assertCopied([row]);
-});
-
 test('a receipt that nobody has taken is made again by the next run', { skip }, async () => {
   await using scene = await FleetScene.make();
   const [row] = await scene.makeDisks(1, MIB);
@@ -186,24 +157,6 @@ test('the plan has the sizes of all disks, and what is left out', { skip }, asyn
     assert.equal(refused.status, 2, refused.stderr);
     assert.match(refused.stderr, /jobs\.yaml:1: the name disk01 is that of the receipt of an earlier job/);
   }
-});
-
-test('the examples of the guide run', { skip }, async () => {
-  await using scene = await FleetScene.make();
-  const rows = await scene.makeDisks(2, 256 * KIB);
-  await scene.writeTable(rows.map((row) => ({ ...row, options: scene.targetOptions })));
-  const folder = join(scene.folder, 'bin');
-  await mkdir(folder);
-  const { configFile } = scene.machine;
-  // The table of the guide has names that every ssh knows.
-  const ssh = `#!/bin/sh\nexec ${findProgram('ssh')} -F ${configFile} "$@"\n`;
-  await writeFile(join(folder, 'ssh'), ssh, { mode: 0o755 });
-  const script = await recipe('docs/guide/fleet.md', 'fleet');
-  const ended = await runScript(`PATH=${folder}:$PATH\n${script}`, scene.folder);
-  assert.match(ended.stdout, /^run {6}disk01: [^]*^plan {5}2 of 2 jobs, 512 KiB; nothing was sent$/m);
-  assert.match(ended.stdout, /^fleet {4}2 complete of 2 {2}512 KiB of 512 KiB$/m);
-  assert.match(ended.stderr, /^done {5}disk01, 256 KiB: durable, read back and equal$/m);
-  await scene.assertCopied(rows);
 });
 
 test('every kind of object that a fleet writes was among those of the runs above', { skip }, () => {

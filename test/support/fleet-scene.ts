@@ -104,13 +104,17 @@ export class FleetScene implements AsyncDisposable {
 
   /** To its end. */
   async run(own: readonly string[] = [], shared: readonly string[] = []): Promise<Ended> {
-    const options = { env: this.#environment(), under: this.#under, timeoutMs: RUN_MS_MAX };
-    return await run(join(SCRIPTS, 'ddt-fleet'), this.words(own, shared), options);
+    return await this.runIn({}, own, shared);
   }
 
-  /** With words of its own only. */
-  async runWith(words: readonly string[]): Promise<Ended> {
-    return await run(join(SCRIPTS, 'ddt-fleet'), words, { env: this.#environment() });
+  /** @param env besides. */
+  async runIn(
+    env: NodeJS.ProcessEnv,
+    own: readonly string[],
+    shared: readonly string[] = [],
+  ): Promise<Ended> {
+    const options = { env: this.#environment(env), under: this.#under, timeoutMs: RUN_MS_MAX };
+    return await run(join(SCRIPTS, 'ddt-fleet'), this.words(own, shared), options);
   }
 
   /** Titles of all ddt-send that copy one of its disks. */
@@ -130,8 +134,8 @@ export class FleetScene implements AsyncDisposable {
     return await readFile(join(this.folder, `jobs.fleet/logs/${name}.log`), 'utf8');
   }
 
-  #environment(): NodeJS.ProcessEnv {
-    return environment({ TMPDIR: join(this.folder, 'tmp') });
+  #environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+    return environment({ TMPDIR: join(this.folder, 'tmp'), ...more });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
