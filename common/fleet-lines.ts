@@ -2,7 +2,6 @@
  * What a ddt-fleet and a ddt-send that it has started say to each other: one JSON object a line, through
  * standard input and output. What the sender prints with `--progress json` comes the same way. Pure.
  */
-import { isRecord } from './records.ts';
 
 /** How often ddt-fleet says something, if only `{}`. */
 export const FLEET_BEAT_MS = 10_000;
@@ -33,14 +32,4 @@ export type SteeredLine =
 
 export function fleetLine(value: FleetLine | SteeredLine): string {
   return `${JSON.stringify(value)}\n`;
-}
-
-/** @returns undefined where a line is something else. */
-export function parseFleetLine(line: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }

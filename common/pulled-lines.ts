@@ -50,16 +50,6 @@ export function pullLine(value: PullHello | PullStart | PullBeat | PulledLine): 
   return `${JSON.stringify(value)}\n`;
 }
 
-/** @returns undefined where a line is something else. */
-export function parsePullLine(line: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((one) => typeof one === 'string');
 }

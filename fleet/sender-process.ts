@@ -1,7 +1,8 @@
 /** A ddt-send that this process has started, here or on the machine of the source: fed, heard, and ended. */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { FLEET_BEAT_MS, fleetLine, parseFleetLine, type FleetLine } from '../common/fleet-lines.ts';
+import { FLEET_BEAT_MS, fleetLine, type FleetLine } from '../common/fleet-lines.ts';
+import { parseRecord } from '../common/records.ts';
 import type { Limit } from '../common/bandwidth/bandwidth-schedule.ts';
 
 /** It says that it was interrupted, and closes its connections. */
@@ -96,7 +97,7 @@ export class SenderProcess {
   }
 
   #take(line: string): void {
-    const value = parseFleetLine(line);
+    const value = parseRecord(line);
     if (value === undefined) return;
     const { event, base64, status, json, signature } = value;
     if (event === 'digests') {

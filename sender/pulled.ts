@@ -10,12 +10,11 @@ import type { TextOutput } from '../common/io/terminal-output.ts';
 import {
   SILENCE_MS_MAX,
   isTexts,
-  parsePullLine,
   pullLine,
   type PullStart,
   type PulledLine,
 } from '../common/pulled-lines.ts';
-import { isRecord } from '../common/records.ts';
+import { isRecord, parseRecord } from '../common/records.ts';
 import { parseTicket } from '../common/trust/ticket.ts';
 import type { Outputs, Screen } from './display/make-reporter.ts';
 import { ASCII_STYLE, BLOCKS_STYLE } from './display/live-line.ts';
@@ -102,7 +101,7 @@ export class Pulled {
   }
 
   #take(line: string): void {
-    const value = parsePullLine(line);
+    const value = parseRecord(line);
     if (value === undefined) return;
     this.#listen();
     const { name, ticket, places, columns, isProgressAsked } = value;

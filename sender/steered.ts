@@ -9,10 +9,10 @@ import {
   DIGESTS_CHUNK_BYTES,
   FLEET_SILENCE_MS_MAX,
   fleetLine,
-  parseFleetLine,
   type SteeredLine,
 } from '../common/fleet-lines.ts';
 import type { TextOutput } from '../common/io/terminal-output.ts';
+import { parseRecord } from '../common/records.ts';
 import type { Seal } from './client/receiver-port.ts';
 
 export class Steered {
@@ -72,7 +72,7 @@ export class Steered {
   }
 
   #take(line: string): void {
-    const value = parseFleetLine(line);
+    const value = parseRecord(line);
     if (value === undefined) return;
     this.#listen();
     const { limit, isReceiptKept } = value;

@@ -5,7 +5,6 @@ import { createInterface } from 'node:readline';
 import {
   BEAT_MS,
   isTexts,
-  parsePullLine,
   pullLine,
   troubleIn,
   type PullBeat,
@@ -13,6 +12,7 @@ import {
   type PullStart,
 } from '../../common/pulled-lines.ts';
 import type { Trouble } from '../../common/hooks.ts';
+import { parseRecord } from '../../common/records.ts';
 import type { FarHost } from '../../common/ssh/far-host.ts';
 import { markedScript } from '../../common/ssh/far-scripts.ts';
 import type { SshClient } from '../../common/ssh/ssh-client.ts';
@@ -120,7 +120,7 @@ export class FarSender {
   }
 
   #take(line: string): void {
-    const { ready, port, connections, out, err, live, ...said } = parsePullLine(line) ?? {};
+    const { ready, port, connections, out, err, live, ...said } = parseRecord(line) ?? {};
     if (ready === true) this.#ready.resolve(true);
     if (isPort(port) && typeof connections === 'number' && !this.#hasPort) {
       // More than once, it would be given more logins than it needs.

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { Trouble } from '../../common/hooks.ts';
-import { parsePullLine, pullLine, troubleIn } from '../../common/pulled-lines.ts';
+import { pullLine, troubleIn } from '../../common/pulled-lines.ts';
+import { parseRecord } from '../../common/records.ts';
 
 const text = fc.string({ unit: 'binary', maxLength: 50 });
 
@@ -17,7 +18,7 @@ test('trouble arrives on the other side as it was', () => {
   });
   fc.assert(
     fc.property(troubles, (trouble: Trouble) => {
-      const { trouble: found } = parsePullLine(pullLine({ trouble })) ?? {};
+      const { trouble: found } = parseRecord(pullLine({ trouble })) ?? {};
       assert.deepEqual(troubleIn(found), { ...trouble });
     }),
   );
@@ -26,7 +27,7 @@ test('trouble arrives on the other side as it was', () => {
 test('whatever the other side says instead, it is no trouble, or has texts only', () => {
   fc.assert(
     fc.property(fc.oneof(fc.json(), text), (line) => {
-      const trouble = troubleIn(parsePullLine(`{"trouble":${line}}`)?.['trouble']);
+      const trouble = troubleIn(parseRecord(`{"trouble":${line}}`)?.['trouble']);
       for (const value of Object.values(trouble ?? {}))
         assert(value === undefined || typeof value === 'string');
     }),

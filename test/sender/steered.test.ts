@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fleetLine, type FleetLine } from '../../common/fleet-lines.ts';
+import { FLEET_SILENCE_MS_MAX, fleetLine, type FleetLine } from '../../common/fleet-lines.ts';
 import { writeReceiptFiles } from '../../common/io/receipt-files.ts';
 import { readReceipt } from '../../common/receipt/signed-receipt.ts';
 import { prng } from '../support/prng.ts';
@@ -90,6 +90,19 @@ test('it keeps to the limit of the moment', async () => {
   sender.stdin.write(fleetLine({ limit: null }));
   await sender.waitForLine(RECEIPT);
   assert(performance.now() - startMs < 7000);
+});
+
+test('it ends when it hears nothing for a minute, although its input is open', async () => {
+  await using scene = await makeScene(2 * MIB);
+  const sender = await scene.start({ limit: KIB });
+  const startMs = performance.now();
+  // Somebody is still there.
+  await bounded('ten seconds', new Promise((resolve) => setTimeout(resolve, 10_000)));
+  sender.stdin.write(fleetLine({}));
+  const { status, stderr } = await bounded('the sender', sender.ended, FLEET_SILENCE_MS_MAX + 20_000);
+  assert.equal(status, 143, stderr);
+  const tookMs = performance.now() - startMs;
+  assert(tookMs > FLEET_SILENCE_MS_MAX + 9000, `${tookMs} ms`);
 });
 
 test('it does nothing before it has a limit, and ends when nobody gives one', async () => {
