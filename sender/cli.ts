@@ -13,6 +13,7 @@ import { parseBlockSize } from './block-size-option.ts';
 import { parseCompression, type Compression } from './compression/compress-option.ts';
 import { refuseContradictions } from './contradictions.ts';
 import { DOUBTED_TYPES, parseMapAlso } from './domain/doubted-types.ts';
+import { HELP_AFTER } from './help-text.ts';
 import { CONNECTIONS_MAX } from './lanes/lanes.ts';
 import { parseRemoteDir, type Destination } from '../common/ssh/destination.ts';
 import { readWatchAddress, withWatchAddress, type WatchAddress } from '../common/watch/watch-address.ts';
@@ -26,7 +27,6 @@ import {
   targetPaths,
 } from './read-arguments.ts';
 import { parseDigestChoice, type DigestChoice } from './transfer/choose-digest.ts';
-import { parseBlockSize } from './transfer/make-claim.ts';
 import { FIRST_CONTACT_MS } from './transfer/retry.ts';
 
 const PROGRESS_FORMATS = ['auto', 'tty', 'plain', 'json', 'none'] as const;
@@ -122,22 +122,6 @@ export interface FarArguments {
 /** Survives a reboot and may hold programs, unlike /run and, at times, /tmp. */
 const REMOTE_DIR = '/var/lib/dd-transfer';
 
-const HELP_AFTER = `
-Examples:
-  ddt-send /dev/sdc root@vm.example.org:/dev/vdd
-  ddt-send /dev/sdc 'https://203.0.113.7:8443/#pin=…&token=…'  # with the quotes
-  ddt-send /dev/sda /dev/sdb root@vm:/dev/vdb,/dev/vdc    # one after the other
-  ddt-send --ticket-file ticket.txt --progress json disk.img
-  ddt-send --check /dev/sdc '<ticket>'      # is the copy still equal?
-  ddt-send --keep-open /dev/sdc root@vm:/dev/vdd  # live; then again without
-  DDT_TICKET='https://…' ddt-send /dev/disk/by-id/usb-Stick_0815
-  zcat disk.img.gz | ddt-send --ticket-file ticket.txt -
-
-Exit status: 0 verified, 2 usage, 3 finished but not proven, 4 refused,
-5 device failure or corruption, 6 gave up waiting, 129/130/143 interrupted.
-After 5, 6, 129, 130 and 143, run the same command again to resume.
-`;
-
 /** @throws TransferError `usage`. @returns `help` when that, or the version, was asked for and printed. */
 export function parseSendArgs(argv: readonly string[], print: (text: string) => void): SendOptions | 'help' {
   const command = makeCommand(print);
@@ -217,17 +201,18 @@ export function makeCommand(print: (text: string) => void): Command {
     .option('--discard-transfer', 'forget the earlier transfer onto it')
     .option('--update', 'send what differs to a sealed copy')
     .option('--adopt', 'compare with what the target holds first')
-    .addOption(
-      new Option('--verify <how>', 'none: nothing is read back')
-        .choices(['read-back', 'none'])
-        .default('read-back'),
-    )
+    .addOption(verifyOption())
     .option('--pulled', 'used by ddt-receive: the ticket comes from there')
     .option('--steered', 'used by ddt-fleet: limits come from there')
     .option('--relay <port>', 'used by ddt-receive: joins that port')
     .addHelpText('after', HELP_AFTER)
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => {}, getOutHelpWidth: () => HELP_COLUMNS });
+}
+
+function verifyOption(): Option {
+  const option = new Option('--verify <how>', 'none: nothing is read back');
+  return option.choices(['read-back', 'none']).default('read-back');
 }
 
 function onReadErrorOption(): Option {

@@ -2,14 +2,9 @@
 import { claimDifference, hintFor } from '../../common/protocol/claim.ts';
 import type { BlockDigest } from '../../common/digest/digest.ts';
 import { TransferError } from '../../common/errors.ts';
-import {
-  BLOCK_SIZE_BYTES_MAX,
-  BLOCK_SIZE_BYTES_MIN,
-  defaultBlockSizeFor,
-  isBlockSize,
-} from '../../common/geometry.ts';
+import { defaultBlockSizeFor } from '../../common/geometry.ts';
 import type { Claim, TransferStatus } from '../../common/protocol/protocol.ts';
-import { formatSize, parseSize } from '../../common/units.ts';
+import { formatSize } from '../../common/units.ts';
 import { chooseDigest, type DigestChoice } from './choose-digest.ts';
 import { leavesOut, refuseUnsaid } from './left-out-note.ts';
 import { BY_HAND, type Restarts } from './restarts.ts';
@@ -71,12 +66,4 @@ export function makeClaim(
   throw new TransferError('transfer-mismatch', `this target belongs to another transfer: ${difference}`, {
     hint: hintFor(claimed, claim, restarts.startOver),
   });
-}
-
-/** @param text of `--block-size`. @throws TransferError `usage`. */
-export function parseBlockSize(text: string): number {
-  const bytes = parseSize(text, '--block-size');
-  if (isBlockSize(bytes)) return bytes;
-  const limits = `${formatSize(BLOCK_SIZE_BYTES_MIN)} to ${formatSize(BLOCK_SIZE_BYTES_MAX)}`;
-  throw new TransferError('usage', `--block-size ${text} is not a power of two from ${limits}`);
 }
