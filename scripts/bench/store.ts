@@ -229,7 +229,7 @@ function rowOf(result: Result, sizeBytes: number): string {
   const { name, secondsIn, secondsOut, requestsIn, requestsOut, stored } = result;
   const perGib = (requests: number): string => (requests / (sizeBytes / 2 ** 30)).toFixed(0);
   const rate = (seconds: number): string => (sizeBytes / 1e6 / seconds).toFixed(0);
-  const sizes = stored.map(({ bytes }) => formatSize(bytes));
+  const sizes = stored.map(({ bytes }) => `${Math.round(bytes / MIB)} MiB`);
   const objects = String(stored.at(-1)?.objects ?? 0);
   const rates = [rate(secondsIn), rate(secondsOut), perGib(requestsIn), perGib(requestsOut)];
   return `| ${[name, ...rates, ...sizes, objects].join(' | ')} |`;
