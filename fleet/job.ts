@@ -55,6 +55,7 @@ export const JOB_OPTIONS: Readonly<Record<string, boolean>> = {
   '--remote-dir': true,
   '--remote-program': true,
   '--retry-for': true,
+  '--s3-endpoint': true,
   '--ssh': true,
   '--target-format': true,
   '--used-only': false,
@@ -130,7 +131,7 @@ function sourceOf(text: string | undefined): Place {
   }
   const far = parseDestination(text, 'source');
   const path = far?.path ?? text;
-  if (far === undefined && !/^(\/|nbds?(\+unix)?:\/\/|rbd:)/.test(path)) {
+  if (far === undefined && !/^(\/|nbds?(\+unix)?:\/\/|rbd:|s3:\/\/)/.test(path)) {
     throw new TransferError('usage', `the source '${text}' depends on the folder that ddt-fleet runs in`, {
       hint: 'write its whole path, or root@old:/dev/sda for a disk of another machine',
     });

@@ -54,6 +54,24 @@ test('a table in YAML and the same in CSV are the same jobs', () => {
   assert.deepEqual(second.options, ['--used-only', '--compress', 'none']);
 });
 
+test('sources that servers hold belong to this machine, and each of their targets is a job', () => {
+  const jobs = read(`
+- { source: "s3://bucket/disks#web1", target: "vm1:/dev/vdb", options: [--s3-endpoint, "https://s3.example.org"] }
+- { source: "s3://bucket/disks#web1", target: "vm2:/dev/vdb" }
+- { source: "rbd:pool/image", target: "vm3:/dev/vdb" }
+`);
+  const facts = jobs.map(({ name, source, ...job }) => [
+    name,
+    source.path,
+    hostsOf({ source, ...job, name }),
+  ]);
+  assert.deepEqual(facts, [
+    ['disks_web1-to-vm1-vdb', 's3://bucket/disks#web1', [THIS_MACHINE, 'vm1']],
+    ['disks_web1-to-vm2-vdb', 's3://bucket/disks#web1', [THIS_MACHINE, 'vm2']],
+    ['image-to-vm3-vdb', 'rbd:pool/image', [THIS_MACHINE, 'vm3']],
+  ]);
+});
+
 test('a job stays the same one with another name and other options, and is another with another disk', () => {
   const keyOf = (text: string): string | undefined => read(`- { ${text} }`)[0]?.key;
   const key = keyOf('source: /dev/sda, target: "vm:/dev/vdb"');
