@@ -55,9 +55,7 @@ export async function runFleet(options: FleetArguments, parts: RunParts): Promis
   for (const folder of [stateFolder, receiptsFolderOf(stateFolder), logsFolderOf(stateFolder)])
     await makeFolder(folder);
   using journal = await FleetJournal.open(journalPathOf(stateFolder));
-  const records = journal.records();
-  if (hasProblems(takenNames(jobs, records), options.table, outputs)) return EXIT_STATUS.usage;
-  forget(options.again, jobs, journal);
+  if (hasProblems(takenNames(jobs, journal.records()), options.table, outputs)) return EXIT_STATUS.usage;
   await using watch = await openWatch(options);
   using show = new FleetShow({ ...(await showOptions(options.progress, outputs)), watch });
   if (watch !== undefined) show.always(`web      ${watch.url}`);
@@ -73,6 +71,8 @@ export async function runFleet(options: FleetArguments, parts: RunParts): Promis
     { sshCommand, isAgentForwarded, programFile, remoteProgram, base, isKept },
     { signal, say: (fact) => show.fact(fact) },
   );
+  // Nothing is wrong with the arguments any more.
+  forget(options.again, jobs, journal);
   const fleet = new Fleet({ ...options, jobs, stateFolder }, journal.records(), {
     clock: systemClock,
     random: systemRandom,

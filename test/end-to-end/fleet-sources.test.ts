@@ -45,6 +45,9 @@ test('a complete job runs again only when it is named', { skip }, async () => {
   const wrong = await scene.run(['--again', 'disk01,disk09']);
   assert.equal(wrong.status, 2);
   assert.match(wrong.stderr, /error: --again: no job is called 'disk09'/);
+  assert.equal((await scene.run(['--again', 'disk01', '--bwlimit', 'fast'])).status, 2);
+  const still = await scene.run();
+  assert.deepEqual([still.status, namesOf(fleetEventsOf(still.stdout), 'started')], [0, []]);
   const again = await scene.run(['--again', 'disk01'], ['--overwrite-target']);
   assert.equal(again.status, 0, again.stderr);
   assert.deepEqual(namesOf(fleetEventsOf(again.stdout), 'started'), ['disk01']);
