@@ -179,7 +179,7 @@ export function makeCommand(print: (text: string) => void): Command {
     .addOption(progressOption())
     .option('--web [[host:]port]', 'serve a page to watch the copy')
     .option('--web-key-file <file>', 'keep its key here; made if there is none')
-    .option('--show <receipt>', 'show a finished copy on that page, from its receipt')
+    .option('--show <receipt>', 'show a finished copy there, from its receipt')
     .option('--probe', 'measure line and disks for ten seconds, estimate the time; exits with 3')
     .option('--dry-run', 'name both disks, compare, say what would be sent; sends nothing, exits with 3')
     .option('--check', 'read source and target again, list what differs; sends nothing, exits with 0 or 3')

@@ -56,7 +56,9 @@ test('a table in YAML and the same in CSV are the same jobs', () => {
 
 test('sources that servers hold belong to this machine, and each of their targets is a job', () => {
   const jobs = read(`
-- { source: "s3://bucket/disks#web1", target: "vm1:/dev/vdb", options: [--s3-endpoint, "https://s3.example.org"] }
+- source: "s3://bucket/disks#web1"
+  target: vm1:/dev/vdb
+  options: [--s3-endpoint, "https://s3.example.org"]
 - { source: "s3://bucket/disks#web1", target: "vm2:/dev/vdb" }
 - { source: "rbd:pool/image", target: "vm3:/dev/vdb" }
 `);
