@@ -77,7 +77,7 @@ test('it is the command that it is called by, or its first argument', async () =
   for (const word of [[], ['sned'], ['constructor']]) {
     const { status, stderr } = await runByName('ddt', ...word);
     assert.equal(status, 2);
-    assert.equal(stderr, 'ddt: error: the first argument must be send or receive\nddt: hint: ddt --help\n');
+    assert.equal(stderr, 'ddt: error: the first argument must be send, receive or fleet\nddt: hint: ddt --help\n');
   }
 });
 
