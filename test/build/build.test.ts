@@ -66,10 +66,11 @@ test(
 );
 
 test('it is the command that it is called by, or its first argument', async () => {
-  for (const words of [['ddt'], ['ddt-send'], ['ddt-receive'], ['ddt', 'send'], ['ddt', 'receive']]) {
-    const [name = '', ...rest] = words;
+  const calls = ['ddt', 'ddt-send', 'ddt-receive', 'ddt-fleet', 'ddt send', 'ddt receive', 'ddt fleet'];
+  for (const words of calls) {
+    const [name = '', ...rest] = words.split(' ');
     const { stdout, stderr } = await runByName(name, ...rest, '--version');
-    assert.deepEqual([stdout, stderr], [`${VERSION_TEXT}\n`, ''], words.join(' '));
+    assert.deepEqual([stdout, stderr], [`${VERSION_TEXT}\n`, ''], words);
   }
   assert.match((await runByName('ddt', 'receive', '--help')).stdout, /^Usage: ddt-receive /);
   assert.match((await runByName('ddt-send', '--help')).stdout, /^Usage: ddt-send /);
@@ -77,7 +78,10 @@ test('it is the command that it is called by, or its first argument', async () =
   for (const word of [[], ['sned'], ['constructor']]) {
     const { status, stderr } = await runByName('ddt', ...word);
     assert.equal(status, 2);
-    assert.equal(stderr, 'ddt: error: the first argument must be send, receive or fleet\nddt: hint: ddt --help\n');
+    assert.equal(
+      stderr,
+      'ddt: error: the first argument must be send, receive or fleet\nddt: hint: ddt --help\n',
+    );
   }
 });
 
