@@ -33,7 +33,8 @@ before(async () => {
   const printed = await buildInto(folder);
   assert.match(printed, /^ddt-linux-\S+  [\d.]+ MiB, gzip [\d.]+ MiB, zstd [\d.]+ MiB, starts in \d+ ms\n$/);
   program = join(folder, programName(ARCHITECTURE));
-  for (const name of ['ddt', 'ddt-send', 'ddt-receive']) await symlink(basename(program), join(folder, name));
+  for (const name of ['ddt', 'ddt-send', 'ddt-receive', 'ddt-fleet'])
+    await symlink(basename(program), join(folder, name));
 });
 
 after(async () => await rm(folder, { recursive: true, force: true }));
