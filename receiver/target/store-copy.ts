@@ -71,9 +71,12 @@ export class StoreCopy implements TargetStore {
     return await this.#run('begin a copy in', async () => {
       await this.#store.begin();
       const found = await readOpenRecord(this.#store, this.#name);
-      const isOver = found !== undefined && (isNew || (await this.#isSealed(found.transferId)));
+      const isSealed = found !== undefined && (await this.#isSealed(found.transferId));
       // What a receiver could not end that was killed.
-      if (isOver) await this.#end(found.transferId);
+      if (isSealed) await this.#end(found.transferId);
+      // Another receiver may be sealing it at this moment: its pending manifest stays.
+      else if (isNew) await this.#store.delete(openKey(this.#name));
+      const isOver = isSealed || isNew;
       this.#record = found === undefined || isOver ? await this.#begin() : found;
       return this.#record;
     });

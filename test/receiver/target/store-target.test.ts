@@ -171,7 +171,10 @@ test('what one receiver has recorded another one finds, and does not undo', { sk
   );
 
   const other = new StoreCopy(store, 'web1');
+  // The first one may be sealing at this moment.
+  await store.put(pendingKey('web1', transferId), Buffer.from('a manifest'));
   assert.notEqual((await other.join(true)).transferId, transferId);
+  assert.deepEqual(await keysIn(store, 'pending/'), [pendingKey('web1', transferId)]);
   const mismatch = coded('transfer-mismatch', { message: /or has begun another one$/, hint: /start this/ });
   await assert.rejects(one.current(), mismatch);
   await assert.rejects(one.keep(record), mismatch);
