@@ -3,7 +3,8 @@
  * receivers need of a running transfer. docs/design/object-store.md has the layout.
  */
 import { createHash, hash } from 'node:crypto';
-import { TransferError, reasonOf } from '../errors.ts';
+import { TransferError, errnoOf, reasonOf } from '../errors.ts';
+import { authoritiesOf, isDistrust } from './authorities.ts';
 import { readProfile, type Environment } from './aws-profile.ts';
 import { credentialSource } from './credentials.ts';
 import { fetchChunk, type ChunkPart, type ChunkState, type TakeChunk } from './fetch-chunk.ts';
@@ -45,14 +46,16 @@ export class ObjectStore implements AsyncDisposable {
       environment['AWS_ENDPOINT_URL_S3'] ??
       environment['AWS_ENDPOINT_URL'] ??
       profile['endpoint_url'];
+    const url = parseEndpoint(given ?? `https://s3.${region}.amazonaws.com`);
     const client = new S3Client({
       name: name.store,
-      endpoint: parseEndpoint(given ?? `https://s3.${region}.amazonaws.com`),
+      endpoint: url,
       bucket: name.bucket,
       // Certificates of Amazon cover one label before their name.
       isPathStyle: given !== undefined || name.bucket.includes('.'),
       region,
       credentials: credentialSource(environment, profile),
+      authorities: url.protocol === 'https:' ? await authoritiesOf(environment, profile) : undefined,
     });
     const store = new ObjectStore(name, client);
     try {
@@ -363,13 +366,19 @@ function parseEndpoint(text: string): URL {
 
 function cannotOpen(name: string, error: unknown): TransferError {
   if (error instanceof TransferError && error.code !== 'connection-failed') return error;
-  return new TransferError('connection-failed', `cannot open ${name}: ${reasonOf(error)}`, {
+  const reason = isDistrust(error)
+    ? `the certificate of its service is not trusted: ${errnoOf(error)}`
+    : reasonOf(error);
+  return new TransferError('connection-failed', `cannot open ${name}: ${reason}`, {
     cause: error,
     ...hintFor(error),
   });
 }
 
 function hintFor(error: unknown): { hint?: string } {
+  if (isDistrust(error)) {
+    return { hint: 'AWS_CA_BUNDLE names a file with the certificate of the authority that has signed it' };
+  }
   if (!(error instanceof S3Error)) return {};
   const { s3Code, region } = error;
   if (s3Code === 'NoSuchBucket') return { hint: 'make the bucket first, or correct its name' };

@@ -4,11 +4,13 @@
  */
 import { hash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { SecureContext } from 'node:tls';
 import { AwsV4Signer } from 'aws4fetch';
 import { Pool, type Dispatcher } from 'undici';
 import { systemRandom } from '../clock.ts';
 import { TransferError, reasonOf } from '../errors.ts';
 import { formatDuration } from '../units.ts';
+import { isDistrust } from './authorities.ts';
 import type { CredentialSource } from './credentials.ts';
 import { parseError, S3Error } from './s3-answers.ts';
 
@@ -39,6 +41,8 @@ export interface S3Options {
   readonly isPathStyle: boolean;
   readonly region: string;
   readonly credentials: CredentialSource;
+  /** Of a service with https. */
+  readonly authorities: SecureContext | undefined;
 }
 
 export interface S3Request {
@@ -80,7 +84,10 @@ export class S3Client implements AsyncDisposable {
       pipelining: 1,
       headersTimeout: HEADERS_TIMEOUT_MS,
       bodyTimeout: BODY_TIMEOUT_MS,
-      connect: { timeout: CONNECT_TIMEOUT_MS },
+      connect: {
+        timeout: CONNECT_TIMEOUT_MS,
+        ...(options.authorities === undefined ? {} : { secureContext: options.authorities }),
+      },
     });
   }
 
@@ -271,7 +278,7 @@ function either(signal: AbortSignal | undefined, closing: AbortSignal): AbortSig
 function mayPass(error: unknown): boolean {
   if (error instanceof S3Error) return error.isPassing;
   if (error instanceof CutOff) return true;
-  if (error instanceof TransferError || !(error instanceof Error)) return false;
+  if (error instanceof TransferError || !(error instanceof Error) || isDistrust(error)) return false;
   return 'code' in error && typeof error.code === 'string';
 }
 

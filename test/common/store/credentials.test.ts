@@ -8,7 +8,9 @@ import { test } from 'node:test';
 import { parseSections, readProfile } from '../../../common/store/aws-profile.ts';
 import { credentialSource, parseCredentials } from '../../../common/store/credentials.ts';
 import { coded } from '../../support/coded.ts';
+import { runOk } from '../../support/run.ts';
 import { tempDir } from '../../support/temp-dir.ts';
+import { skipUnlessNamespaces } from '../../support/two-machines.ts';
 
 const NO_INSTANCE = { AWS_EC2_METADATA_DISABLED: 'true' };
 
@@ -115,3 +117,16 @@ test('an answer without keys is refused', () => {
     assert.throws(() => parseCredentials(bad), bad);
   }
 });
+
+test(
+  'a machine with a role asks its metadata service, with a token',
+  { skip: skipUnlessNamespaces },
+  async () => {
+    const script = join(import.meta.dirname, '../../support/instance-role.ts');
+    const prepare = 'ip link set lo up && ip address add 169.254.169.254/32 dev lo && exec "$0" "$@"';
+    const words = ['--net', 'sh', '-c', prepare, process.execPath, script];
+    const printed = await runOk('unshare', words);
+    const expiresAtMs = Date.parse('2100-01-01T00:00:00Z');
+    assert.deepEqual(JSON.parse(printed), { ...keys('A', 's', 't'), expiresAtMs });
+  },
+);
