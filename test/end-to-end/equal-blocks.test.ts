@@ -68,8 +68,8 @@ test('on a slow line equal blocks are copied on the target', async (t) => {
   const done = doneOf(await runSender(at.options));
   await assertEqualFiles(at.source, at.target);
   assert.equal(copiedOf(done) + done.blocksSent, BLOCKS + 1);
-  // On a busy machine a copy takes long, and some blocks are sent.
-  assert(copiedOf(done) > EQUAL_COUNT / 4, `${copiedOf(done)} of ${EQUAL_COUNT}`);
+  // Where the first copies take long, as on a busy disk, only one in 32 is tried from then on.
+  assert(copiedOf(done) >= Math.floor(EQUAL_COUNT / 32), `${copiedOf(done)} of ${EQUAL_COUNT}`);
   assert(at.line.bytes < SIZE - (copiedOf(done) - 4) * BLOCK, `${at.line.bytes} bytes on the line`);
 });
 
