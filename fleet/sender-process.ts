@@ -9,6 +9,8 @@ import type { Limit } from '../common/bandwidth/bandwidth-schedule.ts';
 const END_MS_MAX = 15_000;
 /** More than a sender writes: memory is not for a machine that never ends its line. */
 const LINE_BYTES_MAX = 16 * 1024 * 1024;
+/** The same for digests that never end: those of 16,777,216 blocks, 64 TiB of the usual size. */
+const DIGESTS_BYTES_MAX = 512 * 1024 * 1024;
 
 export interface HandedOver {
   readonly status: number;
@@ -33,6 +35,7 @@ export class SenderProcess {
   readonly #events: SenderEvents;
   readonly #beat: NodeJS.Timeout;
   #digests: Buffer[] = [];
+  #digestsBytes = 0;
 
   /**
    * @param child with pipes, in a group of its own: no key of the terminal reaches it.
@@ -101,7 +104,11 @@ export class SenderProcess {
     if (value === undefined) return;
     const { event, base64, status, json, signature } = value;
     if (event === 'digests') {
-      if (typeof base64 === 'string') this.#digests.push(Buffer.from(base64, 'base64'));
+      if (typeof base64 !== 'string') return;
+      const part = Buffer.from(base64, 'base64');
+      this.#digestsBytes += part.length;
+      if (this.#digestsBytes > DIGESTS_BYTES_MAX) this.#child.kill('SIGKILL');
+      else this.#digests.push(part);
     } else if (event === 'receipt') {
       const digests = Buffer.concat(this.#digests);
       this.#digests = [];

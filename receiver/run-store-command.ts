@@ -8,7 +8,7 @@ import { S3Error } from '../common/store/s3-answers.ts';
 import { printable, shellWord } from '../common/text.ts';
 import { formatDuration, formatSize } from '../common/units.ts';
 import { confirmLoss } from './confirm-discard.ts';
-import { collectionLines, damageLine, storeLines } from './console/store-text.ts';
+import { collectionLines, damageLine, storeLines } from './store/store-text.ts';
 import { reportNowAndThen, type InspectOutputs } from './inspect.ts';
 import type { StoreCommand, StoreCommandOptions } from './store-command-line.ts';
 import { checkStore } from './store/check-store.ts';

@@ -58,17 +58,33 @@ export async function readOpenRecord(store: ObjectStore, name: string): Promise<
   throw new Error(`${openKey(name)} is damaged: remove it, which starts the transfer over`);
 }
 
-/** Whether chunks are being deleted right now. @throws S3Error, Error. */
-export async function isSweeping(store: ObjectStore): Promise<boolean> {
+/** What `sweep.json` says. */
+export interface Sweep {
+  /** Of the collection; '' in a file that is damaged. */
+  readonly id: string;
+  /** How long ago it was renewed, by the service's clock. */
+  readonly ageMs: number;
+}
+
+/** @returns undefined where there is none. @throws S3Error, Error. */
+export async function readSweep(store: ObjectStore): Promise<Sweep | undefined> {
   // First: an answer that takes long must not make what was read before it look old.
   const nowMs = await store.nowMs();
   const bytes = await store.get(SWEEP_KEY);
-  if (bytes === undefined) return false;
-  const { renewedAt } = parseJson(bytes);
+  if (bytes === undefined) return undefined;
+  const { id, renewedAt } = parseJson(bytes);
   const renewedMs = Date.parse(typeof renewedAt === 'string' ? renewedAt : '');
   // Damaged: it was being written when its writer was killed, and counts as long as any other.
   const sinceMs = Number.isNaN(renewedMs) ? await store.modifiedAtMs(SWEEP_KEY) : renewedMs;
-  return sinceMs !== undefined && nowMs - sinceMs < SWEEP_RENEWED_MS_MAX;
+  // It went in between.
+  if (sinceMs === undefined) return undefined;
+  return { id: typeof id === 'string' ? id : '', ageMs: nowMs - sinceMs };
+}
+
+/** Whether chunks are being deleted right now. @throws S3Error, Error. */
+export async function isSweeping(store: ObjectStore): Promise<boolean> {
+  const sweep = await readSweep(store);
+  return sweep !== undefined && sweep.ageMs < SWEEP_RENEWED_MS_MAX;
 }
 
 /**

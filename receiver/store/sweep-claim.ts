@@ -2,9 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
 import { TransferError } from '../../common/errors.ts';
-import { SWEEP_KEY, SWEEP_RENEWED_MS_MAX } from '../../common/store/collecting.ts';
+import { SWEEP_KEY, SWEEP_RENEWED_MS_MAX, readSweep, type Sweep } from '../../common/store/collecting.ts';
 import type { ObjectStore } from '../../common/store/object-store.ts';
-import { isRecord } from '../../common/records.ts';
 import { formatDuration } from '../../common/units.ts';
 
 const RENEW_MS = 60_000;
@@ -15,12 +14,6 @@ const RENEW_MS = 60_000;
 const UNRENEWED_MS_MAX = 3 * 60_000;
 /** Of two that take over a dead claim, both see the later one by then. */
 const SETTLE_MS = 5000;
-
-interface Found {
-  readonly id: string;
-  /** How long ago it was renewed, by the service's clock. */
-  readonly ageMs: number;
-}
 
 export class SweepClaim implements AsyncDisposable {
   readonly #store: ObjectStore;
@@ -39,12 +32,12 @@ export class SweepClaim implements AsyncDisposable {
   /** @throws TransferError `in-use` while another collection has it; S3Error, Error. */
   static async take(store: ObjectStore, clock: Clock): Promise<SweepClaim> {
     const claim = new SweepClaim(store, clock);
-    const found = await claim.#find();
+    const found = await readSweep(store);
     if (found !== undefined && found.ageMs < SWEEP_RENEWED_MS_MAX) throw claim.#isTaken(found);
     // Whether it was put shows below: the answer may have been lost.
     await claim.#put(found === undefined);
     if (found !== undefined) await clock.sleep(SETTLE_MS);
-    const own = await claim.#find();
+    const own = await readSweep(store);
     if (own?.id !== claim.#id) throw claim.#isTaken(own);
     claim.#renewing = claim.#renew();
     return claim;
@@ -63,7 +56,7 @@ export class SweepClaim implements AsyncDisposable {
     this.#ending.abort(new Error('it ends'));
     await this.#renewing;
     // What is left of it does not count after ten minutes.
-    const found = await this.#find().catch(() => undefined);
+    const found = await readSweep(this.#store).catch(() => undefined);
     if (found?.id === this.#id) await this.#store.delete(SWEEP_KEY).catch(() => {});
   }
 
@@ -71,7 +64,7 @@ export class SweepClaim implements AsyncDisposable {
     while (!this.#ending.signal.aborted) {
       try {
         await this.#clock.sleep(RENEW_MS, this.#ending.signal);
-        const found = await this.#find();
+        const found = await readSweep(this.#store);
         if (found?.id === this.#id) await this.#put(false);
         else this.#lost = this.#isTaken(found);
       } catch {
@@ -90,39 +83,15 @@ export class SweepClaim implements AsyncDisposable {
     this.#renewedMs = startMs;
   }
 
-  async #find(): Promise<Found | undefined> {
-    // First: an answer that takes long must not make what was read before it look old.
-    const nowMs = await this.#store.nowMs();
-    const bytes = await this.#store.get(SWEEP_KEY);
-    if (bytes === undefined) return undefined;
-    const { id, renewedAt } = parse(bytes);
-    const renewedMs = Date.parse(renewedAt ?? '');
-    const sinceMs = Number.isNaN(renewedMs) ? await this.#store.modifiedAtMs(SWEEP_KEY) : renewedMs;
-    return { id: id ?? '', ageMs: nowMs - (sinceMs ?? 0) };
-  }
-
   get #name(): string {
     return `${this.#store.name.store}/${SWEEP_KEY}`;
   }
 
-  #isTaken(found: Found | undefined): TransferError {
+  #isTaken(found: Sweep | undefined): TransferError {
     const age =
       found === undefined ? '' : `, and was at work ${formatDuration(Math.max(0, found.ageMs))} ago`;
     const what = `another collection has ${this.#name}${age}`;
     const limit = formatDuration(SWEEP_RENEWED_MS_MAX);
     return new TransferError('in-use', what, { hint: `wait for its end; if it was killed, for ${limit}` });
-  }
-}
-
-function parse(bytes: Buffer): { id?: string; renewedAt?: string } {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    const { id, renewedAt } = isRecord(value) ? value : {};
-    return {
-      ...(typeof id === 'string' ? { id } : {}),
-      ...(typeof renewedAt === 'string' ? { renewedAt } : {}),
-    };
-  } catch {
-    return {};
   }
 }

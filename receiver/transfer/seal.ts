@@ -95,8 +95,9 @@ async function sealInStore(
   { table, durability }: OpenTransfer,
   { sealedAt, json: receipt, signature }: SealedReceipt & Pick<SealReceipt, 'sealedAt'>,
 ): Promise<void> {
+  if (store === undefined) return;
   const copy = { transferId, sealedAt, receipt, signature, digests: table.allDigests() };
-  const missing = (await store?.seal(copy)) ?? [];
+  const missing = await store.seal(copy);
   if (missing.length === 0) return;
   // They are absent from here on, as before a write.
   durability.announce(missing);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { decodeHead, decodeManifest, encodeManifest } from '../../../common/store/manifest.ts';
-import { storeLines } from '../../../receiver/console/store-text.ts';
+import { storeLines } from '../../../receiver/store/store-text.ts';
 import { signedReceipt } from '../../support/signed-copy.ts';
 
 const DIGESTS = randomBytes(32);

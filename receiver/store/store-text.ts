@@ -6,34 +6,14 @@ import { countLeftOut } from '../../common/protocol/left-out.ts';
 import type { SealReceipt, SourceDescription } from '../../common/protocol/protocol.ts';
 import { countOf, formatBlocks, type Range } from '../../common/ranges.ts';
 import { formatDuration, formatSize } from '../../common/units.ts';
+import type { Collection, Tally } from './collect.ts';
+import type { RunningTransfer, StoreListing } from './list-store.ts';
 
 /** In a line. */
 const AREAS_MAX = 4;
 
-export interface CopyToShow {
-  readonly name: string;
-  readonly when: string;
-  readonly receipt?: SealReceipt;
-  readonly problem?: string;
-}
-
-export interface RunningToShow {
-  readonly name: string;
-  readonly seenAtMs: number;
-  readonly startedAtMs: number | null;
-  readonly sizeBytes: number | null;
-  readonly source: SourceDescription | null;
-  readonly problem?: string;
-}
-
-export interface ListingToShow {
-  readonly copies: readonly CopyToShow[];
-  readonly running: readonly RunningToShow[];
-  readonly nowMs: number;
-}
-
 /** A table of the copies, and a line for each transfer that runs. */
-export function storeLines({ copies, running, nowMs }: ListingToShow): string[] {
+export function storeLines({ copies, running, nowMs }: StoreListing): string[] {
   const rows = copies.map(({ name, when, receipt, problem }) => [
     name,
     when,
@@ -46,7 +26,7 @@ export function storeLines({ copies, running, nowMs }: ListingToShow): string[] 
 }
 
 function runningLine(
-  { name, seenAtMs, startedAtMs, sizeBytes, source, problem }: RunningToShow,
+  { name, seenAtMs, startedAtMs, sizeBytes, source, problem }: RunningTransfer,
   nowMs: number,
 ): string {
   const begun = startedAtMs === null ? '' : `, begun ${new Date(startedAtMs).toISOString()}`;
@@ -101,24 +81,8 @@ export function damageLine({ name, geometry, blocks, blockCount }: DamageToShow)
   return `copy     ${name}: ${what} (offset+length ${formatAreas(areas, AREAS_MAX)})`;
 }
 
-export interface Count {
-  readonly chunks: number;
-  readonly bytes: number;
-}
-
-export interface CollectionToShow {
-  readonly tally: {
-    readonly keep: Count;
-    readonly young: Count;
-    readonly condemn: Count;
-    readonly waits: Count;
-    readonly delete: Count;
-  };
-  readonly nextAtMs: number | undefined;
-}
-
 /** @param again the command that deletes the rest. */
-export function collectionLines({ tally, nextAtMs }: CollectionToShow, again: string): string[] {
+export function collectionLines({ tally, nextAtMs }: Collection, again: string): string[] {
   const { keep, young, condemn, waits, delete: deleted } = tally;
   const left = { chunks: condemn.chunks + waits.chunks, bytes: condemn.bytes + waits.bytes };
   const lines = [
@@ -135,6 +99,6 @@ export function collectionLines({ tally, nextAtMs }: CollectionToShow, again: st
   ];
 }
 
-function countText({ chunks, bytes }: Count): string {
+function countText({ chunks, bytes }: Tally): string {
   return `${chunks} ${chunks === 1 ? 'chunk' : 'chunks'}, ${formatSize(bytes)}`;
 }
